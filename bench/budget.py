@@ -1,0 +1,158 @@
+"""What a cell costs and how far it is: phases with a clock, tokens, peak memory, energy, and a progress bar.
+
+A phase's seconds are its own: a phase opened inside another stops the outer clock, so the phases of a cell add up.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.types import OverBudget
+
+_ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
+
+
+@dataclass
+class Cost:
+    """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules where readable."""
+
+    seconds: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    peak_memory: int = 0
+    joules: float | None = None
+
+
+class Budget:
+    """The clock of one cell. `minutes` limits the counted phases (fit and adapt); None means no limit."""
+
+    def __init__(self, minutes: float | None = None, *, progress: bool = True) -> None:
+        self.minutes = minutes
+        self.costs: dict[str, Cost] = {}
+        self._open: list[str] = []
+        self._counted: list[bool] = []
+        self._since = time.monotonic()
+        self._limited = 0.0
+        self._progress = progress
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None, *, counted: bool = True) -> Iterator[Progress]:
+        """Time what happens inside under `name`; yields a bar to `advance`. `counted`: the budget limits it."""
+        self._settle()
+        _reset_peak()
+        joules = _joules()
+        self._open.append(name)
+        self._counted.append(counted)
+        cost = self.costs.setdefault(name, Cost())
+        bar = Progress(name, total, show=self._progress)
+        try:
+            yield bar
+        finally:
+            self._settle()
+            self._open.pop()
+            self._counted.pop()
+            cost.peak_memory = max(cost.peak_memory, _peak())
+            after = _joules()
+            if joules is not None and after is not None and after >= joules:
+                cost.joules = (cost.joules or 0.0) + after - joules
+            bar.close()
+
+    def count(self, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        """Add tokens to the phase that is open."""
+        if self._open:
+            self.costs[self._open[-1]].tokens_in += tokens_in
+            self.costs[self._open[-1]].tokens_out += tokens_out
+
+    def left(self) -> float:
+        """Seconds left of the limit; infinite without one."""
+        self._settle()
+        return float("inf") if self.minutes is None else self.minutes * 60 - self._limited
+
+    def check(self) -> None:
+        """Raise OverBudget once the limit is passed."""
+        if self.left() < 0:
+            raise OverBudget(f"{self._open[-1] if self._open else 'method'}: past its budget of {self.minutes} minutes")
+
+    def report(self) -> dict[str, dict[str, float | int | None]]:
+        return {name: asdict(cost) for name, cost in self.costs.items()}
+
+    def restore(self, costs: Mapping[str, Mapping[str, float]]) -> None:
+        """Take over what an interrupted run of the same cell had already spent."""
+        for name, cost in costs.items():
+            self.costs[name] = Cost(**cost)  # type: ignore[arg-type]
+
+    def _settle(self) -> None:
+        now = time.monotonic()
+        if self._open:
+            self.costs[self._open[-1]].seconds += now - self._since
+            self._limited += (now - self._since) if self._counted[-1] else 0.0
+        self._since = now
+
+
+class Progress:
+    """A bar on standard error with the time left; on a plain stream one line at the end of the phase."""
+
+    def __init__(self, name: str, total: int | None, *, show: bool) -> None:
+        self.name, self.total, self.done = name, total, 0
+        self._start = time.monotonic()
+        self._bar = None
+        self._show = show
+        if show and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn())
+            self._bar = Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+            self._bar.start()
+            self._task = self._bar.add_task(name, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        self.done += steps
+        if self._bar:
+            self._bar.update(self._task, advance=steps)
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+        elif self._show and self.done:
+            of = f"/{self.total}" if self.total is not None else ""
+            print(f"{self.name:>12}  {self.done}{of}  {time.monotonic() - self._start:.1f} s", file=sys.stderr, flush=True)
+
+
+def _reset_peak() -> None:
+    """Ask Linux to restart the high-water mark of resident memory; where it refuses, the mark is the process's own."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak() -> int:
+    """Bytes: device memory where a GPU is used, else the high-water mark of resident memory."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _joules() -> float | None:
+    try:
+        return int(_ENERGY.read_text()) / 1e6
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Read LaMP data, turn it into users and prompts."""

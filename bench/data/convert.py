@@ -1,0 +1,304 @@
+"""Large LaMP files: read record by record, kept as JSON lines with offsets, so that one user is one seek.
+
+Records are parsed by the standard `json` module in a moving window, not by ijson: at the same speed it keeps what ijson
+turns into "?" or dies on (lone surrogates), so that a file reads the same streamed or whole.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, Protocol
+
+import numpy as np
+
+from bench.types import InputError
+
+CHUNK = 8 * 2**20
+_BLANK = re.compile(r"[ \t\n\r]*")
+_ABANDONED = 24 * 3600
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, the name it has in messages (below the data root), and the command that fetches it again."""
+
+    path: Path
+    label: str
+    remedy: str
+
+
+class Records(Protocol):
+    """Records by number: a list, or `Lines` on disk."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def cache_home() -> Path:
+    """`$LAMPLIGHT_CACHE/data`, by default `~/.cache/lamplight/data`."""
+    return Path(os.environ.get("LAMPLIGHT_CACHE") or "~/.cache/lamplight").expanduser() / "data"
+
+
+def whole(source: Source, data: bytes) -> Any:
+    """The one JSON value of a small file. Raises InputError with the place of the first mistake."""
+    window = _Window(source, BytesIO(data))
+    window.start_of_json()
+    value, _ = window.value("the value")
+    if window.peek():
+        window.fail("text after the end of the JSON value")
+    return value
+
+
+def records(source: Source, file: BinaryIO) -> Iterator[tuple[Any, str]]:
+    """Each entry of a JSON list with its own text, in file order, in memory for one entry and a chunk of 8 MB."""
+    window = _Window(source, file)
+    if window.start_of_json() != "[":
+        raise InputError(f"{source.label}: not a list (need a list of questions)")
+    window.at += 1
+    position = 0
+    while (mark := window.peek()) != "]" or position:
+        if position:
+            if not mark:
+                window.incomplete(f"after record {position - 1}")
+            if mark not in ",]":
+                window.fail("expected ',' or ']'")
+            window.at += 1
+            if mark == "]":
+                break
+            window.peek()
+        yield window.value(f"record {position}")
+        position += 1
+    else:
+        window.at += 1
+    if window.peek():
+        window.fail("text after the end of the list")
+
+
+class _Window:
+    """The stretch of a file's text that is being parsed: `text[at:]` comes next, `text[0]` is character `start`."""
+
+    def __init__(self, source: Source, file: BinaryIO) -> None:
+        self.source, self.file = source, file
+        self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self.text, self.start, self.at, self.bytes = "", 0, 0, 0
+        self.ended = False
+
+    def more(self) -> bool:
+        """Forget what is parsed and read on: at least as much again as is waiting. False at the end of the file."""
+        if self.ended:
+            return False
+        waiting = self.text[self.at :]
+        data = self.file.read(max(CHUNK, len(waiting)))
+        self.ended = not data
+        try:
+            fresh = self.decoder.decode(data, final=self.ended)
+        except UnicodeDecodeError as error:
+            place = f"near byte {self.bytes + error.start}"
+            raise InputError(f"{self.source.label}: not UTF-8 {place}: {self.source.remedy}") from error
+        self.bytes += len(data)
+        self.text, self.start, self.at = waiting + fresh, self.start + self.at, 0
+        return True
+
+    def peek(self) -> str:
+        """The next character that is not white space, `""` at the end of the file."""
+        while True:
+            blank = _BLANK.match(self.text, self.at)
+            self.at = blank.end() if blank else self.at
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.more():
+                return ""
+
+    def start_of_json(self) -> str:
+        mark = self.peek()
+        if not mark:
+            raise InputError(f"{self.source.label}: the file is empty: {self.source.remedy}")
+        if mark == "<":
+            page = "looks like an HTML page; the download went wrong"
+            raise InputError(f"{self.source.label}: {page}: {self.source.remedy}")
+        return mark
+
+    def value(self, name: str) -> tuple[Any, str]:
+        """The next value and its text. A mistake that stays the same with more text is a mistake, not a cut."""
+        last: tuple[str, int] | None = None
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self.text, self.at)
+            except json.JSONDecodeError as error:
+                problem, cut = (error.msg, self.start + error.pos), error.msg.startswith("Unterminated string")
+                if (problem == last and not cut) or not self.more():
+                    if self.ended and (cut or problem[1] >= self.start + len(self.text.rstrip())):
+                        self.incomplete(f"inside {name}")
+                    self.at = problem[1] - self.start
+                    self.fail(f"{error.msg}, in {name}")
+                last = problem
+            except RecursionError:
+                self.fail(f"lists or objects nested too deeply in {name}")
+            except ValueError as error:
+                self.fail(f"{str(error).split(';')[0]}, in {name}")
+            else:
+                # A number at the very end of the window may go on.
+                if end < len(self.text) or not self.more():
+                    text, self.at = self.text[self.at : end], end
+                    return value, text
+
+    def incomplete(self, place: str) -> NoReturn:
+        raise InputError(f"{self.source.label}: the file ends {place}, incomplete: {self.source.remedy}")
+
+    def fail(self, problem: str) -> NoReturn:
+        raise InputError(f"{self.source.label}: not JSON at character {self.start + self.at}: {problem}")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """JSON lines on disk: record i is `offsets[i]:offsets[i + 1]` (bytes). Safe to use after a fork and to pickle."""
+
+    path: Path
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start, end = self.offsets[index : index + 2].tolist()
+        try:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                return json.loads(file.read(end - start))
+        except (OSError, ValueError) as error:
+            raise InputError(f"the cached copy {self.path} is damaged: remove its folder and run again") from error
+
+
+def convert(source: Source, sha: str, cache: Path, *, progress: bool) -> Lines:
+    """The file as JSON lines in `cache`, converted the first time; keyed by path, size, time and content.
+
+    The folder is written beside its place and renamed: an interrupted conversion leaves nothing that looks complete.
+    """
+    before = _version(source.path)
+    key = hashlib.sha256(json.dumps([*before, sha]).encode()).hexdigest()
+    folder = cache / f"{source.path.stem}-{key[:16]}"
+    try:
+        return _open(folder)
+    except (OSError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)
+    with _written(cache, folder, before[1]) as fresh:
+        _copy(source, fresh, before[1], progress)
+        if _version(source.path) != before:
+            raise InputError(f"{source.label}: changed while it was read; run again when it is complete")
+    return _open(folder)
+
+
+def _open(folder: Path) -> Lines:
+    offsets = np.load(folder / "offsets.npy")
+    if offsets.dtype != np.int64 or not len(offsets) or (folder / "records.jsonl").stat().st_size != offsets[-1]:
+        raise ValueError("incomplete")
+    return Lines(folder / "records.jsonl", offsets)
+
+
+@contextmanager
+def _written(cache: Path, folder: Path, size: int) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` when the block is done, and goes when it is not."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for left in cache.glob("converting-*"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="converting-", dir=cache, ignore_cleanup_errors=True) as name:
+            fresh = Path(name) / "done"
+            fresh.mkdir()
+            yield fresh
+            # Another process may have put the same content there first: then ours is not needed.
+            if not folder.exists():
+                fresh.rename(folder)
+    except OSError as error:
+        need = f"about {size / 1e9:.1f} GB; LAMPLIGHT_CACHE names another place"
+        raise InputError(f"cannot write the cache {cache}: {error.strerror or error} (needs {need})") from error
+
+
+def _copy(source: Source, folder: Path, size: int, progress: bool) -> None:
+    offsets = [0]
+    with (
+        source.path.open("rb") as file,
+        (folder / "records.jsonl").open("wb") as out,
+        bar(f"converting {source.label}", size, enabled=progress, unit="bytes") as advance,
+    ):
+        for _, text in records(source, file):
+            # JSON strings hold no raw line ends, so these only ever stand between values.
+            offsets.append(offsets[-1] + out.write(text.replace("\n", " ").replace("\r", " ").encode() + b"\n"))
+            advance(offsets[-1] - offsets[-2])
+    np.save(folder / "offsets.npy", np.array(offsets, dtype=np.int64))
+
+
+def digest(path: Path, cache: Path) -> str:
+    """SHA-256 of a large file, remembered in `cache/sha256.json` for the same path, size and modification time."""
+    (name, *version), book = _version(path), cache / "sha256.json"
+    known = load_json(book)
+    entry = known.get(name)
+    if isinstance(entry, list) and entry[:2] == version:
+        return str(entry[2])
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    save_json(book, known | {name: [*version, found]})
+    return found
+
+
+def _version(path: Path) -> tuple[str, int, int]:
+    stat = path.stat()
+    return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """A small JSON object of ours; empty when it is absent or unreadable: it is only ever a shortcut."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def save_json(path: Path, value: dict[str, Any]) -> None:
+    """Write atomically. A cache that cannot be written costs time, not the run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+        os.replace(name, path)
+    except OSError:
+        return
+
+
+@contextmanager
+def bar(title: str, total: int | None, *, enabled: bool, unit: str = "") -> Iterator[Callable[[float], None]]:
+    """A progress bar on stderr that goes away when done; yields the function that advances it."""
+    if not enabled:
+        return (yield lambda amount: None)
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    look = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    with Progress(*look, console=Console(stderr=True), transient=True) as live:
+        job = live.add_task(title, total=total)
+        yield lambda amount: live.advance(job, amount)

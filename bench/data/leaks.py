@@ -1,0 +1,143 @@
+"""Does a history hold the answer? Does training hold the test? Count it, and drop, flag or refuse it (reference 7.3-7.6).
+
+Two texts are equal when their words are (runs of letters and digits, lower case). They are near when the Jaccard
+similarity of their word sets is at least 0.6: unlike word 5-grams, word sets also catch a re-ordered or lightly edited
+short text, and at 0.6 two different texts of more than a few words do not meet. Golds are never looked at, so a
+personalization is the same with and without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from bench.data.lamp import day
+from bench.data.task import Task
+from bench.types import InputError, Query, User
+
+Policy = Literal["drop", "flag", "error"]
+
+NEAR = 0.6
+EXAMPLES = 5
+_BREAK_BEYOND_ASCII = re.compile(r"[^\x00-\x7f\w]+")
+_ASCII_BREAKS = bytes(code if code > 127 or chr(code).isalnum() else ord(" ") for code in range(256))
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """What was found, as ids. `"user / item"` in the first three (an item is named in one of them only).
+
+    `query_in_history_exact`, `query_in_history_near`: a history item's text is one of the user's questions.
+    `items_after_query`: a dated item is later than the user's first dated question.
+    `fit_test_overlap_users`: fit users with the id, the group or the history of a test user.
+    `fit_test_overlap_texts`: test questions whose text is also a fit user's question.
+    """
+
+    query_in_history_exact: tuple[str, ...] = ()
+    query_in_history_near: tuple[str, ...] = ()
+    items_after_query: tuple[str, ...] = ()
+    fit_test_overlap_users: tuple[str, ...] = ()
+    fit_test_overlap_texts: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> frozenset[str]:
+        """The history items that should not be there."""
+        return frozenset(self.query_in_history_exact + self.query_in_history_near + self.items_after_query)
+
+    def record(self) -> dict[str, Any]:
+        """Counts and up to five ids of each kind, for the run's record: no text."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        examples = {name: list(ids[:EXAMPLES]) for name, ids in found.items() if ids}
+        return {name: len(ids) for name, ids in found.items()} | {"examples": examples}
+
+
+def report(users: Iterable[User], fit_users: Iterable[User], task: Task) -> LeakReport:
+    """Look at every test user's history, and at what test users and fit users share. One pass over each."""
+    found: dict[str, list[str]] = {field.name: [] for field in fields(LeakReport)}
+    names, histories, asked = set[str](), set[bytes](), dict[bytes, list[str]]()
+    for user in users:
+        texts = {query.id: _words(_question(task, query)) for query in user.queries}
+        for kind, item in _in_history(user, [words for words in texts.values() if words], task):
+            found[kind].append(f"{user.id} / {item}")
+        names.update((user.id, user.group or user.id))
+        histories.update(_fingerprint(user, task))
+        for query, words in texts.items():
+            asked.setdefault(b" ".join(words), []).append(query)
+    shared = dict[str, None]()
+    for user in fit_users:
+        if not names.isdisjoint((user.id, user.group)) or not histories.isdisjoint(_fingerprint(user, task)):
+            found["fit_test_overlap_users"].append(user.id)
+        keys = (b" ".join(_words(_question(task, query))) for query in user.queries)
+        shared.update((query, None) for key in keys if key for query in asked.get(key, ()))
+    found["fit_test_overlap_texts"] = list(shared)
+    return LeakReport(**{kind: tuple(ids) for kind, ids in found.items()})
+
+
+def apply(users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
+    """Test users without the offending history items (`drop`), as they are (`flag`), or InputError (`error`)."""
+    _refuse(report, policy)
+    if policy == "flag" or not report.items:
+        return users
+    return [
+        replace(user, history=tuple(item for item in user.history if f"{user.id} / {item.id}" not in report.items))
+        for user in users
+    ]
+
+
+def apply_fit(fit_users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
+    """Fit users without those who are test users (`drop`), as they are (`flag`), or InputError (`error`).
+
+    Questions that two people share (movies are tagged by many) are reported but never dropped.
+    """
+    _refuse(report, policy)
+    overlap = set(report.fit_test_overlap_users)
+    return fit_users if policy == "flag" or not overlap else [user for user in fit_users if user.id not in overlap]
+
+
+def _refuse(report: LeakReport, policy: Policy) -> None:
+    if policy not in ("drop", "flag", "error"):
+        raise InputError(f"leaks={policy!r} is no policy (need drop, flag or error)")
+    examples: Mapping[str, list[str]] = report.record()["examples"]
+    if policy == "error" and examples:
+        what = "; ".join(f"{len(getattr(report, kind))} {kind}: {', '.join(ids)}" for kind, ids in examples.items())
+        raise InputError(f"leaks found (leaks=drop removes them, leaks=flag keeps them): {what}")
+
+
+def _in_history(user: User, questions: Sequence[list[bytes]], task: Task) -> Iterable[tuple[str, str]]:
+    """(kind, item id) of each offending item."""
+    sets = [set(words) for words in questions]
+    first = min((day(query.date) for query in user.queries if query.date), default=None)
+    for item in user.history:
+        words = _words(item.fields[task.source])
+        if words in questions:
+            yield "query_in_history_exact", item.id
+        elif any(_near(question, words) for question in sets):
+            yield "query_in_history_near", item.id
+        elif first and item.date and (date := day(item.date))[: len(first)] > first[: len(date)]:
+            yield "items_after_query", item.id
+
+
+def _near(question: set[bytes], words: list[bytes]) -> bool:
+    common = len(question.intersection(words))
+    return common >= NEAR * len(question) and common >= NEAR * (len(question) + len(set(words)) - common)
+
+
+def _question(task: Task, query: Query) -> str:
+    """The text to look for in the history: for LaMP-1 the paper's own title, without the candidates."""
+    return task.candidates(query.input)[0] if task.name == "lamp1" else query.text
+
+
+def _words(text: str) -> list[bytes]:
+    # As bytes: half a million texts are cut into words for a full split, and bytes are translated several times faster.
+    if not text.isascii():
+        text = _BREAK_BEYOND_ASCII.sub(" ", text.lower())
+    return text.encode().lower().translate(_ASCII_BREAKS).split()
+
+
+def _fingerprint(user: User, task: Task) -> list[bytes]:
+    """The history as a hash; none for an empty one, which two strangers may well share."""
+    texts = sorted(item.fields[task.source] for item in user.history)
+    return [hashlib.blake2b("\0".join(texts).encode()).digest()] if texts else []

@@ -1,0 +1,61 @@
+"""Where a result comes from: git revision, package versions, machine; and where caches live."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+_PACKAGES = ("lamplight", "torch", "transformers", "peft", "scikit-learn", "rouge-score", "sentence-transformers",
+             "hydra-core", "numpy")  # fmt: skip
+
+
+def cache_folder() -> Path:
+    """`~/.cache/lamplight`, or what LAMPLIGHT_CACHE names."""
+    named = os.environ.get("LAMPLIGHT_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "lamplight"
+
+
+def describe() -> dict[str, object]:
+    """Code, packages and machine, for the record. Holds no host name and no path."""
+    return {
+        "git": _git(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _git() -> dict[str, object] | None:
+    here = Path(__file__).parent
+
+    def run(*command: str) -> str:
+        return subprocess.run(("git", *command), cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"revision": run("rev-parse", "HEAD"), "dirty": bool(run("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,111 @@
+"""What the model's layers say at an answer: MLP outputs or residual stream, pooled over the answer's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.lm.decode import Prefix, branches, padded, read
+from bench.lm.generate import halving, plan
+
+if TYPE_CHECKING:
+    from bench.lm.model import LM, Encoded
+
+Space = Literal["mlp", "resid"]
+Pool = Literal["last", "mean_answer", "last_eos"]
+
+
+def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space, pool: Pool, side: str) -> Tensor:
+    """Activations at each answer: [layers, n, width] float32 (CHAMELEON section 3.2; options A6, A7, A16).
+
+    Prompts that are equal are read once, their answers as branches. `last`: at the answer's last token; `last_eos`: at an
+    end token put behind it; `mean_answer`: mean over the answer's tokens.
+    """
+    tokens = [lm.answer_ids(answer, end=pool == "last_eos") or [lm.end] for answer in answers]
+    if lm.seq2seq and side == "encoder":
+        return _encoder(lm, prompts, tokens, space, pool)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(prompt.ids, []).append(index)
+    members = list(groups.values())
+    leaders = [prompts[group[0]] for group in members]
+    found: dict[int, Tensor] = {}
+
+    def work(rows: list[int]) -> list[None]:
+        with torch.inference_mode():
+            prefix = read(lm, [leaders[row] for row in rows])
+            for row, states in zip(rows, _branches(lm, prefix, [[tokens[i] for i in members[row]] for row in rows], space), strict=True):
+                at = 0
+                for index in members[row]:
+                    size = len(tokens[index])
+                    found[index] = _pool(states[:, at : at + size], pool)
+                    at += size
+        return [None] * len(rows)
+
+    for batch in plan(leaders, lm.spec.batch_tokens):
+        halving(work, batch, [leaders[row].text[:80] for row in batch])
+        lm.budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))
+    return torch.stack([found[index] for index in range(len(prompts))], dim=1)
+
+
+def _branches(lm: LM, prefix: Prefix, answers: list[list[list[int]]], space: Space) -> Iterator[Tensor]:
+    """For each row the states [layers, nodes, width] at its answers' tokens, laid end to end."""
+    if not lm.seq2seq:
+        with _recorded(lm, space, "decoder") as states:
+            branches(lm, prefix, answers)
+        yield from torch.stack([state.float().cpu() for state in states]).transpose(0, 1)
+        return
+    start = int(lm.model.config.decoder_start_token_id)
+    for row, wanted in enumerate(answers):
+        ids, _ = padded([[start, *one] for one in wanted], lm.pad, lm.device, left=False)
+        hidden = prefix.encoder.last_hidden_state[row : row + 1].expand(len(wanted), -1, -1)
+        mask = prefix.mask[row : row + 1].expand(len(wanted), -1)
+        with _recorded(lm, space, "decoder") as states:
+            lm.model(encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=ids, use_cache=False)
+        every = torch.stack([state.float().cpu() for state in states])
+        yield torch.cat([every[:, index, 1 : 1 + len(one)] for index, one in enumerate(wanted)], dim=1)
+
+
+def _encoder(lm: LM, prompts: Sequence[Encoded], tokens: list[list[int]], space: Space, pool: Pool) -> Tensor:
+    """The encoder's states with the answer read behind the prompt (A16, encoder side)."""
+    found = []
+    for prompt, answer in zip(prompts, tokens, strict=True):
+        body = prompt.ids[:-1] if prompt.ids[-1] == lm.end else prompt.ids
+        ids, mask = padded([[*body, *answer, lm.end]], lm.pad, lm.device, left=False)
+        with torch.inference_mode(), _recorded(lm, space, "encoder") as states:
+            lm.model.get_encoder()(input_ids=ids, attention_mask=mask)
+        every = torch.stack([state[0].float().cpu() for state in states])
+        found.append(_pool(every[:, len(body) : len(body) + len(answer)], pool))
+    return torch.stack(found, dim=1)
+
+
+def _pool(states: Tensor, pool: Pool) -> Tensor:
+    return states.mean(1) if pool == "mean_answer" else states[:, -1]
+
+
+@contextmanager
+def _recorded(lm: LM, space: Space, side: Any) -> Iterator[list[Tensor]]:
+    """Inside, the list holds each layer's output of the last forward pass, first layer first."""
+    modules = dict(lm.model.named_modules())
+    layers = [(name, module) for name, module in lm.mlps(side)]
+    if space == "resid":
+        depth = 2 if lm.seq2seq else 1
+        layers = [(name, modules[name.rsplit(".", depth + (1 if lm.seq2seq else 0))[0]]) for name, _ in layers]
+    states: list[Tensor] = [torch.empty(0)] * len(layers)
+
+    def hook(index: int) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+            states[index] = output[0] if isinstance(output, tuple) else output
+
+        return keep
+
+    handles = [module.register_forward_hook(hook(index)) for index, (_, module) in enumerate(layers)]
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,175 @@
+"""The base: the model as it is (`instruct`), or adapted to the task by one LoRA on the training users (`task_adapted`).
+
+An adapted base is a cached artifact. Those of the embedded sample and SmolLM2 ship with the package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.data.task import Task
+from bench.env import cache_folder
+from bench.types import Item, Query, Request, User
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+    from bench.lm.patch import Patch
+    from bench.lm.tune import Example, Tuning
+
+SHIPPED = Path(__file__).parent.parent / "assets" / "bases"
+
+
+@dataclass(frozen=True)
+class BaseSpec:
+    """Which base, and how an adapted one is trained (`conf/base/*.yaml`).
+
+    `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a written profile (`profile`).
+    `no_history_share`: share of history prompts that show none, so that one base answers both.
+    `leave_out`: up to so many of a training user's own history items are asked as questions, others shown (0: none).
+    `repeats`: where the history has no answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each time
+    with another choice of the history. `balance`: examples of a label are taken in proportion to count ** balance
+    (1 natural, 0 even). `max_examples`: by kind of task.
+    """
+
+    kind: Literal["auto", "instruct", "task_adapted"] = "auto"
+    form: Literal["plain", "history", "profile"] = "history"
+    n_items: int = 7
+    no_history_share: float = 0.1
+    leave_out: int = 8
+    repeats: int = 4
+    balance: float = 0.5
+    max_examples: Mapping[str, int] = field(default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600})
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    retrain: bool = False
+
+    def key(self, model: Mapping[str, Any], task: Task, data: str, seed: int) -> str:
+        """A hash of what can change the adapted base: the model, the prompts, the training data, the recipe."""
+        recipe = {key: value for key, value in asdict(self).items() if key != "retrain"}
+        prompts = {"chameleon": dict(task.chameleon), "oppu": task.oppu["profile_prompt"]}
+        weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
+        parts = [recipe, prompts, weights, task.name, list(task.labels), data, seed]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:16]
+
+
+def find(key: str) -> Path | None:
+    """The artifact of an adapted base, shipped or cached."""
+    for folder in (SHIPPED, cache_folder() / "bases"):
+        for path in folder.glob(f"*-{key}.safetensors"):
+            return path
+    return None
+
+
+def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Budget, *, key: str, seed: int) -> Path:
+    """Train the adapted base on the users and keep it in the cache."""
+    import torch
+
+    from bench.lm.tune import Tuning, tune
+
+    tuning = Tuning(**{**spec.tuning, "seed": seed, "targets": tuple(spec.tuning.get("targets", Tuning.targets))})
+    if lm.seq2seq:
+        tuning = replace(tuning, targets=tuple(name.removesuffix("_proj") for name in tuning.targets))
+    chosen = examples(lm, task, users, spec, seed)
+    patch: Patch = tune(lm, chosen, tuning, budget, phase="base")
+    folder = cache_folder() / "bases"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{lm.spec.name}-{task.name}-{key}.safetensors"
+    partial = path.with_suffix(".part")
+    notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name}
+    patch.save(partial, dtype=torch.bfloat16, notes=notes)
+    partial.replace(path)
+    return path
+
+
+def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, seed: int) -> list[Example]:
+    """Training pairs: the users' questions, and as an option some of their history items asked with the others shown.
+
+    Each user gives one group: a part of the history is shown, the rest and the questions are asked about it.
+    """
+    from bench.lm.tune import Example
+
+    profiles = _profiles(lm, task, users, seed) if spec.form == "profile" else {}
+    stream = random.Random(f"base/{seed}")
+    found: list[_Pair] = []
+    for turn in range(1 if task.has_answers else spec.repeats):
+        for user in users:
+            found += _pairs(task, user, spec, stream, f"{user.id}/{turn}")
+    stream.shuffle(found)
+    return [
+        Example(
+            Request(task.render(pair.query, pair.shown, profile=profiles.get(pair.user)), name=f"{task.name} {pair.query.id}"),
+            pair.answer,
+            pair.group,
+        )
+        for pair in _balanced(found, spec, task)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    user: str
+    query: Query
+    shown: tuple[Item, ...]
+    answer: str
+    group: str
+
+
+def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group: str) -> list[_Pair]:
+    """One user's pairs over one choice of the history. Of a dated history the earlier part is shown, the later asked."""
+    history = list(user.history)
+    asked = spec.leave_out if task.has_answers else 0
+    size = min(len(history), stream.randint(min(3, spec.n_items), spec.n_items))
+    size = min(size, max(1, len(history) - asked // 2)) if asked else size
+    order = list(range(len(history)))
+    if not any(item.date for item in history):
+        stream.shuffle(order)
+    bare = spec.form != "history" or stream.random() < spec.no_history_share
+    shown = () if bare else tuple(history[index] for index in sorted(order[:size]))
+    group = "" if bare else group
+    pairs = []
+    for index in order[size : size + asked]:
+        answer, text = task.answer(history[index]), history[index].fields[task.source]
+        if answer and text.strip():
+            query = Query(f"{user.id}/{index}", task.input_template.replace("{" + task.source + "}", text), text)
+            pairs.append(_Pair(user.id, query, shown, answer, group))
+    for query in user.queries:
+        if query.gold is not None:
+            pairs.append(_Pair(user.id, replace(query, gold=None), shown, query.gold, group))
+    return pairs
+
+
+def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
+    """At most `max_examples`, of each label in proportion to count ** balance."""
+    limit = spec.max_examples[task.kind]
+    if not task.labels:
+        return found[:limit]
+    pools: dict[str, list[_Pair]] = {}
+    for pair in found:
+        pools.setdefault(pair.answer, []).append(pair)
+    weights = {label: len(pool) ** spec.balance for label, pool in pools.items()}
+    most = max(len(pools[label]) / weight for label, weight in weights.items())
+    share = min(limit / sum(weights.values()), most)
+    kept = {id(pair) for label, pool in pools.items() for pair in pool[: round(share * weights[label])]}
+    return [pair for pair in found if id(pair) in kept]
+
+
+def _profiles(lm: LM, task: Task, users: Sequence[User], seed: int) -> dict[str, str]:
+    """A profile summary for each user, written by the model from up to ten random history items (OPPU, reference 2.7)."""
+    from bench.types import Decoding
+
+    with_history = [user for user in users if user.history]
+    requests = []
+    for user in with_history:
+        stream = random.Random(f"profile/{seed}/{user.id}")
+        chosen = sorted(stream.sample(range(len(user.history)), min(10, len(user.history))))
+        items = [user.history[index] for index in chosen]
+        requests.append(Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}"))
+    decoding = Decoding("sample", temperature=0.6, top_p=0.9, top_k=10, seed=seed)
+    answers = lm.generate(requests, max_new_tokens=64, decoding=decoding, cached=True)
+    return {with_history[index].id: answer.text for index, answer in answers}

@@ -1,0 +1,138 @@
+"""Answer many requests at once: batches by token budget, mixed patches, stop rules, results as batches finish.
+
+A batch is planned from the prompts alone, never from what is left to do or from the patches, so that two methods with the
+same prompts, and a run that was killed and resumed, put the same prompts side by side (in bfloat16 the neighbours matter).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from bench.lm.cache import ResponseCache
+from bench.lm.decode import answer_batch, score_batch
+from bench.lm.patch import applied
+from bench.types import Completion, Decoding, InputError, Request
+
+if TYPE_CHECKING:
+    from bench.lm.model import LM, Encoded
+
+T = TypeVar("T")
+
+MAX_ROWS = 64
+
+
+def plan(encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0) -> list[list[int]]:
+    """Batches of indices, longest prompts first, each of at most `batch_tokens` padded tokens and MAX_ROWS rows.
+
+    `extra`: tokens beyond the prompt that each row needs. A salt shuffles the prompts into other batches.
+    """
+
+    def place(index: int) -> tuple[int, str]:
+        digest = hashlib.sha256((salt + encoded[index].text).encode("utf-8", "replace")).hexdigest()
+        return (0 if salt else -len(encoded[index].ids), digest)
+
+    batches: list[list[int]] = []
+    longest = 0
+    for index in sorted(range(len(encoded)), key=place):
+        longest = max(longest, len(encoded[index].ids) + extra)
+        full = not batches or len(batches[-1]) >= MAX_ROWS or (len(batches[-1]) + 1) * longest > batch_tokens
+        if full:
+            batches.append([])
+            longest = len(encoded[index].ids) + extra
+        batches[-1].append(index)
+    return batches
+
+
+def run(
+    lm: LM,
+    requests: Sequence[Request],
+    encoded: Sequence[Encoded],
+    max_new_tokens: int,
+    decoding: Decoding,
+    labels: tuple[str, ...],
+    *,
+    cached: bool,
+    salt: str,
+    done: Callable[[int], bool] | None,
+) -> Iterator[tuple[int, Completion]]:
+    """See LM.generate."""
+    if decoding.rule == "likelihood" and not labels:
+        raise InputError("decoding=likelihood needs a task with labels")
+    wanted = [lm.answer_ids(label) for label in labels]
+
+    def answer(batch: list[int]) -> list[Completion]:
+        def work(rows: list[int]) -> list[Completion]:
+            with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():
+                prompts = [encoded[index] for index in rows]
+                return answer_batch(lm, prompts, patches, max_new_tokens, decoding, labels, wanted)
+
+        return halving(work, batch, [requests[index].name for index in batch])
+
+    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt):
+        if done is not None and all(done(index) for index in batch):
+            continue
+        keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
+        known = [lm.cache.get(key) for key in keys] if cached and lm.cache else [None] * len(batch)
+        fresh = None in known
+        answers = answer(batch) if fresh else [one for one in known if one is not None]
+        if fresh:
+            lm.budget.count(
+                tokens_in=sum(one.tokens_in for one in answers), tokens_out=sum(one.tokens_out for one in answers)
+            )
+        if lm.cache and cached:
+            if fresh:
+                lm.cache.put(dict(zip(keys, answers, strict=True)))
+            else:
+                lm.cache.hits += len(batch)
+        yield from zip(batch, answers, strict=True)
+
+
+def score(
+    lm: LM, requests: Sequence[Request], encoded: Sequence[Encoded], answers: Sequence[Sequence[str]]
+) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+    """See LM.likelihood."""
+    wanted = [[lm.answer_ids(answer) for answer in row] for row in answers]
+    for batch in plan(encoded, lm.spec.batch_tokens):
+
+        def work(rows: list[int]) -> list[list[tuple[float, int]]]:
+            with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():
+                prompts, targets = [encoded[index] for index in rows], [wanted[index] for index in rows]
+                totals = score_batch(lm, prompts, patches, targets)
+                sizes = [[len(one) for one in row] for row in targets]
+                return [list(zip(total, size, strict=True)) for total, size in zip(totals, sizes, strict=True)]
+
+        scored = halving(work, batch, [requests[index].name for index in batch])
+        lm.budget.count(tokens_in=sum(len(encoded[index].ids) for index in batch))
+        yield from zip(batch, scored, strict=True)
+
+
+def halving(work: Callable[[list[int]], list[T]], batch: list[int], names: Sequence[str]) -> list[T]:
+    """Do a batch; when memory runs out, each half on its own. One request alone that does not fit is an error."""
+    try:
+        return work(batch)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        text = str(error).lower()
+        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in text:
+            raise
+        if len(batch) == 1:
+            raise MemoryError(f"{names[0] or 'request'}: one prompt alone does not fit into memory") from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    return halving(work, batch[:middle], names[:middle]) + halving(work, batch[middle:], names[middle:])
+
+
+def _key(
+    lm: LM, request: Request, prompt: Encoded, max_new_tokens: int, decoding: Decoding, labels: tuple[str, ...]
+) -> str:
+    how = [decoding.rule, max_new_tokens]
+    if decoding.rule == "sample":
+        how += [decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed]
+    patches = [patch.id for patch in request.patches]
+    return ResponseCache.key(
+        {"model": lm.identity, "prompt": list(prompt.ids), "patches": patches, "how": how, "labels": list(labels)}
+    )

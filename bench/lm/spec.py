@@ -1,0 +1,98 @@
+"""Which model to load, as data (`conf/model/*.yaml`), and what it is without loading it. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.types import InputError
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model and how to speak to it.
+
+    `source`: `package:NAME` (a Python package that carries a GGUF file), `tiny:llama|mistral|qwen2|t5` (random weights,
+    for tests), or a local folder or Hugging Face id. `hub`: the id to use where the package is not installed.
+    `chat`: wrap prompts in the tokenizer's chat template. `dtype`: `auto` is bfloat16 where this machine is fast at it.
+    `max_prompt_tokens`: a prompt's limit; the history in it is shortened to fit, and to `history_tokens` at the most. `base`: what `base=auto` means for this model.
+    `batch_tokens`: padded prompt tokens read at once.
+    """
+
+    name: str
+    source: str
+    hub: str | None = None
+    revision: str | None = None
+    chat: bool = True
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    max_prompt_tokens: int = 2048
+    history_tokens: int = 768
+    batch_tokens: int = 8192
+    base: Literal["instruct", "task_adapted"] = "instruct"
+
+    def identity(self) -> dict[str, str | int | bool | None]:
+        """What can change the model's answers: name, where the weights come from and their version, dtype, chat."""
+        return {
+            "name": self.name,
+            "weights": self._weights(),
+            "chat": self.chat,
+            "dtype": self.resolved_dtype(),
+            "max_prompt_tokens": self.max_prompt_tokens,
+            "history_tokens": self.history_tokens,
+        }
+
+    def resolved_dtype(self) -> str:
+        return fast_dtype(self.device) if self.dtype == "auto" else self.dtype
+
+    def _weights(self) -> str:
+        kind, _, name = self.source.partition(":")
+        if kind == "tiny":
+            return self.source
+        if kind == "package" and importlib.util.find_spec(name) is not None:
+            return f"{name}=={importlib.metadata.version(name.replace('_', '-'))}"
+        if Path(self.source).is_dir():
+            return "folder:" + folder_hash(Path(self.source))
+        return f"hub:{self.hub if kind == 'package' else self.source}@{self.revision or 'main'}"
+
+
+def package_gguf(package: str) -> Path | None:
+    """The GGUF file that an installed package carries. The package is found, not imported."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return path
+    return None
+
+
+def folder_hash(folder: Path) -> str:
+    """A hash of a model folder: every file's name and size, and the content of all but the weights."""
+    digest = hashlib.sha256()
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    if not any(path.name == "config.json" for path in paths):
+        raise InputError(f"{folder}: not a model folder (no config.json)")
+    for path in paths:
+        digest.update(f"{path.name}:{path.stat().st_size}".encode())
+        if path.stat().st_size < 1 << 22:
+            digest.update(path.read_bytes())
+        else:
+            with path.open("rb") as file:
+                digest.update(file.read(1 << 20))
+                file.seek(-(1 << 20), 2)
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def fast_dtype(device: str) -> str:
+    """`bfloat16` where this machine multiplies it in hardware, else `float32`; read without importing torch."""
+    if device.startswith("cuda") or (device == "auto" and Path("/proc/driver/nvidia/version").exists()):
+        return "bfloat16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
+    except OSError:
+        return "float32"
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"

@@ -1,0 +1,194 @@
+"""Supervised LoRA tuning of one patch: the task-adapted base, and later every method with one adapter for all users.
+
+The loss is on the answer's tokens alone (with the end token), and logits are computed at those positions only. Examples
+of one group begin alike (one user's history, several questions): what they share is read once, for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.budget import Budget
+from bench.lm.decode import padded
+from bench.lm.patch import LowRank, Patch
+from bench.types import InputError, Request
+
+if TYPE_CHECKING:
+    from bench.lm.model import LM
+
+MIN_SHARED = 64
+"""Tokens that examples must have alike before reading them apart from the rest pays."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Hyper-parameters of one LoRA. `targets`: ends of module names (T5's are `q` and `v`). `batch`: examples a step."""
+
+    rank: int = 8
+    alpha: float = 16
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    max_grad_norm: float = 1.0
+    epochs: int = 1
+    batch: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and the answer to learn. Examples of one `group` are learnt in one step and share what they have alike."""
+
+    request: Request
+    answer: str
+    group: str = ""
+
+
+def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Patch:
+    """Train one low-rank patch on the examples; the model's own weights never change.
+
+    Raises InputError without examples, and where the model has none of the target modules.
+    """
+    if not examples:
+        raise InputError("no examples to tune on")
+    encoded = [(lm.encode(example.request).ids, lm.answer_ids(example.answer)) for example in examples]
+    factors = _fresh(lm, tuning)
+    weights = [tensor for pair in factors.values() for tensor in (pair.a, pair.b)]
+    optimizer = torch.optim.AdamW(weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay)
+    steps = list(_steps([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(len(steps), tuning.warmup))
+    scale = tuning.alpha / tuning.rank
+    with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
+        for step in steps:
+            total = sum(len(encoded[index][1]) for batch in step for index in batch)
+            for batch in step:
+                loss = losses(lm, [encoded[index] for index in batch]) / total
+                loss.backward()  # type: ignore[no-untyped-call]
+                budget.count(tokens_in=sum(len(encoded[index][0]) + len(encoded[index][1]) for index in batch))
+            torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+            progress.advance()
+    if all(float(pair.b.abs().max()) == 0 for pair in factors.values()):
+        raise InputError("tuning changed nothing: every adapter is still zero")
+    return Patch({name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()})
+
+
+def _fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
+    """LoRA's start: A uniform (Kaiming), B zero, for every target module; drawn in the order of the names."""
+    generator = torch.Generator().manual_seed(tuning.seed)
+    factors = {}
+    for name, module in sorted(lm.model.named_modules()):
+        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in tuning.targets:
+            bound = 1 / math.sqrt(module.in_features)
+            a = (torch.rand(tuning.rank, module.in_features, generator=generator) * 2 - 1) * bound
+            b = torch.zeros(module.out_features, tuning.rank)
+            factors[name] = LowRank(a.to(lm.device).requires_grad_(), b.to(lm.device).requires_grad_())
+    if not factors:
+        raise InputError(f"{lm.spec.name}: no module named {' or '.join(tuning.targets)} to tune")
+    return factors
+
+
+def _steps(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Iterator[list[list[int]]]:
+    """Every epoch all examples once. A step is a list of batches with about `tuning.batch` examples in all.
+
+    A batch is a group (or a part of one), or examples without a group of similar length.
+    """
+    stream = random.Random(tuning.seed)
+    for _ in range(tuning.epochs):
+        order = list(range(len(groups)))
+        stream.shuffle(order)
+        together: dict[str, list[int]] = {}
+        alone: list[int] = []
+        for index in order:
+            (together.setdefault(groups[index], []) if groups[index] else alone).append(index)
+        span = tuning.batch * 16
+        pools = [sorted(alone[at : at + span], key=lengths.__getitem__) for at in range(0, len(alone), span)]
+        batches = [
+            pool[at : at + tuning.batch] for pool in (*together.values(), *pools) for at in range(0, len(pool), tuning.batch)
+        ]
+        stream.shuffle(batches)
+        step: list[list[int]] = []
+        for batch in batches:
+            step.append(batch)
+            if sum(map(len, step)) >= tuning.batch:
+                yield step
+                step = []
+        if step:
+            yield step
+
+
+def _linear(steps: int, warmup: float) -> Callable[[int], float]:
+    """Up over the warm-up share, then down to zero."""
+    first = max(1, round(steps * warmup))
+    return lambda step: (step + 1) / first if step < first else max(0.0, (steps - step) / max(1, steps - first))
+
+
+def losses(lm: LM, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
+    """Total negative log-likelihood (nats) of the answers' tokens; rows are (prompt, answer) token ids."""
+    if lm.seq2seq:
+        ids, mask = padded([prompt for prompt, _ in rows], lm.pad, lm.device, left=False)
+        labels, real = padded([answer for _, answer in rows], lm.pad, lm.device, left=False)
+        out = lm.model(input_ids=ids, attention_mask=mask, labels=labels.masked_fill(real == 0, -100))
+        return torch.as_tensor(out.loss) * real.sum()
+    alike = _shared_prefix([prompt for prompt, _ in rows]) if len(rows) > 1 else 0
+    past = None
+    if alike >= MIN_SHARED:
+        prefix = torch.tensor([rows[0][0][:alike]], device=lm.device)
+        past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=1).past_key_values
+        past.batch_repeat_interleave(len(rows))
+    else:
+        alike = 0
+    ids, mask = padded([[*prompt[alike:], *answer] for prompt, answer in rows], lm.pad, lm.device, left=True)
+    positions = alike + (mask.cumsum(1) - 1).clamp(min=0)
+    seen = torch.cat([mask.new_ones(len(rows), alike), mask], dim=1)
+    keep = max(len(answer) for _, answer in rows) + 1
+    out = lm.model(
+        input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=past,
+        use_cache=past is not None, logits_to_keep=keep,
+    )  # fmt: skip
+    targets = torch.full((len(rows), keep - 1), -100)
+    for index, (_, answer) in enumerate(rows):
+        targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
+    logits = out.logits[:, -keep:-1].float()
+    flat = targets.flatten().to(lm.device)
+    return nn.functional.cross_entropy(logits.flatten(0, 1), flat, ignore_index=-100, reduction="sum")
+
+
+def _shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with alike; at least one token of each stays outside."""
+    shortest = min(map(len, prompts)) - 1
+    for at in range(shortest):
+        if len({prompt[at] for prompt in prompts}) > 1:
+            return at
+    return shortest
+
+
+@contextmanager
+def _training(model: nn.Module, factors: Mapping[str, LowRank], scale: float) -> Iterator[None]:
+    """Inside, the model answers with the (trainable) factors applied."""
+    modules = dict(model.named_modules())
+
+    def hook(pair: LowRank) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+        def change(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            low = nn.functional.linear(nn.functional.linear(args[0].float(), pair.a), pair.b)
+            return output + (scale * low).to(output.dtype)
+
+        return change
+
+    handles = [modules[name].register_forward_hook(hook(pair)) for name, pair in factors.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

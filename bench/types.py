@@ -1,0 +1,162 @@
+"""The values that flow through the harness: users, prompts, answers. Frozen dataclasses, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from bench.lm.patch import Patch
+
+Role = Literal["system", "user", "assistant"]
+
+
+class InputError(Exception):
+    """The user's data or configuration is wrong: one line that names the file, the id and the field. Exit code 2."""
+
+
+class OverBudget(Exception):
+    """A method ran past its wall-clock budget where it cannot stop half-way. The cell's status is `over_budget`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of a user's history: LaMP's fields as text, and its day (`YYYY-MM-DD` or a year) if it has one."""
+
+    id: str
+    fields: Mapping[str, str]
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question. `input` is LaMP's own string; `text` the bare review, description or tweet inside it."""
+
+    id: str
+    input: str
+    text: str
+    gold: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person: history (oldest first where dated) and questions. `group` is the key by which intervals cluster."""
+
+    id: str
+    history: tuple[Item, ...]
+    queries: tuple[Query, ...]
+    group: str = ""
+
+    def hidden(self) -> User:
+        """The same user without golds: all that a method may see of a test user."""
+        return replace(self, queries=tuple(replace(query, gold=None) for query in self.queries))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A history item in a prompt: `before + text + after`.
+
+    Only `text` may be shortened to fit the model's limit. When even that is not enough, the lines of the highest
+    `rank` are left out first (0 = most important).
+    """
+
+    before: str
+    text: str
+    after: str
+    rank: int = 0
+
+    def __str__(self) -> str:
+        return self.before + self.text + self.after
+
+
+Part = str | Line
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat turn, as parts: plain strings are never cut, lines may be."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(str(part) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to the model: the messages, and the patches to apply to the weights while it answers.
+
+    `name` says in errors which question this is; it changes no answer and is in no key.
+    """
+
+    messages: tuple[Message, ...]
+    patches: tuple[Patch, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Personalization:
+    """What a method makes of a user: words for the prompt, weights for the model.
+
+    `items` are the history items to show, in prompt order (None: the method chooses when it builds the prompt).
+    `facts` are what the method wants in the record: counts, chosen layers, cosines. JSON values only, no user text.
+    `notes` are texts worth reading (insights, summaries); they are kept beside the record, never in it.
+    """
+
+    text: Mapping[str, str] = field(default_factory=dict)
+    items: tuple[Item, ...] | None = None
+    patches: tuple[Patch, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How an answer is chosen from the model's distribution.
+
+    `rule`: `greedy`, `sample`, or `likelihood` (the label of the highest total log-probability; label tasks only).
+    `stop_at_label`: end an answer as soon as it is a label ("5" of "5 stars"): lenient towards chatty models.
+    """
+
+    rule: Literal["greedy", "sample", "likelihood"] = "greedy"
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop_at_label: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The model's answer to one request.
+
+    `text` is cut at the stop rule. `tokens_in`, `tokens_out`: prompt and new tokens. `cut`: history tokens left out to
+    fit. `label_logprobs`: total log-probability (nats) of each asked label with its end token, where labels were asked.
+    """
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    cut: int = 0
+    finished: bool = True
+    label_logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One answered question, a line of `samples.jsonl`. Holds no gold: golds are joined when scoring."""
+
+    id: str
+    user: str
+    group: str
+    raw: str
+    tokens_in: int
+    tokens_out: int
+    cut: int = 0
+    finished: bool = True
+    label_logprobs: tuple[float, ...] | None = None
+    prompt: str = ""

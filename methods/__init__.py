@@ -1,0 +1,1 @@
+"""The methods that the harness compares: one file each, none imports another."""
