@@ -123,7 +123,9 @@ class Progress:
             self._bar.stop()
         elif self._show and self.done:
             of = f"/{self.total}" if self.total is not None else ""
-            print(f"{self.name:>12}  {self.done}{of}  {time.monotonic() - self._start:.1f} s", file=sys.stderr, flush=True)
+            print(
+                f"{self.name:>12}  {self.done}{of}  {time.monotonic() - self._start:.1f} s", file=sys.stderr, flush=True
+            )
 
 
 def _reset_peak() -> None:

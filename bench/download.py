@@ -20,15 +20,9 @@ Exit code: 0 done, 1 a file could not be had, 2 a mistake in the command.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
-import re
-import ssl
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import convert
+from bench.data.fetch import DownloadError, fetch, forget
 from bench.types import InputError
 
 BASE = "https://ciir.cs.umass.edu/downloads/LaMP"
@@ -45,20 +40,10 @@ FOLDERS = {"lamp1": "LaMP_1", "lamp2": "LaMP_2/new", "lamp2n": "LaMP_2"} | {
 }
 PARTS = ("train", "dev", "test")
 MANIFEST = "lamplight_download.json"
-_CHUNK = 2**18
-_LONGEST_PAUSE = 30.0
 _LICENSED = (
-    "note: LaMP-6 is made of the Avocado mails (LDC2015T03), which are licensed: these files hold only the mails' names. "
-    "Fill the texts in with LaMP's own script before use; see https://lamp-benchmark.github.io/download"
+    "note: LaMP-6 is made of the Avocado mails (LDC2015T03), which are licensed: these files hold only the mails' "
+    "names. Fill the texts in with LaMP's own script before use; see https://lamp-benchmark.github.io/download"
 )
-
-
-class DownloadError(Exception):
-    """A file cannot be had: the message says which, why, and what was tried. Exit code 1."""
-
-
-class _Interrupted(Exception):
-    """A network error: worth another try."""
 
 
 @dataclass(frozen=True)
@@ -131,107 +116,18 @@ def _file(order: Order, task: str, label: str, say: Callable[[str], None]) -> li
         ids = _ids(source, target)
         say(f"{label}: already there, {len(ids):,} {what}")
         return ids
-    part = fetch(url, target, order)
+    part = fetch(url, target, retries=order.retries, timeout=order.timeout, pause=order.pause)
     try:
         ids = _ids(source, part)
         os.replace(part, target)
     finally:
-        _forget(target)
+        forget(target)
     with target.open("rb") as file:
         sha = hashlib.file_digest(file, "sha256").hexdigest()
     size, now = target.stat().st_size, datetime.now(UTC).isoformat(timespec="seconds")
     _enter(order, label, {"url": url, "bytes": size, "sha256": sha, "count": len(ids), "date": now})
     say(f"{label}: {len(ids):,} {what}, {size / 1e6:,.1f} MB")
     return ids
-
-
-def fetch(url: str, target: Path, order: Order) -> Path:
-    """The complete answer of `url` as `{target}.part`, over as many connections as it takes. Raises DownloadError."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for tried in range(order.retries + 1):
-        try:
-            return _attempt(url, target, order)
-        except _Interrupted as error:
-            problem = error
-        if tried < order.retries:
-            time.sleep(min(order.pause * 2**tried, _LONGEST_PAUSE))
-    kept = _part(target).stat().st_size if _part(target).exists() else 0
-    goes_on = f"; {kept:,} bytes are kept, run the command again to go on" if kept else ""
-    raise DownloadError(f"{url}: {problem} (tried {order.retries + 1} times{goes_on})")
-
-
-def _attempt(url: str, target: Path, order: Order) -> Path:
-    part, validator = _part(target), convert.load_json(_part(target, ".part.json")).get("validator")
-    have = part.stat().st_size if part.exists() and validator else 0
-    headers = {"User-Agent": "lamplight", "Accept-Encoding": "identity"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": str(validator)}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=order.timeout) as answer:
-            start, total = _extent(answer, have)
-            if start == 0:
-                convert.save_json(_part(target, ".part.json"), {"validator": _validator(answer)})
-            elif _validator(answer) not in (None, validator):
-                _forget(target)
-                raise _Interrupted("the file changed on the server")
-            size = _receive(answer, part, start, total)
-    except urllib.error.HTTPError as error:
-        answer = f"the server answers {error.code} {error.reason}"
-        if error.code == 416:  # what we have is longer than the file
-            _forget(target)
-        if error.code in (408, 416, 429) or error.code >= 500:
-            raise _Interrupted(answer) from error
-        raise DownloadError(f"{url}: {answer}") from error
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        problem = getattr(error, "reason", None) or error or type(error).__name__
-        raise _Interrupted(f"network error: {problem}") from error
-    except DownloadError:
-        _forget(target)
-        raise
-    if total is not None and size != total:
-        raise _Interrupted(f"the connection ended at {size:,} of {total:,} bytes")
-    return part
-
-
-def _extent(answer: Any, have: int) -> tuple[int, int | None]:
-    """First byte and full size (None where the server does not say) of what this answer brings."""
-    if answer.status == 206:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
-        if match and int(match[1]) == have:
-            return have, None if match[2] == "*" else int(match[2])
-        raise _Interrupted("the server sent another range than asked")
-    length = answer.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else None
-
-
-def _validator(answer: Any) -> str | None:
-    """What tells one version of the file from the next: a strong ETag, else the time of its last change."""
-    tag: str = answer.headers.get("ETag", "")
-    changed: str | None = answer.headers.get("Last-Modified")
-    return tag if tag and not tag.startswith("W/") else changed
-
-
-def _receive(answer: Any, part: Path, start: int, total: int | None) -> int:
-    """Append to the part file; its size when the connection ends."""
-    size = start
-    with (
-        part.open("ab" if start else "wb") as file,
-        convert.bar(part.stem, total, enabled=sys.stderr.isatty(), unit="bytes") as advance,
-    ):
-        advance(start)
-        while chunk := answer.read(_CHUNK):
-            if size == 0 and _is_page(chunk):
-                raise DownloadError(f"{answer.url}: an HTML page instead of data; the address is wrong or has moved")
-            file.write(chunk)
-            size += len(chunk)
-            advance(len(chunk))
-    return size
-
-
-def _is_page(start: bytes) -> bool:
-    head = start[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    # A review may quote HTML; JSON is told by its first character.
-    return not head.startswith((b"[", b"{")) and (head.startswith(b"<") or b"<html" in head)
 
 
 def _ids(source: convert.Source, path: Path) -> list[str]:
@@ -259,18 +155,9 @@ def _must_match(label: str, questions: Sequence[str], golds: Sequence[str]) -> N
         raise DownloadError(f"{label}: {problem}; remove both files and run again")
 
 
-def _part(target: Path, suffix: str = ".part") -> Path:
-    return target.with_name(target.name + suffix)
-
-
-def _forget(target: Path) -> None:
-    for suffix in (".part", ".part.json"):
-        _part(target, suffix).unlink(missing_ok=True)
-
-
 def _enter(order: Order, label: str, entry: dict[str, Any]) -> None:
     manifest = order.root / MANIFEST
-    fresh = _part(manifest, ".new")
+    fresh = manifest.with_name(manifest.name + ".new")
     fresh.write_text(json.dumps(convert.load_json(manifest) | {label: entry}, indent=2, sort_keys=True) + "\n")
     os.replace(fresh, manifest)
 

@@ -16,7 +16,7 @@ _PACKAGES = ("lamplight", "torch", "transformers", "peft", "scikit-learn", "roug
 def cache_folder() -> Path:
     """`~/.cache/lamplight`, or what LAMPLIGHT_CACHE names."""
     named = os.environ.get("LAMPLIGHT_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "lamplight"
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "lamplight"
 
 
 def describe() -> dict[str, object]:

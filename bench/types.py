@@ -16,6 +16,10 @@ class InputError(Exception):
     """The user's data or configuration is wrong: one line that names the file, the id and the field. Exit code 2."""
 
 
+class MethodError(Exception):
+    """A method cannot be fitted on this data; one line says why. The cell's status is `error`."""
+
+
 class OverBudget(Exception):
     """A method ran past its wall-clock budget where it cannot stop half-way. The cell's status is `over_budget`."""
 
@@ -90,11 +94,13 @@ class Message:
 class Request:
     """One question to the model: the messages, and the patches to apply to the weights while it answers.
 
-    `name` says in errors which question this is; it changes no answer and is in no key.
+    `answer`: a rule that needs no model gives the answer itself. `name` says in errors which question this is; it
+    changes no answer and is in no key.
     """
 
     messages: tuple[Message, ...]
     patches: tuple[Patch, ...] = ()
+    answer: str | None = None
     name: str = ""
 
 

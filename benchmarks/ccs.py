@@ -26,7 +26,8 @@ from torch import Tensor
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from bench.lm.directions import CCSConfig, CCSResult, ccs, initial_probes, random_unit
+from bench.lm.ccs import CCSConfig, CCSResult, ccs, initial_probes
+from bench.lm.directions import random_unit
 
 
 def activations(layers: int, pairs: int, width: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """How fast and in how much memory a LaMP file of full size is read: made, converted, opened again, iterated.
 
-    python benchmarks/read_large.py                          # 20,000 users x 185 reviews: about 2.5 GB, needs 6 GB of disk
-    python benchmarks/read_large.py --users 500 --reviews 50 --results /tmp/small.json
+    python benchmarks/read_large.py                          # 20,000 users x 185 reviews: about 2.5 GB, needs 6 GB of
+    disk python benchmarks/read_large.py --users 500 --reviews 50 --results /tmp/small.json
 
 Every stage runs in a process of its own, so that its peak memory is its own. `json.load` is measured beside it on a
 smaller file: at full size it would need tens of GB.
@@ -33,7 +33,9 @@ def make(folder: Path, users: int, reviews: int) -> None:
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 10))) for _ in range(20_000)]
     texts = [" ".join(rng.choices(words, k=rng.randint(*WORDS_PER_REVIEW))) for _ in range(20_000)]
-    asked = "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, 4, or 5. review: "
+    asked = (
+        "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, 4, or 5. review: "
+    )
     split = folder / "LaMP_3" / "train"
     split.mkdir(parents=True)
     with (split / "train_questions.json").open("w") as file:
@@ -132,7 +134,11 @@ def main() -> None:
             megabytes = (Path(name) / "LaMP_3/train/train_questions.json").stat().st_size / 1e6
             for stage in stages:
                 rows.append({"stage": stage, "users": users, "file_mb": round(megabytes), **measure(stage, Path(name))})
-                print("{stage:14s} {users:7d} users {file_mb:6d} MB {seconds:9.2f} s {peak_mb:7d} MB peak".format(**rows[-1]))
+                print(
+                    "{stage:14s} {users:7d} users {file_mb:6d} MB {seconds:9.2f} s {peak_mb:7d} MB peak".format(
+                        **rows[-1]
+                    )
+                )
     record = {
         "what": "reading LaMP-3 files of seeded words; first_read = hash + convert + check every user",
         "reviews_per_user": args.reviews,

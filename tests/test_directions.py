@@ -6,21 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.lm.directions import (
+from bench.lm.ccs import (
     CCSConfig,
     assign_folds,
     ccs,
+    initial_probes,
+    nulls,
+    random_pairs,
+    rank_layers,
+    rematched_pairs,
+)
+from bench.lm.directions import (
     cosines,
     edit,
     edit_matrix_factors,
-    initial_probes,
     mean_direction,
-    nulls,
-    random_pairs,
     random_unit,
-    rank_layers,
     rematch,
-    rematched_pairs,
     top_direction,
     unit,
 )

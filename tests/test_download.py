@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from bench import download
-from bench.download import DownloadError, Order
+from bench.data.fetch import DownloadError
+from bench.download import Order
 
 IDS = [str(number) for number in range(400)]
 QUESTIONS = json.dumps(
@@ -144,8 +145,8 @@ def server() -> Iterator[Server]:
 
 
 def order(server: Server, root: Path, **changes: Any) -> Order:
-    values: dict[str, Any] = {"tasks": ("lamp3",), "parts": ("dev",), "retries": 3, "timeout": 5.0, "pause": 0.0} | changes
-    return Order(root=root, base=server.url, **values)
+    values: dict[str, Any] = {"tasks": ("lamp3",), "parts": ("dev",), "retries": 3, "timeout": 5.0, "pause": 0.0}
+    return Order(root=root, base=server.url, **values | changes)
 
 
 def left_over(root: Path) -> list[str]:

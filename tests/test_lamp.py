@@ -39,7 +39,11 @@ def ratings() -> list[dict[str, Any]]:
     """Two LaMP-3 questions."""
     profile = [{"id": "2110", "text": "Too sweet.", "score": "2"}, {"id": "2111", "text": "Lovely tea.", "score": "5"}]
     return [
-        {"id": "211", "input": "What is the score of the following review on a scale? review: Good.", "profile": profile},
+        {
+            "id": "211",
+            "input": "What is the score of the following review on a scale? review: Good.",
+            "profile": profile,
+        },
         {"id": "212", "input": "review: Bad.", "profile": [{"id": "2120", "text": "It broke.", "score": "1"}]},
     ]
 
@@ -316,7 +320,10 @@ def test_a_wrong_record_is_named_with_its_place(
         (b'[{"id": "a', f"the file ends inside record 0, incomplete: {FETCH}"),
         (b'[{"id": 1} {"id": 2}]', "not JSON at character 11: expected ',' or ']'"),
         (b'[{"id": 1}, ]', "not JSON at character 12: Expecting value, in record 1"),
-        (b'[{"id" 1}, {"id": 2, "input": "long enough"}]', "not JSON at character 7: Expecting ':' delimiter, in record 0"),
+        (
+            b'[{"id" 1}, {"id": 2, "input": "long enough"}]',
+            "not JSON at character 7: Expecting ':' delimiter, in record 0",
+        ),
         (b'[{"id": NaN}]', "not JSON at character 1: NaN is not a JSON value, in record 0"),
         (b"[{}] []", "not JSON at character 5: text after the end of the list"),
         (b'["\xff"]', f"not UTF-8 near byte 2: {FETCH}"),
@@ -498,13 +505,17 @@ def damaged(draw: st.DrawFn) -> bytes:
     data = json.dumps(value).encode()
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, len(data)))
-        garbage = st.sampled_from([b"\x00", b"\xff", b'"', b"\\", b"[", b"}", b"NaN", b"<html>", b"\xef\xbb\xbf", b"\\u12"])
+        garbage = st.sampled_from(
+            [b"\x00", b"\xff", b'"', b"\\", b"[", b"}", b"NaN", b"<html>", b"\xef\xbb\xbf", b"\\u12"]
+        )
         data = draw(st.sampled_from([data[:at], data[:at] + draw(garbage) + data[at:], data[:at] + data[at + 3 :]]))
     return data
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(questions=damaged(), outputs=st.one_of(st.just(json.dumps(golds("4", "1")).encode()), damaged()), time=st.booleans())
+@given(
+    questions=damaged(), outputs=st.one_of(st.just(json.dumps(golds("4", "1")).encode()), damaged()), time=st.booleans()
+)
 def test_any_damage_is_either_read_or_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, questions: bytes, outputs: bytes, time: bool
 ) -> None:
@@ -518,12 +529,16 @@ def test_any_damage_is_either_read_or_one_line(
         monkeypatch.setattr(convert, "CHUNK", chunk)
         try:
             cache = tmp_path / "cache"
-            data = lamp.read(read_as, tmp_path, split="dev", kind=kind, cache=cache, progress=False, require_golds=False)
+            data = lamp.read(
+                read_as, tmp_path, split="dev", kind=kind, cache=cache, progress=False, require_golds=False
+            )
             users = list(data.users)
         except InputError as error:
             assert len(str(error).splitlines()) == 1
             return str(error)
-        json.dumps([[user.id, [dict(item.fields) for item in user.history]] for user in users], ensure_ascii=False).encode()
+        json.dumps(
+            [[user.id, [dict(item.fields) for item in user.history]] for user in users], ensure_ascii=False
+        ).encode()
         return users, data.counts, data.hash
 
     plain, streamed = outcome(2**30, 2**23), outcome(-1, 11)

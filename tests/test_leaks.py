@@ -34,7 +34,9 @@ def a_user(name: str, texts: list[str], question: str, **changes: Any) -> User:
 
 
 def found(users: list[User], fit: list[User]) -> dict[str, int]:
-    return {name: count for name, count in leaks.report(users, fit, LAMP3).record().items() if name != "examples" and count}
+    return {
+        name: count for name, count in leaks.report(users, fit, LAMP3).record().items() if name != "examples" and count
+    }
 
 
 def test_case_and_punctuation_do_not_hide_the_question() -> None:
@@ -65,8 +67,12 @@ def test_an_empty_question_is_found_nowhere() -> None:
 
 
 def test_lamp1_looks_for_the_paper_not_for_its_candidates() -> None:
-    citation = 'For an author who has written the paper with the title "On Tea", which reference [1]: "Water" [2]: "Milk"'
-    items = tuple(Item(str(index), {"title": title, "abstract": "x"}) for index, title in enumerate(["Water", "On tea"]))
+    citation = (
+        'For an author who has written the paper with the title "On Tea", which reference [1]: "Water" [2]: "Milk"'
+    )
+    items = tuple(
+        Item(str(index), {"title": title, "abstract": "x"}) for index, title in enumerate(["Water", "On tea"])
+    )
     lamp1 = a_task("lamp1")
     user = User("u", items, (Query("u", citation, lamp1.query_text(citation)),), "u")
     assert leaks.report([user], [], lamp1).items == {"u / 1"}

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,6 +23,8 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 import numpy as np
 
+from bench.data.bar import bar
+from bench.env import cache_folder
 from bench.types import InputError
 
 CHUNK = 8 * 2**20
@@ -55,7 +57,7 @@ class Records(Protocol):
 
 def cache_home() -> Path:
     """`$LAMPLIGHT_CACHE/data`, by default `~/.cache/lamplight/data`."""
-    return Path(os.environ.get("LAMPLIGHT_CACHE") or "~/.cache/lamplight").expanduser() / "data"
+    return cache_folder() / "data"
 
 
 def whole(source: Source, data: bytes) -> Any:
@@ -287,18 +289,3 @@ def save_json(path: Path, value: dict[str, Any]) -> None:
         os.replace(name, path)
     except OSError:
         return
-
-
-@contextmanager
-def bar(title: str, total: int | None, *, enabled: bool, unit: str = "") -> Iterator[Callable[[float], None]]:
-    """A progress bar on stderr that goes away when done; yields the function that advances it."""
-    if not enabled:
-        return (yield lambda amount: None)
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    look = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
-    with Progress(*look, console=Console(stderr=True), transient=True) as live:
-        job = live.add_task(title, total=total)
-        yield lambda amount: live.advance(job, amount)

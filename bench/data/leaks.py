@@ -1,4 +1,4 @@
-"""Does a history hold the answer? Does training hold the test? Count it, and drop, flag or refuse it (reference 7.3-7.6).
+"""Does a history hold the answer? Does training hold the test? Count it; drop, flag or refuse it (reference 7.3-7.6).
 
 Two texts are equal when their words are (runs of letters and digits, lower case). They are near when the Jaccard
 similarity of their word sets is at least 0.6: unlike word 5-grams, word sets also catch a re-ordered or lightly edited
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from bench.data.lamp import day
+from bench.data.record import day
 from bench.data.task import Task
 from bench.types import InputError, Query, User
 

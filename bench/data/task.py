@@ -20,7 +20,9 @@ Templates = Mapping[str, str]
 
 _SLOT = re.compile(r"\[(HISTORY|QUERY|INSIGHT)\]")
 _INSIGHT_SENTENCE = re.compile(r"[^.\n]*\[INSIGHT\]\.")
-_CITATION = re.compile(r'title "(?P<title>.*)", which reference .*?\[1\]: "(?P<one>.*)" \[2\]: "(?P<two>.*)"\s*$', re.DOTALL)
+_CITATION = re.compile(
+    r'title "(?P<title>.*)", which reference .*?\[1\]: "(?P<one>.*)" \[2\]: "(?P<two>.*)"\s*$', re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Task:
 
     def ask_insight(self, side: Literal["personal", "neutral"], items: Sequence[Item]) -> tuple[Message, ...]:
         """The prompt by which the model writes an insight (the paper does not print it; ours, reference 3.3)."""
-        history = _joined(self._history(items), "\n")
+        history = _joined(self.history_lines(items), "\n")
         return (Message("user", tuple(_fill(self.chameleon[f"insight_{side}"], {"HISTORY": history}))),)
 
     def ask_profile(self, items: Sequence[Item]) -> tuple[Message, ...]:
@@ -125,11 +127,13 @@ class Task:
         lines = [_line(self.oppu["profile_line"], self.source, item, rank=rank) for rank, item in enumerate(items)]
         return (Message("user", (before, *_joined(lines, " | "), after)),)
 
-    def _history(self, items: Sequence[Item]) -> list[Line]:
+    def history_lines(self, items: Sequence[Item]) -> list[Line]:
+        """The history as CHAMELEON's prompt shows it, oldest first; the newest line is the last to be left out."""
         template = self.chameleon["history_line"]
         newest = len(items) - 1
         return [
-            _line(template, self.source, item, number=index + 1, rank=newest - index) for index, item in enumerate(items)
+            _line(template, self.source, item, number=index + 1, rank=newest - index)
+            for index, item in enumerate(items)
         ]
 
     def _chameleon(
@@ -146,24 +150,19 @@ class Task:
         if insight is None:
             template = _INSIGHT_SENTENCE.sub("", template)
         if not items:
-            opening, _, rest = template.partition("\n\n")
+            _, _, rest = template.partition("\n\n")
             template = f"{self.chameleon['no_history']}\n\n{rest}"
         lead: list[Part] = [f"User profile: {profile}\n\n"] if profile else []
-        slots: dict[str, list[Part]] = {"HISTORY": _joined(self._history(items), "\n"), "QUERY": [query.text]}
+        slots: dict[str, list[Part]] = {"HISTORY": _joined(self.history_lines(items), "\n"), "QUERY": [query.text]}
         return lead + _fill(template, slots | {"INSIGHT": [insight or ""]})
 
     def _lamp(self, query: Query, items: Sequence[Item]) -> list[Part]:
         if not items:
             return [query.input]
-        lines: list[Line] = [
-            _line(self.lamp["item"], self.source, item, rank=rank) for rank, item in enumerate(items)
-        ]
+        lines: list[Line] = [_line(self.lamp["item"], self.source, item, rank=rank) for rank, item in enumerate(items)]
         if self.name == "lamp1":
             before, word, after = query.input.partition("title")
-            if self.source != "title" or not word:
-                raise InputError("LaMP-1's input has no word 'title'")
-            title, rest = after.split('", which', 1)
-            return [before + word + title + '"', *(_lead(line, self.lamp["joiner"]) for line in lines), ", which" + rest]
+            return [before + word, *(_lead(line, self.lamp["joiner"]) for line in lines), after]
         before, after = self.lamp["whole"].split("{items}")
         return [before, *_joined(lines, self.lamp["joiner"]), after.replace("{input}", query.input)]
 
@@ -178,15 +177,18 @@ class Task:
 
 def load(**data: Any) -> Task:
     """A task from its YAML (Hydra's lists become tuples)."""
-    return Task(**{key: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-                   for key, value in data.items()})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        for key, value in data.items()
+    }
+    return Task(**values)
 
 
 def _line(template: str, elastic: str, item: Item, *, number: int = 0, rank: int = 0) -> Line:
-    """One item in a template such as `{i}. {score} is ... "{text}".`; the field `elastic` is the part that may shrink."""
+    """One item in a template such as `{i}. {score} is ... "{text}".`; `elastic` is the field that may shrink."""
     before, text, after = "", "", ""
     for literal, name, _, _ in Formatter().parse(template):
-        if text or name is None and after:
+        if text or (name is None and after):
             after += literal
         else:
             before += literal

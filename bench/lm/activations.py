@@ -22,8 +22,8 @@ Pool = Literal["last", "mean_answer", "last_eos"]
 def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space, pool: Pool, side: str) -> Tensor:
     """Activations at each answer: [layers, n, width] float32 (CHAMELEON section 3.2; options A6, A7, A16).
 
-    Prompts that are equal are read once, their answers as branches. `last`: at the answer's last token; `last_eos`: at an
-    end token put behind it; `mean_answer`: mean over the answer's tokens.
+    Prompts that are equal are read once, their answers as branches. `last`: at the answer's last token; `last_eos`:
+    at an end token put behind it; `mean_answer`: mean over the answer's tokens.
     """
     tokens = [lm.answer_ids(answer, end=pool == "last_eos") or [lm.end] for answer in answers]
     if lm.seq2seq and side == "encoder":
@@ -38,7 +38,9 @@ def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space
     def work(rows: list[int]) -> list[None]:
         with torch.inference_mode():
             prefix = read(lm, [leaders[row] for row in rows])
-            for row, states in zip(rows, _branches(lm, prefix, [[tokens[i] for i in members[row]] for row in rows], space), strict=True):
+            for row, states in zip(
+                rows, _branches(lm, prefix, [[tokens[i] for i in members[row]] for row in rows], space), strict=True
+            ):
                 at = 0
                 for index in members[row]:
                     size = len(tokens[index])

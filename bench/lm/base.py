@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.budget import Budget
     from bench.lm.model import LM
     from bench.lm.patch import Patch
-    from bench.lm.tune import Example, Tuning
+    from bench.lm.tune import Example
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "bases"
 
@@ -30,12 +30,12 @@ SHIPPED = Path(__file__).parent.parent / "assets" / "bases"
 class BaseSpec:
     """Which base, and how an adapted one is trained (`conf/base/*.yaml`).
 
-    `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a written profile (`profile`).
-    `no_history_share`: share of history prompts that show none, so that one base answers both.
+    `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a written profile
+    (`profile`). `no_history_share`: share of history prompts that show none, so that one base answers both.
     `leave_out`: up to so many of a training user's own history items are asked as questions, others shown (0: none).
-    `repeats`: where the history has no answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each time
-    with another choice of the history. `balance`: examples of a label are taken in proportion to count ** balance
-    (1 natural, 0 even). `max_examples`: by kind of task.
+    `repeats`: where the history has no answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each
+    time with another choice of the history. `balance`: examples of a label are taken in proportion to count **
+    balance (1 natural, 0 even). `max_examples`: by kind of task.
     """
 
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
@@ -45,7 +45,9 @@ class BaseSpec:
     leave_out: int = 8
     repeats: int = 4
     balance: float = 0.5
-    max_examples: Mapping[str, int] = field(default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600})
+    max_examples: Mapping[str, int] = field(
+        default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
+    )
     tuning: Mapping[str, Any] = field(default_factory=dict)
     retrain: bool = False
 
@@ -103,7 +105,10 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, seed: in
     stream.shuffle(found)
     return [
         Example(
-            Request(task.render(pair.query, pair.shown, profile=profiles.get(pair.user)), name=f"{task.name} {pair.query.id}"),
+            Request(
+                task.render(pair.query, pair.shown, profile=profiles.get(pair.user)),
+                name=f"{task.name} {pair.query.id}",
+            ),
             pair.answer,
             pair.group,
         )
@@ -121,7 +126,7 @@ class _Pair:
 
 
 def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group: str) -> list[_Pair]:
-    """One user's pairs over one choice of the history. Of a dated history the earlier part is shown, the later asked."""
+    """One user's pairs over one choice of history; of a dated one the earlier part is shown, the later asked."""
     history = list(user.history)
     asked = spec.leave_out if task.has_answers else 0
     size = min(len(history), stream.randint(min(3, spec.n_items), spec.n_items))
@@ -160,7 +165,9 @@ def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
 
 
 def _profiles(lm: LM, task: Task, users: Sequence[User], seed: int) -> dict[str, str]:
-    """A profile summary for each user, written by the model from up to ten random history items (OPPU, reference 2.7)."""
+    """A profile summary for each user, written by the model from up to ten random history items (OPPU, reference
+    2.7).
+    """
     from bench.types import Decoding
 
     with_history = [user for user in users if user.history]
@@ -171,5 +178,5 @@ def _profiles(lm: LM, task: Task, users: Sequence[User], seed: int) -> dict[str,
         items = [user.history[index] for index in chosen]
         requests.append(Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}"))
     decoding = Decoding("sample", temperature=0.6, top_p=0.9, top_k=10, seed=seed)
-    answers = lm.generate(requests, max_new_tokens=64, decoding=decoding, cached=True)
-    return {with_history[index].id: answer.text for index, answer in answers}
+    answers = lm.answers(requests, max_new_tokens=64, decoding=decoding)
+    return {user.id: answer.text for user, answer in zip(with_history, answers, strict=True)}

@@ -13,10 +13,13 @@ from bench.types import Completion
 
 
 class ResponseCache:
-    """Completions by key. The key holds everything that can change the answer: model, base, prompt, patches, decoding."""
+    """Completions by key; `folder` keeps tensors worth remembering beside them. The key holds everything that can
+    change the answer: model, base, prompt, patches, decoding.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = path.parent
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.hits = 0
         self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")

@@ -1,7 +1,8 @@
 """One batch through the model: read the prompts, score given answers as branches, write new answers token by token.
 
-The prompt is read once. Answers to score (the labels of a task, the gold) are then read as branches of one tree behind it:
-each token sees the prompt and its own answer alone, so that fifteen labels cost some forty tokens, not fifteen prompts.
+The prompt is read once. Answers to score (the labels of a task, the gold) are then read as branches of one tree behind
+it: each token sees the prompt and its own answer alone, so that fifteen labels cost some forty tokens, not fifteen
+prompts.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def answer_batch(
     patches.prompt = False
     scores = branch_scores(lm, prefix, [wanted] * len(prompts)) if labels else [None] * len(prompts)
     if decoding.rule == "likelihood":
-        rows = [([], max(range(len(labels)), key=row.__getitem__)) for row in scores if row is not None]
-        texts, news, finished = [labels[best] for _, best in rows], [0] * len(rows), [True] * len(rows)
+        best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
+        texts, news, finished = [labels[index] for index in best], [0] * len(best), [True] * len(best)
     else:
         texts, news, finished = _write(lm, prompts, prefix, patches, max_new_tokens, decoding, labels)
     return [
@@ -142,7 +143,7 @@ def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, lef
 
 
 def _tree(answers: Sequence[Sequence[Sequence[int]]], nodes: int) -> tuple[Tensor, Tensor]:
-    """Which node sees which [rows, nodes, nodes] (its own answer, up to itself), and each node's depth [rows, nodes]."""
+    """Which node sees which [rows, nodes, nodes] (its own answer, up to itself); each node's depth [rows, nodes]."""
     seen = torch.eye(nodes, dtype=torch.bool).repeat(len(answers), 1, 1)
     depth = torch.zeros(len(answers), nodes, dtype=torch.long)
     for index, row in enumerate(answers):
@@ -162,7 +163,9 @@ def _decoder_branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequenc
     for column in range(max(map(len, answers))):
         rows = [[start, *(row[column] if column < len(row) else ())] for row in answers]
         ids, _ = padded(rows, lm.pad, lm.device, left=False)
-        out = lm.model(encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids, use_cache=False)
+        out = lm.model(
+            encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids, use_cache=False
+        )
         found.append(out.logits)
     flat = torch.zeros(len(answers), nodes, found[0].shape[-1], device=lm.device)
     for index, row in enumerate(answers):
@@ -182,7 +185,9 @@ def _write(
     decoding: Decoding,
     labels: tuple[str, ...],
 ) -> tuple[list[str], list[int], list[bool]]:
-    """New tokens for every row until it stops; finished rows leave the batch. Text, number of tokens, whether it ended."""
+    """New tokens for every row until it stops; finished rows leave the batch. Text, number of tokens, whether it
+    ended.
+    """
     ends = _ends(lm)
     streams = [_stream(prompt, decoding) for prompt in prompts]
     alive = list(range(len(prompts)))
@@ -234,7 +239,7 @@ def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generato
         return [int(token) for token in logits.argmax(-1)]
     from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-    warpers = LogitsProcessorList([TemperatureLogitsWarper(float(decoding.temperature))])
+    warpers: Any = LogitsProcessorList([TemperatureLogitsWarper(float(decoding.temperature))])
     if decoding.top_k:
         warpers.append(TopKLogitsWarper(decoding.top_k))
     if decoding.top_p < 1:

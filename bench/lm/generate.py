@@ -1,7 +1,8 @@
 """Answer many requests at once: batches by token budget, mixed patches, stop rules, results as batches finish.
 
-A batch is planned from the prompts alone, never from what is left to do or from the patches, so that two methods with the
-same prompts, and a run that was killed and resumed, put the same prompts side by side (in bfloat16 the neighbours matter).
+A batch is planned from the prompts alone, never from what is left to do or from the patches, so that two methods with
+the same prompts, and a run that was killed and resumed, put the same prompts side by side (in bfloat16 the neighbours
+matter).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def run(
     cached: bool,
     salt: str,
     done: Callable[[int], bool] | None,
-) -> Iterator[tuple[int, Completion]]:
+) -> Iterator[list[tuple[int, Completion]]]:
     """See LM.generate."""
     if decoding.rule == "likelihood" and not labels:
         raise InputError("decoding=likelihood needs a task with labels")
@@ -88,7 +89,7 @@ def run(
                 lm.cache.put(dict(zip(keys, answers, strict=True)))
             else:
                 lm.cache.hits += len(batch)
-        yield from zip(batch, answers, strict=True)
+        yield list(zip(batch, answers, strict=True))
 
 
 def score(
@@ -129,7 +130,7 @@ def halving(work: Callable[[list[int]], list[T]], batch: list[int], names: Seque
 def _key(
     lm: LM, request: Request, prompt: Encoded, max_new_tokens: int, decoding: Decoding, labels: tuple[str, ...]
 ) -> str:
-    how = [decoding.rule, max_new_tokens]
+    how: list[str | float] = [decoding.rule, max_new_tokens]
     if decoding.rule == "sample":
         how += [decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed]
     patches = [patch.id for patch in request.patches]

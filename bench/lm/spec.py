@@ -16,11 +16,12 @@ from bench.types import InputError
 class ModelSpec:
     """A model and how to speak to it.
 
-    `source`: `package:NAME` (a Python package that carries a GGUF file), `tiny:llama|mistral|qwen2|t5` (random weights,
-    for tests), or a local folder or Hugging Face id. `hub`: the id to use where the package is not installed.
-    `chat`: wrap prompts in the tokenizer's chat template. `dtype`: `auto` is bfloat16 where this machine is fast at it.
-    `max_prompt_tokens`: a prompt's limit; the history in it is shortened to fit, and to `history_tokens` at the most. `base`: what `base=auto` means for this model.
-    `batch_tokens`: padded prompt tokens read at once.
+    `source`: `package:NAME` (a Python package that carries a GGUF file), `tiny:llama|mistral|qwen2|t5` (random
+    weights, for tests), or a local folder or Hugging Face id. `hub`: the id to use where the package is not
+    installed. `chat`: wrap prompts in the tokenizer's chat template. `dtype`: `auto` is bfloat16 where this machine
+    is fast at it. `max_prompt_tokens`: a prompt's limit; the history in it is shortened to fit, and to
+    `history_tokens` at the most. `base`: what `base=auto` means for this model. `batch_tokens`: padded prompt tokens
+    read at once.
     """
 
     name: str

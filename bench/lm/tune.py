@@ -30,7 +30,7 @@ MIN_SHARED = 64
 
 @dataclass(frozen=True)
 class Tuning:
-    """Hyper-parameters of one LoRA. `targets`: ends of module names (T5's are `q` and `v`). `batch`: examples a step."""
+    """Hyper-parameters of one LoRA. `targets`: ends of module names (T5: `q`, `v`). `batch`: examples a step."""
 
     rank: int = 8
     alpha: float = 16
@@ -46,7 +46,9 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and the answer to learn. Examples of one `group` are learnt in one step and share what they have alike."""
+    """A prompt and the answer to learn. Examples of one `group` are learnt in one step and share what they have
+    alike.
+    """
 
     request: Request
     answer: str
@@ -81,7 +83,9 @@ def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *,
             progress.advance()
     if all(float(pair.b.abs().max()) == 0 for pair in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
-    return Patch({name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()})
+    return Patch(
+        {name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()}
+    )
 
 
 def _fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
@@ -115,7 +119,9 @@ def _steps(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Ite
         span = tuning.batch * 16
         pools = [sorted(alone[at : at + span], key=lengths.__getitem__) for at in range(0, len(alone), span)]
         batches = [
-            pool[at : at + tuning.batch] for pool in (*together.values(), *pools) for at in range(0, len(pool), tuning.batch)
+            pool[at : at + tuning.batch]
+            for pool in (*together.values(), *pools)
+            for at in range(0, len(pool), tuning.batch)
         ]
         stream.shuffle(batches)
         step: list[list[int]] = []

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import datasets  # type: ignore[import-untyped]
-import evaluate  # type: ignore[import-untyped]
+import datasets
+import evaluate
 
 from bench.score.metrics import Kind, aggregate, score_one
 

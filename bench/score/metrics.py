@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.types import InputError
 
 if TYPE_CHECKING:
-    from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
+    from rouge_score.rouge_scorer import RougeScorer
 
 Kind = Literal["classification", "rating", "generation"]
 
@@ -278,7 +278,7 @@ def _mean_over_users(name: str, scored: Sequence[Scored]) -> float:
 
 
 def _macro_f1(labels: int, scored: Sequence[Scored], prefix: str) -> dict[str, float]:
-    from sklearn.metrics import f1_score  # type: ignore[import-untyped]
+    from sklearn.metrics import f1_score
 
     golds = [one.gold for one in scored if one.gold is not None]
     answers = [one.lenient if prefix else one.official for one in scored]

@@ -1,0 +1,142 @@
+"""What a configuration asks for, resolved without loading any weights: data, users, base, and the cell's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from bench import store
+from bench.data import lamp, leaks, sample
+from bench.data.task import Task
+from bench.env import cache_folder
+from bench.lm import base as bases
+from bench.lm.base import BaseSpec
+from bench.lm.spec import ModelSpec
+from bench.method import Method
+from bench.protocol import Protocol
+from bench.types import Decoding, InputError, User
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cell, ready to run. `users`: tested, with golds; `group`: fit users; `trainers`: all of the fit split."""
+
+    config: Mapping[str, Any]
+    task: Task
+    spec: ModelSpec
+    base: BaseSpec
+    base_key: str | None
+    method: Method
+    protocol: Protocol
+    decoding: Decoding
+    users: Sequence[User]
+    group: Sequence[User]
+    trainers: Sequence[User]
+    tested: lamp.Dataset
+    fitted: lamp.Dataset
+    cell: store.Cell
+    leaks: leaks.LeakReport = field(default_factory=leaks.LeakReport)
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a reader calls this cell; `cell` of the record."""
+        return {
+            "task": self.task.name,
+            "method": self.cell.method,
+            "model": self.spec.name,
+            "base": self.base.kind,
+            "protocol": self.protocol.name,
+            "decoding": self.decoding.rule,
+            "seed": self.seed,
+            "variant": self.config["variant"],
+        }
+
+
+def resolve(config: DictConfig) -> Plan:
+    """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    task: Task = instantiate(config.task, _convert_="all")
+    spec: ModelSpec = instantiate(config.model, _convert_="all")
+    base: BaseSpec = instantiate(config.base, _convert_="all")
+    method: Method = instantiate(config.method, _convert_="all")
+    protocol: Protocol = instantiate(config.protocol, _convert_="all")
+    decoding: Decoding = instantiate(config.decoding, _convert_="all")
+    base = replace(base, kind=spec.base) if base.kind == "auto" else base
+    root = _root(config)
+    tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
+    fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
+    users = protocol.tested(tested.users, config.limit, config.seed)
+    trainers = fitted.users
+    group = protocol.group(trainers, config.seed)
+    identity = spec.identity()
+    base_key = base.key(identity, task, fitted.hash, config.seed) if base.kind == "task_adapted" else None
+    parts = {
+        "schema": store.SCHEMA,
+        "task": asdict(task),
+        "method": values["method"],
+        "model": identity,
+        "base": base_key or "instruct",
+        "protocol": asdict(protocol),
+        "decoding": asdict(decoding),
+        "data": [tested.hash, fitted.hash, config.data.kind],
+        "run": [config.seed, config.limit, config.leak, config.noise_floor, base.retrain],
+    }
+    chosen = HydraConfig.get()
+    cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(parts))
+    variant = _variant(chosen.overrides.task)
+    return Plan(
+        values | {"variant": variant}, task, spec, base, base_key, method, protocol, decoding,
+        users, group, trainers, tested, fitted, cell,
+    )  # fmt: skip
+
+
+def checked(plan: Plan) -> Plan:
+    """The plan after the leak check: what leaks is dropped, flagged or refused, as `leak=` says.
+
+    Whoever trains the base counts as a fit user too.
+    """
+    policy = plan.config["leak"]
+    found = leaks.report(plan.users, plan.trainers if plan.base_key else plan.group, plan.task)
+    return replace(
+        plan,
+        users=leaks.apply(plan.users, found, policy),
+        group=leaks.apply_fit(plan.group, found, policy),
+        trainers=leaks.apply_fit(plan.trainers, found, policy) if policy != "flag" else plan.trainers,
+        leaks=found,
+    )
+
+
+def _root(config: DictConfig) -> Path:
+    """The data folder; the sample is written on first use."""
+    if config.data.name != "sample":
+        if not config.data.root:
+            raise InputError("data=lamp needs data.root=FOLDER, in LaMP's layout (get one: python -m bench.download)")
+        return Path(config.data.root).expanduser()
+    root = cache_folder() / "sample" / f"v{sample.VERSION}-seed{config.data.seed}"
+    sample.write(root, seed=config.data.seed)
+    return root
+
+
+def _variant(overrides: Sequence[str]) -> str:
+    """The overrides in words, so that two cells of one method can be told apart."""
+    words = [override.lstrip("+") for override in overrides]
+    told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
+    others = ("noise_floor=", "limit=", "protocol.", "base.", "model.", "selection.", "leak=", "decoding.")
+    return " ".join(told + [word for word in words if word.startswith(others)])
+
+
+def find_base(plan: Plan) -> Path | None:
+    """The adapted base, if it is at hand and need not be made again."""
+    if plan.base_key is None or plan.base.retrain:
+        return None
+    return bases.find(plan.base_key)

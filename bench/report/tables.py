@@ -1,0 +1,249 @@
+"""Finished cells as text: one line per cell, tables in which every row may be compared, and paired comparisons.
+
+Works on records (`record.json` as read) and scores alone. Loads no torch, and numpy only to compare.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import statistics
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, Literal, get_args
+
+from bench.score.metrics import DIRECTION, PRIMARY, Kind, Scored, aggregate
+from bench.types import InputError
+
+Record = Mapping[str, Any]
+Format = Literal["text", "md", "csv"]
+COSTS = ("seconds", "tokens_in", "tokens_out")
+NLL = ("nll_label", "nll_token")
+FIRST = ("majority", "instruct")  # what every other row has to beat
+LEGEND = (
+    "[low, high]: 95 % interval over users; sd: over seeds; seconds and tokens: the whole cell, fitting included.\n"
+    "lenient_ metrics forgive the form of an answer and are not comparable with published numbers."
+)
+HELP = "p: two-sided, users resampled (boot) or swapped (perm).\nhelped, harmed: users whom A serves better, worse."
+TASKS = Path(__file__).parents[2] / "conf" / "task"
+CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts", "leaks", "cost")
+NOTE = 160  # characters of an error shown in a table; the record has it all
+
+
+def line(record: Record) -> str:
+    """One finished cell in one line: method, task, primary metrics with intervals or why not, users, seconds."""
+    cell, kind = record["cell"], _kind(record["metrics"])
+    results = [f"{name} {_interval(record['metrics'][name])}" for name in (PRIMARY[kind] if kind else ())]
+    results += [_note(record)] if _note(record) or not results else []
+    cost = f"{_users(record)} users, {_cost(record, 'seconds'):.1f} s"
+    return f"{_label(record)} on {cell['task']}, seed {cell['seed']}: {', '.join(results)}; {cost}"
+
+
+def table(records: Iterable[Record], format: Format = "text") -> str:
+    """All records, one table per data, task, model, base and protocol; trivial rules first, failed cells as rows.
+
+    Seeds of one method and variant get a row each and a row with the mean of their metrics. `csv` is for further work:
+    one row per cell with every metric, count and cost, not rounded, and no means.
+    """
+    ordered = sorted(records, key=lambda record: (_group(record), _order(record)))
+    if format == "csv":
+        return _csv(ordered)
+    groups = [_with_means(members) for _, members in groupby(ordered, _group)]
+    return "\n\n".join([*(_section(rows, markdown=format == "md") for rows in groups), LEGEND])
+
+
+def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]) -> str:
+    """Cell A minus cell B on their common queries: primary metrics and NLL, with Holm's correction over those shown.
+
+    The scores are those of `scores.json`. Raises InputError where the tasks or the golds of a query differ.
+    """
+    from bench.score.stats import holm, paired
+
+    task, other = (record["cell"]["task"] for record in (record_a, record_b))
+    if task != other:
+        raise InputError(f"cells of different tasks cannot be compared: {task} and {other}")
+    arm_a, arm_b = _scored(record_a, scores_a), _scored(record_b, scores_b)
+    kind, labels = _task(task)
+    results = paired(kind, labels, arm_a, arm_b)
+    shown = {name: results[name] for name in (*PRIMARY[kind], *NLL) if name in results}
+    by_bootstrap = holm({name: result.p_bootstrap for name, result in shown.items()})
+    by_permutation = holm({name: result.p_permutation for name, result in shown.items()})
+    common = {one.id for one in arm_a} & {one.id for one in arm_b}
+    a, b = (aggregate(kind, labels, [one for one in arm if one.id in common]) for arm in (arm_a, arm_b))
+    rows = [["metric", "A", "B", "A - B", "95 % interval", "p boot", "Holm", "p perm", "Holm", "helped", "harmed"]]
+    for name, result in shown.items():
+        interval = f"[{result.low:z.3f}, {result.high:z.3f}]"
+        values = [f"{a[name]:z.3f}", f"{b[name]:z.3f}", f"{result.difference:+z.3f}", interval]
+        ps = (result.p_bootstrap, by_bootstrap[name], result.p_permutation, by_permutation[name])
+        shares = [f"{round(share * result.users)} ({share:.0%})" for share in (result.helped, result.harmed)]
+        rows.append([name, *values, *(f"{p:.4f}" for p in ps), *shares])
+    counts = f"{result.queries} common queries of {result.users} users, {result.left_out} left out (in one cell only)"
+    head = [*_compared(record_a, record_b), counts, "", *_directions(list(shown))]
+    return "\n".join([*head, *_aligned(rows), "", f"Holm: over the {len(shown)} metrics shown. {HELP}"])
+
+
+def _group(record: Record) -> str:
+    """What rows must share to stand in one table, as its head."""
+    cell, data, dtype = record["cell"], record["data"], record.get("model", {}).get("dtype", "")
+    where = f"{cell['task']} on {data['name']}/{data['split']} ({data['kind']} split, {data['hash'][:8]})"
+    return f"{where}, model {cell['model']} {dtype}".strip() + f", base {cell['base']}, protocol {cell['protocol']}"
+
+
+def _order(record: Record) -> tuple[Any, ...]:
+    cell = record["cell"]
+    rank = FIRST.index(cell["method"]) if cell["method"] in FIRST else len(FIRST)
+    variant = re.sub(r"\d+", lambda digits: digits[0].zfill(9), cell["variant"])  # k=4 before k=10
+    return (rank, cell["method"], variant, cell["decoding"], cell["seed"], record["key"])
+
+
+def _with_means(records: Iterable[Record]) -> list[Record]:
+    arms: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        arms.setdefault(tuple(record["cell"][name] for name in ("method", "variant", "decoding")), []).append(record)
+    return [row for arm in arms.values() for row in (*arm, *_mean(arm))]
+
+
+def _mean(arm: Sequence[Record]) -> list[Record]:
+    """A record-like row: metrics and cost averaged over seeds, and each metric's sd; none for a single seed."""
+    scored = [record for record in arm if record["status"] == "ok" and record["metrics"]]
+    # where a seed occurs twice, the cells differ in something no label names: no average of those
+    if len(scored) < 2 or len({record["cell"]["seed"] for record in arm}) < len(arm):
+        return []
+    metrics = {}
+    for name in set.intersection(*(set(record["metrics"]) for record in scored)):
+        values = [record["metrics"][name]["value"] for record in scored]
+        metrics[name] = {"value": statistics.fmean(values), "sd": statistics.stdev(values), "users": _users(scored[0])}
+    mean = {
+        "key": "",
+        "cell": {**scored[0]["cell"], "seed": f"mean of {len(scored)} seeds"},
+        "metrics": metrics,
+        "cost": {"mean": {what: statistics.fmean(_cost(record, what) for record in scored) for what in COSTS}},
+        "counts": {},
+        "unscored": f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None,
+    }
+    return [{**scored[0], **mean}]
+
+
+def _section(records: Sequence[Record], *, markdown: bool) -> str:
+    first, mixed = records[0], len({record["cell"]["decoding"] for record in records}) > 1
+    head = _group(first) + ("" if mixed else f", decoding {first['cell']['decoding']}")
+    kind = next((kind for kind in (_kind(record["metrics"]) for record in records) if kind), None)
+    rows = [_row(record, kind, decoding=mixed) for record in records]
+    filled = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
+    cells = [filled, *([row[column] for column in filled] for row in rows)]
+    if not markdown:
+        return "\n".join([head, *_directions(filled), *_aligned(cells)])
+    cells.insert(1, ["---"] * len(filled))
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return "\n".join([f"### {head}", "", *_directions(filled), "", *lines])
+
+
+def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]:
+    cell, metrics, unparsed = record["cell"], record["metrics"], record["counts"].get("unparsed")
+    row = {"method": cell["method"], "variant": cell["variant"], "decoding": cell["decoding"] if decoding else ""}
+    primary = PRIMARY[kind] if kind else ()
+    row["seed"] = str(cell["seed"])
+    row |= {name: _interval(metrics[name]) if name in metrics else "-" for name in primary}
+    for name in (*(f"lenient_{name}" for name in primary), *NLL):
+        row[name] = f"{metrics[name]['value']:z.3f}" if name in metrics else "-"
+    row |= {"users": str(_users(record)), "seconds": f"{_cost(record, 'seconds'):,.1f}"}
+    row["tokens"] = f"{_cost(record, 'tokens_in') + _cost(record, 'tokens_out'):,.0f}"
+    row["unparsed"] = "-" if unparsed is None else str(unparsed)
+    return row | {"key": record["key"][:8], "note": shorten(_note(record), NOTE, placeholder=" ...")}
+
+
+def _csv(records: Iterable[Record]) -> str:
+    rows = [_flat({name: record.get(name) for name in CSV}) for record in records]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _compared(a: Record, b: Record) -> list[str]:
+    """The head of a comparison: the two cells, where their configs differ, and what makes them hard to compare."""
+    names = [f"{_label(record)}, seed {record['cell']['seed']}, key {record['key'][:8]}" for record in (a, b)]
+    flat_a, flat_b = _flat(a["config"]), _flat(b["config"])
+    different = [name for name in {**flat_a, **flat_b} if flat_a.get(name, "-") != flat_b.get(name, "-")]
+    rows = [[name, str(flat_a.get(name, "-")), str(flat_b.get(name, "-"))] for name in different]
+    config = ["", *_aligned([["config", "A", "B"], *rows]), ""] if rows else ["their configs do not differ"]
+    facts = [(r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)]
+    odd = [name for name, one, two in zip(("data", "model", "base"), *facts, strict=True) if one != two]
+    warning = [f"warning: not the same {', '.join(odd)}: this compares more than two methods"] if odd else []
+    return [f"A  {names[0]}: {_group(a)}", f"B  {names[1]}: {_group(b)}", *config, *warning]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _scored(record: Record, rows: Sequence[Record]) -> list[Scored]:
+    try:
+        return [Scored(**row) for row in rows]
+    except TypeError as error:
+        raise InputError(f"cell {record['key'][:8]}: scores.json is not what this version writes ({error})") from None
+
+
+def _task(name: str) -> tuple[Kind, list[str]]:
+    """Kind and labels (macro-F1 is averaged over them), which are in the task's file and not in the record."""
+    import yaml
+
+    path = TASKS / f"{name}.yaml"
+    try:
+        task = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return task["kind"], list(task["labels"])
+    except (OSError, KeyError, TypeError):
+        raise InputError(f"{path}: not a task's file with kind and labels, so its cells cannot be compared") from None
+
+
+def _kind(metrics: Container[str]) -> Kind | None:
+    return next((kind for kind in get_args(Kind) if PRIMARY[kind][0] in metrics), None)
+
+
+def _label(record: Record) -> str:
+    cell = record["cell"]
+    return f"{cell['method']} ({cell['variant']})" if cell["variant"] else str(cell["method"])
+
+
+def _note(record: Record) -> str:
+    if record["status"] != "ok":
+        return f"{record['status']}: {record['error'] or 'no message'}"
+    return f"unscored: {record['unscored']}" if record["unscored"] else ""
+
+
+def _users(record: Record) -> int:
+    return int(next((metric["users"] for metric in record["metrics"].values()), record["data"]["users"]))
+
+
+def _cost(record: Record, what: str) -> float:
+    return sum(phase.get(what) or 0 for phase in record["cost"].values())
+
+
+def _directions(names: Sequence[str]) -> list[str]:
+    lists = (
+        (word, [name for name in names if DIRECTION.get(name) is up])
+        for word, up in (("higher", True), ("lower", False))
+    )
+    return [f"{word} is better: {', '.join(found)}" for word, found in lists if found]
+
+
+def _interval(metric: Mapping[str, float]) -> str:
+    spread = f"(sd {metric['sd']:.3f})" if "sd" in metric else f"[{metric['low']:z.3f}, {metric['high']:z.3f}]"
+    return f"{metric['value']:z.3f} {spread}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns two spaces apart, numbers to the right."""
+    columns = []
+    for head, *cells in zip(*rows, strict=True):
+        width = max(map(len, (head, *cells)))
+        numbers = all(cell == "" or cell[0] in "+-<0123456789" for cell in cells)
+        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in (head, *cells)])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]

@@ -1,0 +1,88 @@
+"""What the command line says of a cell: a dry run's plan, the result in a line, the comparison with the baseline."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+
+from bench import store
+from bench.plan import Plan, find_base, resolve
+from bench.report import tables
+from bench.run import Result, run
+from bench.types import InputError, Personalization
+
+
+def cell(config: DictConfig) -> int:
+    """Run (or with `dry=true` only plan) one cell and say what came of it. Returns the exit code."""
+    try:
+        if config.dry:
+            print(plan_text(resolve(config)))
+            return 0
+        result = run(config)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except store.StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(tables.line(dict(result.record)) + ("  (was done)" if result.cached else ""))
+    comparison = baseline(result)
+    if comparison:
+        print(comparison)
+    print(f"  record: {result.plan.cell.record}")
+    return 0 if result.record["status"] == "ok" else 1
+
+
+def baseline(result: Result) -> str | None:
+    """The paired comparison with the instruct baseline on the same questions, where there is one."""
+    mine = result.record
+    if mine["status"] != "ok" or mine["unscored"]:
+        return None
+    root = result.plan.cell.root / result.plan.task.name / "instruct"
+    for path, other in store.records(root).records:
+        if other["key"] != mine["key"] and _is_baseline(other, mine):
+            scores = [store.read_json(folder / "scores.json") for folder in (result.plan.cell.folder, path)]
+            return tables.compare_text(dict(mine), scores[0], other, scores[1])
+    return None
+
+
+def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
+    """The plain instruct cell on the same data, model, base and protocol; it does not depend on the seed of the
+    group.
+    """
+    same = all(other["cell"][name] == mine["cell"][name] for name in ("model", "base", "protocol", "decoding"))
+    plain = other["config"]["method"]["history"] == "selected" and not other["config"]["noise_floor"]
+    asked = other["data"]["hash"] == mine["data"]["hash"] and other["model"] == mine["model"]
+    limit = other["config"]["limit"] == mine["config"]["limit"]
+    return bool(other["status"] == "ok" and same and plain and asked and limit)
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan of a cell, and its first prompt with the first history items in place of the method's choice."""
+    done = store.finished(plan.cell)
+    state = "done" if done else "interrupted, goes on" if plan.cell.samples.exists() else "to do"
+    base: str = plan.base.kind
+    if plan.base_key:
+        base += " (at hand)" if find_base(plan) else " (to be trained first)"
+    user = plan.users[0]
+    personal = Personalization(items=user.history[:10], text={"global": "?"})
+    request = plan.method.request(plan.task, user.hidden(), user.queries[0], personal)
+    prompt = request.answer or "\n".join(message.text for message in request.messages)
+    questions = sum(len(one.queries) for one in plan.users)
+    lines = [
+        f"cell      {plan.cell.folder}  ({state})",
+        f"task      {plan.task.name} ({plan.task.title}), {plan.config['data']['name']} {plan.tested.split}: "
+        f"{len(plan.users)} users, {questions} questions",
+        f"model     {plan.spec.name}, {plan.spec.resolved_dtype()}, base {base}",
+        f"protocol  {plan.protocol.name}, {len(plan.group)} fit users of {len(plan.trainers)}, seed {plan.seed}",
+        f"method    {plan.config['method']}",
+        f"prompt of question {user.queries[0].id}, history as stored:",
+        prompt,
+    ]
+    return "\n".join(lines)

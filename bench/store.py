@@ -1,0 +1,299 @@
+"""Everything a cell leaves on disk: key, appended samples, atomic JSON, claim; and how to find cells again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.claims import beat, me, take
+from bench.types import InputError, Sample
+
+SCHEMA = 1
+
+_MARKS = {"record.json", "samples.jsonl", "config.yaml"}  # a folder with one of these is a cell
+
+
+class StoreError(Exception):
+    """A result could not be written: one line that names the folder and what to do."""
+
+
+class Busy(Exception):
+    """Another process holds the cell: one line that names the folder and the holder."""
+
+
+def key(parts: Mapping[str, Any]) -> str:
+    """16 hex digits that change with any part and not with the order of names; InputError on what is not JSON."""
+    text = json.dumps(_plain(parts, ""), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(part, f"{where}[{place}]") for place, part in enumerate(value)]
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where or 'value'}: {value!r:.80} ({type(value).__name__}) is not JSON")
+    if wrong := [name for name in value if not isinstance(name, str)]:
+        raise InputError(f"{where or 'value'}: the name {wrong[0]!r} is not a string, so this is not JSON")
+    return {name: _plain(part, f"{where}.{name}" if where else name) for name, part in value.items()}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The place of one cell's results: `root/task/method/key`."""
+
+    root: Path
+    task: str
+    method: str
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.task / self.method / self.key
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "record.json"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        return self.folder / "scores.json"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = "run the same command again: nothing that was finished is lost; or"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = f"free some space and {advice}"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            advice = "make it writable, or"
+        what = (error.strerror or str(error)).lower()
+        raise StoreError(f"{folder}: {what}; {advice} write elsewhere with results.root=FOLDER") from error
+
+
+def _write(fd: int, text: str) -> None:
+    # A lone surrogate is no UTF-8; backslashreplace writes it as \udXXX, which is how JSON spells it.
+    rest = memoryview(text.encode("utf-8", "backslashreplace"))
+    while rest:  # a nearly full disk takes a part, and says why only when asked again
+        rest = rest[os.write(fd, rest) :]
+    os.fsync(fd)
+
+
+def append(cell: Cell, samples: Sequence[Sample]) -> None:
+    """Add a batch in one write, on disk when this returns. A line that a crash cut off is removed first."""
+    text = "".join(json.dumps(asdict(sample), ensure_ascii=False) + "\n" for sample in samples)
+    with _writing(cell.folder):
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        with cell.samples.open("ab+", buffering=0) as file:
+            size = _drop_cut_line(file.fileno())
+            try:
+                _write(file.fileno(), text)
+            except OSError:
+                with suppress(OSError):  # should this fail too, the next reader drops the cut line
+                    os.ftruncate(file.fileno(), size)
+                raise
+
+
+def _drop_cut_line(fd: int) -> int:
+    size = end = os.fstat(fd).st_size
+    while end:
+        start = max(0, end - (1 << 16))
+        end = start + os.pread(fd, end - start, start).rfind(b"\n") + 1
+        if end > start:
+            break
+    if end < size:
+        os.ftruncate(fd, end)
+    return end
+
+
+def read_samples(cell: Cell) -> tuple[list[Sample], int]:
+    """The samples (the first of each id), and how many lines were dropped: 1 if a crash cut off the last, else 0."""
+    samples: dict[str, Sample] = {}
+    if not cell.samples.exists():
+        return [], 0
+    with cell.samples.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return list(samples.values()), 1
+            sample = _sample(line, f"{cell.samples}: line {number}")
+            samples.setdefault(sample.id, sample)
+    return list(samples.values()), 0
+
+
+def _sample(line: bytes, where: str) -> Sample:
+    try:
+        fields = json.loads(line)
+        if fields.get("label_logprobs") is not None:
+            fields["label_logprobs"] = tuple(fields["label_logprobs"])
+        return Sample(**fields)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{where} is no sample ({error}); delete the line to have its question asked again") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new one."""
+    text = json.dumps(_plain(value, ""), ensure_ascii=False, indent=1) + "\n"
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with _writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb", buffering=0) as file:
+                _write(file.fileno(), text)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is safe
+            os.fsync(folder)
+        os.close(folder)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; InputError naming the file when it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: broken JSON ({error}); delete the file and run the cell again") from None
+
+
+def write_record(cell: Cell, record: Mapping[str, Any]) -> None:
+    """Write the record, after everything else: with status `ok` it means that the cell is complete."""
+    write_json(cell.record, record)
+
+
+def finished(cell: Cell) -> dict[str, Any] | None:
+    """The record if its status is `ok`. Other records stay until a retry replaces them."""
+    record = _record(cell.record) if cell.record.exists() else {}
+    return record if record.get("status") == "ok" else None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    if not isinstance(record := read_json(path), dict):
+        raise InputError(f"{path}: a record is a JSON object; delete the file and run the cell again")
+    return record
+
+
+@dataclass(frozen=True)
+class Found:
+    """Records with their cell folders, by path; and the folders that could not be read, with the reason."""
+
+    records: list[tuple[Path, dict[str, Any]]]
+    broken: list[tuple[Path, str]]
+
+
+def records(*roots: Path) -> Found:
+    """Every `record.json` under the roots, each once. A root that is not there holds none."""
+    found = Found([], [])
+    for folder in _cells(roots, found.broken):
+        try:
+            if (folder / "record.json").exists():
+                found.records.append((folder, _record(folder / "record.json")))
+        except InputError as error:
+            found.broken.append((folder, str(error)))
+    return found
+
+
+def resolve(name: str, roots: Iterable[Path]) -> Path:
+    """The cell folder that `name` is: a path, or the beginning of one key only. The first root wins for equal keys."""
+    path = Path(name)
+    if name and any((path / mark).exists() for mark in _MARKS):
+        return path
+    known = {folder.name: folder for folder in reversed(list(_cells(roots, [])))}
+    fitting = [folder for key, folder in known.items() if name and key.startswith(name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    shown = sorted("/".join(folder.parts[-3:]) for folder in fitting or known.values())
+    more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
+    said = "several cells begin with this" if fitting else "neither a cell folder nor the beginning of a cell's key"
+    raise InputError(f"{name or '(empty name)'}: {said}; there are: {', '.join(shown[:10]) or 'no cells'}{more}")
+
+
+def _cells(roots: Iterable[Path], broken: list[tuple[Path, str]]) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()  # overlapping roots, and links that lead in a circle
+    todo = [root for root in roots if root.is_dir()][::-1]
+    while todo:
+        folder = todo.pop()
+        try:
+            at = folder.stat()
+            if (at.st_dev, at.st_ino) in seen:
+                continue
+            seen.add((at.st_dev, at.st_ino))
+            with os.scandir(folder) as entries:
+                inside = sorted((entry.name, entry.is_dir()) for entry in entries)
+        except OSError as error:
+            broken.append((folder, f"{folder}: {(error.strerror or str(error)).lower()}"))
+            continue
+        if _MARKS.intersection(name for name, _ in inside):
+            yield folder  # and nothing below: artifacts can be many
+        else:
+            todo += [folder / name for name, is_folder in inside[::-1] if is_folder and not name.startswith(".")]
+
+
+@contextmanager
+def claim(
+    cell: Cell,
+    *,
+    wait: bool = True,
+    stale_after: float = 60.0,
+    poll: float = 0.5,
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[None]:
+    """Hold the cell alone. Who had to wait should look first whether it is `finished` by now.
+
+    A claim is stale, and taken over, when its process on this machine is dead or when it gave no sign of life for
+    `stale_after` seconds. While another holds the cell: Busy if not `wait`, else a look every `poll` seconds;
+    `on_wait` is told once who holds it.
+    """
+    mine, told = cell.folder / "claim" / me(), False
+    while True:
+        with _writing(cell.folder):
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            holder = take(mine, stale_after)
+        if holder is None:
+            break
+        pid, host = (*holder.split("@"), "?")[:2]
+        busy = f"{cell.folder}: held by process {pid} on {host}"
+        if not wait:
+            raise Busy(busy)
+        if on_wait and not told:
+            on_wait(busy)
+        told = True
+        time.sleep(poll)
+    done = threading.Event()
+    try:
+        threading.Thread(target=beat, args=(mine, done, stale_after / 6), daemon=True).start()
+        yield
+    finally:
+        done.set()
+        with suppress(OSError):  # not ours any more: taken over while this process was stopped for long
+            mine.unlink()
+            mine.parent.rmdir()

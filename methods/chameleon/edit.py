@@ -1,0 +1,130 @@
+"""Steps 5 to 7: from activations to directions, layers, and the edit as a patch. Sections 3.2 and 3.3.
+
+At a chosen layer the MLP output x becomes x1 = x + <x,p>p, then x1 - <x1,n>n, with unit p = theta^P and n = theta^N.
+That is linear, so it is folded into the last linear layer of the MLP as a change of rank 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.lm.model import LM, Side
+    from bench.lm.patch import Patch, Positions
+
+Control = Literal["none", "random_directions", "mean_activation", "rematched_pairs"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How directions are found (ambiguities A8 to A11) and which control stands in for them.
+
+    `ccs`: fields of bench.lm.ccs.CCSConfig. `rank_by`: held-out or training loss. `require_below_null`: a layer counts
+    only where its held-out loss is below both nulls. `draw`: number of the random draw of a control.
+    """
+
+    ccs: Mapping[str, Any]
+    svd_center: bool
+    svd_on: Literal["P", "P_minus_N"]
+    n_layers: int
+    rank_by: Literal["heldout", "train"]
+    require_below_null: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Directions:
+    """`theta_p`, `theta_n` [layers, width], unit; the layers to edit, best first; facts for the record."""
+
+    theta_p: Tensor
+    theta_n: Tensor
+    layers: tuple[int, ...]
+    facts: Mapping[str, Any]
+
+
+def find(tensors: Mapping[str, Tensor], recipe: Recipe) -> Directions:
+    """Rank the layers and collect the facts; `tensors` is what `fit_directions` made."""
+    from bench.lm import ccs
+
+    choice = ccs.rank_layers(
+        tensors["heldout"], tensors["null_rematched"], tensors["null_random"], n_layers=recipe.n_layers,
+        rank_by=recipe.rank_by, require_below_null=recipe.require_below_null, train=tensors["loss"],
+    )  # fmt: skip
+    agree = (tensors["theta_p"] * tensors["theta_n"]).sum(-1).abs()
+
+    def told(name: str) -> list[float]:
+        return [round(float(value), 4) for value in tensors[name]]
+
+    facts = {
+        "layers": list(choice.layers),
+        "usable_layers": [index for index, usable in enumerate(choice.usable) if usable],
+        "ccs_heldout": told("heldout"),
+        "ccs_null_rematched": [round(float(value), 4) for value in tensors["null_rematched"].mean(0)],
+        "ccs_null_random": [round(float(value), 4) for value in tensors["null_random"].mean(0)],
+        "cos_theta_p_mean": told("cos_mean"),
+        "cos_theta_p_top_n": told("cos_top_n"),
+        "cos_theta_p_theta_n": [round(float(value), 4) for value in agree],
+    }
+    return Directions(tensors["theta_p"], tensors["theta_n"], tuple(choice.layers), facts)
+
+
+def fit_directions(personal: Tensor, neutral: Tensor, recipe: Recipe) -> dict[str, Tensor]:
+    """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N."""
+    from bench.lm import ccs
+    from bench.lm import directions as maths
+
+    config = ccs.CCSConfig(**{**recipe.ccs, "seed": recipe.seed})
+    rows = personal if recipe.svd_on == "P" else personal - neutral
+    theta_p = maths.top_direction(rows, center=recipe.svd_center)
+    probe = ccs.ccs(personal, neutral, config)
+    nulls = ccs.nulls(personal, neutral, config)
+    rematched = ccs.ccs(*ccs.rematched_pairs(personal, neutral, config), replace(config, folds=0))
+    cosines = maths.cosines(personal, neutral, theta_p)
+    return {
+        "theta_p": theta_p,
+        "theta_n": probe.theta,
+        "loss": probe.loss,
+        "heldout": probe.heldout,
+        "null_rematched": nulls.rematched,
+        "null_random": nulls.random,
+        "theta_n_rematched": rematched.theta,
+        "theta_p_mean": maths.mean_direction(personal),
+        "cos_mean": cosines[0],
+        "cos_top_n": cosines[1],
+    }
+
+
+def controlled(found: Directions, tensors: Mapping[str, Tensor], control: Control, seed: int) -> Directions:
+    """The same layers with a control's directions in place of the method's (reference 3.10)."""
+    from bench.lm import directions as maths
+
+    layers, width = found.theta_p.shape
+    if control == "random_directions":
+        theta_p = maths.random_unit(layers, width, 2 * seed)
+        return replace(found, theta_p=theta_p, theta_n=maths.random_unit(layers, width, 2 * seed + 1))
+    if control == "mean_activation":
+        return replace(found, theta_p=tensors["theta_p_mean"])
+    if control == "rematched_pairs":
+        return replace(found, theta_n=tensors["theta_n_rematched"])
+    return found
+
+
+def as_patch(
+    lm: LM, found: Directions, *, alpha_p: float, alpha_n: float, positions: Positions, side: Side
+) -> tuple[Patch, ...]:
+    """The edit of the chosen layers as one patch; no layer, no patch."""
+    from bench.lm import directions as maths
+    from bench.lm.patch import LowRank, Patch
+
+    names = lm.mlp_outputs(side)
+    modules = dict(lm.model.named_modules())
+    weights = {}
+    for layer in found.layers:
+        weight = modules[names[layer]].weight.detach().float().cpu()
+        factors = maths.edit_matrix_factors(found.theta_p[layer], found.theta_n[layer], weight, alpha_p, alpha_n)
+        weights[names[layer]] = LowRank(factors.A, factors.B)
+    return (Patch(weights, positions),) if weights else ()

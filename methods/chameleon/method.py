@@ -1,0 +1,177 @@
+"""CHAMELEON: self-generated preference pairs, directions from their activations, and an edit of MLP outputs.
+
+Zhang et al. 2025 (arXiv 2503.01048), section 3. Where the paper is silent the choice is a field; docs/choices.md tells
+what the paper prints and what we chose (A1 to A16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.data.retrieval import PCASelection
+from bench.data.task import Task
+from bench.method import Method
+from bench.types import Decoding, Item, MethodError, Personalization, Query, Request, User
+from methods.chameleon import insight, pairs
+from methods.chameleon.edit import Control, Directions, Recipe, as_patch, controlled, find, fit_directions
+from methods.chameleon.insight import Insight
+from methods.chameleon.pairs import Layout, Pairs, Question
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.budget import Budget
+    from bench.lm.model import LM
+    from bench.lm.patch import Patch
+
+
+@dataclass(frozen=True)
+class Chameleon(Method):
+    """Fields in the order of the paper's steps; conf/method/chameleon.yaml holds the defaults.
+
+    `mode`: `group` pools the pairs of all fit users into one edit; `user` makes one edit for each tested user from
+    their own history. `min_pairs`: fewer than this and a group's cell fails rather than fit noise; a user with fewer
+    than two is left unedited, and counted. `edit`: which half is applied. `control`, `draw`: what stands in for the
+    directions.
+    """
+
+    select: PCASelection
+    insights_per_user: int = 1
+    insight_decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.7, top_p=0.9))
+    verbatim: bool = False
+    layout: Layout = "prompt_y"
+    pool: Literal["last", "mean_answer", "last_eos"] = "last"
+    space: Literal["mlp", "resid"] = "mlp"
+    t5_side: Literal["decoder", "encoder"] = "decoder"
+    svd_center: bool = False
+    svd_on: Literal["P", "P_minus_N"] = "P"
+    ccs: Mapping[str, Any] = field(default_factory=dict)
+    rank_by: Literal["heldout", "train"] = "heldout"
+    require_below_null: bool = True
+    n_layers: int = 5
+    alpha_p: float = 1.0
+    alpha_n: float = 1.0
+    positions: Literal["all", "last", "generated"] = "all"
+    insight_at_inference: bool = False
+    mode: Literal["group", "user"] = "group"
+    min_pairs: int = 16
+    edit: Literal["both", "personalized", "neutral"] = "both"
+    control: Control = "none"
+    draw: int = 0
+    seed: int = 0
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+        """Group mode: one edit from the fit users' questions. Their golds are never used."""
+        if self.mode == "user":
+            return Personalization()
+        chosen = self.select.select(task, users)
+        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), budget)
+        questions = [
+            Question(query, items, one)
+            for user, items, own in zip(users, chosen, insights, strict=True)
+            for query in user.queries
+            for one in own
+        ]
+        made = pairs.make(lm, task, questions, budget, verbatim=self.verbatim)
+        counts = _counts(made, len(questions))
+        if len(made.kept) < self.min_pairs:
+            raise MethodError(
+                f"only {len(made.kept)} of {len(questions)} pairs differ, fewer than min_pairs={self.min_pairs}: take "
+                "more users (protocol.group_size), more insights (method.insights_per_user), or lower method.min_pairs"
+            )
+        found, patches = self._edit(lm, task, made, budget)
+        notes = {
+            "insights": {
+                user.id: [[one.personal, one.neutral] for one in own] for user, own in zip(users, insights, strict=True)
+            },
+            "pairs": [[pair.question.query.id, pair.personal, pair.neutral] for pair in made.kept],
+        }
+        return Personalization(patches=patches, facts=counts | dict(found.facts), notes=notes)
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        chosen = self.select.select(task, users)
+        text: list[Mapping[str, str]] = [{}] * len(users)
+        if self.insight_at_inference:
+            insights = insight.write(lm, task, chosen, 1, self._drawing(), budget)
+            text = [{"insight": own[0].personal} for own in insights]
+        if self.mode == "group":
+            return [
+                Personalization(text=words, items=items, patches=shared.patches)
+                for words, items in zip(text, chosen, strict=True)
+            ]
+        own = self._user_edits(lm, task, users, budget)
+        return [replace(one, text=words, items=items) for one, words, items in zip(own, text, chosen, strict=True)]
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        """The baseline's prompt (A13: without the insight); the edit is the difference."""
+        messages = task.render(query, personal.items or (), insight=personal.text.get("insight"))
+        return Request(messages, personal.patches)
+
+    def _user_edits(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> list[Personalization]:
+        """Single-user mode: each history item is asked as a question (without its answer), the others shown."""
+        chosen = self.select.select(task, users)
+        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), budget)
+        asked = [_own_questions(task, items, own) for items, own in zip(chosen, insights, strict=True)]
+        found = []
+        for questions in asked:
+            made = pairs.make(lm, task, questions, budget, verbatim=self.verbatim)
+            counts = _counts(made, len(questions)) | {"edited": len(made.kept) >= 2}
+            if len(made.kept) < 2:
+                found.append(Personalization(facts=counts))
+                continue
+            directions, patches = self._edit(lm, task, made, budget)
+            found.append(Personalization(patches=patches, facts=counts | {"layers": directions.facts["layers"]}))
+        return found
+
+    def _edit(self, lm: LM, task: Task, made: Pairs, budget: Budget) -> tuple[Directions, tuple[Patch, ...]]:
+        """Directions and patch from the pairs; what is slow is remembered, so that controls share it."""
+        recipe = Recipe(
+            self.ccs, self.svd_center, self.svd_on, self.n_layers, self.rank_by, self.require_below_null, self.seed
+        )
+        requests, endings = pairs.readings(task, made.kept, self.layout)
+
+        def compute() -> dict[str, Tensor]:
+            with budget.phase("activations", total=len(requests)) as progress:
+                states = lm.activations(requests, endings, space=self.space, pool=self.pool, side=self.t5_side)
+                progress.advance(len(requests))
+            with budget.phase("directions"):
+                return fit_directions(states[:, ::2], states[:, 1::2], recipe)
+
+        reading = [[message.text for message in request.messages] for request in requests]
+        how = [self.space, self.pool, self.t5_side, dict(self.ccs), self.svd_center, self.svd_on, self.seed]
+        tensors = lm.remember(
+            {"what": "chameleon directions", "read": reading, "endings": endings, "how": how}, compute
+        )
+        found = controlled(find(tensors, recipe), tensors, self.control, self.seed * 1000 + self.draw)
+        patches = as_patch(
+            lm, found, alpha_p=self.alpha_p if self.edit != "neutral" else 0.0,
+            alpha_n=self.alpha_n if self.edit != "personalized" else 0.0,
+            positions=self.positions, side=self.t5_side,
+        )  # fmt: skip
+        return found, patches
+
+    def _drawing(self) -> Decoding:
+        return replace(self.insight_decoding, seed=self.seed)
+
+
+def _own_questions(task: Task, items: Sequence[Item], insights: Sequence[Insight]) -> list[Question]:
+    questions = []
+    for index, item in enumerate(items):
+        text = item.fields[task.source]
+        others = tuple(items[:index]) + tuple(items[index + 1 :])
+        query = Query(item.id, task.input_template.replace("{" + task.source + "}", text), text)
+        questions += [Question(query, others, one) for one in insights]
+    return questions
+
+
+def _counts(made: Pairs, questions: int) -> dict[str, Any]:
+    return {
+        "pairs_asked": questions,
+        "pairs_kept": len(made.kept),
+        "pairs_equal": made.equal,
+        "pairs_empty": made.empty,
+    }

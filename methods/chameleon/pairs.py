@@ -1,0 +1,99 @@
+"""Steps 3 and 4, preference pairs: a question answered in the user's manner (y^P) and impersonally (y^N). Section 3.1.
+
+No gold is read. A pair of equal answers says nothing and is dropped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.data.task import Task
+from bench.types import Item, Message, Query, Request
+from methods.chameleon.insight import Insight
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+Layout = Literal["prompt_y", "history_query_y", "history_y", "y_history"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question to make a pair from, with the history that its prompt shows."""
+
+    query: Query
+    items: tuple[Item, ...]
+    insight: Insight
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two different answers to one question."""
+
+    question: Question
+    personal: str
+    neutral: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs that were kept, and how many questions gave none because the answers were equal or empty."""
+
+    kept: tuple[Pair, ...]
+    equal: int
+    empty: int
+
+
+def make(lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, verbatim: bool) -> Pairs:
+    """Answer every question twice, greedily, and keep what differs (after case and spaces are folded)."""
+    requests = []
+    for question in questions:
+        name = f"{task.name} pair of question {question.query.id}"
+        own = task.render(question.query, question.items, insight=question.insight.personal)
+        plain = task.render(
+            question.query, question.items, style="neutral", insight=question.insight.neutral, verbatim=verbatim
+        )
+        requests += [Request(own, name=name), Request(plain, name=name)]
+    with budget.phase("pairs", total=len(requests)) as progress:
+        answers = [
+            answer.text for answer in lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
+        ]
+    kept, equal, empty = [], 0, 0
+    for question, own_answer, plain_answer in zip(questions, answers[::2], answers[1::2], strict=True):
+        if not _folded(own_answer) or not _folded(plain_answer):
+            empty += 1
+        elif _folded(own_answer) == _folded(plain_answer):
+            equal += 1
+        else:
+            kept.append(Pair(question, own_answer, plain_answer))
+    return Pairs(tuple(kept), equal, empty)
+
+
+def readings(task: Task, pairs: Sequence[Pair], layout: Layout) -> tuple[list[Request], list[str]]:
+    """What the model reads to embed the pairs: for each pair the P and the N text, as a prompt and what follows it.
+
+    `prompt_y` (A5, default): history, question, then y, so that only the answer differs and it stands last.
+    `history_query_y`: history, the bare question, y. `history_y`: history, y. `y_history`: y, then the history.
+    """
+    requests, endings = [], []
+    for pair in pairs:
+        question = pair.question
+        history = "\n".join(str(line) for line in task.history_lines(question.items))
+        for answer in (pair.personal, pair.neutral):
+            name = f"{task.name} pair of question {question.query.id}"
+            if layout == "prompt_y":
+                messages = task.render(question.query, question.items)
+            elif layout == "history_query_y":
+                messages = (Message("user", (f"{history}\n{question.query.text}",)),)
+            else:
+                messages = (Message("user", (history if layout == "history_y" else answer,)),)
+            requests.append(Request(messages, name=name))
+            endings.append(history if layout == "y_history" else answer)
+    return requests, endings
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

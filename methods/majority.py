@@ -1,0 +1,66 @@
+"""The trivial rules, without a model: what a table must beat before it speaks of personalization."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median_low
+from typing import TYPE_CHECKING, Literal
+
+from bench.data.task import Task
+from bench.method import Method
+from bench.types import InputError, Personalization, Query, Request, User
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+
+@dataclass(frozen=True)
+class Majority(Method):
+    """Reference 12.2. `global`: the fit users' most frequent answer. `user`: the most frequent in the user's own
+    history. `median`: the user's own median score. `query`: a copy of the question's text. `nearest`: the answer of
+    the history item that shares most words with the question. Without a usable history the global answer is given.
+    """
+
+    rule: Literal["global", "user", "median", "query", "nearest"] = "user"
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+        allowed = {"global": task.labels, "user": task.labels, "median": task.kind == "rating"}.get(self.rule, True)
+        if not allowed:
+            raise InputError(f"method.rule={self.rule}: {task.name} ({task.kind}) has no such rule")
+        golds = [query.gold for user in users for query in user.queries if query.gold is not None]
+        return Personalization(text={"global": _most(golds) if task.labels else ""})
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        return Request((), answer=self._answer(task, user, query) or personal.text["global"])
+
+    def _answer(self, task: Task, user: User, query: Query) -> str | None:
+        if self.rule == "query":
+            return query.text
+        if self.rule == "nearest":
+            return _nearest(task, user, query)
+        answers = [answer for item in user.history if (answer := task.answer(item))]
+        if self.rule == "global" or not answers:
+            return None
+        return str(median_low(map(int, answers))) if self.rule == "median" else _most(answers)
+
+
+def _most(answers: Iterable[str]) -> str:
+    """The most frequent; of equally frequent ones the first seen."""
+    counted = Counter(answers).most_common(1)
+    return counted[0][0] if counted else ""
+
+
+def _nearest(task: Task, user: User, query: Query) -> str | None:
+    words = set(query.text.lower().split())
+
+    def overlap(index: int) -> tuple[float, int]:
+        other = set(user.history[index].fields[task.source].lower().split())
+        return (len(words & other) / max(1, len(words | other)), index)
+
+    if not user.history:
+        return query.text
+    item = user.history[max(range(len(user.history)), key=overlap)]
+    return task.answer(item) or item.fields[task.source]

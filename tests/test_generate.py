@@ -1,0 +1,169 @@
+"""Batching, stopping and scoring change no answer: all is compared with one request alone or plain transformers."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from conftest import tiny_lm
+
+from bench.lm import generate
+from bench.types import Decoding, InputError, Line, Message, Request
+
+LABELS = ("comedy", "dark comedy", "action")
+
+
+def ask(text: str) -> Request:
+    return Request((Message("user", (text,)),), name="question 7")
+
+
+REQUESTS = [ask("What is it? " + "so " * count) for count in (3, 50, 11, 200, 1, 77)]
+
+
+def together(lm, requests, **options):  # type: ignore[no-untyped-def]
+    return dict(pair for batch in lm.generate(requests, **options) for pair in batch)
+
+
+@pytest.mark.parametrize("decoding", [Decoding(), Decoding("sample", temperature=0.8, top_p=0.9, top_k=20, seed=3)])
+def test_a_batch_answers_as_each_request_alone(any_lm, decoding) -> None:  # type: ignore[no-untyped-def]
+    mixed = together(any_lm, REQUESTS, max_new_tokens=12, decoding=decoding, labels=LABELS)
+    for index, request in enumerate(REQUESTS):
+        alone = together(any_lm, [request], max_new_tokens=12, decoding=decoding, labels=LABELS)[0]
+        assert mixed[index].text == alone.text
+        assert mixed[index].label_logprobs == pytest.approx(alone.label_logprobs, abs=1e-3)
+
+
+def test_greedy_answers_equal_plain_transformers(any_lm) -> None:  # type: ignore[no-untyped-def]
+    mixed = together(any_lm, REQUESTS, max_new_tokens=8)
+    for index, request in enumerate(REQUESTS):
+        ids = torch.tensor([any_lm.encode(request).ids])
+        out = any_lm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
+        new = out[0, 1:] if any_lm.seq2seq else out[0, ids.shape[1] :]
+        text = any_lm.tokenizer.decode(new, skip_special_tokens=True)
+        assert mixed[index].text == text.strip().split("\n", 1)[0].strip()
+
+
+def test_label_scores_equal_a_plain_forward_pass(any_lm) -> None:  # type: ignore[no-untyped-def]
+    mixed = together(any_lm, REQUESTS[:3], max_new_tokens=1, labels=LABELS)
+    for index, request in enumerate(REQUESTS[:3]):
+        prompt = list(any_lm.encode(request).ids)
+        for label, score in zip(LABELS, mixed[index].label_logprobs, strict=True):
+            answer = any_lm.answer_ids(label)
+            if any_lm.seq2seq:
+                logits = any_lm.model(input_ids=torch.tensor([prompt]), labels=torch.tensor([answer])).logits[0]
+            else:
+                logits = any_lm.model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+            expected = logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum()
+            assert score == pytest.approx(float(expected), abs=2e-3)
+
+
+def test_likelihood_decoding_gives_the_best_label(any_lm) -> None:  # type: ignore[no-untyped-def]
+    mixed = together(any_lm, REQUESTS, max_new_tokens=4, labels=LABELS, decoding=Decoding("likelihood"))
+    for answer in mixed.values():
+        assert answer.text == LABELS[answer.label_logprobs.index(max(answer.label_logprobs))]
+
+
+def test_likelihood_of_given_answers_equals_label_scores(any_lm) -> None:  # type: ignore[no-untyped-def]
+    mixed = together(any_lm, REQUESTS, max_new_tokens=1, labels=LABELS)
+    scores = dict(any_lm.likelihood(REQUESTS, [LABELS] * len(REQUESTS)))
+    for index in range(len(REQUESTS)):
+        assert [total for total, _ in scores[index]] == pytest.approx(list(mixed[index].label_logprobs), abs=1e-3)
+
+
+def test_batches_depend_on_the_prompts_alone() -> None:
+    lm = tiny_lm()
+    encoded = [lm.encode(request) for request in REQUESTS]
+    shuffled = encoded[:]
+    random.Random(1).shuffle(shuffled)
+
+    def texts(batches, rows):  # type: ignore[no-untyped-def]
+        return [[rows[index].text for index in batch] for batch in batches]
+
+    plan = generate.plan(encoded, 800)
+    assert len(plan) > 1
+    assert texts(plan, encoded) == texts(generate.plan(shuffled, 800), shuffled)
+    assert texts(plan, encoded) != texts(generate.plan(encoded, 800, salt="noise floor"), encoded)
+    for batch in plan:
+        assert len(batch) == 1 or len(batch) * max(len(encoded[index].ids) for index in batch) <= 800
+
+
+def test_out_of_memory_halves_the_batch() -> None:
+    tried: list[int] = []
+
+    def work(rows: list[int]) -> list[int]:
+        tried.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return [row * 10 for row in rows]
+
+    assert generate.halving(work, [1, 2, 3, 4, 5], [""] * 5) == [10, 20, 30, 40, 50]
+    assert tried[0] == 5 and max(tried[1:]) < 5
+    with pytest.raises(MemoryError, match="question 7"):
+        generate.halving(lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError()), [1], ["question 7"])
+    with pytest.raises(RuntimeError, match="a bug"):
+        generate.halving(lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")), [1], [""])
+
+
+def test_an_answer_stops_at_the_end_of_its_first_line() -> None:
+    from bench.lm.decode import _first_line, _stops
+
+    assert _stops("\n4 stars\n", ()) and not _stops("\n 4", ())
+    assert _first_line("\n 4 stars \nbecause") == "4 stars"
+    assert _stops(" comedy", LABELS) and not _stops("dark", LABELS)
+    assert not _stops("1", ("1", "10")) and _stops("10", ("1", "10"))
+
+
+def test_every_prompt_has_exactly_one_beginning(any_lm) -> None:  # type: ignore[no-untyped-def]
+    ids = any_lm.encode(REQUESTS[0]).ids
+    expected = 0 if any_lm.seq2seq else 1
+    assert list(ids).count(any_lm.tokenizer.bos_token_id) == expected
+    plain = tiny_lm("llama", chat=False).encode(REQUESTS[0]).ids
+    assert list(plain).count(1) == 1 and plain[0] == 1
+
+
+def history(count: int) -> tuple[Line, ...]:
+    return tuple(Line(f"{index}. <", f"text {index} " * 30, "> ok\n", rank=count - index) for index in range(count))
+
+
+def test_history_is_shortened_and_the_question_never() -> None:
+    question = "Now the question {x} [HISTORY] " + "q" * 50
+    for limit in (2000, 600, 300, 120):
+        lm = tiny_lm("llama", max_prompt_tokens=limit, history_tokens=400)
+        prompt = lm.encode(Request((Message("user", ("Start ", *history(5), question)),), name="question 7"))
+        assert len(prompt.ids) <= limit
+        assert question in prompt.text and prompt.text.startswith("<s><user>Start ")
+        assert prompt.cut > 0
+        texts = [line for line in prompt.text.splitlines() if line.endswith("> ok")]
+        assert sum(len(line.split("<")[-1]) - 4 for line in texts) <= 400
+    assert "4. <" in prompt.text and "0. <" not in prompt.text, "the newest line is the last to go"
+
+
+def test_shares_of_the_room_roll_over() -> None:
+    lm = tiny_lm("llama", max_prompt_tokens=2000, history_tokens=100)
+    lines = (Line("<", "a" * 10, ">"), Line("<", "b" * 500, ">"))
+    text = lm.encode(Request((Message("user", lines),))).text
+    assert text.count("a") - "<assistant>".count("a") == 10 and text.count("b") == 90
+
+
+def test_a_question_that_is_too_long_is_an_error() -> None:
+    lm = tiny_lm("llama", max_prompt_tokens=100)
+    with pytest.raises(InputError, match=r"question 7: the prompt without any history has \d+ tokens"):
+        lm.encode(Request((Message("user", (*history(3), "q" * 200)),), name="question 7"))
+
+
+def test_answers_come_from_the_cache_the_second_time(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from bench.lm.cache import ResponseCache
+
+    lm = tiny_lm("llama", batch_tokens=1000)
+    lm.cache = ResponseCache(tmp_path / "answers.sqlite")
+    try:
+        first = lm.answers(REQUESTS, max_new_tokens=6)
+        assert lm.cache.hits == 0
+        again = lm.answers(REQUESTS, max_new_tokens=6)
+        assert again == first and lm.cache.hits == len(REQUESTS)
+        sampled = Decoding("sample", seed=1)
+        lm.answers(REQUESTS, max_new_tokens=6, decoding=sampled)
+        assert lm.cache.hits == len(REQUESTS), "another decoding is another question"
+    finally:
+        lm.cache = None

@@ -1,0 +1,61 @@
+"""PCA selection (acceptance check 8): planted outliers, a planted theme, short and identical histories."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.data.retrieval import PCASelection, embed
+from bench.types import Item, Query, User
+from conftest import task_named
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_centred_selection_picks_the_unusual_and_raw_selection_the_theme() -> None:
+    stream = np.random.default_rng(0)
+    theme = np.zeros((20, 16))
+    theme[:, 0] = 5
+    theme += stream.normal(size=theme.shape) * 0.1
+    theme[3] = stream.normal(size=16) * np.r_[0, np.ones(15)]
+    theme[11] = stream.normal(size=16) * np.r_[0, np.ones(15)]
+    vectors = unit(theme)
+    centred = PCASelection(n_items=2, n_components=2).rank(vectors)
+    raw = PCASelection(n_items=18, n_components=1, center="none").rank(vectors)
+    assert set(centred) == {3, 11}
+    assert set(raw) == set(range(20)) - {3, 11}
+
+
+def test_a_short_history_is_kept_whole() -> None:
+    assert PCASelection(n_items=5).rank(unit(np.eye(4))) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("center", ["fit", "none"])
+def test_identical_embeddings_give_the_newest(center: str) -> None:
+    vectors = unit(np.ones((8, 4)))
+    assert sorted(PCASelection(n_items=3, center=center).rank(vectors)) == [5, 6, 7]  # type: ignore[arg-type]
+
+
+def test_rank_equals_scikit_learn() -> None:
+    from sklearn.decomposition import PCA
+
+    vectors = unit(np.random.default_rng(1).normal(size=(30, 12)))
+    scores = np.linalg.norm(PCA(4, svd_solver="full").fit_transform(vectors), axis=1)
+    assert PCASelection(n_items=6, n_components=4).rank(vectors) == list(np.argsort(-scores)[:6])
+
+
+def test_selected_items_stay_in_their_order_and_users_apart() -> None:
+    items = tuple(Item(str(n), {"text": f"word{n} word{n * 7 % 5} word{n * 3 % 4}", "score": "3"}) for n in range(20))
+    users = [User("a", items, (Query("q", "i", "t"),)), User("b", items[:4], ()), User("c", items[::-1], ())]
+    a, b, c = PCASelection(n_items=6, embedder="hash").select(task_named("lamp3"), users)
+    assert [int(item.id) for item in a] == sorted(int(item.id) for item in a) and len(a) == 6
+    assert b == items[:4]
+    assert [int(item.id) for item in c] == sorted((int(item.id) for item in c), reverse=True)
+
+
+def test_the_packaged_embedder_knows_meaning() -> None:
+    tea, coffee, car = embed(["A cup of green tea.", "A mug of hot coffee.", "The engine of my car failed."], "minilm")
+    assert tea @ coffee > tea @ car + 0.1
+    assert float(tea @ tea) == pytest.approx(1, abs=1e-5)

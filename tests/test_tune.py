@@ -1,0 +1,162 @@
+"""Tuning learns what it is shown, shares prefixes without changing the loss, and touches nothing but the patch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import FAMILIES, task_named, tiny_lm
+
+from bench.budget import Budget
+from bench.lm import base, tune
+from bench.lm.base import BaseSpec
+from bench.lm.patch import LowRank, Patch
+from bench.lm.tune import Example, Tuning, losses
+from bench.types import InputError, Item, Message, Query, Request, User
+
+TARGETS = {"t5": ("q", "v")}
+
+
+def example(question: str, answer: str, group: str = "") -> Example:
+    shared = "This is what the user wrote before, at some length, so that it pays to read it once. " * 2
+    return Example(Request((Message("user", (shared + question,)),)), answer, group)
+
+
+def tuning(family: str, **changes: object) -> Tuning:
+    return Tuning(
+        **{"targets": TARGETS.get(family, Tuning.targets), "learning_rate": 0.03, "epochs": 30, "batch": 4} | changes
+    )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tuning_learns_what_it_is_shown_and_the_base_stays(family: str) -> None:
+    lm = tiny_lm(family)
+    examples = [example("red?", "yes"), example("blue?", "no")]
+    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    patch = tune.tune(lm, examples, tuning(family), Budget(progress=False))
+    assert all(torch.equal(before[name], value) for name, value in lm.model.state_dict().items())
+
+    def loss(patches: tuple[Patch, ...]) -> float:
+        asked = [Request(one.request.messages, patches) for one in examples]
+        scored = dict(lm.likelihood(asked, [[one.answer] for one in examples]))
+        return -sum(scored[index][0][0] for index in range(2))
+
+    assert loss((patch,)) < 0.5 * loss(())
+
+
+def test_a_shared_prefix_changes_neither_loss_nor_gradient() -> None:
+    for family in ("llama", "mistral", "qwen2"):
+        lm = tiny_lm(family)
+        shown = (example("red?", "yes"), example("blue, or a longer question?", "no"), example("g", "perhaps"))
+        rows = [(lm.encode(one.request).ids, lm.answer_ids(one.answer)) for one in shown]
+        assert tune._shared_prefix([prompt for prompt, _ in rows]) > tune.MIN_SHARED
+        factors = tune._fresh(lm, Tuning())
+        for pair in factors.values():
+            pair.b.data.normal_(generator=torch.Generator().manual_seed(1))
+        found = []
+        for batches in ([rows], [[row] for row in rows]):
+            with tune._training(lm.model, factors, 1.0):
+                total = sum(losses(lm, batch) for batch in batches)
+                total.backward()  # type: ignore[union-attr]
+            found.append((float(total.detach()), [pair.a.grad.clone() for pair in factors.values()]))  # type: ignore[union-attr]
+            for pair in factors.values():
+                pair.a.grad = pair.b.grad = None
+        assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+        for one, other in zip(found[0][1], found[1][1], strict=True):
+            assert torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_the_loss_is_on_the_answers_tokens_alone() -> None:
+    lm = tiny_lm("llama")
+    one = example("red?", "yes")
+    prompt, answer = lm.encode(one.request).ids, lm.answer_ids("yes")
+    logits = lm.model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    expected = -logits[torch.arange(len(answer)), torch.tensor(answer)].sum()
+    assert answer[-1] == lm.end
+    assert float(losses(lm, [(prompt, answer)])) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_fresh_adapter_is_zero_and_a_trained_one_is_not() -> None:
+    lm = tiny_lm("llama")
+    fresh = tune._fresh(lm, Tuning())
+    assert all(float(pair.b.abs().max()) == 0 and float(pair.a.abs().max()) > 0 for pair in fresh.values())
+    patch = tune.tune(lm, [example("red?", "yes")], tuning("llama", epochs=1), Budget(progress=False))
+    assert all(float(low.b.abs().max()) > 0 for low in patch.weights.values())
+
+
+def test_tuning_is_the_same_for_the_same_seed() -> None:
+    lm = tiny_lm("llama")
+    examples = [example(f"q{index}", "yes" if index % 2 else "no", f"g{index // 3}") for index in range(9)]
+    one, two, other = (
+        tune.tune(lm, examples, tuning("llama", epochs=2, seed=seed), Budget(progress=False)) for seed in (1, 1, 2)
+    )
+    assert one.id == two.id != other.id
+
+
+def test_wrong_input_is_named() -> None:
+    lm = tiny_lm("llama")
+    with pytest.raises(InputError, match="no examples"):
+        tune.tune(lm, [], Tuning(), Budget(progress=False))
+    with pytest.raises(InputError, match="no module named nothing"):
+        tune.tune(lm, [example("a", "b")], Tuning(targets=("nothing",)), Budget(progress=False))
+
+
+def people(task_name: str, count: int = 12) -> list[User]:
+    task = task_named(task_name)
+    users = []
+    for person in range(count):
+        items = tuple(
+            Item(f"{person}-{index}", {"text": f"review {person} {index}", "score": str(1 + (person + index) % 5)})
+            for index in range(9)
+        )
+        query = Query(
+            f"{person}", task.input_template.format(text=f"asked {person}"), f"asked {person}", str(1 + person % 5)
+        )
+        users.append(User(str(person), items, (query,)))
+    return users
+
+
+def test_no_training_prompt_shows_the_item_it_asks_for() -> None:
+    found = base.examples(tiny_lm(), task_named("lamp3"), people("lamp3"), BaseSpec(no_history_share=0), 0)
+    assert len(found) > 40
+    for one in found:
+        prompt = one.request.messages[0].text
+        asked = prompt.split("review by the user: ")[1].split("\n")[0]
+        assert f'"{asked}"' not in prompt
+        owner = asked.split(" ")[1]
+        shown = [line for line in prompt.splitlines() if "rating score for product" in line]
+        assert shown and all(f'"review {owner} ' in line for line in shown), "only the user's own items are shown"
+
+
+def test_balance_evens_out_the_labels() -> None:
+    skewed = []
+    for user in people("lamp3"):
+        items = tuple(
+            Item(one.id, {**one.fields, "score": "5" if place else "1"}) for place, one in enumerate(user.history)
+        )
+        skewed.append(User(user.id, items, user.queries))
+
+    def share(balance: float) -> float:
+        spec = BaseSpec(balance=balance, no_history_share=0, max_examples={"rating": 60})
+        answers = [one.answer for one in base.examples(tiny_lm(), task_named("lamp3"), skewed, spec, 0)]
+        return answers.count("5") / len(answers)
+
+    assert share(1) > share(0.5) > share(0)
+
+
+def test_the_key_of_a_base_follows_prompts_data_and_recipe() -> None:
+    model = {"name": "m", "weights": "w", "chat": True, "max_prompt_tokens": 1, "history_tokens": 1}
+    task, spec = task_named("lamp3"), BaseSpec()
+    key = spec.key(model, task, "data", 0)
+    assert key == BaseSpec(retrain=True).key(model, task, "data", 0)
+    assert len({key, spec.key(model, task, "other", 0), spec.key(model, task, "data", 1),
+                spec.key(model, task_named("lamp2"), "data", 0), BaseSpec(n_items=3).key(model, task, "data", 0),
+                spec.key(model | {"weights": "v"}, task, "data", 0)}) == 6  # fmt: skip
+
+
+def test_a_patch_made_by_tuning_keeps_its_effect_when_merged() -> None:
+    lm = tiny_lm("llama")
+    patch = tune.tune(lm, [example("red?", "yes")], tuning("llama", epochs=3), Budget(progress=False))
+    assert set(patch.weights) == {
+        f"model.layers.{layer}.self_attn.{name}" for layer in range(4) for name in ("q_proj", "v_proj")
+    }
+    assert all(isinstance(low, LowRank) and low.a.shape[0] == 8 for low in patch.weights.values())
