@@ -96,11 +96,11 @@ class Budget:
 
 
 class Progress:
-    """A bar on standard error with the time left; on a plain stream one line at the end of the phase."""
+    """A bar on standard error with the time left; on a plain stream a line every half minute and at the end."""
 
     def __init__(self, name: str, total: int | None, *, show: bool) -> None:
         self.name, self.total, self.done = name, total, 0
-        self._start = time.monotonic()
+        self._start = self._said = time.monotonic()
         self._bar = None
         self._show = show
         if show and sys.stderr.isatty():
@@ -117,15 +117,21 @@ class Progress:
         self.done += steps
         if self._bar:
             self._bar.update(self._task, advance=steps)
+        elif self._show and time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            self._say(
+                f"about {(self._said - self._start) / self.done * ((self.total or self.done) - self.done):.0f} s left"
+            )
 
     def close(self) -> None:
         if self._bar:
             self._bar.stop()
         elif self._show and self.done:
-            of = f"/{self.total}" if self.total is not None else ""
-            print(
-                f"{self.name:>12}  {self.done}{of}  {time.monotonic() - self._start:.1f} s", file=sys.stderr, flush=True
-            )
+            self._say(f"{time.monotonic() - self._start:.1f} s")
+
+    def _say(self, clock: str) -> None:
+        of = f"/{self.total}" if self.total is not None else ""
+        print(f"{self.name:>12}  {self.done}{of}  {clock}", file=sys.stderr, flush=True)
 
 
 def _reset_peak() -> None:

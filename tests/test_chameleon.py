@@ -103,7 +103,9 @@ def test_a_control_edits_the_same_layers_otherwise(control: str) -> None:
     if control != "mean_activation":
         assert other.patches[0].id != real.patches[0].id
     if control == "random_directions":
-        assert replace(METHOD, control=control, draw=1).fit(lm, TASK, users, budget()).patches[0].id != other.patches[0].id
+        assert (
+            replace(METHOD, control=control, draw=1).fit(lm, TASK, users, budget()).patches[0].id != other.patches[0].id
+        )
 
 
 def test_too_few_pairs_fail_the_cell_and_say_what_to_do() -> None:
@@ -133,7 +135,7 @@ def test_every_family_can_be_edited(family: str) -> None:
 
 @pytest.mark.parametrize("option", [
     {"layout": "history_query_y"}, {"layout": "history_y"}, {"layout": "y_history"}, {"pool": "mean_answer"},
-    {"pool": "last_eos"}, {"space": "resid"}, {"svd_center": True}, {"svd_on": "P_minus_N"}, {"rank_by": "train"},
+    {"pool": "last_eos"}, {"space": "resid"}, {"svd_center": True}, {"svd_on": "P_minus_N"},
     {"ccs": FAST | {"conf_power": 1}}, {"ccs": FAST | {"norm": "per_class"}}, {"insights_per_user": 2},
 ])  # fmt: skip
 def test_every_named_option_changes_the_edit(option: dict[str, object]) -> None:

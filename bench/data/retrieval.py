@@ -85,7 +85,9 @@ def embed(texts: Sequence[str], embedder: str) -> Array:
 @cache
 def _model(embedder: str) -> Any:
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    library: Any = logging
     source = embedder
     if embedder == "minilm":
         try:
@@ -94,6 +96,7 @@ def _model(embedder: str) -> Any:
             source = "sentence-transformers/all-MiniLM-L6-v2"
         else:
             source = str(get_model_path())
+    library.disable_progress_bar()
     try:
         return SentenceTransformer(source, device="cpu")
     except (OSError, ValueError) as error:

@@ -83,7 +83,8 @@ def read(lm: LM, prompts: Sequence[Encoded]) -> Prefix:
         return Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder)
     ids, mask = padded(rows, lm.pad, lm.device, left=True)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    out = lm.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+    last = torch.tensor([-1])  # a slice would not be contiguous, and the vocabulary's weights be copied for each row
+    out = lm.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=last)
     return Prefix(out.past_key_values, out.logits[:, -1].float(), mask)
 
 

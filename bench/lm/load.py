@@ -78,7 +78,7 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
     tokenizer = _byte_tokenizer(encoder_decoder=family == "t5")
     special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(tokenizer)}
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
-    decoder = shape | {"num_key_value_heads": 2, "max_position_embeddings": 8192, "initializer_range": 0.2} | special
+    decoder = shape | {"num_key_value_heads": 2, "max_position_embeddings": 8192, "initializer_range": 0.5} | special
     encoder: dict[str, Any] = {
         "d_model": 32,
         "d_ff": 64,

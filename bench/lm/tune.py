@@ -40,7 +40,7 @@ class Tuning:
     warmup: float = 0.05
     max_grad_norm: float = 1.0
     epochs: int = 1
-    batch: int = 8
+    batch: int = 6
     seed: int = 0
 
 
@@ -81,7 +81,7 @@ def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *,
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             progress.advance()
-    if all(float(pair.b.abs().max()) == 0 for pair in factors.values()):
+    if all(float(pair.b.detach().abs().max()) == 0 for pair in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
     return Patch(
         {name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()}
@@ -151,7 +151,7 @@ def losses(lm: LM, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tenso
     past = None
     if alike >= MIN_SHARED:
         prefix = torch.tensor([rows[0][0][:alike]], device=lm.device)
-        past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=1).past_key_values
+        past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=torch.tensor([0])).past_key_values
         past.batch_repeat_interleave(len(rows))
     else:
         alike = 0
@@ -161,12 +161,12 @@ def losses(lm: LM, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tenso
     keep = max(len(answer) for _, answer in rows) + 1
     out = lm.model(
         input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=past,
-        use_cache=past is not None, logits_to_keep=keep,
+        use_cache=past is not None, logits_to_keep=torch.arange(-keep, 0),
     )  # fmt: skip
     targets = torch.full((len(rows), keep - 1), -100)
     for index, (_, answer) in enumerate(rows):
         targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
-    logits = out.logits[:, -keep:-1].float()
+    logits = out.logits[:, :-1].float()
     flat = targets.flatten().to(lm.device)
     return nn.functional.cross_entropy(logits.flatten(0, 1), flat, ignore_index=-100, reduction="sum")
 

@@ -1,0 +1,88 @@
+"""Run `python -m bench ...` in a forked child: as real as a new process, without importing torch again."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import time
+from pathlib import Path
+
+TINY = (
+    "model=tiny",
+    "selection.embedder=hash",
+    "selection.n_items=4",
+    "progress=false",
+    "limit=10",
+    "protocol.group_size=14",
+)
+CHAMELEON = (
+    "method=chameleon",
+    "method.min_pairs=4",
+    "method.require_below_null=false",
+    "method.ccs.epochs=40",
+    "method.ccs.restarts=3",
+    "method.ccs.folds=2",
+)
+BASE = (
+    "base=task_adapted",
+    "base.max_examples.rating=24",
+    "base.tuning.batch=4",
+)
+
+
+def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] | None = None) -> int:
+    """The pid of a child that runs the command, its output in a file."""
+    import bench.lm.model  # the parent pays for the import, once  # noqa: F401
+
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.environ.update(environment or {})
+        with output.open("ab", buffering=0) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = ["bench", *words]
+        for name in [name for name in sys.modules if name == "bench.__main__" or name.startswith("hydra.core.global")]:
+            del sys.modules[name]
+        runpy.run_module("bench", run_name="__main__", alter_sys=True)
+        os._exit(0)
+    except SystemExit as stop:
+        sys.stdout.flush()
+        os._exit(stop.code if isinstance(stop.code, int) else 1)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(99)
+
+
+def run(
+    *words: str,
+    folder: Path,
+    kill_after: float | None = None,
+    with_signal: int = signal.SIGKILL,
+    environment: dict[str, str] | None = None,
+) -> tuple[int, str]:
+    """Exit code (negative: the signal that ended it) and output. `kill_after`: seconds until the signal is sent."""
+    output = folder / "output.txt"
+    before = output.stat().st_size if output.exists() else 0
+    pid = start((*words, f"results.root={folder / 'runs'}"), output=output, environment=environment)
+    if kill_after is not None:
+        limit = time.monotonic() + kill_after
+        while time.monotonic() < limit:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status), _said(output, before)
+            time.sleep(0.002)
+        os.kill(pid, with_signal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), _said(output, before)
+
+
+def _said(output: Path, since: int) -> str:
+    return output.read_bytes()[since:].decode("utf-8", "replace")

@@ -1,0 +1,242 @@
+"""Whole cells through the command line, on a tiny random model and the sample's files."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.data import sample
+from cells import BASE, CHAMELEON, TINY, run
+
+VOLATILE = ("cost", "started", "finished", "environment")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "lamp"
+    sample.write(root, train_users=120, dev_users=60)
+    return root
+
+
+def on(data: Path) -> tuple[str, ...]:
+    return (*TINY, "data=lamp", f"data.root={data}")
+
+
+def cell_of(folder: Path, method: str) -> Path:
+    [record] = (folder / "runs").glob(f"*/{method}/*/record.json")
+    return record.parent
+
+
+def record_of(folder: Path, method: str) -> dict:  # type: ignore[type-arg]
+    return json.loads((cell_of(folder, method) / "record.json").read_text())  # type: ignore[no-any-return]
+
+
+def steady(record: dict) -> dict:  # type: ignore[type-arg]
+    """The record without clock, machine and what a crash may leave to count."""
+    counts = {name: count for name, count in record["counts"].items() if name != "lines_dropped"}
+    return {name: value for name, value in record.items() if name not in VOLATILE} | {"counts": counts}
+
+
+def test_a_cell_runs_is_told_and_is_found_done(data: Path, tmp_path: Path) -> None:
+    code, said = run(*on(data), "method=instruct", folder=tmp_path)
+    assert code == 0, said
+    assert re.search(r"instruct .*on lamp3.*mae \d\.\d{3} \[", said) and "record.json" in said
+    record = record_of(tmp_path, "instruct")
+    assert record["status"] == "ok" and record["data"]["queries"] == 10 and record["counts"]["samples"] == 10
+    assert set(record["metrics"]) >= {"mae", "rmse", "lenient_mae", "nll_label", "user_mean_mae"}
+    samples = [json.loads(line) for line in (cell_of(tmp_path, "instruct") / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 10 and all("gold" not in sample for sample in samples)
+    code, said = run(*on(data), "method=instruct", folder=tmp_path)
+    assert code == 0 and "was done" in said
+
+
+def test_chameleon_is_compared_with_the_baseline_on_the_same_questions(data: Path, tmp_path: Path) -> None:
+    for words in (("method=instruct",), CHAMELEON):
+        code, said = run(*on(data), *words, folder=tmp_path)
+        assert code == 0, said
+    assert "10 common queries of 10 users" in said and "nll_label" in said
+    record = record_of(tmp_path, "chameleon")
+    facts = record["facts"]
+    assert facts["pairs_kept"] + facts["pairs_equal"] + facts["pairs_empty"] == facts["pairs_asked"] == 14
+    assert len(facts["layers"]) == 1 and record["counts"]["patches"] == 1 and record["counts"]["patch_bytes"] > 0
+    assert {"insights", "pairs", "activations", "directions", "generate"} <= set(record["cost"])
+    assert record["cost"]["pairs"]["tokens_in"] > 0
+
+
+def test_no_user_text_is_in_the_record(data: Path, tmp_path: Path) -> None:
+    run(*on(data), *CHAMELEON, folder=tmp_path)
+    text = (cell_of(tmp_path, "chameleon") / "record.json").read_text()
+    questions = json.loads((data / "LaMP_3" / "dev" / "dev_questions.json").read_text())[:10]
+    for question in questions:
+        for item in question["profile"]:
+            assert item["text"][:40] not in text
+    assert str(tmp_path) not in text and str(data) not in text
+
+
+def test_deleting_the_golds_changes_no_answer(data: Path, tmp_path: Path) -> None:
+    """Acceptance check 14: nothing reads a test gold before scoring."""
+    hidden = tmp_path / "hidden"
+    shutil.copytree(data / "LaMP_3" / "train", hidden / "LaMP_3" / "train")
+    shutil.copytree(data / "LaMP_3" / "dev", hidden / "LaMP_3" / "test")
+    (hidden / "LaMP_3" / "test" / "dev_questions.json").rename(hidden / "LaMP_3" / "test" / "test_questions.json")
+    (hidden / "LaMP_3" / "test" / "dev_outputs.json").unlink()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    run(*on(data), *CHAMELEON, folder=tmp_path / "a")
+    code, said = run(*on(hidden), *CHAMELEON, "protocol.test_split=test", folder=tmp_path / "b")
+    assert code == 0, said
+    one, other = cell_of(tmp_path / "a", "chameleon"), cell_of(tmp_path / "b", "chameleon")
+    assert (one / "samples.jsonl").read_text() == (other / "samples.jsonl").read_text()
+    record = json.loads((other / "record.json").read_text())
+    assert record["metrics"] == {} and "no golds" in record["unscored"]
+    predictions = json.loads((other / "predictions.json").read_text())
+    assert predictions["task"] == "LaMP_3" and [set(one) for one in predictions["golds"]] == [{"id", "output"}] * 10
+
+
+@pytest.mark.parametrize("task", ["lamp1", "lamp2", "lamp2n", "lamp4", "lamp5", "lamp6", "lamp7"])
+def test_every_task_runs(task: str, data: Path, tmp_path: Path) -> None:
+    common = (*on(data), f"task={task}", "limit=3", "protocol.group_size=6")
+    for words in (("method=majority", "method.rule=nearest"), CHAMELEON + ("method.min_pairs=2",)):
+        code, said = run(*common, *words, folder=tmp_path)
+        assert code == 0, said
+        assert "error" not in said
+
+
+@pytest.mark.parametrize("family", ["mistral", "qwen2", "t5"])
+def test_every_family_runs(family: str, data: Path, tmp_path: Path) -> None:
+    code, said = run(*on(data), *CHAMELEON, *BASE, f"model.source=tiny:{family}", folder=tmp_path)
+    assert code == 0, said
+    assert record_of(tmp_path, "chameleon")["cell"]["base"] == "task_adapted"
+
+
+@pytest.mark.parametrize("words", [
+    ("protocol=unseen",), ("protocol.history=other",), ("method.mode=user", "limit=3"), ("method.positions=last",),
+    ("method.control=random_directions", "method.draw=1"), ("method.insight_at_inference=true",),
+    ("decoding=likelihood",), ("decoding=sample",), ("data.kind=time", "limit=3"), ("base=task_adapted", "base.form=profile"),
+    ("method.edit=neutral", "selection.center=none", "selection.order=score"),
+])  # fmt: skip
+def test_every_named_choice_runs(words: tuple[str, ...], data: Path, tmp_path: Path) -> None:
+    recipe = BASE[1:] if "base=task_adapted" in words else ()
+    code, said = run(*on(data), *CHAMELEON, *words, *recipe, folder=tmp_path)
+    assert code == 0, said
+
+
+def test_a_sweep_leaves_a_record_for_each_cell(data: Path, tmp_path: Path) -> None:
+    words = ("-m", *on(data), "method=majority", "method.rule=global,user,median", "protocol=seen,unseen")
+    code, said = run(*words, folder=tmp_path)
+    assert code == 0, said
+    assert len(list((tmp_path / "runs").glob("*/majority/*/record.json"))) == 6
+
+
+def test_a_failed_cell_is_a_row_and_exit_code_1(data: Path, tmp_path: Path) -> None:
+    words = ("-m", *on(data), "method=chameleon", "method.ccs.epochs=20", "method.min_pairs=2,1000")
+    code, said = run(*words, folder=tmp_path)
+    assert code == 1
+    found = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/*/record.json")]
+    assert sorted(record["status"] for record in found) == ["error", "ok"]
+    assert "fewer than min_pairs=1000" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (("data=lamp", "data.root=nowhere"), "nowhere"),
+    (("data=lamp",), "data.root=FOLDER"),
+    (("method=nothing",), "nothing"),
+    (("method.rulee=user",), "rulee"),
+    (("model=folder", "model.name=x", "model.source=/nowhere"), "/nowhere"),
+    (("task=lamp7", "method=majority", "method.rule=user"), "lamp7"),
+    (("task=lamp7", "decoding=likelihood"), "labels"),
+])  # fmt: skip
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    words: tuple[str, ...], told: str, data: Path, tmp_path: Path
+) -> None:
+    given = () if any(word.startswith("data=") for word in words) else ("data=lamp", f"data.root={data}")
+    code, said = run(*TINY, *given, *words, folder=tmp_path)
+    assert code == 2, said
+    assert told in said and "Traceback" not in said
+
+
+def test_a_dry_run_loads_nothing_and_shows_a_prompt(data: Path, tmp_path: Path) -> None:
+    code, said = run(*on(data), *CHAMELEON, "dry=true", folder=tmp_path)
+    assert code == 0 and "to do" in said and "Your answer:" in said and "(history as stored)" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_noise_floor_is_the_baseline_in_other_batches(data: Path, tmp_path: Path) -> None:
+    for words in ((), ("noise_floor=true",)):
+        code, said = run(*on(data), "method=instruct", "model.batch_tokens=3000", *words, folder=tmp_path)
+        assert code == 0, said
+    assert "10 common queries" in said
+    texts = [
+        sorted((one["id"], one["raw"]) for one in map(json.loads, path.read_text().splitlines()))
+        for path in (tmp_path / "runs").glob("*/instruct/*/samples.jsonl")
+    ]
+    assert texts[0] == texts[1], "in float32 batching changes nothing"
+
+
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(data: Path, tmp_path: Path) -> None:
+    """SIGKILL at random moments, from the first to the last phase."""
+    words = (*on(data), *CHAMELEON, *BASE)
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    before = time.monotonic()
+    code, said = run(*words, folder=calm, environment={"LAMPLIGHT_CACHE": str(calm / "cache")})
+    assert code == 0, said
+    seconds = time.monotonic() - before
+    expected = steady(record_of(calm, "chameleon"))
+    samples = (cell_of(calm, "chameleon") / "samples.jsonl").read_text()
+    stream, killed = random.Random(7), 0
+    for trial in range(8):
+        folder = tmp_path / f"trial{trial}"
+        folder.mkdir()
+        environment = {"LAMPLIGHT_CACHE": str(folder / "cache")}
+        for attempt in range(3):
+            moment = seconds * (trial + stream.random()) / 8 if attempt == 0 else seconds * stream.random()
+            code, said = run(*words, folder=folder, kill_after=moment, environment=environment)
+            killed += code == -signal.SIGKILL
+            assert code in (0, -signal.SIGKILL), said
+        code, said = run(*words, folder=folder, environment=environment)
+        assert code == 0, said
+        assert steady(record_of(folder, "chameleon")) == expected
+        assert (cell_of(folder, "chameleon") / "samples.jsonl").read_text() == samples
+    assert killed >= 8, "the test must have killed something"
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+    words = (*on(data), *CHAMELEON, "method.ccs.epochs=4000")
+    code, said = run(*words, folder=tmp_path, kill_after=1.5, with_signal=signal.SIGINT)
+    assert code == 130, said
+    assert "goes on from here" in said and "Traceback" not in said
+    assert not list((tmp_path / "runs").glob("*/*/*/claim"))
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from bench import store
+
+    real, calls = store.append, []
+
+    def full(cell: store.Cell, samples: object) -> None:
+        calls.append(1)
+        if len(calls) > 2:
+            with store._writing(cell.folder):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        real(cell, samples)  # type: ignore[arg-type]
+
+    words = (*on(data), "method=instruct", "model.batch_tokens=3000")
+    monkeypatch.setattr(store, "append", full)
+    code, said = run(*words, folder=tmp_path)
+    assert code == 1 and "no space left" in said.lower() and "Traceback" not in said
+    monkeypatch.undo()
+    [kept] = (tmp_path / "runs").glob("*/*/*/samples.jsonl")
+    already = kept.read_text()
+    assert already
+    code, said = run(*words, folder=tmp_path)
+    assert code == 0 and kept.read_text().startswith(already)
