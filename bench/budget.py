@@ -15,6 +15,8 @@ from pathlib import Path
 
 from bench.types import OverBudget
 
+UNLIMITED = ("load", "base", "generate", "score")
+"""Phases that no budget limits: they are not the method's own."""
 _ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -36,19 +38,19 @@ class Budget:
         self.minutes = minutes
         self.costs: dict[str, Cost] = {}
         self._open: list[str] = []
-        self._counted: list[bool] = []
         self._since = time.monotonic()
         self._limited = 0.0
+        self._inner_joules = 0.0
         self._progress = progress
 
     @contextmanager
-    def phase(self, name: str, total: int | None = None, *, counted: bool = True) -> Iterator[Progress]:
-        """Time what happens inside under `name`; yields a bar to `advance`. `counted`: the budget limits it."""
+    def phase(self, name: str, total: int | None = None) -> Iterator[Progress]:
+        """Time what happens inside under `name`; yields a bar to `advance`."""
         self._settle()
         _reset_peak()
-        joules = _joules()
+        joules, inner = _joules(), self._inner_joules
+        self._inner_joules = 0.0
         self._open.append(name)
-        self._counted.append(counted)
         cost = self.costs.setdefault(name, Cost())
         bar = Progress(name, total, show=self._progress)
         try:
@@ -56,11 +58,11 @@ class Budget:
         finally:
             self._settle()
             self._open.pop()
-            self._counted.pop()
             cost.peak_memory = max(cost.peak_memory, _peak())
             after = _joules()
             if joules is not None and after is not None and after >= joules:
-                cost.joules = (cost.joules or 0.0) + after - joules
+                cost.joules = (cost.joules or 0.0) + after - joules - self._inner_joules
+                self._inner_joules = inner + after - joules
             bar.close()
 
     def count(self, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
@@ -75,9 +77,9 @@ class Budget:
         return float("inf") if self.minutes is None else self.minutes * 60 - self._limited
 
     def check(self) -> None:
-        """Raise OverBudget once the limit is passed."""
-        if self.left() < 0:
-            raise OverBudget(f"{self._open[-1] if self._open else 'method'}: past its budget of {self.minutes} minutes")
+        """Raise OverBudget once the limit is passed, in a phase that is limited."""
+        if self.left() < 0 and self._open and self._open[-1] not in UNLIMITED:
+            raise OverBudget(f"{self._open[-1]}: past its budget of {self.minutes} minutes")
 
     def report(self) -> dict[str, dict[str, float | int | None]]:
         return {name: asdict(cost) for name, cost in self.costs.items()}
@@ -86,12 +88,13 @@ class Budget:
         """Take over what an interrupted run of the same cell had already spent."""
         for name, cost in costs.items():
             self.costs[name] = Cost(**cost)  # type: ignore[arg-type]
+        self._limited = sum(self.costs[name].seconds for name in self.costs if name not in UNLIMITED)
 
     def _settle(self) -> None:
         now = time.monotonic()
         if self._open:
             self.costs[self._open[-1]].seconds += now - self._since
-            self._limited += (now - self._since) if self._counted[-1] else 0.0
+            self._limited += 0.0 if self._open[-1] in UNLIMITED else now - self._since
         self._since = now
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bench.types import Decoding, InputError, User
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell, ready to run. `users`: tested, with golds; `group`: fit users; `trainers`: all of the fit split."""
+    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split."""
 
     config: Mapping[str, Any]
     task: Task
@@ -75,11 +76,11 @@ def resolve(config: DictConfig) -> Plan:
     root = _root(config)
     tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
     fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
-    users = protocol.tested(tested.users, config.limit, config.seed)
+    users = list(islice(tested.users, config.limit))
     trainers = fitted.users
     group = protocol.group(trainers, config.seed)
     identity = spec.identity()
-    base_key = base.key(identity, task, fitted.hash, config.seed) if base.kind == "task_adapted" else None
+    base_key = base.key(identity, task, fitted.hash) if base.kind == "task_adapted" else None
     parts = {
         "schema": store.SCHEMA,
         "task": asdict(task),
@@ -101,17 +102,23 @@ def resolve(config: DictConfig) -> Plan:
 
 
 def checked(plan: Plan) -> Plan:
-    """The plan after the leak check: what leaks is dropped, flagged or refused, as `leak=` says.
+    """The plan as it runs: what leaks is dropped, flagged or refused, as `leak=` says; then the protocol's histories.
 
-    Whoever trains the base counts as a fit user too.
+    Whoever trains the base counts as a fit user too, with their whole history.
     """
     policy = plan.config["leak"]
-    found = leaks.report(plan.users, plan.trainers if plan.base_key else plan.group, plan.task)
+    fitted = plan.trainers if plan.base_key else plan.group
+    found = leaks.report(plan.users, fitted, plan.task, learnt_histories=plan.base_key is not None)
+    trainers, key = leaks.apply_fit(plan.trainers, found, policy), plan.base_key
+    if key is not None and len(trainers) < len(plan.trainers):
+        without = f"{plan.fitted.hash} without {sorted(found.fit_test_overlap_users)}"
+        key = plan.base.key(plan.spec.identity(), plan.task, without)
     return replace(
         plan,
-        users=leaks.apply(plan.users, found, policy),
+        users=plan.protocol.tested(leaks.apply(plan.users, found, policy), plan.seed),
         group=leaks.apply_fit(plan.group, found, policy),
-        trainers=leaks.apply_fit(plan.trainers, found, policy) if policy != "flag" else plan.trainers,
+        trainers=trainers,
+        base_key=key,
         leaks=found,
     )
 
@@ -136,7 +143,5 @@ def _variant(overrides: Sequence[str]) -> str:
 
 
 def find_base(plan: Plan) -> Path | None:
-    """The adapted base, if it is at hand and need not be made again."""
-    if plan.base_key is None or plan.base.retrain:
-        return None
-    return bases.find(plan.base_key)
+    """The adapted base, if it is at hand; one that is to be made again counts only from the cache."""
+    return None if plan.base_key is None else bases.find(plan.base_key, shipped=not plan.base.retrain)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Literal
 
 from bench.types import User
@@ -31,14 +30,13 @@ class Protocol:
         random.Random(f"group/{seed}").shuffle(order)
         return [users[index] for index in sorted(order[: self.group_size])]
 
-    def tested(self, users: Iterable[User], limit: int | None, seed: int) -> list[User]:
-        """The tested users, with the history that the protocol lets them keep. The first `limit` of them, if given."""
-        chosen = list(islice(users, limit))
+    def tested(self, users: Sequence[User], seed: int) -> list[User]:
+        """The tested users, with the history that the protocol lets them keep."""
         if self.history == "none":
-            return [replace(user, history=()) for user in chosen]
+            return [replace(user, history=()) for user in users]
         if self.history == "other":
-            return _exchanged(chosen, seed)
-        return chosen
+            return _exchanged(users, seed)
+        return list(users)
 
 
 def _exchanged(users: Sequence[User], seed: int) -> list[User]:

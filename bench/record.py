@@ -9,7 +9,8 @@ from typing import Any
 
 from bench import env, store
 from bench.budget import Budget
-from bench.plan import Plan
+from bench.lm.base import fingerprint
+from bench.plan import Plan, find_base
 from bench.score import metrics, stats
 from bench.types import Personalization, Sample
 
@@ -32,7 +33,7 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
         "key": plan.cell.key,
         "cell": plan.names,
         "config": _public(plan.config),
-        "model": plan.spec.identity() | {"base": plan.base_key or "instruct"},
+        "model": plan.spec.identity() | {"base": _base(plan)},
         "data": data,
         "leaks": plan.leaks.record(),
         "metrics": {},
@@ -65,12 +66,19 @@ def results(
         "fit_users": len(plan.group),
         "patches": len(patches),
         "patch_bytes": sum(patches.values()),
+        "patch_bytes_per_user": sum(patches.values()) / max(1, len(personals)),
     }
     result = {"counts": counts, "facts": dict(shared.facts) | _summed([one.facts for one in personals])}
     if not scored:
         return result | {"unscored": f"the {plan.tested.split} split has no golds; predictions.json is for submission"}
     intervals = stats.bootstrap(task.kind, task.labels, scored)
     return result | {"metrics": {name: asdict(interval) for name, interval in intervals.items()}}
+
+
+def _base(plan: Plan) -> str:
+    """The fingerprint of the adapted base: a hash of its weights."""
+    path = find_base(plan)
+    return "instruct" if plan.base_key is None else fingerprint(path) if path else "not there"
 
 
 def _summed(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -90,15 +90,18 @@ class Job:
         from bench.lm.patch import Patch
 
         plan = self.plan
-        cache = ResponseCache(self.cell.root / "cache" / "answers.sqlite")
-        path = find_base(plan)
-        if plan.base_key is not None and path is None:
-            with self._phase("load", counted=False):
-                raw = LM(plan.spec, budget=self.budget, cache=cache)
-            path = bases.adapt(raw, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key, seed=plan.seed)
-        with self._phase("load", counted=False):
-            patch = None if path is None else Patch.load(path)
-            return LM(plan.spec, budget=self.budget, cache=cache, base=patch, base_name=plan.base_key or "instruct")
+        with self._phase("load"):
+            lm = LM(plan.spec, budget=self.budget, cache=ResponseCache(self.cell.root / "cache" / "answers.sqlite"))
+        if plan.base_key is not None:
+            path = None if plan.base.retrain else find_base(plan)
+            path = path or bases.adapt(lm, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key)
+            lm.adopt(Patch.load(path), bases.fingerprint(path))
+        return lm
+
+    @property
+    def _salt(self) -> str:
+        """Another composition of the batches, for the noise floor."""
+        return "noise floor" if self.plan.config["noise_floor"] else ""
 
     def run(self) -> dict[str, Any]:
         """All steps; the part of the record that only a finished cell has."""
@@ -193,7 +196,7 @@ class Job:
             max_new_tokens=plan.task.max_new_tokens,
             decoding=replace(plan.decoding, seed=plan.seed),
             labels=plan.task.labels,
-            salt="noise floor" if plan.config["noise_floor"] else "",
+            salt=self._salt,
             done=lambda place: done(asking[place]),
         ):
             yield [
@@ -207,7 +210,7 @@ class Job:
         if any(gold is None for gold in golds):
             return []
         known = [str(gold) for gold in golds]
-        with self._phase("score", total=len(samples), counted=False) as progress:
+        with self._phase("score", total=len(samples)) as progress:
             nll = self._gold_likelihood(requests, known, progress.advance)
             return [
                 metrics.score_one(
@@ -227,7 +230,7 @@ class Job:
         if path.exists():
             return {int(index): value for index, value in store.read_json(path).items()}
         found = {}
-        for index, [(total, tokens)] in self.lm.likelihood(requests, [[gold] for gold in golds]):
+        for index, [(total, tokens)] in self.lm.likelihood(requests, [[gold] for gold in golds], salt=self._salt):
             found[index] = -total / tokens
             advance()
         store.write_json(path, {str(index): found[index] for index in sorted(found)})
@@ -244,10 +247,10 @@ class Job:
             )
 
     @contextmanager
-    def _phase(self, name: str, total: int | None = None, *, counted: bool = True) -> Iterator[Progress]:
+    def _phase(self, name: str, total: int | None = None) -> Iterator[Progress]:
         """A phase of the budget whose cost is kept beside the artifacts, so that a resumed cell knows all it cost."""
         try:
-            with self.budget.phase(name, total, counted=counted) as progress:
+            with self.budget.phase(name, total) as progress:
                 yield progress
         finally:
             store.write_json(self.cell.artifacts / "cost.json", self.budget.report())

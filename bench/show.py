@@ -48,19 +48,17 @@ def baseline(result: Result) -> str | None:
     for path, other in store.records(root).records:
         if other["key"] != mine["key"] and _is_baseline(other, mine):
             scores = [store.read_json(folder / "scores.json") for folder in (result.plan.cell.folder, path)]
-            return tables.compare_text(dict(mine), scores[0], other, scores[1])
+            return tables.against(dict(mine), scores[0], other, scores[1])
     return None
 
 
 def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    """The plain instruct cell on the same data, model, base and protocol; it does not depend on the seed of the
-    group.
-    """
-    same = all(other["cell"][name] == mine["cell"][name] for name in ("model", "base", "protocol", "decoding"))
+    """The plain instruct cell with the same model, base, data and everything else that is not the method's."""
     plain = other["config"]["method"]["history"] == "selected" and not other["config"]["noise_floor"]
-    asked = other["data"]["hash"] == mine["data"]["hash"] and other["model"] == mine["model"]
-    limit = other["config"]["limit"] == mine["config"]["limit"]
-    return bool(other["status"] == "ok" and same and plain and asked and limit)
+    alike = all(other["config"][name] == mine["config"][name] for name in ("selection", "leak", "limit", "decoding"))
+    shown = other["config"]["protocol"]["history"] == mine["config"]["protocol"]["history"]
+    same = other["data"]["hash"] == mine["data"]["hash"] and other["model"] == mine["model"]
+    return bool(other["status"] == "ok" and plain and alike and shown and same)
 
 
 def plan_text(plan: Plan) -> str:
@@ -70,7 +68,7 @@ def plan_text(plan: Plan) -> str:
     base: str = plan.base.kind
     if plan.base_key:
         base += " (at hand)" if find_base(plan) else " (to be trained first)"
-    user = plan.users[0]
+    user = plan.protocol.tested(plan.users[:2], plan.seed)[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
     request = plan.method.request(plan.task, user.hidden(), user.queries[0], personal)
     prompt = request.answer or "\n".join(message.text for message in request.messages)

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from cells import BASE, CHAMELEON, TINY, run
 
 from bench.data import sample
-from cells import BASE, CHAMELEON, TINY, run
 
 VOLATILE = ("cost", "started", "finished", "environment")
 
@@ -119,7 +119,8 @@ def test_every_family_runs(family: str, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [
     ("protocol=unseen",), ("protocol.history=other",), ("method.mode=user", "limit=3"), ("method.positions=last",),
     ("method.control=random_directions", "method.draw=1"), ("method.insight_at_inference=true",),
-    ("decoding=likelihood",), ("decoding=sample",), ("data.kind=time", "limit=3"), ("base=task_adapted", "base.form=profile"),
+    ("decoding=likelihood",), ("decoding=sample",), ("data.kind=time", "limit=3"),
+    ("base=task_adapted", "base.form=profile"),
     ("method.edit=neutral", "selection.center=none", "selection.order=score"),
 ])  # fmt: skip
 def test_every_named_choice_runs(words: tuple[str, ...], data: Path, tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from conftest import task_named, tiny_lm
 
 from bench.budget import Budget
 from bench.data.retrieval import PCASelection
 from bench.types import Item, MethodError, Query, Request, User
-from conftest import task_named, tiny_lm
 from methods.chameleon import insight, pairs
 from methods.chameleon.insight import Insight
 from methods.chameleon.method import Chameleon
@@ -27,7 +28,10 @@ def people(count: int = 10) -> list[User]:
     return [
         User(
             f"u{n}",
-            tuple(Item(f"{n}-{i}", {"text": f"thing {n} number {i} is fine", "score": str(1 + (n + i) % 5)}) for i in range(6)),
+            tuple(
+                Item(f"{n}-{i}", {"text": f"thing {n} number {i} is fine", "score": str(1 + (n + i) % 5)})
+                for i in range(6)
+            ),
             (Query(f"q{n}", f"review: asked {n}", f"asked {n}", str(1 + n % 5)),),
             f"u{n}",
         )
@@ -45,10 +49,10 @@ def test_equal_pairs_are_dropped_and_counted(monkeypatch) -> None:  # type: igno
     lm = tiny_lm()
     answers = ["5", " 5 ", "Four", "four", "4", "3", "", "2"]
     monkeypatch.setattr(lm, "answers", lambda requests, **_: [Completion(text, 1, 1) for text in answers])
-    questions = [Question(user.queries[0], user.history, Insight("a", "b")) for user in people(4)]
+    questions = [Question(user.queries[0], user.history, Insight("a", "b"), user.id) for user in people(4)]
     made = pairs.make(lm, TASK, questions, budget(), verbatim=False)
     assert [(pair.personal, pair.neutral) for pair in made.kept] == [("4", "3")]
-    assert (made.equal, made.empty) == (2, 1)
+    assert (len(made.equal), len(made.empty)) == (2, 1)
 
 
 def test_no_gold_is_read() -> None:
@@ -177,9 +181,12 @@ def test_activations_equal_a_plain_forward_pass() -> None:
         states = lm.activations([request, request], ["4", "25"])
         for index, answer in enumerate(("4", "25")):
             seen: dict[int, torch.Tensor] = {}
+
+            def keep(_module, _args, output, layer, seen=seen):  # type: ignore[no-untyped-def]
+                seen[layer] = output[0, -1]
+
             handles = [
-                module.register_forward_hook(lambda _m, _a, out, layer=layer: seen.__setitem__(layer, out[0, -1]))
-                for layer, (_, module) in enumerate(lm.mlps())
+                module.register_forward_hook(partial(keep, layer=layer)) for layer, (_, module) in enumerate(lm.mlps())
             ]
             lm.model(torch.tensor([[*lm.encode(request).ids, *lm.answer_ids(answer, end=False)]]))
             for handle in handles:

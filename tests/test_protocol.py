@@ -16,19 +16,15 @@ def test_a_larger_group_contains_the_smaller_of_the_same_seed() -> None:
 
 
 def test_unseen_users_keep_no_history() -> None:
-    assert all(user.history == () for user in Protocol("unseen", history="none").tested(USERS, None, 0))
+    assert all(user.history == () for user in Protocol("unseen", history="none").tested(USERS, 0))
 
 
 def test_another_history_never_is_the_same_persons() -> None:
     owner = {user.history[0].id: user.group for user in USERS}
-    changed = Protocol("seen", history="other").tested(USERS, None, 0)
+    changed = Protocol("seen", history="other").tested(USERS, 0)
     assert all(owner[user.history[0].id] != user.group for user in changed)
     assert [user.queries for user in changed] == [user.queries for user in USERS]
 
 
 def test_hidden_users_have_no_golds() -> None:
     assert all(query.gold is None for user in USERS for query in user.hidden().queries)
-
-
-def test_limit_takes_the_first_users() -> None:
-    assert Protocol("seen").tested(USERS, 3, 0) == USERS[:3]

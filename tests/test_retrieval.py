@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import task_named
 
 from bench.data.retrieval import PCASelection, embed
 from bench.types import Item, Query, User
-from conftest import task_named
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ class LeakReport:
     `items_after_query`: a dated item is later than the user's first dated question.
     `fit_test_overlap_users`: fit users with the id, the group or the history of a test user.
     `fit_test_overlap_texts`: test questions whose text is also a fit user's question.
+    `fit_history_holds_query`: test questions whose text is in the history of a fit user, where that is learnt from.
     """
 
     query_in_history_exact: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class LeakReport:
     items_after_query: tuple[str, ...] = ()
     fit_test_overlap_users: tuple[str, ...] = ()
     fit_test_overlap_texts: tuple[str, ...] = ()
+    fit_history_holds_query: tuple[str, ...] = ()
 
     @property
     def items(self) -> frozenset[str]:
@@ -54,8 +56,13 @@ class LeakReport:
         return {name: len(ids) for name, ids in found.items()} | {"examples": examples}
 
 
-def report(users: Iterable[User], fit_users: Iterable[User], task: Task) -> LeakReport:
-    """Look at every test user's history, and at what test users and fit users share. One pass over each."""
+def report(
+    users: Iterable[User], fit_users: Iterable[User], task: Task, *, learnt_histories: bool = False
+) -> LeakReport:
+    """Look at every test user's history, and at what test users and fit users share. One pass over each.
+
+    `learnt_histories`: the fit users' history items are training examples too (the task-adapted base).
+    """
     found: dict[str, list[str]] = {field.name: [] for field in fields(LeakReport)}
     names, histories, asked = set[str](), set[bytes](), dict[bytes, list[str]]()
     for user in users:
@@ -66,13 +73,15 @@ def report(users: Iterable[User], fit_users: Iterable[User], task: Task) -> Leak
         histories.update(_fingerprint(user, task))
         for query, words in texts.items():
             asked.setdefault(b" ".join(words), []).append(query)
-    shared = dict[str, None]()
+    shared, held = dict[str, None](), dict[str, None]()
     for user in fit_users:
         if not names.isdisjoint((user.id, user.group)) or not histories.isdisjoint(_fingerprint(user, task)):
             found["fit_test_overlap_users"].append(user.id)
         keys = (b" ".join(_words(_question(task, query))) for query in user.queries)
         shared.update((query, None) for key in keys if key for query in asked.get(key, ()))
-    found["fit_test_overlap_texts"] = list(shared)
+        for learnt in user.history if learnt_histories else ():
+            held.update((query, None) for query in asked.get(b" ".join(_words(learnt.fields[task.source])), ()))
+    found["fit_test_overlap_texts"], found["fit_history_holds_query"] = list(shared), list(held)
     return LeakReport(**{kind: tuple(ids) for kind, ids in found.items()})
 
 

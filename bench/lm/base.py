@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -49,55 +50,62 @@ class BaseSpec:
         default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
     )
     tuning: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
     retrain: bool = False
 
-    def key(self, model: Mapping[str, Any], task: Task, data: str, seed: int) -> str:
-        """A hash of what can change the adapted base: the model, the prompts, the training data, the recipe."""
+    def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:
+        """A hash of the recipe: the model, the prompts, the training data, these fields. It finds the artifact."""
         recipe = {key: value for key, value in asdict(self).items() if key != "retrain"}
         prompts = {"chameleon": dict(task.chameleon), "oppu": task.oppu["profile_prompt"]}
         weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
-        parts = [recipe, prompts, weights, task.name, list(task.labels), data, seed]
+        parts = [recipe, prompts, weights, task.name, list(task.labels), data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
-def find(key: str) -> Path | None:
+def find(key: str, *, shipped: bool = True) -> Path | None:
     """The artifact of an adapted base, shipped or cached."""
-    for folder in (SHIPPED, cache_folder() / "bases"):
-        for path in folder.glob(f"*-{key}.safetensors"):
-            return path
+    for folder in (*((SHIPPED,) if shipped else ()), cache_folder() / "bases"):
+        found = sorted(folder.glob(f"*-{key}.safetensors"))
+        if found:
+            return Path(found[0])
     return None
 
 
-def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Budget, *, key: str, seed: int) -> Path:
+def fingerprint(path: Path) -> str:
+    """A hash of the artifact itself: what the base really is, on whatever machine it was trained."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Budget, *, key: str) -> Path:
     """Train the adapted base on the users and keep it in the cache."""
     import torch
 
     from bench.lm.tune import Tuning, tune
 
-    tuning = Tuning(**{**spec.tuning, "seed": seed, "targets": tuple(spec.tuning.get("targets", Tuning.targets))})
+    tuning = Tuning(**{**spec.tuning, "seed": spec.seed, "targets": tuple(spec.tuning.get("targets", Tuning.targets))})
     if lm.seq2seq:
         tuning = replace(tuning, targets=tuple(name.removesuffix("_proj") for name in tuning.targets))
-    chosen = examples(lm, task, users, spec, seed)
+    chosen = examples(lm, task, users, spec)
     patch: Patch = tune(lm, chosen, tuning, budget, phase="base")
     folder = cache_folder() / "bases"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{lm.spec.name}-{task.name}-{key}.safetensors"
-    partial = path.with_suffix(".part")
+    partial = path.with_suffix(f".{os.getpid()}")
     notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name}
     patch.save(partial, dtype=torch.bfloat16, notes=notes)
     partial.replace(path)
     return path
 
 
-def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, seed: int) -> list[Example]:
+def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[Example]:
     """Training pairs: the users' questions, and as an option some of their history items asked with the others shown.
 
     Each user gives one group: a part of the history is shown, the rest and the questions are asked about it.
     """
     from bench.lm.tune import Example
 
-    profiles = _profiles(lm, task, users, seed) if spec.form == "profile" else {}
-    stream = random.Random(f"base/{seed}")
+    profiles = _profiles(lm, task, users, spec.seed) if spec.form == "profile" else {}
+    stream = random.Random(f"base/{spec.seed}")
     found: list[_Pair] = []
     for turn in range(1 if task.has_answers else spec.repeats):
         for user in users:

@@ -41,4 +41,5 @@ class ResponseCache:
         """Store a batch of answers in one transaction."""
         rows = [(key, json.dumps(asdict(answer))) for key, answer in answers.items()]
         with self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)

@@ -6,6 +6,7 @@ Activations are `[layers, pairs, width]`: P from personalised answers, N from ne
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -31,7 +32,8 @@ class CCSConfig:
     removes any offset between P and N; `none` takes the activations as they are.
     `lr` x `epochs` bounds how far a coordinate of theta moves: CCS's 1e-3 x 1000 in 400 epochs is about 3e-3. On
     planted data 1e-3 stopped short of the direction; 1e-2 found it too, with twice the held-out loss on noise.
-    `folds`: at most this many, never fewer than two pairs each; 0 skips the held-out fits.
+    `folds`: at most this many, never fewer than two pairs each; 0 skips the held-out fits. `groups`: the person of each
+    pair; one person's pairs are never in two folds, or held-out pairs would have near-twins among the others.
     """
 
     conf_power: Literal[1, 2] = 2
@@ -42,6 +44,7 @@ class CCSConfig:
     restarts: int = 10
     folds: int = 5
     seed: int = 0
+    groups: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.conf_power not in PLATEAU or self.norm not in ("pooled", "none", "per_class"):
@@ -174,11 +177,26 @@ def rank_layers(
 
 
 def assign_folds(pairs: int, config: CCSConfig) -> Tensor:
-    """The fold of each pair, `[pairs]`; -1 throughout where there are too few pairs for two folds of two."""
-    folds = min(config.folds, pairs // 2)
-    if folds < 2:
-        return torch.full((pairs,), -1)
-    return torch.randperm(pairs, generator=generator(config.seed, "ccs folds")) % folds
+    """The fold of each pair, `[pairs]`; -1 throughout where pairs or people are too few for two folds."""
+    stream = generator(config.seed, "ccs folds")
+    most = min(config.folds, pairs // 2)
+    if config.groups is None:
+        return torch.randperm(pairs, generator=stream) % most if most >= 2 else torch.full((pairs,), -1)
+    if len(config.groups) != pairs:
+        raise InputError(f"CCS: {len(config.groups)} groups for {pairs} pairs")
+    sizes = Counter(config.groups)
+    names = sorted(sizes)
+    order = [names[index] for index in torch.randperm(len(names), generator=stream).tolist()]
+    order.sort(key=lambda name: -sizes[name])
+    for folds in range(min(most, len(order)), 1, -1):
+        filled = [0] * folds
+        fold_of: dict[int, int] = {}
+        for name in order:
+            fold_of[name] = filled.index(min(filled))
+            filled[fold_of[name]] += sizes[name]
+        if min(filled) >= 2:
+            return torch.tensor([fold_of[name] for name in config.groups])
+    return torch.full((pairs,), -1)
 
 
 def initial_probes(layers: int, width: int, config: CCSConfig) -> Tensor:

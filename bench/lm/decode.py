@@ -31,6 +31,7 @@ class Prefix:
     logits: Tensor
     mask: Tensor
     encoder: Any = None
+    patches: Rows | None = None
 
     def select(self, keep: Tensor) -> None:
         self.cache.batch_select_indices(keep)
@@ -50,7 +51,7 @@ def answer_batch(
 ) -> list[Completion]:
     """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens)."""
     prefix = read(lm, prompts)
-    patches.prompt = False
+    prefix.patches, patches.prompt = patches, False
     scores = branch_scores(lm, prefix, [wanted] * len(prompts)) if labels else [None] * len(prompts)
     if decoding.rule == "likelihood":
         best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
@@ -68,7 +69,7 @@ def score_batch(
 ) -> list[list[float]]:
     """Total log-probability (nats) of each answer (token ids) of each prompt."""
     prefix = read(lm, prompts)
-    patches.prompt = False
+    prefix.patches, patches.prompt = patches, False
     return branch_scores(lm, prefix, answers)
 
 
@@ -161,6 +162,8 @@ def _decoder_branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequenc
     """The same for an encoder-decoder model, whose positions are relative: one row an answer."""
     start = int(lm.model.config.decoder_start_token_id)
     found: list[Tensor] = []
+    if prefix.patches:  # the start token is read again here; it is no new token
+        prefix.patches.again = 1
     for column in range(max(map(len, answers))):
         rows = [[start, *(row[column] if column < len(row) else ())] for row in answers]
         ids, _ = padded(rows, lm.pad, lm.device, left=False)
@@ -168,6 +171,8 @@ def _decoder_branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequenc
             encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids, use_cache=False
         )
         found.append(out.logits)
+    if prefix.patches:
+        prefix.patches.again = 0
     flat = torch.zeros(len(answers), nodes, found[0].shape[-1], device=lm.device)
     for index, row in enumerate(answers):
         at = 0

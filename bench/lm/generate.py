@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_ROWS = 64
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def plan(encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0) -> list[list[int]]:
@@ -79,8 +80,10 @@ def run(
         keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
         known = [lm.cache.get(key) for key in keys] if cached and lm.cache else [None] * len(batch)
         fresh = None in known
+        lm.budget.check()
         answers = answer(batch) if fresh else [one for one in known if one is not None]
         if fresh:
+            answers = [old or new for old, new in zip(known, answers, strict=True)]
             lm.budget.count(
                 tokens_in=sum(one.tokens_in for one in answers), tokens_out=sum(one.tokens_out for one in answers)
             )
@@ -93,11 +96,11 @@ def run(
 
 
 def score(
-    lm: LM, requests: Sequence[Request], encoded: Sequence[Encoded], answers: Sequence[Sequence[str]]
+    lm: LM, requests: Sequence[Request], encoded: Sequence[Encoded], answers: Sequence[Sequence[str]], *, salt: str
 ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
     """See LM.likelihood."""
     wanted = [[lm.answer_ids(answer) for answer in row] for row in answers]
-    for batch in plan(encoded, lm.spec.batch_tokens):
+    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt):
 
         def work(rows: list[int]) -> list[list[tuple[float, int]]]:
             with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():
@@ -117,7 +120,7 @@ def halving(work: Callable[[list[int]], list[T]], batch: list[int], names: Seque
         return work(batch)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         text = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in text:
+        if not isinstance(error, torch.OutOfMemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
             raise
         if len(batch) == 1:
             raise MemoryError(f"{names[0] or 'request'}: one prompt alone does not fit into memory") from error
@@ -130,7 +133,7 @@ def halving(work: Callable[[list[int]], list[T]], batch: list[int], names: Seque
 def _key(
     lm: LM, request: Request, prompt: Encoded, max_new_tokens: int, decoding: Decoding, labels: tuple[str, ...]
 ) -> str:
-    how: list[str | float] = [decoding.rule, max_new_tokens]
+    how: list[str | float] = [decoding.rule, max_new_tokens, decoding.stop_at_label]
     if decoding.rule == "sample":
         how += [decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed]
     patches = [patch.id for patch in request.patches]

@@ -24,6 +24,8 @@ from bench.lm.spec import ModelSpec
 from bench.types import Completion, Decoding, InputError, Line, Message, Part, Request
 
 Side = Literal["decoder", "encoder"]
+MOST_NEW_TOKENS = 128
+"""Room that a prompt leaves for the answer below the model's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Encoded:
 
 
 class LM:
-    """A frozen model. `identity` is what can change its answers; `base` names the patch merged into its weights."""
+    """A frozen model. `identity` is what can change its answers; `base` says which patch is merged into its weights."""
 
     def __init__(
         self,
@@ -44,8 +46,6 @@ class LM:
         *,
         budget: Budget | None = None,
         cache: ResponseCache | None = None,
-        base: Patch | None = None,
-        base_name: str = "instruct",
     ) -> None:
         self.spec = spec
         self.model: Any
@@ -54,15 +54,19 @@ class LM:
         self.chat = spec.chat and not self.seq2seq and bool(self.tokenizer.chat_template)
         self.budget = budget or Budget(progress=False)
         self.cache = cache
-        self.base_name = base_name
-        if base is not None:
-            base.merge(self.model)
+        self.base = "instruct"
         limit = getattr(self.model.config, "max_position_embeddings", None)
-        self.max_prompt_tokens = min(spec.max_prompt_tokens, limit or spec.max_prompt_tokens)
+        room = limit - MOST_NEW_TOKENS if limit else spec.max_prompt_tokens
+        self.max_prompt_tokens = min(spec.max_prompt_tokens, room)
 
     @property
     def identity(self) -> dict[str, Any]:
-        return self.spec.identity() | {"base": self.base_name}
+        return self.spec.identity() | {"base": self.base}
+
+    def adopt(self, base: Patch, name: str) -> None:
+        """Merge a base into the weights; `name` is the fingerprint of its file."""
+        base.merge(self.model)
+        self.base = name
 
     def encode(self, request: Request) -> Encoded:
         """The prompt's tokens, with history lines shortened (LaMP's budgeting: equal shares, unused rolls over)."""
@@ -139,10 +143,13 @@ class LM:
         return [found[index] for index in range(len(requests))]
 
     def likelihood(
-        self, requests: Sequence[Request], answers: Sequence[Sequence[str]]
+        self, requests: Sequence[Request], answers: Sequence[Sequence[str]], *, salt: str = ""
     ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
-        """For each request the log-probability (nats) of each of its answers with the end token, and its tokens."""
-        yield from generate.score(self, requests, [self.encode(request) for request in requests], answers)
+        """For each request, in any order: of each of its answers the log-probability (nats, with the end token) and the
+        number of tokens. `salt` as in `generate`.
+        """
+        encoded = [self.encode(request) for request in requests]
+        yield from generate.score(self, requests, encoded, answers, salt=salt)
 
     def activations(
         self,
@@ -203,6 +210,9 @@ class LM:
         texts = [part.text for message in messages for part in message.parts if isinstance(part, Line)]
         return sum(map(len, self.tokenizer(texts, add_special_tokens=False)["input_ids"])) if texts else 0
 
+    def _text_tokens(self, line: Line) -> int:
+        return len(self.tokenizer(line.text, add_special_tokens=False)["input_ids"])
+
     def _shorter(self, messages: tuple[Message, ...], room: int, name: str) -> tuple[tuple[Message, ...], int]:
         """Lines cut to `room` tokens in equal shares; the least important are left out while there is not one for
         each.
@@ -217,7 +227,8 @@ class LM:
         if room < len(lines):
             worst = max(lines, key=lambda line: line.rank)
             kept = _map_lines(messages, lambda line: None if line is worst else line)
-            return self._shorter(kept, room + len(self._tokens(messages)) - len(self._tokens(kept)), name)
+            freed = len(self._tokens(messages)) - len(self._tokens(kept)) - self._text_tokens(worst)
+            return self._shorter(kept, room + freed, name)
         left, shares = room, []
         for index, line in enumerate(lines):
             offsets = self.tokenizer(line.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]

@@ -103,10 +103,13 @@ class _Stack:
 
 
 class Rows:
-    """The patches of the rows of the batch in flight; `prompt` is True while the prompt itself is read."""
+    """The patches of the rows of the batch in flight.
+
+    `prompt` is True while the prompt is read; `again`: how many leading tokens of the next pass belong to it.
+    """
 
     def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
-        self.prompt = True
+        self.prompt, self.again = True, 0
         self._stacks: dict[tuple[str, Positions], _Stack] = {}
         for positions in ("all", "last", "generated"):
             rows = [tuple(patch for patch in row if patch.positions == positions) for row in patches]
@@ -133,6 +136,8 @@ class Rows:
             delta = stack.delta(x)
             if positions == "last" and self.prompt:
                 delta[:, :-1] = 0
+            if positions == "generated":
+                delta[:, : self.again] = 0
             output = (output.float() + delta).to(output.dtype)
         return output
 

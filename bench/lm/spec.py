@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.data.convert import digest
+from bench.env import cache_folder
 from bench.types import InputError
 
 
@@ -71,21 +73,12 @@ def package_gguf(package: str) -> Path | None:
 
 
 def folder_hash(folder: Path) -> str:
-    """A hash of a model folder: every file's name and size, and the content of all but the weights."""
-    digest = hashlib.sha256()
+    """A hash of every file of a model folder; a large file is read again only when it has changed."""
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     if not any(path.name == "config.json" for path in paths):
         raise InputError(f"{folder}: not a model folder (no config.json)")
-    for path in paths:
-        digest.update(f"{path.name}:{path.stat().st_size}".encode())
-        if path.stat().st_size < 1 << 22:
-            digest.update(path.read_bytes())
-        else:
-            with path.open("rb") as file:
-                digest.update(file.read(1 << 20))
-                file.seek(-(1 << 20), 2)
-                digest.update(file.read())
-    return digest.hexdigest()[:16]
+    content = [f"{path.name}:{digest(path, cache_folder() / 'data')}" for path in paths]
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
 
 
 def fast_dtype(device: str) -> str:

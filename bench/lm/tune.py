@@ -81,6 +81,7 @@ def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *,
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             progress.advance()
+            budget.check()
     if all(float(pair.b.detach().abs().max()) == 0 for pair in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
     return Patch(

@@ -56,10 +56,26 @@ def table(records: Iterable[Record], format: Format = "text") -> str:
 
 
 def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]) -> str:
-    """Cell A minus cell B on their common queries: primary metrics and NLL, with Holm's correction over those shown.
+    """Cell A minus cell B on their common queries, with both cells, and what differs in their configuration, above.
 
     The scores are those of `scores.json`. Raises InputError where the tasks or the golds of a query differ.
     """
+    counts, names, rows = _differences(record_a, scores_a, record_b, scores_b)
+    head = [*_compared(record_a, record_b), counts, "", *_directions(names)]
+    return "\n".join([*head, *_aligned(rows), "", f"Holm: over the {len(names)} metrics shown. {HELP}"])
+
+
+def against(record: Record, scores: Sequence[Record], baseline: Record, baseline_scores: Sequence[Record]) -> str:
+    """The same in few lines, for the end of a run: A is the cell, B the baseline."""
+    counts, names, rows = _differences(record, scores, baseline, baseline_scores)
+    head = f"A - B, against B = {_label(baseline)} (key {baseline['key'][:8]}): {counts}"
+    return "\n".join("  " + line for line in (head, *_directions(names), *_aligned(rows)))
+
+
+def _differences(
+    record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]
+) -> tuple[str, list[str], list[list[str]]]:
+    """What was compared, the metrics, and a row for each: primary and NLL, with Holm's correction over those."""
     from bench.score.stats import holm, paired
 
     task, other = (record["cell"]["task"] for record in (record_a, record_b))
@@ -81,8 +97,7 @@ def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record,
         shares = [f"{round(share * result.users)} ({share:.0%})" for share in (result.helped, result.harmed)]
         rows.append([name, *values, *(f"{p:.4f}" for p in ps), *shares])
     counts = f"{result.queries} common queries of {result.users} users, {result.left_out} left out (in one cell only)"
-    head = [*_compared(record_a, record_b), counts, "", *_directions(list(shown))]
-    return "\n".join([*head, *_aligned(rows), "", f"Holm: over the {len(shown)} metrics shown. {HELP}"])
+    return counts, list(shown), rows
 
 
 def _group(record: Record) -> str:

@@ -6,9 +6,12 @@ That is linear, so it is folded into the last linear layer of the MLP as a chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from bench.types import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +38,10 @@ class Recipe:
     require_below_null: bool
     seed: int
 
+    def __post_init__(self) -> None:
+        if self.rank_by == "train" and self.require_below_null and self.ccs.get("folds") == 0:
+            raise InputError("method.rank_by=train with ccs.folds=0 has no held-out loss: set require_below_null=false")
+
 
 @dataclass(frozen=True)
 class Directions:
@@ -56,28 +63,29 @@ def find(tensors: Mapping[str, Tensor], recipe: Recipe) -> Directions:
     )  # fmt: skip
     agree = (tensors["theta_p"] * tensors["theta_n"]).sum(-1).abs()
 
-    def told(name: str) -> list[float]:
-        return [round(float(value), 4) for value in tensors[name]]
+    def told(values: Tensor) -> list[float | None]:
+        return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
 
     facts = {
         "layers": list(choice.layers),
         "usable_layers": [index for index, usable in enumerate(choice.usable) if usable],
-        "ccs_heldout": told("heldout"),
-        "ccs_null_rematched": [round(float(value), 4) for value in tensors["null_rematched"].mean(0)],
-        "ccs_null_random": [round(float(value), 4) for value in tensors["null_random"].mean(0)],
-        "cos_theta_p_mean": told("cos_mean"),
-        "cos_theta_p_top_n": told("cos_top_n"),
-        "cos_theta_p_theta_n": [round(float(value), 4) for value in agree],
+        "ccs_heldout": told(tensors["heldout"]),
+        "ccs_null_rematched": told(tensors["null_rematched"].mean(0)),
+        "ccs_null_random": told(tensors["null_random"].mean(0)),
+        "cos_theta_p_mean": told(tensors["cos_mean"]),
+        "cos_theta_p_top_n": told(tensors["cos_top_n"]),
+        "cos_theta_p_theta_n": told(agree),
     }
     return Directions(tensors["theta_p"], tensors["theta_n"], tuple(choice.layers), facts)
 
 
-def fit_directions(personal: Tensor, neutral: Tensor, recipe: Recipe) -> dict[str, Tensor]:
-    """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N."""
+def fit_directions(personal: Tensor, neutral: Tensor, people: Sequence[int], recipe: Recipe) -> dict[str, Tensor]:
+    """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N; `people`: whose pairs."""
     from bench.lm import ccs
     from bench.lm import directions as maths
 
-    config = ccs.CCSConfig(**{**recipe.ccs, "seed": recipe.seed})
+    groups = tuple(people) if len(set(people)) > 1 else None
+    config = ccs.CCSConfig(**{**recipe.ccs, "seed": recipe.seed, "groups": groups})
     rows = personal if recipe.svd_on == "P" else personal - neutral
     theta_p = maths.top_direction(rows, center=recipe.svd_center)
     probe = ccs.ccs(personal, neutral, config)
@@ -124,6 +132,8 @@ def as_patch(
     modules = dict(lm.model.named_modules())
     weights = {}
     for layer in found.layers:
+        if modules[names[layer]].bias is not None:
+            raise InputError(f"{names[layer]} has a bias, so the edit of its output cannot be folded into its weights")
         weight = modules[names[layer]].weight.detach().float().cpu()
         factors = maths.edit_matrix_factors(found.theta_p[layer], found.theta_n[layer], weight, alpha_p, alpha_n)
         weights[names[layer]] = LowRank(factors.A, factors.B)

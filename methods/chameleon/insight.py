@@ -32,7 +32,9 @@ def write(
     found: list[list[Insight]] = [[] for _ in histories]
     with budget.phase("insights", total=each * (len(histories) + 1)) as progress:
         for turn in range(each):
-            draw = Decoding(decoding.rule, decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed + turn)
+            draw = Decoding(
+                decoding.rule, decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed * 1000 + turn
+            )
             requests = [
                 Request(task.ask_insight("personal", items), name=f"{task.name} insight") for items in histories
             ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.method import Method
-from bench.types import Decoding, Item, MethodError, Personalization, Query, Request, User
+from bench.types import Decoding, InputError, Item, MethodError, Personalization, Query, Request, User
 from methods.chameleon import insight, pairs
 from methods.chameleon.edit import Control, Directions, Recipe, as_patch, controlled, find, fit_directions
 from methods.chameleon.insight import Insight
@@ -62,6 +62,10 @@ class Chameleon(Method):
     draw: int = 0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.t5_side == "encoder" and self.positions != "all":
+            raise InputError("method.t5_side=encoder reads the whole prompt at once: it needs method.positions=all")
+
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """Group mode: one edit from the fit users' questions. Their golds are never used."""
         if self.mode == "user":
@@ -69,7 +73,7 @@ class Chameleon(Method):
         chosen = self.select.select(task, users)
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), budget)
         questions = [
-            Question(query, items, one)
+            Question(query, items, one, user.group or user.id)
             for user, items, own in zip(users, chosen, insights, strict=True)
             for query in user.queries
             for one in own
@@ -103,7 +107,7 @@ class Chameleon(Method):
                 Personalization(text=words, items=items, patches=shared.patches)
                 for words, items in zip(text, chosen, strict=True)
             ]
-        own = self._user_edits(lm, task, users, budget)
+        own = self._user_edits(lm, task, chosen, budget)
         return [replace(one, text=words, items=items) for one, words, items in zip(own, text, chosen, strict=True)]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
@@ -111,20 +115,21 @@ class Chameleon(Method):
         messages = task.render(query, personal.items or (), insight=personal.text.get("insight"))
         return Request(messages, personal.patches)
 
-    def _user_edits(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> list[Personalization]:
+    def _user_edits(
+        self, lm: LM, task: Task, chosen: Sequence[tuple[Item, ...]], budget: Budget
+    ) -> list[Personalization]:
         """Single-user mode: each history item is asked as a question (without its answer), the others shown."""
-        chosen = self.select.select(task, users)
+        if not task.has_answers:
+            raise MethodError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), budget)
         asked = [_own_questions(task, items, own) for items, own in zip(chosen, insights, strict=True)]
+        made = pairs.make(lm, task, [one for own in asked for one in own], budget, verbatim=self.verbatim)
         found = []
         for questions in asked:
-            made = pairs.make(lm, task, questions, budget, verbatim=self.verbatim)
-            counts = _counts(made, len(questions)) | {"edited": len(made.kept) >= 2}
-            if len(made.kept) < 2:
-                found.append(Personalization(facts=counts))
-                continue
-            directions, patches = self._edit(lm, task, made, budget)
-            found.append(Personalization(patches=patches, facts=counts | {"layers": directions.facts["layers"]}))
+            mine = made.of(questions)
+            patches = self._edit(lm, task, mine, budget)[1] if len(mine.kept) > 1 else ()
+            counts = _counts(mine, len(questions))
+            found.append(Personalization(patches=patches, facts=counts | {"edited": bool(patches)}))
         return found
 
     def _edit(self, lm: LM, task: Task, made: Pairs, budget: Budget) -> tuple[Directions, tuple[Patch, ...]]:
@@ -133,18 +138,20 @@ class Chameleon(Method):
             self.ccs, self.svd_center, self.svd_on, self.n_layers, self.rank_by, self.require_below_null, self.seed
         )
         requests, endings = pairs.readings(task, made.kept, self.layout)
+        names = [pair.question.person for pair in made.kept]
+        people = [names.index(name) for name in names]
 
         def compute() -> dict[str, Tensor]:
             with budget.phase("activations", total=len(requests)) as progress:
                 states = lm.activations(requests, endings, space=self.space, pool=self.pool, side=self.t5_side)
                 progress.advance(len(requests))
             with budget.phase("directions"):
-                return fit_directions(states[:, ::2], states[:, 1::2], recipe)
+                return fit_directions(states[:, ::2], states[:, 1::2], people, recipe)
 
         reading = [[message.text for message in request.messages] for request in requests]
         how = [self.space, self.pool, self.t5_side, dict(self.ccs), self.svd_center, self.svd_on, self.seed]
         tensors = lm.remember(
-            {"what": "chameleon directions", "read": reading, "endings": endings, "how": how}, compute
+            {"what": "chameleon directions", "read": reading, "endings": endings, "people": people, "how": how}, compute
         )
         found = controlled(find(tensors, recipe), tensors, self.control, self.seed * 1000 + self.draw)
         patches = as_patch(
@@ -164,7 +171,7 @@ def _own_questions(task: Task, items: Sequence[Item], insights: Sequence[Insight
         text = item.fields[task.source]
         others = tuple(items[:index]) + tuple(items[index + 1 :])
         query = Query(item.id, task.input_template.replace("{" + task.source + "}", text), text)
-        questions += [Question(query, others, one) for one in insights]
+        questions += [Question(query, others, one, item.id) for one in insights]
     return questions
 
 
@@ -172,6 +179,6 @@ def _counts(made: Pairs, questions: int) -> dict[str, Any]:
     return {
         "pairs_asked": questions,
         "pairs_kept": len(made.kept),
-        "pairs_equal": made.equal,
-        "pairs_empty": made.empty,
+        "pairs_equal": len(made.equal),
+        "pairs_empty": len(made.empty),
     }

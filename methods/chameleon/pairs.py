@@ -6,7 +6,7 @@ No gold is read. A pair of equal answers says nothing and is dropped and counted
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bench.data.task import Task
@@ -27,6 +27,7 @@ class Question:
     query: Query
     items: tuple[Item, ...]
     insight: Insight
+    person: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,20 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The pairs that were kept, and how many questions gave none because the answers were equal or empty."""
+    """The pairs that were kept, and the questions that gave none because the answers were equal or empty."""
 
     kept: tuple[Pair, ...]
-    equal: int
-    empty: int
+    equal: tuple[Question, ...] = ()
+    empty: tuple[Question, ...] = ()
+
+    def of(self, questions: Sequence[Question]) -> Pairs:
+        """Those of some of the questions."""
+        asked = set(map(id, questions))
+        return Pairs(
+            tuple(pair for pair in self.kept if id(pair.question) in asked),
+            tuple(question for question in self.equal if id(question) in asked),
+            tuple(question for question in self.empty if id(question) in asked),
+        )
 
 
 def make(lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, verbatim: bool) -> Pairs:
@@ -61,15 +71,15 @@ def make(lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, v
         answers = [
             answer.text for answer in lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
         ]
-    kept, equal, empty = [], 0, 0
+    kept, equal, empty = [], [], []
     for question, own_answer, plain_answer in zip(questions, answers[::2], answers[1::2], strict=True):
         if not _folded(own_answer) or not _folded(plain_answer):
-            empty += 1
+            empty.append(question)
         elif _folded(own_answer) == _folded(plain_answer):
-            equal += 1
+            equal.append(question)
         else:
             kept.append(Pair(question, own_answer, plain_answer))
-    return Pairs(tuple(kept), equal, empty)
+    return Pairs(tuple(kept), tuple(equal), tuple(empty))
 
 
 def readings(task: Task, pairs: Sequence[Pair], layout: Layout) -> tuple[list[Request], list[str]]:
@@ -81,17 +91,17 @@ def readings(task: Task, pairs: Sequence[Pair], layout: Layout) -> tuple[list[Re
     requests, endings = [], []
     for pair in pairs:
         question = pair.question
-        history = "\n".join(str(line) for line in task.history_lines(question.items))
+        lines = [replace(line, after=line.after + "\n") for line in task.history_lines(question.items)]
         for answer in (pair.personal, pair.neutral):
             name = f"{task.name} pair of question {question.query.id}"
             if layout == "prompt_y":
                 messages = task.render(question.query, question.items)
             elif layout == "history_query_y":
-                messages = (Message("user", (f"{history}\n{question.query.text}",)),)
+                messages = (Message("user", (*lines, question.query.text)),)
             else:
-                messages = (Message("user", (history if layout == "history_y" else answer,)),)
+                messages = (Message("user", tuple(lines) if layout == "history_y" else (answer,)),)
             requests.append(Request(messages, name=name))
-            endings.append(history if layout == "y_history" else answer)
+            endings.append("".join(map(str, lines)) if layout == "y_history" else answer)
     return requests, endings
 
 

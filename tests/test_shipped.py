@@ -1,0 +1,38 @@
+"""The adapted bases that ship with the package belong to today's sample, prompts and recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, task_named
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from bench.data import lamp, sample
+from bench.lm.base import SHIPPED
+
+BASES = sorted(SHIPPED.glob("*.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sample") / "v"
+    sample.write(root)
+    return root
+
+
+def test_the_demo_needs_no_training() -> None:
+    assert "lamp3" in {path.stem.split("-")[-2] for path in BASES}
+
+
+@pytest.mark.parametrize("path", BASES, ids=lambda path: path.stem)
+def test_a_shipped_base_fits_the_sample_the_prompts_and_the_recipe(path: Path, sample_root: Path) -> None:
+    """If this fails, something that the base was trained on has changed: make it again with base.retrain=true."""
+    *_, task_name, key = path.stem.split("-")
+    spec = instantiate(OmegaConf.load(ROOT / "conf" / "model" / "smollm2.yaml"), _convert_="all")
+    base = instantiate(OmegaConf.load(ROOT / "conf" / "base" / "task_adapted.yaml"), _convert_="all")
+    task = task_named(task_name)
+    fitted = lamp.read(task, sample_root, split="train")
+    assert base.key(spec.identity(), task, fitted.hash) == key
+    assert path.stat().st_size <= 1_000_000
