@@ -204,7 +204,7 @@ class Job:
             ]
 
     def _score(self, requests: Sequence[Request], samples: Sequence[Sample]) -> list[metrics.Scored]:
-        """Join the golds, which nothing before this has read."""
+        """Join the golds, which nothing before this has looked at."""
         task = self.plan.task
         golds = [query.gold for user in self.plan.users for query in user.queries]
         if any(gold is None for gold in golds):

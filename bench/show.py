@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,9 @@ def cell(config: DictConfig) -> int:
         return 2
     except store.StoreError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception:  # ours, not the user's: Hydra would report it as bad input
+        traceback.print_exc()
         return 1
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)

@@ -85,7 +85,8 @@ class Cell:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
+    """Inside, a disk that is full or cannot be written becomes a StoreError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -109,7 +110,7 @@ def _write(fd: int, text: str) -> None:
 def append(cell: Cell, samples: Sequence[Sample]) -> None:
     """Add a batch in one write, on disk when this returns. A line that a crash cut off is removed first."""
     text = "".join(json.dumps(asdict(sample), ensure_ascii=False) + "\n" for sample in samples)
-    with _writing(cell.folder):
+    with writing(cell.folder):
         cell.folder.mkdir(parents=True, exist_ok=True)
         with cell.samples.open("ab+", buffering=0) as file:
             size = _drop_cut_line(file.fileno())
@@ -161,7 +162,7 @@ def write_json(path: Path, value: Any) -> None:
     """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new one."""
     text = json.dumps(_plain(value, ""), ensure_ascii=False, indent=1) + "\n"
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with _writing(path.parent):
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb", buffering=0) as file:
@@ -275,7 +276,7 @@ def claim(
     """
     mine, told = cell.folder / "claim" / me(), False
     while True:
-        with _writing(cell.folder):
+        with writing(cell.folder):
             cell.folder.mkdir(parents=True, exist_ok=True)
             holder = take(mine, stale_after)
         if holder is None:

@@ -7,6 +7,7 @@ import runpy
 import signal
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 TINY = (
@@ -34,8 +35,7 @@ BASE = (
 
 def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] | None = None) -> int:
     """The pid of a child that runs the command, its output in a file."""
-    import bench.lm.model  # the parent pays for the import, once  # noqa: F401
-
+    _imported()
     pid = os.fork()
     if pid:
         return pid
@@ -59,6 +59,18 @@ def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] |
 
         traceback.print_exc()
         os._exit(99)
+
+
+@cache
+def _imported() -> None:
+    """The parent pays for the imports, once."""
+    from rouge_score import rouge_scorer
+
+    from bench.lm.load import tiny
+
+    rouge_scorer.RougeScorer(["rouge1"])
+    for family in ("llama", "mistral", "qwen2", "t5"):
+        tiny(family)
 
 
 def run(

@@ -227,7 +227,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, mon
     def full(cell: store.Cell, samples: object) -> None:
         calls.append(1)
         if len(calls) > 2:
-            with store._writing(cell.folder):
+            with store.writing(cell.folder):
                 raise OSError(errno.ENOSPC, "No space left on device")
         real(cell, samples)  # type: ignore[arg-type]
 
@@ -241,3 +241,9 @@ def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, mon
     assert already
     code, said = run(*words, folder=tmp_path)
     assert code == 0 and kept.read_text().startswith(already)
+
+
+def test_a_cell_past_its_budget_is_a_row_that_says_so(data: Path, tmp_path: Path) -> None:
+    code, said = run(*on(data), *CHAMELEON, "budget.minutes=0.0001", folder=tmp_path)
+    assert code == 1 and "past its budget" in said
+    assert record_of(tmp_path, "chameleon")["status"] == "over_budget"

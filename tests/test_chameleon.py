@@ -124,7 +124,7 @@ def test_user_mode_edits_each_user_from_their_own_history() -> None:
     alone = [method.adapt(lm, TASK, [user], method.fit(lm, TASK, [user], budget()), budget())[0] for user in users]
     for one, other in zip(together, alone, strict=True):
         assert one.facts["pairs_kept"] == other.facts["pairs_kept"] > 1
-        assert one.facts["layers"] == other.facts["layers"]
+        assert set(one.patches[0].weights) == set(other.patches[0].weights)
     ids = [one.patches[0].id for one in together]
     assert len(set(ids)) == 3
     no_history = method.adapt(lm, TASK, [replace(users[0], history=())], method.fit(lm, TASK, [], budget()), budget())
@@ -192,4 +192,4 @@ def test_activations_equal_a_plain_forward_pass() -> None:
             for handle in handles:
                 handle.remove()
             expected = torch.stack([seen[layer] for layer in range(4)])
-            assert torch.allclose(states[:, index], expected, atol=1e-4)
+            assert (states[:, index] - expected).abs().max() / expected.abs().max() < 1e-4

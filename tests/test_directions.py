@@ -380,3 +380,13 @@ def test_random_directions_are_unit_and_fixed_by_their_seed() -> None:
     one = random_unit(5, 64, seed=3)
     torch.testing.assert_close(one.norm(dim=1), torch.ones(5))
     assert torch.equal(one, random_unit(5, 64, seed=3)) and cos(one, random_unit(5, 64, seed=4)).max() < 0.7
+
+
+def test_one_persons_pairs_are_never_in_two_folds() -> None:
+    people = tuple(n // 3 for n in range(30))
+    fold_of = assign_folds(30, CCSConfig(folds=4, groups=people)).tolist()
+    assert len(set(fold_of)) == 4
+    assert all(len({fold_of[n] for n in range(30) if people[n] == person}) == 1 for person in set(people))
+    assert assign_folds(6, CCSConfig(groups=(0,) * 6)).tolist() == [-1] * 6, "one person alone cannot be held out"
+    with pytest.raises(InputError, match="5 groups for 6 pairs"):
+        assign_folds(6, CCSConfig(groups=(0,) * 5))

@@ -165,3 +165,10 @@ def test_a_full_split_is_checked_in_seconds() -> None:
     start = time.process_time()
     leaks.report(users, [], LAMP3)
     assert time.process_time() - start < 3  # a tenth of a full split; 0.3 s on an idle core
+
+
+def test_what_a_base_learns_from_fit_histories_is_looked_through() -> None:
+    tested = [a_user("a", ["Other."], SENTENCE)]
+    fit = [a_user("b", ["Nothing.", SENTENCE.upper()], "A third thing entirely.")]
+    assert leaks.report(tested, fit, LAMP3).fit_history_holds_query == ()
+    assert leaks.report(tested, fit, LAMP3, learnt_histories=True).fit_history_holds_query == ("a",)

@@ -105,6 +105,15 @@ def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[n
     assert (as_fold - as_hook).abs().max() / scale < 1e-5
 
 
+def test_an_adopted_base_can_be_taken_back_for_a_request() -> None:
+    lm = copy.copy(tiny_lm())
+    before = scores(lm, prompts())
+    lm.model = copy.deepcopy(lm.model)
+    lm.adopt(random_patch(lm, 4), "fingerprint")
+    assert (scores(lm, prompts()) - before).abs().max() > 1e-2
+    assert torch.allclose(scores(lm, prompts(lm.as_instruct)), before, atol=2e-3)
+
+
 def test_hooks_never_outlive_their_block(any_lm) -> None:  # type: ignore[no-untyped-def]
     plain = scores(any_lm, prompts())
     with pytest.raises(ZeroDivisionError), applied(any_lm.model, [(random_patch(any_lm, 1),)]):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -87,13 +86,9 @@ def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Bud
         tuning = replace(tuning, targets=tuple(name.removesuffix("_proj") for name in tuning.targets))
     chosen = examples(lm, task, users, spec)
     patch: Patch = tune(lm, chosen, tuning, budget, phase="base")
-    folder = cache_folder() / "bases"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{lm.spec.name}-{task.name}-{key}.safetensors"
-    partial = path.with_suffix(f".{os.getpid()}")
+    path = cache_folder() / "bases" / f"{lm.spec.name}-{task.name}-{key}.safetensors"
     notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name}
-    patch.save(partial, dtype=torch.bfloat16, notes=notes)
-    partial.replace(path)
+    patch.save(path, dtype=torch.bfloat16, notes=notes)
     return path
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from bench.store import writing
 from bench.types import Completion
 
 
@@ -40,6 +43,16 @@ class ResponseCache:
     def put(self, answers: Mapping[str, Completion]) -> None:
         """Store a batch of answers in one transaction."""
         rows = [(key, json.dumps(asdict(answer))) for key, answer in answers.items()]
-        with self._connection:
+        with writing(self.folder), _disk(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """SQLite's own words for a full or read-only disk, as the system's error."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        number = errno.ENOSPC if "full" in str(error) else errno.EROFS if "readonly" in str(error) else errno.EIO
+        raise OSError(number, str(error)) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,8 +50,7 @@ def answer_batch(
     wanted: list[list[int]],
 ) -> list[Completion]:
     """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens)."""
-    prefix = read(lm, prompts)
-    prefix.patches, patches.prompt = patches, False
+    prefix = read(lm, prompts, patches)
     scores = branch_scores(lm, prefix, [wanted] * len(prompts)) if labels else [None] * len(prompts)
     if decoding.rule == "likelihood":
         best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
@@ -68,25 +67,37 @@ def score_batch(
     lm: LM, prompts: Sequence[Encoded], patches: Rows, answers: Sequence[Sequence[Sequence[int]]]
 ) -> list[list[float]]:
     """Total log-probability (nats) of each answer (token ids) of each prompt."""
-    prefix = read(lm, prompts)
-    prefix.patches, patches.prompt = patches, False
+    prefix = read(lm, prompts, patches)
     return branch_scores(lm, prefix, answers)
 
 
-def read(lm: LM, prompts: Sequence[Encoded]) -> Prefix:
-    """Read a batch of prompts (left padding for a decoder, right padding for an encoder)."""
+def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None) -> Prefix:
+    """Read a batch of prompts.
+
+    A decoder reads all but the last token with padding on the right: then causality alone hides the padding, and
+    attention costs half of what it does under a mask. The last tokens follow in a step of their own.
+    """
     rows = [prompt.ids for prompt in prompts]
     if lm.seq2seq:
         ids, mask = padded(rows, lm.pad, lm.device, left=False)
         encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
         start = torch.full((len(rows), 1), lm.model.config.decoder_start_token_id, device=lm.device)
+        _tell(patches, "end")
         out = lm.model(encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True)
-        return Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder)
-    ids, mask = padded(rows, lm.pad, lm.device, left=True)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    last = torch.tensor([-1])  # a slice would not be contiguous, and the vocabulary's weights be copied for each row
-    out = lm.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=last)
-    return Prefix(out.past_key_values, out.logits[:, -1].float(), mask)
+        prefix = Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder, patches)
+    else:
+        ids, mask = padded([row[:-1] for row in rows], lm.pad, lm.device, left=False)
+        out = lm.model(input_ids=ids, use_cache=True, logits_to_keep=torch.tensor([0]))
+        prefix = Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
+        _tell(patches, "end")
+        _step(lm, prefix, [row[-1] for row in rows])
+    _tell(patches, "answer")
+    return prefix
+
+
+def _tell(patches: Rows | None, part: Literal["end", "answer"]) -> None:
+    if patches is not None:
+        patches.reading = part
 
 
 def branch_scores(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
@@ -217,11 +228,11 @@ def _write(
             prefix.select(chosen)
             patches.select(chosen)
             alive = [alive[index] for index in keep]
-        _step(lm, prefix, [new[row][-1] for row in alive], step)
+        _step(lm, prefix, [new[row][-1] for row in alive])
     return [_first_line(one) for one in text], [len(row) for row in new], finished
 
 
-def _step(lm: LM, prefix: Prefix, tokens: list[int], step: int) -> None:
+def _step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
     """Feed one new token a row; updates the prefix's logits."""
     ids = torch.tensor(tokens, device=lm.device)[:, None]
     if lm.seq2seq:

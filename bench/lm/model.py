@@ -6,20 +6,19 @@ fit, the question never.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.budget import Budget
 from bench.lm import activations, generate
 from bench.lm.cache import ResponseCache
 from bench.lm.load import load
-from bench.lm.patch import Patch
+from bench.lm.patch import Patch, save_tensors
 from bench.lm.spec import ModelSpec
 from bench.types import Completion, Decoding, InputError, Line, Message, Part, Request
 
@@ -55,6 +54,7 @@ class LM:
         self.budget = budget or Budget(progress=False)
         self.cache = cache
         self.base = "instruct"
+        self.as_instruct: tuple[Patch, ...] = ()
         limit = getattr(self.model.config, "max_position_embeddings", None)
         room = limit - MOST_NEW_TOKENS if limit else spec.max_prompt_tokens
         self.max_prompt_tokens = min(spec.max_prompt_tokens, room)
@@ -64,9 +64,13 @@ class LM:
         return self.spec.identity() | {"base": self.base}
 
     def adopt(self, base: Patch, name: str) -> None:
-        """Merge a base into the weights; `name` is the fingerprint of its file."""
+        """Merge a base into the weights; `name` is the fingerprint of its file.
+
+        A request with the patches `as_instruct` is answered by the model as it was before (to the dtype's rounding): an
+        adapted base has forgotten how to write anything but the task's answers.
+        """
         base.merge(self.model)
-        self.base = name
+        self.base, self.as_instruct = name, (base.negative(),)
 
     def encode(self, request: Request) -> Encoded:
         """The prompt's tokens, with history lines shortened (LaMP's budgeting: equal shares, unused rolls over)."""
@@ -172,9 +176,7 @@ class LM:
         if path.exists():
             return load_file(path)
         tensors = {name: tensor.contiguous() for name, tensor in compute().items()}
-        partial = path.with_suffix(f".{os.getpid()}")
-        save_file(tensors, partial)
-        partial.replace(path)
+        save_tensors(tensors, path)
         return tensors
 
     def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:

@@ -7,6 +7,7 @@ adapters and CHAMELEON's edit are all of this form. The rows of one batch may ea
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from bench.store import read_json, write_json
+from bench.store import read_json, write_json, writing
 from bench.types import InputError, Item, Personalization
 
 Positions = Literal["all", "last", "generated"]
+ACTS_ON = {"all": ("body", "end", "answer"), "last": ("end", "answer"), "generated": ("answer",)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class Patch:
         """Size at two bytes a number."""
         return sum(2 * (low.a.numel() + low.b.numel()) for low in self.weights.values())
 
+    def negative(self) -> Patch:
+        """The patch that takes this one back."""
+        return Patch({name: LowRank(low.a, -low.b) for name, low in self.weights.items()}, self.positions)
+
     def merge(self, model: nn.Module) -> None:
         """Add the change to the model's weights, in float32 before rounding to their dtype."""
         if self.positions != "all":
@@ -73,7 +79,7 @@ class Patch:
         for name, low in self.weights.items():
             tensors[f"{name}.a"] = low.a.detach().to("cpu", dtype).contiguous()
             tensors[f"{name}.b"] = low.b.detach().to("cpu", dtype).contiguous()
-        save_file(tensors, path, metadata={**(notes or {}), "positions": self.positions})
+        save_tensors(tensors, path, metadata={**(notes or {}), "positions": self.positions})
 
     @staticmethod
     def load(path: Path) -> Patch:
@@ -105,11 +111,13 @@ class _Stack:
 class Rows:
     """The patches of the rows of the batch in flight.
 
-    `prompt` is True while the prompt is read; `again`: how many leading tokens of the next pass belong to it.
+    `reading` says which part the model reads: the prompt's body, its end (the last token), or the answer. `again`: how
+    many leading tokens of the next pass belong to the prompt.
     """
 
     def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
-        self.prompt, self.again = True, 0
+        self.reading: Literal["body", "end", "answer"] = "body"
+        self.again = 0
         self._stacks: dict[tuple[str, Positions], _Stack] = {}
         for positions in ("all", "last", "generated"):
             rows = [tuple(patch for patch in row if patch.positions == positions) for row in patches]
@@ -131,11 +139,9 @@ class Rows:
     def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
         for positions in ("all", "last", "generated"):
             stack = self._stacks.get((name, positions))
-            if stack is None or (positions == "generated" and self.prompt):
+            if stack is None or self.reading not in ACTS_ON[positions]:
                 continue
             delta = stack.delta(x)
-            if positions == "last" and self.prompt:
-                delta[:, :-1] = 0
             if positions == "generated":
                 delta[:, : self.again] = 0
             output = (output.float() + delta).to(output.dtype)
@@ -180,17 +186,24 @@ def _linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
     return module  # type: ignore[return-value]
 
 
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file at once: whole or not at all. Raises StoreError where the disk refuses."""
+    partial = path.with_suffix(f".{os.getpid()}")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(save(dict(tensors), metadata=dict(metadata or {})))
+        partial.replace(path)
+
+
 def save_personalizations(personals: Sequence[Personalization], folder: Path, name: str) -> None:
     """Write `name.json`, and each different patch once as `patches/ID.safetensors`.
 
     The JSON comes last and in one piece, so that its existence means complete.
     """
-    (folder / "patches").mkdir(parents=True, exist_ok=True)
     for patch in {patch.id: patch for personal in personals for patch in personal.patches}.values():
         path = folder / "patches" / f"{patch.id}.safetensors"
         if not path.exists():
-            patch.save(path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
+            patch.save(path)
     write_json(folder / f"{name}.json", [_as_json(personal) for personal in personals])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bench.data.task import Task
 from bench.types import Decoding, Item, Request
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
 
 MAX_WORDS = 40
+
+Writer = Literal["instruct", "base"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,16 @@ class Insight:
 
 
 def write(
-    lm: LM, task: Task, histories: Sequence[Sequence[Item]], each: int, decoding: Decoding, budget: Budget
+    lm: LM,
+    task: Task,
+    histories: Sequence[Sequence[Item]],
+    each: int,
+    decoding: Decoding,
+    writer: Writer,
+    budget: Budget,
 ) -> list[list[Insight]]:
     """`each` insights for every history. The neutral prompt shows no history, so its answers are everyone's."""
+    patches = lm.as_instruct if writer == "instruct" else ()
     found: list[list[Insight]] = [[] for _ in histories]
     with budget.phase("insights", total=each * (len(histories) + 1)) as progress:
         for turn in range(each):
@@ -36,9 +45,10 @@ def write(
                 decoding.rule, decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed * 1000 + turn
             )
             requests = [
-                Request(task.ask_insight("personal", items), name=f"{task.name} insight") for items in histories
+                Request(task.ask_insight("personal", items), patches, name=f"{task.name} insight")
+                for items in histories
             ]
-            requests.append(Request(task.ask_insight("neutral", ()), name=f"{task.name} neutral insight"))
+            requests.append(Request(task.ask_insight("neutral", ()), patches, name=f"{task.name} neutral insight"))
             answers = lm.answers(requests, max_new_tokens=64, decoding=draw, advance=progress.advance)
             neutral = clean(answers[-1].text)
             for own, answer in zip(found, answers, strict=False):

@@ -16,7 +16,7 @@ from bench.method import Method
 from bench.types import Decoding, InputError, Item, MethodError, Personalization, Query, Request, User
 from methods.chameleon import insight, pairs
 from methods.chameleon.edit import Control, Directions, Recipe, as_patch, controlled, find, fit_directions
-from methods.chameleon.insight import Insight
+from methods.chameleon.insight import Insight, Writer
 from methods.chameleon.pairs import Layout, Pairs, Question
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Chameleon(Method):
     select: PCASelection
     insights_per_user: int = 1
     insight_decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.7, top_p=0.9))
+    insight_writer: Writer = "instruct"
     verbatim: bool = False
     layout: Layout = "prompt_y"
     pool: Literal["last", "mean_answer", "last_eos"] = "last"
@@ -71,7 +72,7 @@ class Chameleon(Method):
         if self.mode == "user":
             return Personalization()
         chosen = self.select.select(task, users)
-        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), budget)
+        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
         questions = [
             Question(query, items, one, user.group or user.id)
             for user, items, own in zip(users, chosen, insights, strict=True)
@@ -100,7 +101,7 @@ class Chameleon(Method):
         chosen = self.select.select(task, users)
         text: list[Mapping[str, str]] = [{}] * len(users)
         if self.insight_at_inference:
-            insights = insight.write(lm, task, chosen, 1, self._drawing(), budget)
+            insights = insight.write(lm, task, chosen, 1, self._drawing(), self.insight_writer, budget)
             text = [{"insight": own[0].personal} for own in insights]
         if self.mode == "group":
             return [
@@ -121,7 +122,7 @@ class Chameleon(Method):
         """Single-user mode: each history item is asked as a question (without its answer), the others shown."""
         if not task.has_answers:
             raise MethodError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
-        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), budget)
+        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
         asked = [_own_questions(task, items, own) for items, own in zip(chosen, insights, strict=True)]
         made = pairs.make(lm, task, [one for own in asked for one in own], budget, verbatim=self.verbatim)
         found = []

@@ -1,0 +1,48 @@
+"""Phases add up, nested ones do not count twice, and the limit is enforced on what is the method's own."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bench.budget import Budget
+from bench.types import OverBudget
+
+
+def test_nested_phases_do_not_count_twice() -> None:
+    budget = Budget(progress=False)
+    before = time.monotonic()
+    with budget.phase("fit"):
+        time.sleep(0.02)
+        with budget.phase("pairs"):
+            budget.count(tokens_in=3)
+            time.sleep(0.05)
+        budget.count(tokens_in=4)
+    total = time.monotonic() - before
+    costs = budget.report()
+    assert sum(float(cost["seconds"] or 0) for cost in costs.values()) == pytest.approx(total, abs=5e-3)
+    assert costs["pairs"]["tokens_in"] == 3 and costs["fit"]["tokens_in"] == 4
+    assert float(costs["pairs"]["seconds"] or 0) >= 0.05 > float(costs["fit"]["seconds"] or 0)
+
+
+def test_the_limit_is_on_fitting_not_on_loading_or_answering() -> None:
+    budget = Budget(minutes=0.01 / 60, progress=False)
+    for name in ("load", "base", "generate", "score"):
+        with budget.phase(name):
+            time.sleep(0.02)
+            budget.check()
+    with budget.phase("fit"):
+        time.sleep(0.02)
+        with pytest.raises(OverBudget, match="past its budget"):
+            budget.check()
+
+
+def test_an_interrupted_run_keeps_what_it_had_spent() -> None:
+    first = Budget(progress=False)
+    with first.phase("pairs"):
+        time.sleep(0.03)
+    second = Budget(minutes=0.02 / 60, progress=False)
+    second.restore(first.report())  # type: ignore[arg-type]
+    assert second.left() < 0
+    assert second.report()["pairs"]["seconds"] == first.report()["pairs"]["seconds"]
