@@ -5,8 +5,8 @@ BIN := .venv/bin
 .PHONY: demo test slow lint clean
 
 demo: .venv/.ready
-	$(BIN)/python -m bench -m method=majority method.rule=global,median task=lamp3
-	$(BIN)/python -m bench -m method=instruct,chameleon task=lamp3
+	$(BIN)/python -m bench -m method=majority method.rule=global,median task=lamp3 limit=60
+	$(BIN)/python -m bench -m method=instruct,chameleon task=lamp3 limit=60
 	$(BIN)/python -m bench.report --task lamp3
 
 test: lint
