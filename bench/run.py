@@ -200,7 +200,7 @@ class Job:
             done=lambda place: done(asking[place]),
         ):
             yield [
-                sample(asking[place], answer, self.lm.text(requests[asking[place]].messages)) for place, answer in batch
+                sample(asking[place], answer, self.lm.encode(requests[asking[place]]).text) for place, answer in batch
             ]
 
     def _score(self, requests: Sequence[Request], samples: Sequence[Sample]) -> list[metrics.Scored]:

@@ -100,7 +100,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _write(fd: int, text: str) -> None:
-    # A lone surrogate is no UTF-8; backslashreplace writes it as \udXXX, which is how JSON spells it.
+    # A lone surrogate is no UTF-8; backslashreplace writes it as \ud800, which is how JSON spells it.
     rest = memoryview(text.encode("utf-8", "backslashreplace"))
     while rest:  # a nearly full disk takes a part, and says why only when asked again
         rest = rest[os.write(fd, rest) :]

@@ -247,3 +247,16 @@ def test_a_cell_past_its_budget_is_a_row_that_says_so(data: Path, tmp_path: Path
     code, said = run(*on(data), *CHAMELEON, "budget.minutes=0.0001", folder=tmp_path)
     assert code == 1 and "past its budget" in said
     assert record_of(tmp_path, "chameleon")["status"] == "over_budget"
+
+
+def test_the_prompt_kept_with_a_sample_is_the_one_the_model_read(data: Path, tmp_path: Path) -> None:
+    from bench.lm.load import tiny
+
+    code, said = run(*on(data), "method=instruct", "model.history_tokens=100", folder=tmp_path)
+    assert code == 0, said
+    _, tokenizer = tiny("llama")
+    lines = (cell_of(tmp_path, "instruct") / "samples.jsonl").read_text().splitlines()
+    for sample_ in map(json.loads, lines):
+        read = tokenizer(sample_["prompt"], add_special_tokens=False)["input_ids"]
+        assert sample_["cut"] > 0 and len(read) == sample_["tokens_in"]
+    assert record_of(tmp_path, "instruct")["counts"]["truncated"] == len(lines) == 10
