@@ -134,6 +134,13 @@ def test_failed_seed_is_not_in_the_mean_but_counted_beside_it():
     assert "0.400" in mean and "1 of 3 seeds" in mean
 
 
+def test_mean_over_seeds_tells_how_many_edited_layers_the_seeds_share():
+    layers = ([3, 4, 5], [4, 5, 6], [9])
+    made = [record(str(seed) * 16, "chameleon", seed=seed, facts={"layers": own}) for seed, own in enumerate(layers)]
+    assert "layers shared by two seeds: 17%" in row(tables.table(made), "mean of 3 seeds")  # (2/4 + 0 + 0) / 3
+    assert "layers shared" not in tables.table(made[:1])
+
+
 def test_failed_and_unscored_cells_are_rows_that_say_why():
     failed = record("b" * 16, "oppu", status="error", error="ValueError: bad\nthing | here", metrics={}, counts={})
     unscored = record("c" * 16, "pag", metrics={}, unscored="the test split has no golds")

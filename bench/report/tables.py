@@ -10,7 +10,7 @@ import io
 import re
 import statistics
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, Literal, get_args
@@ -138,8 +138,15 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
         "cost": {"mean": {what: statistics.fmean(_cost(record, what) for record in scored) for what in COSTS}},
         "counts": {},
         "unscored": f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None,
+        "overlap": _overlap([record["facts"]["layers"] for record in scored if "layers" in record["facts"]]),
     }
     return [{**scored[0], **mean}]
+
+
+def _overlap(chosen: Sequence[Sequence[int]]) -> float | None:
+    """Share of edited layers that two seeds have in common (Jaccard), mean over the pairs of seeds; None for none."""
+    pairs = [(set(one), set(two)) for one, two in combinations(chosen, 2)]
+    return statistics.fmean(len(a & b) / max(1, len(a | b)) for a, b in pairs) if pairs else None
 
 
 def _section(records: Sequence[Record], *, markdown: bool) -> str:
@@ -230,7 +237,10 @@ def _label(record: Record) -> str:
 def _note(record: Record) -> str:
     if record["status"] != "ok":
         return f"{record['status']}: {record['error'] or 'no message'}"
-    return f"unscored: {record['unscored']}" if record["unscored"] else ""
+    notes = [f"unscored: {record['unscored']}"] if record["unscored"] else []
+    if record.get("overlap") is not None:
+        notes.append(f"layers shared by two seeds: {record['overlap']:.0%}")
+    return "; ".join(notes)
 
 
 def _users(record: Record) -> int:
