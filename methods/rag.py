@@ -36,8 +36,7 @@ class RAG(Method):
     ) -> list[Personalization]:
         ranked = self.retriever.top(task, users, self.k)
         return [
-            chosen(user.queries, user.history, places, self.style)
-            for user, places in zip(users, ranked, strict=True)
+            chosen(user.queries, user.history, places, self.style) for user, places in zip(users, ranked, strict=True)
         ]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
