@@ -138,7 +138,7 @@ def _variant(overrides: Sequence[str]) -> str:
     """The overrides in words, so that two cells of one method can be told apart."""
     words = [override.lstrip("+") for override in overrides]
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
-    others = ("noise_floor=", "limit=", "protocol.", "base.", "model.", "selection.", "leak=", "decoding.")
+    others = ("noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.")
     return " ".join(told + [word for word in words if word.startswith(others)])
 
 

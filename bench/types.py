@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,13 @@ class MethodError(Exception):
 
 class OverBudget(Exception):
     """A method ran past its wall-clock budget where it cannot stop half-way. The cell's status is `over_budget`."""
+
+
+def one_of(field: str, value: object, choices: Iterable[object]) -> None:
+    """Raises InputError where a setting is none of its choices; `field` as the command line has it."""
+    known = list(choices)
+    if value not in known:
+        raise InputError(f"{field}={value}: choose {', '.join(map(str, known[:-1]))} or {known[-1]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,15 @@ class Task:
         lines = [_line(self.oppu["profile_line"], self.source, item, rank=rank) for rank, item in enumerate(items)]
         return (Message("user", (before, *_joined(lines, " | "), after)),)
 
+    def ask(self, template: str, items: Sequence[Item] = (), query: Query | None = None) -> tuple[Message, ...]:
+        """A method's own question about a history, a query or both: [HISTORY] becomes the lines of A.3 without their
+        numbers, joined by "; ", [QUERY] the bare query text.
+        """
+        form = self.chameleon["history_line"].removeprefix("{i}. ")
+        lines = [_line(form, self.source, item, rank=len(items) - 1 - index) for index, item in enumerate(items)]
+        slots: dict[str, list[Part]] = {"HISTORY": _joined(lines, "; "), "QUERY": [query.text if query else ""]}
+        return (Message("user", tuple(_fill(template, slots))),)
+
     def history_lines(self, items: Sequence[Item]) -> list[Line]:
         """The history as CHAMELEON's prompt shows it, oldest first; the newest line is the last to be left out."""
         template = self.chameleon["history_line"]

@@ -1,0 +1,102 @@
+"""LLM-REC: texts that the model writes about the user's history and about the question stand in the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from bench.data.rank import before_all
+from bench.data.retrieval import PCASelection
+from bench.data.task import Task
+from bench.lm.write import Writer, write
+from bench.method import Method
+from bench.types import Completion, Decoding, Personalization, Query, Request, User, one_of
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+SUMMARIZED = ("eng", "rec_eng")
+DESCRIBED = ("basic", "rec", "rec_eng")
+
+
+@dataclass(frozen=True)
+class LLMRec(Method):
+    """Lyu et al. 2024, as CHAMELEON uses it: "summaries of selected top user history" (reference 4.2, A19).
+
+    `eng`: one summary a user, of what the selected history has in common, in place of the history. `basic`, `rec`: one
+    description a question (its paraphrase, or what would recommend it) after the question's own text. `rec_eng`: both.
+    `form`: sentences (`para`) or tags (`tag`). `prompts`: their wording by name, `eng` and `{basic,rec}_{para,tag}`.
+    A user without history has no summary.
+    """
+
+    select: PCASelection
+    prompts: Mapping[str, str]
+    arm: Literal["basic", "rec", "eng", "rec_eng"] = "rec_eng"
+    form: Literal["para", "tag"] = "para"
+    writer: Writer = "instruct"
+    decoding: Decoding = field(default_factory=Decoding)
+    max_new_tokens: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("method.arm", self.arm, ("basic", "rec", "eng", "rec_eng"))
+        one_of("method.form", self.form, ("para", "tag"))
+        one_of("method.writer", self.writer, ("instruct", "base"))
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        summaries = self._summaries(lm, task, users, budget) if self.arm in SUMMARIZED else {}
+        described = self._descriptions(lm, task, users, budget) if self.arm in DESCRIBED else {}
+        return [self._personal(user, summaries, described) for user in users]
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        """The prompt without history lines; Lyu et al. put a description behind the text it describes."""
+        description = personal.text.get(f"description/{query.id}")
+        asked = replace(query, text=f"{query.text}\n{description}") if description else query
+        return Request(task.render(asked, (), profile=personal.text.get("summary")))
+
+    def _personal(
+        self, user: User, summaries: Mapping[str, Completion], described: Mapping[str, Completion]
+    ) -> Personalization:
+        summary = summaries.get(user.id)
+        mine = {query.id: described[query.id] for query in user.queries if query.id in described}
+        text = {f"description/{id}": answer.text for id, answer in mine.items()}
+        notes: dict[str, object] = {"descriptions": {id: answer.text for id, answer in mine.items()}}
+        if summary is not None:
+            text["summary"] = notes["summary"] = summary.text
+        written = [*mine.values(), *([summary] if summary else [])]
+        facts = {
+            "without_summary": self.arm in SUMMARIZED and summary is None,
+            "texts_empty": sum(not answer.text for answer in written),
+            "texts_unfinished": sum(not answer.finished for answer in written),
+        }
+        return Personalization(text, (), facts=facts, notes=notes)
+
+    def _summaries(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> dict[str, Completion]:
+        """By user id, of every user with a history that all their questions may see."""
+        readable = [user for user in map(before_all, users) if user.history]
+        requests = [
+            Request(task.ask(self.prompts["eng"], items), name=f"{task.name} summary of {user.id}")
+            for user, items in zip(readable, self.select.select(task, readable), strict=True)
+        ]
+        answers = self._write(lm, requests, budget, "summaries")
+        return {user.id: answer for user, answer in zip(readable, answers, strict=True)}
+
+    def _descriptions(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> dict[str, Completion]:
+        """By question id."""
+        prompt = self.prompts[f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"]
+        queries = [query for user in users for query in user.queries]
+        requests = [
+            Request(task.ask(prompt, query=query), name=f"{task.name} description of {query.id}") for query in queries
+        ]
+        answers = self._write(lm, requests, budget, "descriptions")
+        return {query.id: answer for query, answer in zip(queries, answers, strict=True)}
+
+    def _write(self, lm: LM, requests: Sequence[Request], budget: Budget, phase: str) -> list[Completion]:
+        return write(
+            lm, requests, writer=self.writer, max_new_tokens=self.max_new_tokens,
+            decoding=replace(self.decoding, seed=self.seed), budget=budget, phase=phase,
+        )  # fmt: skip

@@ -1,0 +1,43 @@
+"""Retrieval: the prompt shows the k history items nearest to the question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.data.rank import Retriever, chosen, shown
+from bench.data.task import Task
+from bench.method import Method
+from bench.types import Personalization, Query, Request, User, one_of
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+
+@dataclass(frozen=True)
+class RAG(Method):
+    """LaMP, section 3; OPPU's retrieval baseline (reference 1.5, 1.6, 2.8).
+
+    `style`: CHAMELEON's A.3 prompt (`personalized`), LaMP's own (`lamp`) or OPPU's (`oppu`). Where there is no history
+    the prompt has none.
+    """
+
+    retriever: Retriever
+    k: int = 4
+    style: Literal["personalized", "lamp", "oppu"] = "personalized"
+
+    def __post_init__(self) -> None:
+        one_of("method.style", self.style, ("personalized", "lamp", "oppu"))
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        ranked = self.retriever.top(task, users, self.k)
+        return [
+            chosen(user.queries, user.history, places, self.style) for user, places in zip(users, ranked, strict=True)
+        ]
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        return Request(task.render(query, shown(personal, query), style=self.style))

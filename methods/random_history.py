@@ -1,0 +1,67 @@
+"""The random baseline: the prompt shows k history items drawn at random, the user's own or anybody's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.data.rank import Places, chosen, not_newer, shown
+from bench.data.task import Task
+from bench.method import Method
+from bench.types import Item, MethodError, Personalization, Query, Request, User, one_of
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+
+@dataclass(frozen=True)
+class RandomHistory(Method):
+    """OPPU's "Random" (reference 2.8, ambiguity A20), LaMP's random ranker with `replacement`.
+
+    `scope`: the draw is from the user's own history, or from `pool` items of the fit users' histories (`global`; all
+    where there are no more). Every user and question has a draw of its own; an item newer than the question is in none.
+    """
+
+    k: int = 1
+    scope: Literal["user", "global"] = "user"
+    replacement: bool = False
+    pool: int = 1000
+    style: Literal["personalized", "lamp", "oppu"] = "personalized"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("method.scope", self.scope, ("user", "global"))
+        one_of("method.style", self.style, ("personalized", "lamp", "oppu"))
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+        """The pool of a global draw."""
+        if self.scope == "user":
+            return Personalization()
+        items = [item for user in users for item in user.history]
+        if not items:
+            raise MethodError("method.scope=global: none of the fit users has a history to draw from")
+        places = random.Random(f"pool/{self.seed}").sample(range(len(items)), min(self.pool, len(items)))
+        return Personalization(items=tuple(items[place] for place in sorted(places)))
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        found = []
+        for user in users:
+            items = user.history if self.scope == "user" else shared.items or ()
+            places = [self._draw(user, query, items) for query in user.queries]
+            found.append(chosen(user.queries, items, places, self.style))
+        return found
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        return Request(task.render(query, shown(personal, query), style=self.style))
+
+    def _draw(self, user: User, query: Query, items: Sequence[Item]) -> Places:
+        places = not_newer(items, query)
+        stream = random.Random(f"random history/{self.seed}/{user.id}/{query.id}")
+        if self.replacement:
+            return tuple(stream.choices(places, k=self.k)) if places else ()
+        return tuple(stream.sample(places, min(self.k, len(places))))
