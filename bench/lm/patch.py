@@ -78,7 +78,11 @@ class Patch:
     def tensors(self) -> list[Tensor]:
         """All its numbers."""
         factors = [tensor for low in self.weights.values() for tensor in (low.a, low.b)]
-        return [*factors, *(one.vector for one in self.scales.values()), *([] if self.prompt is None else [self.prompt])]
+        return [
+            *factors,
+            *(one.vector for one in self.scales.values()),
+            *([] if self.prompt is None else [self.prompt]),
+        ]
 
     @property
     def bytes(self) -> int:
