@@ -6,6 +6,7 @@ A folder holds `adapter_config.json` and `adapter_model.safetensors`. Reading on
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.lm.patch import LowRank, Patch, Scale, Side, save_tensors
-from bench.store import read_json
 from bench.types import InputError
 
 TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"]
@@ -33,9 +34,9 @@ _KNOWN_ALWAYS = {
 _KNOWN_MODULES = {"exclude_modules", "fan_in_fan_out", "layers_pattern", "layers_to_transform", "target_modules"}
 _KNOWN = {
     "LORA": _KNOWN_ALWAYS | _KNOWN_MODULES | {
-        "alpha_pattern", "bias", "corda_config", "ensure_weight_tying", "eva_config", "init_lora_weights", "loftq_config",
-        "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_core", "qalora_group_size", "r", "rank_pattern",
-        "runtime_config", "use_rslora",
+        "alpha_pattern", "bias", "corda_config", "ensure_weight_tying", "eva_config", "init_lora_weights",
+        "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_core", "qalora_group_size",
+        "r", "rank_pattern", "runtime_config", "use_rslora",
     },
     "IA3": _KNOWN_ALWAYS | _KNOWN_MODULES | {"feedforward_modules", "init_ia3_weights"},
     "PROMPT_TUNING": _KNOWN_ALWAYS | {
@@ -153,12 +154,15 @@ def _from_folder(folder: Path) -> _Adapter:
             pickled = name == WEIGHTS and (folder / "adapter_model.bin").exists()
             advice = "save it again with safe_serialization=True" if pickled else "not a PEFT adapter folder"
             raise InputError(f"{folder}: no {name} ({advice})")
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict):
-        raise InputError(f"{folder / CONFIG}: not an object of settings")
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError("not an object of settings")
+    except ValueError as error:
+        raise InputError(f"{folder / CONFIG}: broken JSON ({error})") from error
     try:
         return _Adapter(str(folder), config, load_file(folder / WEIGHTS))
-    except Exception as error:  # safetensors raises its own kinds, all of which mean a damaged file
+    except (OSError, SafetensorError) as error:
         raise InputError(f"{folder / WEIGHTS}: not a safetensors file ({error})") from error
 
 
@@ -219,7 +223,7 @@ def _prompt_tuning(adapter: _Adapter) -> Patch:
 
 
 def _complete(adapter: _Adapter, read: int) -> None:
-    """Raises InputError unless that many tensors, and at least one, are all there is: no part is left out in silence."""
+    """Raises InputError unless that many tensors, and at least one, are all there is: nothing is left out silently."""
     if read == 0 or read != len(adapter.tensors):
         ours = (".lora_A.weight", ".lora_B.weight", ".ia3_l", "prompt_embeddings")
         odd = [name for name in adapter.tensors if not name.endswith(ours)] or list(adapter.tensors)
