@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cells import TINY, run
 from conftest import tiny_lm
 from test_patch import prompts, random_patch, random_prompt, random_scales
 from torch import Tensor
 
+from bench.data import sample
 from bench.lm import decode, directions
 from bench.lm.adapters import from_peft, joined, to_peft
 from bench.lm.load import tiny
@@ -177,7 +180,7 @@ def test_what_is_no_peft_adapter_is_not_written(tmp_path: Path) -> None:
     lm = tiny_lm()
     wrong = {
         "positions=last is no PEFT adapter": random_patch(lm, 1, positions="last"),
-        "mixes low-rank and IA3": Patch(random_patch(lm, 1).weights, scales=random_scales(lm, 2).scales),
+        "mixes LoRA and IA3": Patch(random_patch(lm, 1).weights, scales=random_scales(lm, 2).scales),
         "mixes IA3 and prompt tuning": Patch(scales={"x": Scale(torch.ones(2), "in")}, prompt=torch.ones(1, 32)),
         "changes nothing": Patch(),
     }
@@ -243,3 +246,74 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "bare" / "adapter_model.bin").write_bytes(b"")
     with pytest.raises(InputError, match="safe_serialization=True"):
         from_peft(tmp_path / "bare")
+
+
+# method=adapter
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    root = tmp_path_factory.mktemp("data") / "lamp"
+    sample.write(root, train_users=40, dev_users=20)
+    return (*TINY, "data=lamp", f"data.root={root}", "limit=6")
+
+
+def cells(folder: Path, method: str) -> list[Any]:
+    paths = sorted((folder / "runs").glob(f"*/{method}/*/record.json"), key=lambda path: path.stat().st_mtime)
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def written(folder: Path, patch: Patch) -> Path:
+    to_peft(patch, folder, model="m", task_type="CAUSAL_LM")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["lora", "ia3", "prompt"])
+def test_an_adapter_folder_is_a_method(kind: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    adapter = written(tmp_path / "adapter", patch_of(tiny_lm(), kind))
+    code, said = run(*words, "method=adapter", f"adapter.path={adapter}", folder=tmp_path)
+    assert code == 0, said
+    assert "on the same questions" not in said
+    code, said = run(*words, "method=instruct", folder=tmp_path)
+    assert code == 0, said
+    [own], [plain] = cells(tmp_path, "adapter"), cells(tmp_path, "instruct")
+    assert own["counts"]["patches"] == 1 and own["metrics"]["nll_label"] != plain["metrics"]["nll_label"]
+    asked = [
+        {json.loads(line)["id"]: json.loads(line)["prompt"] for line in path.read_text().splitlines()}
+        for path in (tmp_path / "runs").glob("*/*/*/samples.jsonl")
+    ]
+    assert len(asked) == 2 and asked[0] == asked[1], "the same history as instruct shows"
+
+
+def test_an_adapter_is_known_by_its_bytes_and_not_by_its_place(words: tuple[str, ...], tmp_path: Path) -> None:
+    one = written(tmp_path / "one", patch_of(tiny_lm(), "lora"))
+    shutil.copytree(one, tmp_path / "copy")
+    other = written(tmp_path / "other", patch_of(tiny_lm(), "edit"))
+    for folder in (one, tmp_path / "copy", other):
+        code, said = run(*words, "method=adapter", f"adapter.path={folder}", folder=tmp_path)
+        assert code == 0, said
+        assert ("was done" in said) == (folder.name == "copy")
+    first, second = cells(tmp_path, "adapter")
+    assert first["key"] != second["key"]
+    assert [one["cell"]["variant"].split()[-1] for one in (first, second)] == ["adapter.path=one", "adapter.path=other"]
+    assert str(tmp_path) not in json.dumps([first, second])
+
+
+def test_an_adapter_that_cannot_be_used_ends_with_one_clear_line(words: tuple[str, ...], tmp_path: Path) -> None:
+    name = "model.layers.1.mlp.down_proj"
+    low = patch_of(tiny_lm(), "lora").weights[name]
+    wrong = {
+        "needs adapter.path=FOLDER": "null",
+        "no adapter_config.json, so this is no PEFT adapter folder": tmp_path / "nowhere",
+        "model.layers.9.mlp.down_proj, which this model does not have": Patch({name.replace("1", "9"): low}),
+        f"{name} with input width 63, but this model's is 64": Patch({name: LowRank(low.a[:, 1:], low.b)}),
+        "the adapter changes nothing": Patch({name: LowRank(low.a, low.b * 0)}),
+        "vectors of 31 numbers, the model's have 32": Patch(prompt=torch.ones(2, 31)),
+    }
+    for number, (reason, given) in enumerate(wrong.items()):
+        folder = written(tmp_path / str(number), given) if isinstance(given, Patch) else given
+        (tmp_path / f"run{number}").mkdir()
+        code, said = run(*words, "method=adapter", f"adapter.path={folder}", folder=tmp_path / f"run{number}")
+        assert code == 2, said
+        assert said.strip().splitlines()[-1].startswith("error: ") and reason in said, said
+        assert "Traceback" not in said

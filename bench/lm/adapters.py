@@ -20,10 +20,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.lm.patch import LowRank, Patch, Scale, Side, save_tensors
+from bench.lm.spec import AdapterFolder
 from bench.types import InputError
 
 TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"]
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+Kind = Literal["LoRA", "IA3", "prompt tuning"]
+CONFIG, WEIGHTS = AdapterFolder.FILES
 
 _PREFIX = "base_model.model."
 # Settings that change nothing of what a trained adapter does, or that are read here. A setting of any other name must
@@ -90,17 +92,11 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
     """
     from peft import IA3Config, LoraConfig, PromptTuningConfig
 
-    kinds = {"low-rank": patch.weights, "IA3": patch.scales, "prompt tuning": patch.virtual}
-    found = [name for name, part in kinds.items() if part]
-    if patch.positions != "all":
-        raise InputError(f"a patch for positions={patch.positions} is no PEFT adapter: those act at all positions")
-    if len(found) != 1:
-        what = f"mixes {' and '.join(found)}" if found else "changes nothing"
-        raise InputError(f"a PEFT adapter is of one kind, but this patch {what}")
+    kind = kind_of(patch)
     common = {"base_model_name_or_path": model, "task_type": task_type, "inference_mode": True}
     tensors: dict[str, Tensor] = {}
     config: Any
-    if patch.weights:
+    if kind == "LoRA":
         ranks = {name: len(low.a) for name, low in patch.weights.items()}
         most = max(ranks.values())
         fewer = {name: rank for name, rank in ranks.items() if rank != most}
@@ -110,7 +106,7 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
         )
         tensors |= {f"{_PREFIX}{name}.lora_A.weight": low.a for name, low in patch.weights.items()}
         tensors |= {f"{_PREFIX}{name}.lora_B.weight": low.b for name, low in patch.weights.items()}
-    elif patch.scales:
+    elif kind == "IA3":
         inputs = [name for name, scale in patch.scales.items() if scale.side == "in"]
         config = IA3Config(**common, target_modules=list(patch.scales), feedforward_modules=inputs)
         for name, scale in patch.scales.items():
@@ -124,6 +120,18 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
     plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
     save_tensors(plain, folder / WEIGHTS, metadata={"format": "pt"})
     config.save_pretrained(str(folder))
+
+
+def kind_of(patch: Patch) -> Kind:
+    """The kind of PEFT adapter that equals the patch. Raises InputError where none does."""
+    kinds: dict[Kind, Any] = {"LoRA": patch.weights, "IA3": patch.scales, "prompt tuning": patch.virtual}
+    found = [name for name, part in kinds.items() if part]
+    if patch.positions != "all":
+        raise InputError(f"a patch for positions={patch.positions} is no PEFT adapter: those act at all positions")
+    if len(found) != 1:
+        what = f"mixes {' and '.join(found)}" if found else "changes nothing"
+        raise InputError(f"a PEFT adapter is of one kind, but this patch {what}")
+    return found[0]
 
 
 def joined(patches: Sequence[Patch]) -> Patch:

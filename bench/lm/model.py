@@ -94,10 +94,7 @@ class LM:
 
     def text(self, messages: Sequence[Message]) -> str:
         """The rendered prompt: the chat template's text, or the plain text without trailing space."""
-        if self.chat:
-            turns = [{"role": message.role, "content": message.text} for message in messages]
-            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-        return "\n\n".join(message.text for message in messages).rstrip()
+        return rendered(messages, self.tokenizer, chat=self.chat)
 
     def answer_ids(self, answer: str, *, end: bool = True) -> list[int]:
         """The tokens of an answer as the model would write it after a prompt, with its end token."""
@@ -246,6 +243,14 @@ class LM:
             left -= share
         cut = iter(shares)
         return _map_lines(messages, lambda line: replace(line, text=next(cut))), room
+
+
+def rendered(messages: Sequence[Message], tokenizer: Any, *, chat: bool) -> str:
+    """The prompt's text: through the chat template, or plain without trailing space."""
+    if chat:
+        turns = [{"role": message.role, "content": message.text} for message in messages]
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    return "\n\n".join(message.text for message in messages).rstrip()
 
 
 def _map_lines(messages: tuple[Message, ...], change: Callable[[Line], Line | None]) -> tuple[Message, ...]:

@@ -220,8 +220,10 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
         partial.replace(path)
 
 
-def save_personalizations(personals: Sequence[Personalization], folder: Path, name: str) -> None:
-    """Write `name.json`, and each different patch once as `patches/ID.safetensors`.
+def save_personalizations(
+    personals: Sequence[Personalization], folder: Path, name: str, *, users: Sequence[str] = ()
+) -> None:
+    """Write `name.json`, and each different patch once as `patches/ID.safetensors`. `users`: whose they are, by id.
 
     The JSON comes last and in one piece, so that its existence means complete.
     """
@@ -229,18 +231,29 @@ def save_personalizations(personals: Sequence[Personalization], folder: Path, na
         path = folder / "patches" / f"{patch.id}.safetensors"
         if not path.exists():
             patch.save(path)
-    write_json(folder / f"{name}.json", [_as_json(personal) for personal in personals])
+    values = [_as_json(personal) for personal in personals]
+    if users:
+        values = [value | {"user": user} for value, user in zip(values, users, strict=True)]
+    write_json(folder / f"{name}.json", values)
 
 
 def load_personalizations(folder: Path, name: str) -> list[Personalization] | None:
     """What `save_personalizations` wrote, or None where it is not complete. Equal patches are one object."""
     path = folder / f"{name}.json"
-    if not path.exists():
-        return None
-    values = read_json(path)
-    ids = {id for value in values for id in value["patches"]}
-    patches = {id: Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
-    return [_from_json(value, patches) for value in values]
+    return _from_values(folder, read_json(path)) if path.exists() else None
+
+
+def load_users(folder: Path) -> dict[str, Personalization]:
+    """The personalizations of a cell's tested users by user id, in the order of the users.
+
+    Raises InputError where there are none, or where they do not say whose they are.
+    """
+    values = [value for path in sorted(folder.glob("adapt-*.json")) for value in read_json(path)]
+    if not values:
+        raise InputError(f"{folder}: no personalizations (adapt-*.json)")
+    if any("user" not in value for value in values):
+        raise InputError(f"{folder}: adapt-*.json does not say which user is meant; delete the cell and run it again")
+    return dict(zip((value["user"] for value in values), _from_values(folder, values), strict=True))
 
 
 def _as_json(personal: Personalization) -> dict[str, Any]:
@@ -252,6 +265,12 @@ def _as_json(personal: Personalization) -> dict[str, Any]:
         "facts": dict(personal.facts),
         "notes": dict(personal.notes),
     }
+
+
+def _from_values(folder: Path, values: Sequence[Mapping[str, Any]]) -> list[Personalization]:
+    ids = {id for value in values for id in value["patches"]}
+    patches = {id: Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
+    return [_from_json(value, patches) for value in values]
 
 
 def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Personalization:
