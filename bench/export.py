@@ -205,7 +205,7 @@ model = {loader}.from_pretrained("{base.source}", dtype="{model["dtype"]}")
 {adapted}model = PeftModel.from_pretrained(model, "adapters/{first}").eval()
 ```
 
-{_BASE if base.patch is not None else "The adapters belong to the model as it is."}
+{_BASE if base.patch is not None else "The adapters belong to the model as it is."}{_copy(base.spec, model["weights"])}
 
 ## Prompt
 
@@ -228,6 +228,18 @@ LoRA of its own so that the adapters stay as small, and of the kind, as the meth
 _CHAT = """One user turn through the tokenizer's chat template, with `add_generation_prompt=True`; the text is tokenized
 with `add_special_tokens=False`, after one beginning-of-text token if the model has one and the template sets none."""
 _PLAIN = "Plain text without trailing space, tokenized with the tokenizer's own special tokens."
+
+
+def _copy(spec: ModelSpec, weights: str) -> str:
+    """What to know where the cell read a quantized copy of the model, carried by a Python package."""
+    kind, _, package = spec.source.partition(":")
+    if kind != "package" or weights.startswith("hub:"):
+        return ""
+    return (
+        f"\n\nThe cell read a quantized copy of that model, from the package {weights}: on the original's weights "
+        "logits differ\na little. Its folder, for `from_pretrained`:\n"
+        f"`python -c \"from bench.lm.load import unpacked; print(unpacked('{package}'))\"`"
+    )
 
 
 def _decoding(cell: Cell) -> str:

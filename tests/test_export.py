@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from cells import BASE, CHAMELEON, TINY, run
-from conftest import tiny_lm
+from conftest import ROOT, tiny_lm
 from test_adapters import KINDS, fresh, harness, ours, patch_of, plainly, same
 from test_house import HEAVY, loaded
 
 from bench.data import sample
 from bench.env import cache_folder
-from bench.export import main
+from bench.export import Base, Cell, _copy, example, main
 from bench.lm import base as bases
 from bench.lm.adapters import joined
 from bench.lm.patch import Patch, load_users, save_personalizations
-from bench.types import Message, Request
+from bench.lm.spec import ModelSpec
+from bench.types import Item, Message, Personalization, Request
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,24 @@ def test_the_rendered_example_is_what_the_model_reads(plain: Path, tmp_path: Pat
     shown = (tmp_path / "out" / "README.md").read_text().split("```\n")[2].strip("\n")
     turn = shown.removeprefix("<s><user>").removesuffix("</s><assistant>")
     assert tiny_lm().encode(Request((Message("user", (turn,)),))).text == shown
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "task").glob("*.yaml")))
+def test_every_task_has_an_example(name: str) -> None:
+    task = yaml.safe_load((ROOT / "conf" / "task" / f"{name}.yaml").read_text())
+    method = {"_target_": "methods.instruct.Instruct", "select": None}
+    base = Base(tiny_lm().spec, tiny_lm().tokenizer, False, None)
+    for history, shown in {"own": 1, "none": 0}.items():
+        cell = Cell(Path(), {}, {"task": task, "method": method, "protocol": {"history": history}})
+        text = example(cell, base, Personalization(items=(Item("1", {}),) * 7))
+        assert text.count(f"<{task['source']} 1>") == text.count(f"<{task['source']} 2>") == shown
+        assert f"<{task['source']}>" in text
+
+
+def test_a_quantized_copy_is_told() -> None:
+    spec = ModelSpec("small", "package:some_package", hub="some/model")
+    assert "quantized copy" in _copy(spec, "some_package==1.0") and "unpacked('some_package')" in _copy(spec, "x==1")
+    assert _copy(spec, "hub:some/model@main") == _copy(ModelSpec("large", "some/model"), "hub:some/model@main") == ""
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(plain: Path, tmp_path: Path, capsys: Any) -> None:

@@ -8,10 +8,12 @@ import pytest
 import torch
 from conftest import tiny_lm
 
+from bench.budget import Budget
 from bench.lm import directions
 from bench.lm.generate import plan
 from bench.lm.patch import LowRank, Patch, Scale, load_personalizations, save_personalizations
 from bench.lm.rows import applied
+from bench.lm.tune import Example, Tuning, tune
 from bench.types import InputError, Item, Line, Message, Personalization, Request
 
 WORDS = ["a red film", "one more about the sea and its ships", "x"]
@@ -231,6 +233,16 @@ def test_an_adopted_base_can_be_taken_back_for_a_request() -> None:
     lm.adopt(random_patch(lm, 4), "fingerprint")
     assert (scores(lm, prompts()) - before).abs().max() > 1e-2
     assert torch.allclose(scores(lm, prompts(lm.as_instruct)), before, atol=2e-3)
+
+
+def test_training_one_users_patch_leaves_anothers_answers_as_they_were(any_lm) -> None:  # type: ignore[no-untyped-def]
+    """Acceptance check 10: one base, many patches; none of them is ever written into it."""
+    mine = prompts((random_patch(any_lm, 1),))
+    before = scores(any_lm, mine)
+    targets = ("q", "v") if any_lm.seq2seq else ("q_proj", "v_proj")
+    recipe = Tuning(targets=targets, epochs=2)
+    theirs = tune(any_lm, [Example(prompts()[0], "comedy")], recipe, Budget(progress=False))
+    assert theirs.changes and torch.equal(scores(any_lm, mine), before)
 
 
 def test_hooks_never_outlive_their_block(any_lm) -> None:  # type: ignore[no-untyped-def]

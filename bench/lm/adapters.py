@@ -93,7 +93,7 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
     from peft import IA3Config, LoraConfig, PromptTuningConfig
 
     kind = kind_of(patch)
-    common = {"base_model_name_or_path": model, "task_type": task_type, "inference_mode": True}
+    common: dict[str, Any] = {"base_model_name_or_path": model, "task_type": task_type, "inference_mode": True}
     tensors: dict[str, Tensor] = {}
     config: Any
     if kind == "LoRA":
