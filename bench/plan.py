@@ -26,9 +26,13 @@ from bench.types import Decoding, InputError, User
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split."""
+    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split.
+
+    `fields`: the method's, as the key has them.
+    """
 
     config: Mapping[str, Any]
+    fields: Mapping[str, Any]
     task: Task
     spec: ModelSpec
     base: BaseSpec
@@ -81,10 +85,11 @@ def resolve(config: DictConfig) -> Plan:
     group = protocol.group(trainers, config.seed)
     identity = spec.identity()
     base_key = base.key(identity, task, fitted.hash) if base.kind == "task_adapted" else None
+    fields = _fields(method, values["method"])
     parts = {
         "schema": store.SCHEMA,
         "task": asdict(task),
-        "method": values["method"],
+        "method": fields,
         "model": identity,
         "base": base_key or "instruct",
         "protocol": asdict(protocol),
@@ -96,7 +101,7 @@ def resolve(config: DictConfig) -> Plan:
     cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(parts))
     variant = _variant(chosen.overrides.task)
     return Plan(
-        values | {"variant": variant}, task, spec, base, base_key, method, protocol, decoding,
+        values | {"variant": variant}, fields, task, spec, base, base_key, method, protocol, decoding,
         users, group, trainers, tested, fitted, cell,
     )  # fmt: skip
 
@@ -134,12 +139,27 @@ def _root(config: DictConfig) -> Path:
     return root
 
 
+def _fields(method: Method, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's fields; one that says its own `identity` (a folder: a hash of its files) is known by that."""
+    named = {name: getattr(getattr(method, name, None), "identity", None) for name in configured}
+    return {name: who() if (who := named[name]) else value for name, value in configured.items()}
+
+
 def _variant(overrides: Sequence[str]) -> str:
     """The overrides in words, so that two cells of one method can be told apart."""
-    words = [override.lstrip("+") for override in overrides]
+    words = [_without_folder(override.lstrip("+")) for override in overrides]
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
-    others = ("noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.")
+    others = (
+        "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",
+        "adapter.",
+    )  # fmt: skip
     return " ".join(told + [word for word in words if word.startswith(others)])
+
+
+def _without_folder(word: str) -> str:
+    """A path as the name of its last folder: the record names none of this machine's places."""
+    name, _, value = word.partition("=")
+    return f"{name}={Path(value).name}" if name.endswith(".path") else word
 
 
 def find_base(plan: Plan) -> Path | None:

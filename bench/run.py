@@ -142,7 +142,7 @@ class Job:
                     done = list(self.plan.method.adapt(late, self.plan.task, chunk, shared, self.budget))
                     if len(done) != len(chunk):
                         raise RuntimeError(f"{self.cell.method} adapted {len(done)} of {len(chunk)} users")
-                    save_personalizations(done, self.cell.artifacts, name)
+                    save_personalizations(done, self.cell.artifacts, name, users=[user.id for user in chunk])
                 found += done
                 progress.advance(len(chunk))
         return found
