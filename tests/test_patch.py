@@ -9,7 +9,8 @@ import torch
 from conftest import tiny_lm
 
 from bench.lm import directions
-from bench.lm.patch import LowRank, Patch, applied, load_personalizations, save_personalizations
+from bench.lm.patch import LowRank, Patch, load_personalizations, save_personalizations
+from bench.lm.rows import applied
 from bench.types import InputError, Item, Message, Personalization, Request
 
 WORDS = ["a red film", "one more about the sea and its ships", "x"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from bench.lm.patch import Rows
+from bench.lm.rows import Rows
 from bench.types import Completion, Decoding
 
 if TYPE_CHECKING:

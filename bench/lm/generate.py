@@ -15,7 +15,7 @@ import torch
 
 from bench.lm.cache import ResponseCache
 from bench.lm.decode import answer_batch, score_batch
-from bench.lm.patch import applied
+from bench.lm.rows import applied
 from bench.types import Completion, Decoding, InputError, Request
 
 if TYPE_CHECKING:
@@ -30,21 +30,25 @@ _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 def plan(encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0) -> list[list[int]]:
     """Batches of indices, longest prompts first, each of at most `batch_tokens` padded tokens and MAX_ROWS rows.
 
-    `extra`: tokens beyond the prompt that each row needs. A salt shuffles the prompts into other batches.
+    Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row needs. A salt shuffles
+    the prompts into other batches.
     """
+
+    def length(index: int) -> int:
+        return len(encoded[index].ids) - encoded[index].virtual + extra
 
     def place(index: int) -> tuple[int, str]:
         digest = hashlib.sha256((salt + encoded[index].text).encode("utf-8", "replace")).hexdigest()
-        return (0 if salt else -len(encoded[index].ids), digest)
+        return (0 if salt else -length(index), digest)
 
     batches: list[list[int]] = []
     longest = 0
     for index in sorted(range(len(encoded)), key=place):
-        longest = max(longest, len(encoded[index].ids) + extra)
+        longest = max(longest, length(index))
         full = not batches or len(batches[-1]) >= MAX_ROWS or (len(batches[-1]) + 1) * longest > batch_tokens
         if full:
             batches.append([])
-            longest = len(encoded[index].ids) + extra
+            longest = length(index)
         batches[-1].append(index)
     return batches
 

@@ -18,7 +18,7 @@ from bench.budget import Budget
 from bench.lm import activations, generate
 from bench.lm.cache import ResponseCache
 from bench.lm.load import load
-from bench.lm.patch import Patch, save_tensors
+from bench.lm.patch import Patch, save_tensors, virtual_tokens
 from bench.lm.spec import ModelSpec
 from bench.types import Completion, Decoding, InputError, Line, Message, Part, Request
 
@@ -29,11 +29,15 @@ MOST_NEW_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A rendered prompt: token ids, its text, and how many history tokens were cut to fit."""
+    """A rendered prompt: token ids, its text, and how many history tokens were cut to fit.
+
+    The first `virtual` ids are placeholders: a soft prompt's vectors take their place while the prompt is read.
+    """
 
     ids: tuple[int, ...]
     text: str
     cut: int
+    virtual: int = 0
 
 
 class LM:
@@ -75,15 +79,18 @@ class LM:
     def encode(self, request: Request) -> Encoded:
         """The prompt's tokens, with history lines shortened (LaMP's budgeting: equal shares, unused rolls over)."""
         messages = request.messages
+        virtual = virtual_tokens(request.patches)
+        limit = self.max_prompt_tokens - virtual
         ids = self._tokens(messages)
         whole = self._line_tokens(messages)
-        room = min(self.spec.history_tokens, self.max_prompt_tokens - (len(ids) - whole))
-        if whole <= room:
-            return Encoded(tuple(ids), self.text(messages), 0)
-        messages, room = self._shorter(messages, room, request.name)
-        while len(ids := self._tokens(messages)) > self.max_prompt_tokens:
-            messages, room = self._shorter(messages, room - max(1, len(ids) - self.max_prompt_tokens), request.name)
-        return Encoded(tuple(ids), self.text(messages), whole - self._line_tokens(messages))
+        room = min(self.spec.history_tokens, limit - (len(ids) - whole))
+        cut = 0
+        if whole > room:
+            messages, room = self._shorter(messages, room, request.name)
+            while len(ids := self._tokens(messages)) > limit:
+                messages, room = self._shorter(messages, room - max(1, len(ids) - limit), request.name)
+            cut = whole - self._line_tokens(messages)
+        return Encoded((*[self.pad] * virtual, *ids), self.text(messages), cut, virtual)
 
     def text(self, messages: Sequence[Message]) -> str:
         """The rendered prompt: the chat template's text, or the plain text without trailing space."""
