@@ -152,7 +152,7 @@ def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group:
 def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     """At most `max_examples`, of each label in proportion to count ** balance."""
     limit = spec.max_examples[task.kind] or len(found)
-    if not task.labels:
+    if not task.labels or not found:
         return found[:limit]
     pools: dict[str, list[_Pair]] = {}
     for pair in found:

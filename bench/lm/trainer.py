@@ -11,6 +11,7 @@ import copy
 import logging
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,8 +81,11 @@ class Training:
             task_type="SEQ_2_SEQ_LM" if lm.seq2seq else "CAUSAL_LM",
         )  # fmt: skip
 
-    def arguments(self, lm: LM, folder: str) -> dict[str, Any]:
-        """What every Hugging Face trainer is told. Its own defaults are not ours: each that matters is written out."""
+    def arguments(self, lm: LM, folder: str, rows: int) -> dict[str, Any]:
+        """What every Hugging Face trainer is told. Its own defaults are not ours: each that matters is written out.
+
+        Warm-up steps are rounded down, not up: a warm-up begins at rate zero, and a single step at it learns nothing.
+        """
         return {
             "output_dir": folder,
             "per_device_train_batch_size": self.micro_batch,
@@ -90,7 +94,7 @@ class Training:
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
             "lr_scheduler_type": self.scheduler,
-            "warmup_steps": self.warmup if self.warmup < 1 else math.ceil(self.warmup),
+            "warmup_steps": int(self.warmup * self.steps(rows)),
             "max_grad_norm": self.max_grad_norm,
             "optim": "adamw_torch",
             "bf16": lm.model.dtype == torch.bfloat16,
@@ -178,12 +182,14 @@ def quiet() -> Iterator[None]:
     silence: Any = library.disable_progress_bar
     silence()
     datasets.disable_progress_bars()
-    loggers = [logging.getLogger(name) for name in ("transformers", "trl", "peft", "datasets", "accelerate")]
+    names = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
