@@ -69,7 +69,9 @@ class DPO(Method):
             raise MethodError(f"dpo: none of the {len(users)} fit users of {task.name} has a question to learn from")
         made, counts = self._pairs(lm, task, share(asked, self.fraction), budget)
         if not made:
-            raise MethodError(f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users")
+            raise MethodError(
+                f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users"
+            )
         how = preference.DPO(self.beta, self.disable_dropout, self.quantize, self.max_length)
         rows = [self._tokens(lm, task, pair) for pair in made]
         patch, facts = preference.train(lm, rows, how, Training.of(self.training, self.seed), budget)

@@ -41,7 +41,9 @@ class Pooled(Method):
 
         found = examples(lm, task, users, self._spec(task))
         if not found:
-            raise MethodError(f"pooled: none of the {len(users)} fit users of {task.name} has a question with an answer")
+            raise MethodError(
+                f"pooled: none of the {len(users)} fit users of {task.name} has a question with an answer"
+            )
         chosen = share(found, self.fraction)
         tuned = train(lm, chosen, recipe(lm, self.tuning, self.seed), budget)
         counts = {"examples": len(found), "examples_chosen": len(chosen), "fraction": self.fraction}

@@ -1,4 +1,4 @@
-"""ALOE learns conversations as the model will read them; packed samples do not see each other; code joins by its rule."""
+"""ALOE learns conversations as it will read them; packed samples do not see each other; code joins by its rule."""
 
 from __future__ import annotations
 
@@ -105,7 +105,11 @@ def test_generated_code_prints_what_the_dialogue_says(capsys: pytest.CaptureFixt
 
 def test_a_file_of_dialogues_is_read_and_its_errors_name_the_line(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
-    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}, {"role": "user", "content": "?"}]
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": "?"},
+    ]
     path.write_text(json.dumps({"conversations": turns}) + "\n\n" + json.dumps({"messages": turns}) + "\n")
     found = code_dialogues.read(str(path), "train")
     assert found.source == "own.jsonl" and len(found.dialogues) == 2

@@ -158,7 +158,9 @@ def test_the_gold_is_preferred_to_the_neutral_answer_or_to_another_label(monkeyp
     asked = [(user.queries[0], user.history) for user in users]
     answering(lm, monkeypatch, ["3", " 2 ", "", "1"])
     made, counts = dpo()._pairs(lm, TASK, asked, budget())
-    assert [pair.chosen for pair in made] == ["1", "2", "3", "4"] and made[0].rejected == "3" and made[3].rejected == "1"
+    assert (
+        [pair.chosen for pair in made] == ["1", "2", "3", "4"] and made[0].rejected == "3" and made[3].rejected == "1"
+    )
     assert made[1].rejected in {"1", "3", "4", "5"} and made[2].rejected in {"1", "2", "4", "5"}
     assert counts == {"pairs_asked": 4, "pairs_dropped": 0, "rejected_replaced": 2}
 

@@ -1,4 +1,4 @@
-"""What the tests of trained methods share: people to learn from, methods from their YAML made small, facts about models."""
+"""What the tests of trained methods share: people to learn from, small methods from their YAML, models compared."""
 
 from __future__ import annotations
 

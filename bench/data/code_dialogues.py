@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from bench.types import InputError, Message, Role
 
@@ -134,8 +134,8 @@ def _hub(name: str, split: str) -> Iterable[tuple[str, Any]]:
     except Exception as error:  # the library raises its own kinds for a missing name, split or network
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"method.code_data={name}: cannot load split '{split}' from the hub: {reason} (give a local .jsonl file, or "
-            "null for the generated set)"
+            f"method.code_data={name}: cannot load split '{split}' from the hub: {reason} (give a local .jsonl file, "
+            "or null for the generated set)"
         ) from error
     return ((f"{name}: row {number}", row) for number, row in enumerate(rows))
 
@@ -151,7 +151,7 @@ def _dialogue(row: Any, where: str) -> Dialogue:
             raise InputError(f"{where}: turn {number}: 'role' is {role!r} (need {', '.join(get_args(Role))})")
         if not isinstance(content, str) or not content.strip():
             raise InputError(f"{where}: turn {number}: no text in 'content'")
-        messages.append(Message(role, (content,)))
+        messages.append(Message(cast(Role, role), (content,)))
     while messages and messages[-1].role != "assistant":
         messages.pop()
     if len(messages) < 2:

@@ -17,7 +17,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import TrainerCallback
-from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
 
 from bench.budget import Budget
 from bench.lm.adapters import from_peft
@@ -116,7 +117,8 @@ def train(
         patch = from_peft(trainer.model)
     if drift > tolerance * max(map(len, pairs[:PROBE_PAIRS])):
         raise MethodError(
-            f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base with the adapter off"
+            f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base with the "
+            "adapter off"
         )
     if not patch.changes:
         raise MethodError(f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time")

@@ -72,7 +72,8 @@ def train(lm: LM, rows: Sequence[Row], sft: SFT, training: Training, budget: Bud
 
 def _causal(lm: LM, model: Any, rows: Sequence[Row], sft: SFT, training: Training, folder: str) -> Any:
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     data = [
         {
@@ -130,7 +131,7 @@ def _weight_change(before: nn.Module, after: nn.Module, names: Sequence[str]) ->
     old, new = dict(before.named_modules()), dict(after.named_modules())
     weights = {}
     for name in names:
-        change = (new[name].weight.detach().float() - old[name].weight.detach().float()).cpu()  # type: ignore[union-attr,operator]
+        change = (new[name].weight.detach().float() - old[name].weight.detach().float()).cpu()
         rows, columns = change.shape
         tall = rows > columns
         weights[name] = LowRank(torch.eye(columns), change) if tall else LowRank(change, torch.eye(rows))
@@ -153,8 +154,9 @@ def _check_packing(lm: LM, rows: Sequence[Row]) -> None:
     for before in (first, other):
         ids = torch.tensor([[*before, *second]], device=lm.device)
         with torch.inference_mode():
-            seen.append(lm.model(input_ids=ids, position_ids=positions, use_cache=False).logits[0, len(first) :].float())
-    if not torch.allclose(*seen, rtol=1e-3, atol=1e-3 * float(seen[0].abs().max())):
+            logits = lm.model(input_ids=ids, position_ids=positions, use_cache=False).logits
+            seen.append(logits[0, len(first) :].float())
+    if not torch.allclose(seen[0], seen[1], rtol=1e-3, atol=1e-3 * float(seen[0].abs().max())):
         attention = getattr(lm.model.config, "_attn_implementation", "unknown")
         raise MethodError(
             f"method.packing=true: with the attention '{attention}' of {lm.spec.name} a sample sees the one packed "

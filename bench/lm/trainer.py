@@ -60,7 +60,9 @@ class Training:
     def of(values: Mapping[str, Any], seed: int) -> Training:
         """From a configuration. Raises InputError where `micro_batch` does not divide `batch`."""
         targets = values["targets"]
-        chosen = Training(**{**values, "targets": targets if isinstance(targets, str) else tuple(targets), "seed": seed})
+        chosen = Training(
+            **{**values, "targets": targets if isinstance(targets, str) else tuple(targets), "seed": seed}
+        )
         if chosen.batch % chosen.micro_batch:
             raise InputError(
                 f"method.training.micro_batch={chosen.micro_batch} does not divide method.training.batch={chosen.batch}"
@@ -156,8 +158,11 @@ def nf4_copy(lm: LM) -> tuple[Any, int]:
     layers = {name: module for name, module in lm.model.named_modules() if isinstance(module, nn.Linear)}
     plain = [name for name, module in layers.items() if module is head or module.in_features % NF4_BLOCK]
     if len(plain) == len(layers):
-        raise InputError(f"{lm.spec.name}: no linear layer's input width is a multiple of {NF4_BLOCK}: use quantize=none")
-    how = BitsAndBytesConfig(
+        raise InputError(
+            f"{lm.spec.name}: no linear layer's input width is a multiple of {NF4_BLOCK}: use quantize=none"
+        )
+    configure: Any = BitsAndBytesConfig
+    how = configure(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=lm.model.dtype,

@@ -109,7 +109,7 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
     scale = tuning.alpha / tuning.rank
     done, seen, started = 0, 0, time.monotonic()
     with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
-        for done, step in enumerate(steps, 1):
+        for step in steps:
             total = sum(len(encoded[index][1]) for batch in step for index in batch)
             for batch in step:
                 loss = losses(lm, [encoded[index] for index in batch]) / total
@@ -119,7 +119,7 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
-            seen += sum(map(len, step))
+            done, seen = done + 1, seen + sum(map(len, step))
             progress.advance()
             if budget.over():
                 break
