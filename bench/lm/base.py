@@ -35,7 +35,7 @@ class BaseSpec:
     `leave_out`: up to so many of a training user's own history items are asked as questions, others shown (0: none).
     `repeats`: where the history has no answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each
     time with another choice of the history. `balance`: examples of a label are taken in proportion to count **
-    balance (1 natural, 0 even). `max_examples`: by kind of task.
+    balance (1 natural, 0 even). `max_examples`: by kind of task; None takes all.
     """
 
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
@@ -45,7 +45,7 @@ class BaseSpec:
     leave_out: int = 8
     repeats: int = 4
     balance: float = 0.5
-    max_examples: Mapping[str, int] = field(
+    max_examples: Mapping[str, int | None] = field(
         default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
     )
     tuning: Mapping[str, Any] = field(default_factory=dict)
@@ -79,13 +79,10 @@ def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Bud
     """Train the adapted base on the users and keep it in the cache."""
     import torch
 
-    from bench.lm.tune import Tuning, tune
+    from bench.lm.tune import recipe, tune
 
-    tuning = Tuning(**{**spec.tuning, "seed": spec.seed, "targets": tuple(spec.tuning.get("targets", Tuning.targets))})
-    if lm.seq2seq:
-        tuning = replace(tuning, targets=tuple(name.removesuffix("_proj") for name in tuning.targets))
     chosen = examples(lm, task, users, spec)
-    patch: Patch = tune(lm, chosen, tuning, budget, phase="base")
+    patch: Patch = tune(lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base")
     path = cache_folder() / "bases" / f"{lm.spec.name}-{task.name}-{key}.safetensors"
     notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name}
     patch.save(path, dtype=torch.bfloat16, notes=notes)
@@ -154,8 +151,8 @@ def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group:
 
 def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     """At most `max_examples`, of each label in proportion to count ** balance."""
-    limit = spec.max_examples[task.kind]
-    if not task.labels:
+    limit = spec.max_examples[task.kind] or len(found)
+    if not task.labels or not found:
         return found[:limit]
     pools: dict[str, list[_Pair]] = {}
     for pair in found:

@@ -1,4 +1,4 @@
-"""Supervised LoRA tuning of one patch: the task-adapted base, and later every method with one adapter for all users.
+"""Supervised LoRA tuning of one patch: the task-adapted base, and pooled tuning with one adapter for all users.
 
 The loss is on the answer's tokens alone (with the end token), and logits are computed at those positions only. Examples
 of one group begin alike (one user's history, several questions): what they share is read once, for all of them.
@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bench.budget import Budget
+from bench.budget import Budget, Spent
 from bench.lm.decode import padded
 from bench.lm.patch import LowRank, Patch
-from bench.types import InputError, Request
+from bench.types import InputError, OverBudget, Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
+
+T = TypeVar("T")
 
 MIN_SHARED = 64
 """Tokens that examples must have alike before reading them apart from the rest pays."""
@@ -55,10 +58,45 @@ class Example:
     group: str = ""
 
 
-def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Patch:
-    """Train one low-rank patch on the examples; the model's own weights never change.
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A trained patch, and what its training used."""
 
-    Raises InputError without examples, and where the model has none of the target modules.
+    patch: Patch
+    spent: Spent
+
+
+def recipe(lm: LM, values: Mapping[str, Any], seed: int) -> Tuning:
+    """The hyper-parameters of a configuration, with the target modules as this model calls them."""
+    targets = module_names(lm, values.get("targets", Tuning.targets))
+    return Tuning(**{**values, "targets": targets, "seed": seed})
+
+
+def module_names(lm: LM, targets: Sequence[str]) -> tuple[str, ...]:
+    """Ends of module names: T5 has `q` where others have `q_proj`."""
+    return tuple(name.removesuffix("_proj") if lm.seq2seq else name for name in targets)
+
+
+def share(rows: Sequence[T], fraction: float) -> Sequence[T]:
+    """The first part of the rows, at least one; larger fractions contain the smaller ones."""
+    if not 0 < fraction <= 1:
+        raise InputError(f"method.fraction={fraction}: must be above 0 and at most 1")
+    return rows[: max(1, round(fraction * len(rows)))]
+
+
+def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Patch:
+    """Train one low-rank patch on all the examples; raises OverBudget where time does not suffice, else as `train`."""
+    tuned = train(lm, examples, tuning, budget, phase=phase)
+    if tuned.spent.stopped:
+        raise OverBudget(f"{phase}: past its budget of {budget.minutes} minutes")
+    return tuned.patch
+
+
+def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Tuned:
+    """Train one low-rank patch until the examples or the budget end; the model's own weights never change.
+
+    Past the budget it stops after the step under way. Raises InputError without examples, and where the model has none
+    of the target modules.
     """
     if not examples:
         raise InputError("no examples to tune on")
@@ -69,6 +107,7 @@ def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *,
     steps = list(_steps([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(len(steps), tuning.warmup))
     scale = tuning.alpha / tuning.rank
+    done, seen, started = 0, 0, time.monotonic()
     with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
         for step in steps:
             total = sum(len(encoded[index][1]) for batch in step for index in batch)
@@ -80,13 +119,16 @@ def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *,
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
+            done, seen = done + 1, seen + sum(map(len, step))
             progress.advance()
-            budget.check()
+            if budget.over():
+                break
     if all(float(pair.b.detach().abs().max()) == 0 for pair in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
-    return Patch(
+    patch = Patch(
         {name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()}
     )
+    return Tuned(patch, Spent(done, len(steps), seen, time.monotonic() - started))
 
 
 def _fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
