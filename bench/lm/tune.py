@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.budget import Budget, Spent
-from bench.lm.decode import padded
+from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
 from bench.types import InputError, OverBudget, Request
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
 
 T = TypeVar("T")
-
-MIN_SHARED = 64
-"""Tokens that examples must have alike before reading them apart from the rest pays."""
 
 
 @dataclass(frozen=True)
@@ -101,24 +98,24 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
     if not examples:
         raise InputError("no examples to tune on")
     encoded = [(lm.encode(example.request).ids, lm.answer_ids(example.answer)) for example in examples]
-    factors = _fresh(lm, tuning)
+    factors = fresh(lm, tuning)
     weights = [tensor for pair in factors.values() for tensor in (pair.a, pair.b)]
     optimizer = torch.optim.AdamW(weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay)
-    steps = list(_steps([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(len(steps), tuning.warmup))
+    steps = list(planned([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning))
+    pace = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(len(steps), tuning.warmup))
     scale = tuning.alpha / tuning.rank
     done, seen, started = 0, 0, time.monotonic()
     with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
         for step in steps:
             total = sum(len(encoded[index][1]) for batch in step for index in batch)
             for batch in step:
-                loss = losses(lm, [encoded[index] for index in batch]) / total
+                loss = total_loss(lm, [encoded[index] for index in batch]) / total
                 loss.backward()  # type: ignore[no-untyped-call]
                 budget.count(tokens_in=sum(len(encoded[index][0]) + len(encoded[index][1]) for index in batch))
             torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            schedule.step()
+            pace.step()
             done, seen = done + 1, seen + sum(map(len, step))
             progress.advance()
             if budget.over():
@@ -131,7 +128,7 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
     return Tuned(patch, Spent(done, len(steps), seen, time.monotonic() - started))
 
 
-def _fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
+def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
     """LoRA's start: A uniform (Kaiming), B zero, for every target module; drawn in the order of the names."""
     generator = torch.Generator().manual_seed(tuning.seed)
     factors = {}
@@ -146,7 +143,7 @@ def _fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
     return factors
 
 
-def _steps(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Iterator[list[list[int]]]:
+def planned(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Iterator[list[list[int]]]:
     """Every epoch all examples once. A step is a list of batches with about `tuning.batch` examples in all.
 
     A batch is a group (or a part of one), or examples without a group of similar length.
@@ -177,50 +174,10 @@ def _steps(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Ite
             yield step
 
 
-def _linear(steps: int, warmup: float) -> Callable[[int], float]:
+def schedule(steps: int, warmup: float) -> Callable[[int], float]:
     """Up over the warm-up share, then down to zero."""
     first = max(1, round(steps * warmup))
     return lambda step: (step + 1) / first if step < first else max(0.0, (steps - step) / max(1, steps - first))
-
-
-def losses(lm: LM, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
-    """Total negative log-likelihood (nats) of the answers' tokens; rows are (prompt, answer) token ids."""
-    if lm.seq2seq:
-        ids, mask = padded([prompt for prompt, _ in rows], lm.pad, lm.device, left=False)
-        labels, real = padded([answer for _, answer in rows], lm.pad, lm.device, left=False)
-        out = lm.model(input_ids=ids, attention_mask=mask, labels=labels.masked_fill(real == 0, -100))
-        return torch.as_tensor(out.loss) * real.sum()
-    alike = _shared_prefix([prompt for prompt, _ in rows]) if len(rows) > 1 else 0
-    past = None
-    if alike >= MIN_SHARED:
-        prefix = torch.tensor([rows[0][0][:alike]], device=lm.device)
-        past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=torch.tensor([0])).past_key_values
-        past.batch_repeat_interleave(len(rows))
-    else:
-        alike = 0
-    ids, mask = padded([[*prompt[alike:], *answer] for prompt, answer in rows], lm.pad, lm.device, left=True)
-    positions = alike + (mask.cumsum(1) - 1).clamp(min=0)
-    seen = torch.cat([mask.new_ones(len(rows), alike), mask], dim=1)
-    keep = max(len(answer) for _, answer in rows) + 1
-    out = lm.model(
-        input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=past,
-        use_cache=past is not None, logits_to_keep=torch.arange(-keep, 0),
-    )  # fmt: skip
-    targets = torch.full((len(rows), keep - 1), -100)
-    for index, (_, answer) in enumerate(rows):
-        targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
-    logits = out.logits[:, :-1].float()
-    flat = targets.flatten().to(lm.device)
-    return nn.functional.cross_entropy(logits.flatten(0, 1), flat, ignore_index=-100, reduction="sum")
-
-
-def _shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with alike; at least one token of each stays outside."""
-    shortest = min(map(len, prompts)) - 1
-    for at in range(shortest):
-        if len({prompt[at] for prompt in prompts}) > 1:
-            return at
-    return shortest
 
 
 @contextmanager
