@@ -113,14 +113,7 @@ class Patch:
 
     def check(self, model: nn.Module) -> None:
         """Raises InputError unless the model has every module and width that the patch changes."""
-        modules = dict(model.named_modules())
-        for name, low in self.weights.items():
-            _fits(name, linear(modules, name), {"in": low.a.shape[1], "out": low.b.shape[0]})
-        for name, scale in self.scales.items():
-            _fits(name, linear(modules, name), {scale.side: len(scale.vector)})
-        if self.prompt is not None and self.prompt.shape[1] != embedding(model).weight.shape[1]:
-            width = embedding(model).weight.shape[1]
-            raise InputError(f"the soft prompt has vectors of {self.prompt.shape[1]} numbers, the model's have {width}")
+        check(model, [self])
 
     def merge(self, model: nn.Module) -> None:
         """Make the change in the model's weights, in float32 before rounding to their dtype."""
@@ -166,6 +159,19 @@ class Patch:
             if name.endswith(f".scale_{side}")
         }
         return Patch(weights, positions, scales, tensors.get("prompt"))
+
+
+def check(model: nn.Module, patches: Iterable[Patch]) -> None:
+    """Raises InputError unless the model has every module and width that the patches change."""
+    modules = dict(model.named_modules())
+    for patch in patches:
+        for name, low in patch.weights.items():
+            _fits(name, linear(modules, name), {"in": low.a.shape[1], "out": low.b.shape[0]})
+        for name, scale in patch.scales.items():
+            _fits(name, linear(modules, name), {scale.side: len(scale.vector)})
+        if patch.prompt is not None and patch.prompt.shape[1] != (width := embedding(model).weight.shape[1]):
+            has = patch.prompt.shape[1]
+            raise InputError(f"the soft prompt has vectors of {has} numbers, the model's have {width}")
 
 
 def virtual_tokens(patches: Iterable[Patch]) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.lm.patch import Patch, Positions, Side, embedding, linear
+from bench.lm.patch import Patch, Positions, Side, check, embedding, linear
 
 ACTS_ON = {"all": ("body", "end", "answer"), "last": ("end", "answer"), "generated": ("answer",)}
 
@@ -134,8 +134,7 @@ def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[
     The prompts of rows with a soft prompt must hold as many placeholders first (`LM.encode`). Raises InputError where
     the model lacks a module or a width that a patch changes.
     """
-    for patch in {patch.id: patch for row in patches for patch in row}.values():
-        patch.check(model)
+    check(model, {patch.id: patch for row in patches for patch in row}.values())
     rows = Rows(patches, next(model.parameters()).device)
     modules = dict(model.named_modules())
 
