@@ -151,7 +151,7 @@ def _variant(overrides: Sequence[str]) -> str:
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
     others = (
         "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",
-        "adapter.",
+        "adapter.", "retriever.", "profile.",
     )  # fmt: skip
     return " ".join(told + [word for word in words if word.startswith(others)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,18 @@ TARGETS = {
 PEFTS: tuple[Peft, ...] = ("lora", "ia3", "prompt_tuning")
 
 
+@cache
+def calm_lm(family: str) -> LM:
+    """A tiny model of its own. T5 divides attention by nothing: large random queries would make rounding grow."""
+    lm = LM(ModelSpec(name="tiny", source=f"tiny:{family}", dtype="float32", device="cpu"))
+    for name, module in lm.model.named_modules():
+        if name.endswith("Attention.q"):
+            module.weight.data *= 0.1
+    return lm
+
+
 def adapter(peft: Peft, family: str, **changes: object) -> Adapter:
-    fields = {"targets": TARGETS.get((peft, family), ()), "learning_rate": 0.001, "epochs": 3, "batch": 3}
+    fields = {"targets": TARGETS.get((peft, family), ()), "learning_rate": 1e-4, "epochs": 3, "batch": 3}
     fields |= {"weight_decay": 0.01, "max_grad_norm": 0.3} | changes
     return Adapter(peft, Tuning(**fields), virtual_tokens=4)  # type: ignore[arg-type]
 
@@ -52,7 +63,7 @@ def difference(one: Patch, two: Patch) -> float:
 @pytest.mark.parametrize("peft", PEFTS)
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_users_trained_together_are_as_each_alone(family: str, peft: Peft) -> None:
-    lm = tiny_lm(family)
+    lm = calm_lm(family)
     jobs = [job(0, 1), job(1, 7), job(2, 3), job(3, 5)]
     how = adapter(peft, family)
     before = {name: value.clone() for name, value in lm.model.state_dict().items()}
@@ -66,7 +77,7 @@ def test_users_trained_together_are_as_each_alone(family: str, peft: Peft) -> No
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_the_bank_is_torchs_own_adamw_and_clipping(family: str) -> None:
-    lm, jobs, how = tiny_lm(family), [job(1, 7), job(2, 4)], adapter("lora", family)
+    lm, jobs, how = calm_lm(family), [job(1, 7), job(2, 4)], adapter("lora", family)
     for own, patch in zip(jobs, train_all(lm, jobs, how, Budget(progress=False)), strict=True):
         alone = tune.tune(lm, own.examples, replace(how.tuning, seed=own.seed), Budget(progress=False))
         assert difference(patch, alone) < 1e-5

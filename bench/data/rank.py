@@ -34,7 +34,7 @@ class Retriever:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("method.retriever.ranker", self.ranker, get_args(Ranker))
+        one_of("retriever.ranker", self.ranker, get_args(Ranker))
 
     def top(self, task: Task, users: Sequence[User], k: int) -> list[list[Places]]:
         """For each user and each of their questions: where in the history the k best items stand, best first.

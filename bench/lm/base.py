@@ -31,15 +31,17 @@ class BaseSpec:
     """Which base, and how an adapted one is trained (`conf/base/*.yaml`).
 
     `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a written profile
-    (`profile`). `no_history_share`: share of history prompts that show none, so that one base answers both.
-    `leave_out`: up to so many of a training user's own history items are asked as questions, others shown (0: none).
-    `repeats`: where the history has no answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each
-    time with another choice of the history. `balance`: examples of a label are taken in proportion to count **
-    balance (1 natural, 0 even). `max_examples`: by kind of task; None takes all.
+    (`profile`). `style`: CHAMELEON's A.3 prompt without insight, or OPPU's own. `no_history_share`: share of history
+    prompts that show none, so that one base answers both. `leave_out`: up to so many of a training user's own history
+    items are asked as questions, others shown (0: none). `repeats`: where the history has no answers to ask for
+    (LaMP-1, LaMP-7), how often each question is asked, each time with another choice of the history. `balance`:
+    examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by kind of
+    task; None takes all.
     """
 
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
     form: Literal["plain", "history", "profile"] = "history"
+    style: Literal["personalized", "oppu"] = "personalized"
     n_items: int = 7
     no_history_share: float = 0.1
     leave_out: int = 8
@@ -54,7 +56,8 @@ class BaseSpec:
 
     def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:
         """A hash of the recipe: the model, the prompts, the training data, these fields. It finds the artifact."""
-        recipe = {key: value for key, value in asdict(self).items() if key != "retrain"}
+        unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
+        recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
         prompts = {"chameleon": dict(task.chameleon), "oppu": task.oppu["profile_prompt"]}
         weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
         parts = [recipe, prompts, weights, task.name, list(task.labels), data]
@@ -106,7 +109,7 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     return [
         Example(
             Request(
-                task.render(pair.query, pair.shown, profile=profiles.get(pair.user)),
+                task.render(pair.query, pair.shown, style=spec.style, profile=profiles.get(pair.user)),
                 name=f"{task.name} {pair.query.id}",
             ),
             pair.answer,
