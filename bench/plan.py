@@ -97,6 +97,8 @@ def resolve(config: DictConfig) -> Plan:
         "data": [tested.hash, fitted.hash, config.data.kind],
         "run": [config.seed, config.limit, config.leak, config.noise_floor, base.retrain],
     }
+    if config.budget.minutes is not None:  # a training that stops at its budget learns less
+        parts["minutes"] = config.budget.minutes
     chosen = HydraConfig.get()
     cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(parts))
     variant = _variant(chosen.overrides.task)
@@ -151,7 +153,7 @@ def _variant(overrides: Sequence[str]) -> str:
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
     others = (
         "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",
-        "adapter.", "retriever.", "profile.",
+        "adapter.", "retriever.", "profile.", "budget.",
     )  # fmt: skip
     return " ".join(told + [word for word in words if word.startswith(others)])
 

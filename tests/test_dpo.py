@@ -20,7 +20,7 @@ from bench.lm.patch import LowRank, Patch
 from bench.lm.preference import Preference
 from bench.lm.spec import ModelSpec
 from bench.lm.trainer import Training, nf4_copy
-from bench.types import Completion, MethodError, OverBudget
+from bench.types import Completion, Message, MethodError, OverBudget, Request
 from methods.dpo import DPO
 
 LN2 = math.log(2)
@@ -30,12 +30,12 @@ def dpo(**changes: Any) -> DPO:
     return DPO(**fields("dpo", **{"training": SMALL, "max_length": 4096} | changes))
 
 
+ASKED = [Request((Message("user", (f"question {n}",)),)) for n in range(6)]
+
+
 def trained(lm: LM, **changes: Any) -> tuple[Patch, dict[str, Any]]:
     """Six separable pairs: after any prompt `yes` is better than `no`."""
-    pairs = [
-        Preference(lm.tokenizer(f"question {n}")["input_ids"], lm.answer_ids("yes"), lm.answer_ids("no"))
-        for n in range(6)
-    ]
+    pairs = [Preference(lm.encode(request).ids, lm.answer_ids("yes"), lm.answer_ids("no")) for request in ASKED]
     options = {"beta": 0.1, "disable_dropout": True, "quantize": "nf4", "max_length": 64} | {
         name: changes.pop(name) for name in list(changes) if name in preference.DPO.__slots__
     }
@@ -57,17 +57,17 @@ def test_it_starts_at_ln_2_and_the_margin_rises(family: str, quantize: str) -> N
     assert (facts["nf4_layers"] > 0) == (quantize == "nf4")
 
 
-def test_the_patch_prefers_the_chosen_answers_on_the_unquantized_model() -> None:
-    from bench.types import Message, Request
-
+@pytest.mark.parametrize("quantize", ["nf4", "none"])
+def test_the_harness_answers_as_the_trained_policy(quantize: str) -> None:
+    """The patch raises the chosen answers on the unquantized model that the harness asks."""
     lm = tiny_lm()
-    patch, _ = trained(lm, epochs=6)
+    patch, _ = trained(lm, quantize=quantize, epochs=6)
 
     def margin(patches: tuple[Patch, ...]) -> float:
-        [(_, [yes, no])] = lm.likelihood([Request((Message("user", ("new",)),), patches)], [["yes", "no"]])
-        return yes[0] - no[0]
+        asked = [Request(request.messages, patches) for request in ASKED]
+        return sum(yes - no for _, [(yes, _), (no, _)] in lm.likelihood(asked, [["yes", "no"]] * len(asked)))
 
-    assert margin((patch,)) > margin(()) + 0.5
+    assert margin((patch,)) > margin(()) + 6
 
 
 def test_a_reference_with_the_adapter_on_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cells
@@ -91,3 +92,12 @@ def test_a_cell_from_the_command_line(family: str, tmp_path: Path) -> None:
     record = json.loads(path.read_text())
     assert record["status"] == "ok" and record["counts"]["patches"] == 1
     assert record["facts"]["steps"] == record["facts"]["steps_planned"] and record["facts"]["fraction"] == 0.3
+
+
+def test_cells_of_two_budgets_are_two_cells(tmp_path: Path) -> None:
+    keys = []
+    for words in ((), ("budget.minutes=1",), ("budget.minutes=2",)):
+        code, said = cells.run(*cells.TINY, "method=pooled", "dry=true", *words, folder=tmp_path)
+        assert code == 0, said
+        keys.append(re.findall(r"runs/lamp3/pooled/(\w+)", said))
+    assert len({key for [key] in keys}) == 3
