@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench import store
 from bench.data import lamp, leaks, sample
+from bench.data.convert import digest
 from bench.data.task import Task
 from bench.env import cache_folder
 from bench.lm import base as bases
@@ -144,7 +145,21 @@ def _root(config: DictConfig) -> Path:
 def _fields(method: Method, configured: Mapping[str, Any]) -> dict[str, Any]:
     """The method's fields; one that says its own `identity` (a folder: a hash of its files) is known by that."""
     named = {name: getattr(getattr(method, name, None), "identity", None) for name in configured}
-    return {name: who() if (who := named[name]) else value for name, value in configured.items()}
+    return {name: who() if (who := named[name]) else known(value) for name, value in configured.items()}
+
+
+def known(value: Any) -> Any:
+    """A configured value with every file and folder it names known by name and content: `data.jsonl@3f9a...`."""
+    if isinstance(value, Mapping):
+        return {name: known(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [known(one) for one in value]
+    if not isinstance(value, str) or not ({"/", "."} & set(value)) or not Path(value).exists():
+        return value
+    path = Path(value)
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    content = [f"{one.relative_to(path)}:{digest(one, cache_folder() / 'data')}" for one in files]
+    return f"{path.name}@{store.key({'files': content})[:16]}"
 
 
 def _variant(overrides: Sequence[str]) -> str:
@@ -159,9 +174,9 @@ def _variant(overrides: Sequence[str]) -> str:
 
 
 def _without_folder(word: str) -> str:
-    """A path as the name of its last folder: the record names none of this machine's places."""
+    """A path as its last name: the record names none of this machine's places."""
     name, _, value = word.partition("=")
-    return f"{name}={Path(value).name}" if name.endswith(".path") else word
+    return f"{name}={Path(value).name}" if "/" in value and Path(value).exists() else word
 
 
 def find_base(plan: Plan) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 from bench import env, store
 from bench.budget import Budget
 from bench.lm.base import fingerprint
-from bench.plan import Plan, find_base
+from bench.plan import Plan, find_base, known
 from bench.score import metrics, stats
 from bench.types import Personalization, Sample
 
@@ -93,5 +93,5 @@ def _summed(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without this machine's folders and without the task's prompts (its own file has them)."""
-    shown = {name: value for name, value in config.items() if name not in _PRIVATE}
+    shown = {name: known(value) for name, value in config.items() if name not in _PRIVATE}
     return shown | {"data": {name: value for name, value in config["data"].items() if name != "root"}}

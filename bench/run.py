@@ -24,7 +24,7 @@ from bench.types import Completion, InputError, MethodError, OverBudget, Persona
 if TYPE_CHECKING:
     from bench.lm.model import LM
 
-CHUNK = 32
+CHUNK = 128
 """Users adapted before their artifacts are written."""
 
 

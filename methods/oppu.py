@@ -71,11 +71,12 @@ class OPPU(Method):
         found = []
         for index, (user, places) in enumerate(zip(users, self._places(task, users), strict=True)):
             one, words = chosen(user.queries, user.history, places, self.style), summaries.get(user.id)
-            text = {**one.text} if words is None else {**one.text, "profile": words}
+            notes = {} if words is None else {"profile": words}
             told = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
+            told |= {} if self._shows_nothing else one.facts
             told |= facts(profiles.get(user.id)) if self.form == "pag" else {}
             patch = (patches[index],) if index in patches else ()
-            found.append(replace(one, text=text, patches=patch, facts=told))
+            found.append(replace(one, text={**one.text, **notes}, patches=patch, facts=told, notes=notes))
         return found
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:

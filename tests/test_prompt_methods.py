@@ -192,7 +192,7 @@ def test_a_setting_that_is_none_of_its_choices_is_refused() -> None:
         (lambda: RandomHistory(scope="all"), "method.scope=all: choose user or global"),  # type: ignore[arg-type]
         (lambda: RAG(HASH, style="neutral"), "method.style=neutral: choose personalized, lamp or oppu"),  # type: ignore[arg-type]
         (lambda: PAG(HASH, style="lamp"), "method.style=lamp: choose personalized or oppu"),  # type: ignore[arg-type]
-        (lambda: Profile(writer="gpt"), "method.profile.writer=gpt: choose instruct or base"),  # type: ignore[arg-type]
+        (lambda: Profile(writer="gpt"), "profile.writer=gpt: choose instruct or base"),  # type: ignore[arg-type]
         (lambda: LLMRec(SELECT, WORDING, "all"), "method.arm=all: choose basic, rec, eng or rec_eng"),  # type: ignore[arg-type]
     ]
     for make, told in wrong:

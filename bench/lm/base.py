@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.task import Task
 from bench.env import cache_folder
-from bench.types import Item, Query, Request, User
+from bench.types import Completion, Item, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -58,7 +58,8 @@ class BaseSpec:
         """A hash of the recipe: the model, the prompts, the training data, these fields. It finds the artifact."""
         unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
         recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
-        prompts = {"chameleon": dict(task.chameleon), "oppu": task.oppu["profile_prompt"]}
+        written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
+        prompts = {"chameleon": dict(task.chameleon), "oppu": written}
         weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
         parts = [recipe, prompts, weights, task.name, list(task.labels), data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:16]
@@ -97,9 +98,10 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
 
     Each user gives one group: a part of the history is shown, the rest and the questions are asked about it.
     """
+    from bench.lm.profile import Profile
     from bench.lm.tune import Example
 
-    profiles = _profiles(lm, task, users, spec.seed) if spec.form == "profile" else {}
+    profiles = Profile(seed=spec.seed).write(lm, task, users, lm.budget, phase="base") if spec.form == "profile" else {}
     stream = random.Random(f"base/{spec.seed}")
     found: list[_Pair] = []
     for turn in range(1 if task.has_answers else spec.repeats):
@@ -109,7 +111,7 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     return [
         Example(
             Request(
-                task.render(pair.query, pair.shown, style=spec.style, profile=profiles.get(pair.user)),
+                task.render(pair.query, pair.shown, style=spec.style, profile=_text(profiles.get(pair.user))),
                 name=f"{task.name} {pair.query.id}",
             ),
             pair.answer,
@@ -117,6 +119,10 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
         )
         for pair in _balanced(found, spec, task)
     ]
+
+
+def _text(profile: Completion | None) -> str | None:
+    return None if profile is None else profile.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +171,3 @@ def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     share = min(limit / sum(weights.values()), most)
     kept = {id(pair) for label, pool in pools.items() for pair in pool[: round(share * weights[label])]}
     return [pair for pair in found if id(pair) in kept]
-
-
-def _profiles(lm: LM, task: Task, users: Sequence[User], seed: int) -> dict[str, str]:
-    """A profile summary for each user, written by the model from up to ten random history items (OPPU, reference
-    2.7).
-    """
-    from bench.types import Decoding
-
-    with_history = [user for user in users if user.history]
-    requests = []
-    for user in with_history:
-        stream = random.Random(f"profile/{seed}/{user.id}")
-        chosen = sorted(stream.sample(range(len(user.history)), min(10, len(user.history))))
-        items = [user.history[index] for index in chosen]
-        requests.append(Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}"))
-    decoding = Decoding("sample", temperature=0.6, top_p=0.9, top_k=10, seed=seed)
-    answers = lm.answers(requests, max_new_tokens=64, decoding=decoding)
-    return {user.id: answer.text for user, answer in zip(with_history, answers, strict=True)}

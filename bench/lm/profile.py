@@ -36,10 +36,12 @@ class Profile:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("method.profile.writer", self.writer, ("instruct", "base"))
+        one_of("profile.writer", self.writer, ("instruct", "base"))
 
-    def write(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> dict[str, Completion]:
-        """The summary of every user who has something to summarize, by user id."""
+    def write(
+        self, lm: LM, task: Task, users: Sequence[User], budget: Budget, *, phase: str = "profiles"
+    ) -> dict[str, Completion]:
+        """The summary of every user who has something to summarize, by user id; its cost is counted under `phase`."""
         readable = [user for user in map(before_all, users) if user.history]
         requests = []
         for user in readable:
@@ -50,7 +52,7 @@ class Profile:
             requests.append(Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}"))
         answers = write(
             lm, requests, writer=self.writer, model=self.model, max_new_tokens=self.max_new_tokens,
-            decoding=replace(self.decoding, seed=self.seed), budget=budget, phase="profiles",
+            decoding=replace(self.decoding, seed=self.seed), budget=budget, phase=phase,
         )  # fmt: skip
         return {user.id: answer for user, answer in zip(readable, answers, strict=True)}
 
