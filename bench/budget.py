@@ -113,11 +113,17 @@ class Budget:
     def report(self) -> dict[str, dict[str, float | int | None]]:
         return {name: asdict(cost) for name, cost in self.costs.items()}
 
-    def restore(self, costs: Mapping[str, Mapping[str, float]]) -> None:
-        """Take over what an interrupted run of the same cell had already spent."""
+    @property
+    def limited(self) -> float:
+        """Seconds spent of the limit."""
+        self._settle()
+        return self._limited
+
+    def restore(self, costs: Mapping[str, Mapping[str, float]], limited: float) -> None:
+        """Take over what an interrupted run of the same cell cost, and what of it counts against the limit."""
         for name, cost in costs.items():
             self.costs[name] = Cost(**cost)  # type: ignore[arg-type]
-        self._limited = sum(self.costs[name].seconds for name in self.costs if name not in UNLIMITED)
+        self._limited = limited
 
     def _settle(self) -> None:
         now = time.monotonic()

@@ -168,7 +168,7 @@ def example(cell: Cell, base: Base, personal: Personalization) -> str:
     asked = task.input_template.format(**slots)
     query = Query("1", asked, task.query_text(asked))
     made = Personalization(
-        text={name: f"<{name}>" for name in personal.text},
+        text={name: f"<{name}>" for name in personal.text if not name.startswith("items/")},
         items=None if personal.items is None else items[: len(personal.items)],
     )
     request = method.request(task, User("1", items, (query,)), query, made)

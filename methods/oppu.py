@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.data.rank import Places, Retriever, chosen, shown
+from bench.data.rank import Places, Retriever, before_all, chosen, shown
 from bench.data.task import Task
 from bench.lm.profile import Profile, facts, shortened
 from bench.method import Method
@@ -14,8 +14,8 @@ from bench.types import InputError, Item, Message, Personalization, Query, Reque
 
 if TYPE_CHECKING:
     from bench.budget import Budget
-    from bench.lm.bank import Adapter
     from bench.lm.model import LM
+    from bench.lm.stacked import Adapter
     from bench.lm.tune import Example
 
 Form = Literal["plain", "rag", "pag"]
@@ -60,7 +60,8 @@ class OPPU(Method):
 
         profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
         summaries = {id: one.text for id, one in profiles.items()}
-        pairs = [self.pairs(task, user, summaries.get(user.id)) for user in users]
+        made = [self.pairs(task, before_all(user), summaries.get(user.id)) for user in users]
+        pairs = [[pair for pair in own if _fits(lm, pair)] for own in made]
         jobs = {
             index: Job(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
             for index, (user, own) in enumerate(zip(users, pairs, strict=True))
@@ -72,7 +73,8 @@ class OPPU(Method):
         for index, (user, places) in enumerate(zip(users, self._places(task, users), strict=True)):
             one, words = chosen(user.queries, user.history, places, self.style), summaries.get(user.id)
             notes = {} if words is None else {"profile": words}
-            told = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
+            told: dict[str, Any] = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
+            told["items_too_long"] = len(made[index]) - len(pairs[index])
             told |= {} if self._shows_nothing else one.facts
             told |= facts(profiles.get(user.id)) if self.form == "pag" else {}
             patch = (patches[index],) if index in patches else ()
@@ -94,14 +96,16 @@ class OPPU(Method):
 
         items = [shortened(item, self.item_words) for item in user.history]
         if not task.has_answers:
-            return [self._as_text(task, item) for item in items]
+            return [self._as_text(task, item) for item in items if item.fields[task.source].strip()]
         asked = [_question(task, user, item, place) for place, item in enumerate(items)]
+        learner = replace(user, history=tuple(items), queries=tuple(asked))
+        older = [tuple(range(place)) for place in range(len(items))]
+        [ranked] = self._places(task, [learner], [older])
         found = []
-        for place, query in enumerate(asked):
+        for place, (query, best) in enumerate(zip(asked, ranked, strict=True)):
             answer = task.answer(items[place])
             if not answer or not query.text.strip():
                 continue
-            [[best]] = self._places(task, [replace(user, history=tuple(items[:place]), queries=(query,))])
             earlier = [items[at] for at in (sorted(best) if self.style == "personalized" else best)]
             messages = task.render(query, earlier, style=self.style, profile=profile)
             found.append(Example(Request(messages, name=f"{task.name} item {items[place].id}"), answer))
@@ -111,10 +115,12 @@ class OPPU(Method):
     def _shows_nothing(self) -> bool:
         return self.form == "plain" or self.k == 0
 
-    def _places(self, task: Task, users: Sequence[User]) -> Sequence[Sequence[Places]]:
+    def _places(
+        self, task: Task, users: Sequence[User], among: Sequence[Sequence[Places]] | None = None
+    ) -> Sequence[Sequence[Places]]:
         if self._shows_nothing:
             return [[() for _ in user.queries] for user in users]
-        return self.retriever.top(task, users, self.k)
+        return self.retriever.top(task, users, self.k, among=among)
 
     def _as_text(self, task: Task, item: Item) -> Example:
         from bench.lm.tune import Example
@@ -129,7 +135,7 @@ class OPPU(Method):
         return Example(request, target)
 
     def _adapter(self, lm: LM, task: Task) -> Adapter:
-        from bench.lm.bank import Adapter
+        from bench.lm.stacked import Adapter
         from bench.lm.tune import Tuning, module_names
 
         epochs, batch = (_of(self.recipes[self.recipe][what], task.name) for what in ("epochs", "batch"))
@@ -137,6 +143,15 @@ class OPPU(Method):
         tokens = int(values.pop("virtual_tokens", 0))
         targets = module_names(lm, values.pop("targets", ()))
         return Adapter(self.peft, Tuning(**values, targets=targets, epochs=epochs, batch=batch), virtual_tokens=tokens)
+
+
+def _fits(lm: LM, pair: Example) -> bool:
+    """Whether the item can be asked: a question is never cut, so one that is longer than the model reads cannot."""
+    try:
+        lm.encode(pair.request)
+    except InputError:
+        return False
+    return True
 
 
 def _question(task: Task, user: User, item: Item, place: int) -> Query:

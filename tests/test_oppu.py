@@ -47,6 +47,11 @@ def words(example: tune.Example) -> str:
     return example.request.messages[0].text
 
 
+def pair_query(task: Any, item: Item) -> Query:
+    text = item.fields[task.source]
+    return Query(item.id, task.input_template.replace("{" + task.source + "}", text), text)
+
+
 @pytest.mark.parametrize("style", ["personalized", "oppu"])
 def test_second_user_learns_only_their_own_items(style: str) -> None:
     task, method = task_named("lamp3"), oppu(style=style)
@@ -114,9 +119,9 @@ def test_every_task_has_pairs_in_the_form_of_its_test_prompt(name: str, form: st
     assert len(pairs) == len(user.history)
     if task.has_answers:
         assert all((profile is not None) == ("likes short words" in words(pair)) for pair in pairs)
-        tested = method.request(task, user, user.queries[0], Personalization({"profile": profile} if profile else {}))
-        last = tested.messages[0].text.rpartition("\n")[2]
-        assert all(words(pair).endswith(last) for pair in pairs)
+        first = replace(user, history=(), queries=(pair_query(task, user.history[0]),))
+        tested = method.request(task, first, first.queries[0], Personalization({"profile": profile} if profile else {}))
+        assert words(pairs[0]) == tested.messages[0].text
 
 
 def test_the_loss_begins_at_the_first_token_of_the_answer() -> None:
@@ -136,6 +141,21 @@ def test_users_with_one_item_or_none_have_a_defined_end() -> None:
     assert [one.facts["items_learnt"] for one in personals] == [0, 1, 2]
     assert [one.facts["without_patch"] for one in personals] == [True, False, False]
     assert not oppu().request(task, users[0], users[0].queries[0], personals[0]).patches
+
+
+def test_an_item_longer_than_the_model_reads_is_left_out_and_counted() -> None:
+    lm, task, user = tiny_lm("llama", max_prompt_tokens=900), task_named("lamp3"), reviewer("ann", 3)
+    long = replace(user.history[1], fields={"text": "long " * 400, "score": "3"})
+    user = replace(user, history=(user.history[0], long, user.history[2]))
+    [personal] = oppu(k=0).adapt(lm, task, [user], SHARED, Budget(progress=False))
+    assert (personal.facts["items_learnt"], personal.facts["items_too_long"]) == (2, 1)
+
+
+def test_nothing_newer_than_the_question_is_learnt() -> None:
+    user = reviewer("ann", 6, dated=True)
+    asked = replace(user, queries=(replace(user.queries[0], date="2020-01-03"),))
+    [personal] = oppu().adapt(tiny_lm(), task_named("lamp3"), [asked], SHARED, Budget(progress=False))
+    assert personal.facts["items_learnt"] == 3
 
 
 def test_a_fresh_adapter_is_zero_before_and_not_after() -> None:
@@ -174,16 +194,25 @@ def test_unknown_choices_are_refused() -> None:
         oppu(peft="dora")
 
 
-@pytest.mark.parametrize("family", ["llama", "t5"])
-def test_every_form_and_adapter_runs_as_a_cell(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "extra", "cells"),
+    [
+        ("llama", ("method.form=plain,rag,pag",), 3),
+        ("llama", ("method.peft=ia3,prompt_tuning", "method.style=oppu"), 2),
+        ("t5", ("method.form=pag", "method.peft=lora,prompt_tuning"), 2),
+    ],
+)
+def test_every_form_and_adapter_runs_as_a_cell(family: str, extra: tuple[str, ...], cells: int, tmp_path: Path) -> None:
     root = tmp_path / "lamp"
     sample.write(root, train_users=20, dev_users=12)
-    common = (*TINY, f"model.source=tiny:{family}", "limit=3", "data=lamp", f"data.root={root}", "method=oppu")
-    few = ("method.recipe=code", "profile.max_new_tokens=4", "method.k=1")
-    for extra in (("method.form=plain,rag,pag",), ("method.peft=ia3,prompt_tuning", "method.style=oppu")):
-        code, said = run("-m", *common, *few, *extra, folder=tmp_path)
-        assert code == 0, said
+    common = (*TINY, f"model.source=tiny:{family}", "limit=2", "data=lamp", f"data.root={root}", "method=oppu")
+    few = ("method.recipe=code", "profile.max_new_tokens=4", "method.k=1", "base.max_examples.rating=6")
+    short = ("model.history_tokens=100", "method.item_words=8")
+    code, said = run("-m", *common, *few, *short, *extra, folder=tmp_path)
+    assert code == 0, said
     records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/*/record.json")]
-    assert len(records) == 5
-    assert {record["config"]["base"]["form"] for record in records} == {"plain", "history", "profile"}
-    assert all(record["counts"]["patches"] == 3 for record in records)
+    assert len(records) == cells
+    forms = {"plain": "plain", "rag": "history", "pag": "profile"}
+    assert all(record["config"]["base"]["form"] == forms[record["config"]["method"]["form"]] for record in records)
+    assert all(record["counts"]["patches"] == 2 for record in records)
+    assert all(record["model"]["base"] not in ("instruct", "not there") for record in records)

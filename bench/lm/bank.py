@@ -9,42 +9,29 @@ Clipping, the schedule and AdamW's state are kept per user. OPPU (Tan et al. 202
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.budget import Budget
 from bench.lm.loss import Row, answer_losses
-from bench.lm.memory import free_bytes, kept_bytes
-from bench.lm.patch import LowRank, Patch, Scale, embedding
-from bench.lm.tune import Example, Tuning, fresh, planned, schedule
-from bench.types import InputError
+from bench.lm.memory import free_bytes, kept_bytes, out_of_memory
+from bench.lm.patch import Patch
+from bench.lm.stacked import Adapter, as_patch, meeting, start
+from bench.lm.tune import Example, Tuning, planned, schedule
+from bench.types import InputError, MethodError
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
 
-Peft = Literal["lora", "ia3", "prompt_tuning"]
 Rows = Sequence[Row]
+Step = Sequence[tuple[int, Row]]
 
 STATE_SHARE, PASS_SHARE = 0.3, 0.4
 """Of the free memory: for the users' adapters with their optimizer, and for what one pass keeps for its gradient."""
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """What each user trains. `feedforward`: the targets of IA3 whose input is scaled, not their output (PEFT's
-    convention). `virtual_tokens`: length of a soft prompt.
-    """
-
-    peft: Peft = "lora"
-    tuning: Tuning = field(default_factory=Tuning)
-    feedforward: tuple[str, ...] = ("down_proj", "wo")
-    virtual_tokens: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,109 +46,115 @@ class Job:
 def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> list[Patch]:
     """One patch for each job, in the order of the jobs; the model's weights never change.
 
-    Users with much to read are trained together, as many at once as memory holds. Each finished group is kept on disk
-    (`LM.remember`), so that a killed run goes on with the next. Raises InputError for a user without examples, and
-    OverBudget past the limit.
+    Users with much to read are trained together, as many at once as memory holds. Every user of a finished group is
+    kept on disk (`LM.keep`), so that a killed run goes on with the next group. Raises InputError for a user without
+    examples, MethodError where training diverged or changed nothing, and OverBudget past the limit.
     """
     for job in jobs:
         if not job.examples:
             raise InputError(f"{job.name}: no examples to train on")
     read = [[_encoded(lm, one, adapter) for one in job.examples] for job in jobs]
-    found: dict[int, Patch] = {}
-    with budget.phase("training", total=sum(map(len, read))) as progress:
-        for group in grouped(lm, read, adapter):
-            work = _Group(lm, [jobs[index] for index in group], [read[index] for index in group], adapter)
-            tensors = lm.remember(work.parts(), lambda work=work: work.train(budget))  # type: ignore[misc]
-            found |= dict(zip(group, work.patches(tensors), strict=True))
-            progress.advance(sum(len(read[index]) for index in group))
-    return [found[index] for index in range(len(jobs))]
+    parts = [_parts(rows, job.seed, adapter) for rows, job in zip(read, jobs, strict=True)]
+    found = {index: known for index, part in enumerate(parts) if (known := lm.recall(part))}
+    with budget.phase("training", total=len(jobs)) as progress:
+        progress.advance(len(found))
+        for group in grouped(lm, {index: rows for index, rows in enumerate(read) if index not in found}, adapter):
+            budget.check()
+            work = _Group(lm, [read[index] for index in group], [jobs[index].seed for index in group], adapter)
+            for index, own in zip(group, work.train(budget), strict=True):
+                _check(jobs[index], own, start(lm, adapter, [jobs[index].seed]), adapter)
+                lm.keep(parts[index], own)
+                found[index] = own
+            progress.advance(len(group))
+    return [as_patch(found[index], adapter) for index in range(len(jobs))]
 
 
-def grouped(lm: LM, read: Sequence[Rows], adapter: Adapter) -> list[list[int]]:
+def grouped(lm: LM, read: Mapping[int, Rows], adapter: Adapter) -> list[list[int]]:
     """Users by what they read (tokens), the most first, in groups whose adapters and optimizer states fit in memory."""
-    one = _start(lm, adapter, [0])
+    one = start(lm, adapter, [0])
     room = STATE_SHARE * free_bytes(lm.device)
     size = max(1, int(room / (4 * sum(tensor.nbytes for tensor in one.values()))))  # weight, gradient, two moments
-    order = sorted(range(len(read)), key=lambda index: (-sum(map(_length, read[index])), index))
+    order = sorted(read, key=lambda index: (-sum(map(_length, read[index])), index))
     return [order[at : at + size] for at in range(0, len(order), size)]
 
 
 class _Group:
-    """Users who are trained together."""
+    """Users who are trained together: what each reads, and their seeds."""
 
-    def __init__(self, lm: LM, jobs: Sequence[Job], read: Sequence[Rows], adapter: Adapter) -> None:
-        self.lm, self.jobs, self.read, self.adapter = lm, jobs, read, adapter
-        self.tunings = [replace(adapter.tuning, seed=job.seed) for job in jobs]
-
-    def parts(self) -> dict[str, Any]:
-        """What the result depends on, for `LM.remember`."""
-        texts = [[[list(prompt), list(answer)] for prompt, answer in rows] for rows in self.read]
-        digest = hashlib.sha256(repr(texts).encode()).hexdigest()
-        return {"what": "bank", "read": digest, "seeds": [job.seed for job in self.jobs], "adapter": repr(self.adapter)}
-
-    def train(self, budget: Budget) -> dict[str, Tensor]:
-        """The trained tensors, stacked over the users."""
-        lm, tuning = self.lm, self.adapter.tuning
-        weights = _start(lm, self.adapter, [job.seed for job in self.jobs])
-        plans = [
-            list(planned([""] * len(rows), [len(prompt) for prompt, _ in rows], own))
-            for rows, own in zip(self.read, self.tunings, strict=True)
+    def __init__(self, lm: LM, read: Sequence[Rows], seeds: Sequence[int], adapter: Adapter) -> None:
+        self.lm, self.read, self.adapter = lm, read, adapter
+        self.weights = start(lm, adapter, seeds)
+        self.plans = [
+            list(planned([""] * len(rows), [len(prompt) for prompt, _ in rows], replace(adapter.tuning, seed=seed)))
+            for rows, seed in zip(read, seeds, strict=True)
         ]
-        rates = [schedule(len(plan), tuning.warmup) for plan in plans]
-        optimizer = _AdamW(weights, tuning)
-        room = min(lm.spec.batch_tokens, int(PASS_SHARE * free_bytes(lm.device) / self._bytes_per_token(weights)))
-        for number in range(max(map(len, plans))):
+
+    def train(self, budget: Budget) -> list[dict[str, Tensor]]:
+        """The trained tensors of each user."""
+        tuning = self.adapter.tuning
+        rates = [schedule(len(plan), tuning.warmup) for plan in self.plans]
+        optimizer = _AdamW(self.weights, tuning)
+        room = min(self.lm.spec.batch_tokens, int(PASS_SHARE * free_bytes(self.lm.device) / self._bytes_per_token()))
+        for number in range(max(map(len, self.plans))):
             step = [
                 (user, self.read[user][index])
-                for user, plan in enumerate(plans)
+                for user, plan in enumerate(self.plans)
                 if number < len(plan)
                 for batch in plan[number]
                 for index in batch
             ]
-            self._backward(weights, step, room, budget)
-            optimizer.step(
-                [rate(number) if number < len(plan) else 0.0 for plan, rate in zip(plans, rates, strict=True)]
-            )
-            budget.check()
-        return {name: tensor.detach().cpu() for name, tensor in weights.items()}
+            room = self._backward(step, room, budget)
+            paces = zip(self.plans, rates, strict=True)
+            optimizer.step([rate(number) if number < len(plan) else 0.0 for plan, rate in paces])
+            if number + 1 < max(map(len, self.plans)):
+                budget.check()
+        trained = {name: tensor.detach().cpu() for name, tensor in self.weights.items()}
+        return [{name: tensor[user].clone() for name, tensor in trained.items()} for user in range(len(self.read))]
 
-    def patches(self, tensors: Mapping[str, Tensor]) -> list[Patch]:
-        """Each user's slice as a patch. Raises InputError where training has changed nothing."""
-        names = sorted({name.rpartition(".")[0] for name in tensors if name != "prompt"})
-        made = []
-        for user, job in enumerate(self.jobs):
-            own = {name: tensor[user].clone() for name, tensor in tensors.items()}
-            made.append(_patch(own, names, self.adapter))
-            if not made[-1].changes:
-                raise InputError(f"{job.name}: training changed nothing: the adapter is as it was")
-        return made
+    def _backward(self, step: Step, room: int, budget: Budget) -> int:
+        """The gradient of one step of all users, in passes of `room` padded tokens; with less room where memory ends.
 
-    def _backward(
-        self, weights: Mapping[str, Tensor], step: Sequence[tuple[int, Row]], room: int, budget: Budget
-    ) -> None:
-        """Add the gradient of one step of all users: (user, row) pairs, of which a pass reads `room` padded tokens."""
-        total = torch.zeros(len(self.jobs), device=self.lm.device)
+        Returns the room that sufficed. Raises MemoryError where one row alone does not fit.
+        """
+        while True:
+            try:
+                self._passes(step, room)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                if room < min(_length(row) for _, row in step):
+                    raise MemoryError("training: one example alone does not fit into memory") from error
+                for tensor in self.weights.values():
+                    tensor.grad = None
+                room //= 2
+            else:
+                budget.count(tokens_in=sum(_length(row) for _, row in step))
+                return room
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _passes(self, step: Step, room: int) -> None:
+        total = torch.zeros(len(self.read), device=self.lm.device)
         for user, (_, answer) in step:
             total[user] += len(answer)
-        for batch in _passes(step, room):
+        for batch in _batches(step, room):
             users = torch.tensor([user for user, _ in batch], device=self.lm.device)
-            with _meeting(self.lm, weights, users, self.adapter):
+            with meeting(self.lm, self.weights, users, self.adapter):
                 losses = answer_losses(self.lm, [row for _, row in batch])
                 (losses / total[users]).sum().backward()  # type: ignore[no-untyped-call]
-            budget.count(tokens_in=sum(_length(row) for _, row in batch))
 
-    def _bytes_per_token(self, weights: Mapping[str, Tensor]) -> float:
-        """Measured on the shortest example: what a pass keeps for its gradient, for each token read."""
-        shortest = min((row for rows in self.read for row in rows), key=_length)
+    def _bytes_per_token(self) -> float:
+        """Measured on the longest example: what a pass keeps for its gradient, for each token read."""
+        longest = max((row for rows in self.read for row in rows), key=_length)
 
         def once() -> Tensor:
-            with _meeting(self.lm, weights, torch.zeros(1, dtype=torch.long, device=self.lm.device), self.adapter):
-                return answer_losses(self.lm, [shortest])
+            with meeting(self.lm, self.weights, torch.zeros(1, dtype=torch.long, device=self.lm.device), self.adapter):
+                return answer_losses(self.lm, [longest])
 
-        return kept_bytes(once, self.lm.model.parameters()) / _length(shortest)
+        return kept_bytes(once, self.lm.model.parameters()) / _length(longest)
 
 
-def _passes(step: Sequence[tuple[int, Row]], room: int) -> list[list[tuple[int, Row]]]:
+def _batches(step: Step, room: int) -> list[list[tuple[int, Row]]]:
     """The step in passes of at most `room` padded tokens, rows of one length together."""
     passes: list[list[tuple[int, Row]]] = []
     for user, row in sorted(step, key=lambda one: _length(one[1])):
@@ -173,12 +166,27 @@ def _passes(step: Sequence[tuple[int, Row]], room: int) -> list[list[tuple[int, 
 
 def _encoded(lm: LM, example: Example, adapter: Adapter) -> Row:
     """Prompt and answer as token ids; placeholders stand where the soft prompt will."""
-    virtual = adapter.virtual_tokens if adapter.peft == "prompt_tuning" else 0
-    return (*[lm.pad] * virtual, *lm.encode(example.request).ids), lm.answer_ids(example.answer)
+    request = example.request
+    if adapter.peft == "prompt_tuning":
+        request = replace(request, patches=(Patch(prompt=torch.zeros(adapter.virtual_tokens, 1)),))
+    return lm.encode(request).ids, lm.answer_ids(example.answer)
 
 
 def _length(row: Row) -> int:
     return len(row[0]) + len(row[1])
+
+
+def _parts(rows: Rows, seed: int, adapter: Adapter) -> dict[str, Any]:
+    """What a user's patch depends on, beside the model."""
+    read = hashlib.sha256(repr([(list(prompt), list(answer)) for prompt, answer in rows]).encode()).hexdigest()
+    return {"what": "bank", "read": read, "seed": seed, "adapter": repr(adapter)}
+
+
+def _check(job: Job, own: Mapping[str, Tensor], before: Mapping[str, Tensor], adapter: Adapter) -> None:
+    if not as_patch(own, adapter).finite:
+        raise MethodError(f"{job.name}: training diverged: the adapter has numbers that are not finite; train slower")
+    if all(torch.equal(tensor, before[name][0].detach().cpu()) for name, tensor in own.items()):
+        raise MethodError(f"{job.name}: training changed nothing: the adapter is as it was")
 
 
 class _AdamW:
@@ -208,83 +216,3 @@ class _AdamW:
             weight.mul_(1 - lr.view(shape) * self.tuning.weight_decay)
             weight.sub_(lr.view(shape) / one * first / (second.sqrt() / two**0.5 + eps))
             weight.grad = None
-
-
-def _start(lm: LM, adapter: Adapter, seeds: Sequence[int]) -> dict[str, Tensor]:
-    """Every user's adapter before training, stacked [users, ...] float32: LoRA's B zero, IA3's scales one, a soft
-    prompt of random words of the vocabulary.
-    """
-    found: dict[str, Tensor] = {}
-    if adapter.peft == "lora":
-        drawn = [fresh(lm, replace(adapter.tuning, seed=seed)) for seed in seeds]
-        for name in drawn[0]:
-            found[f"{name}.a"] = torch.stack([one[name].a.detach() for one in drawn])
-            found[f"{name}.b"] = torch.stack([one[name].b.detach() for one in drawn])
-    elif adapter.peft == "ia3":
-        for name, module in sorted(lm.model.named_modules()):
-            end = name.rsplit(".", 1)[-1]
-            if isinstance(module, nn.Linear) and end in adapter.tuning.targets:
-                width = module.in_features if end in adapter.feedforward else module.out_features
-                side = "in" if end in adapter.feedforward else "out"
-                found[f"{name}.{side}"] = torch.ones(len(seeds), width, device=lm.device)
-        if not found:
-            raise InputError(f"{lm.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune")
-    else:
-        table = embedding(lm.model).weight
-        words = [
-            random.Random(f"soft prompt/{seed}").choices(range(len(table)), k=adapter.virtual_tokens) for seed in seeds
-        ]
-        found["prompt"] = torch.stack([table[own].detach().float() for own in words])
-    return {name: tensor.requires_grad_() for name, tensor in found.items()}
-
-
-def _patch(own: Mapping[str, Tensor], names: Sequence[str], adapter: Adapter) -> Patch:
-    """One user's tensors as a patch."""
-    if adapter.peft == "prompt_tuning":
-        return Patch(prompt=own["prompt"])
-    if adapter.peft == "lora":
-        scale = adapter.tuning.alpha / adapter.tuning.rank
-        return Patch({name: LowRank(own[f"{name}.a"], own[f"{name}.b"] * scale) for name in names})
-    sides: tuple[Literal["in", "out"], ...] = ("in", "out")
-    found = {name: Scale(own[f"{name}.{side}"], side) for name in names for side in sides if f"{name}.{side}" in own}
-    return Patch(scales=found)
-
-
-@contextmanager
-def _meeting(lm: LM, weights: Mapping[str, Tensor], users: Tensor, adapter: Adapter) -> Iterator[None]:
-    """Inside, row i of what the model reads meets the adapter of `users[i]`; gradients reach the stacked weights."""
-    modules = dict(lm.model.named_modules())
-    scale = adapter.tuning.alpha / adapter.tuning.rank
-
-    def low_rank(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        a, b = weights[f"{name}.a"][users], weights[f"{name}.b"][users]
-
-        def change(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            low = torch.bmm(torch.bmm(args[0].float(), a.mT), b.mT)
-            return output + (scale * low).to(output.dtype)
-
-        return change
-
-    def scaled(key: str, x: Tensor) -> Tensor:
-        return (x.float() * weights[key][users][:, None, :]).to(x.dtype)
-
-    def begun(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
-        prompts = weights["prompt"][users].to(output.dtype)
-        return torch.cat([prompts, output[:, prompts.shape[1] :]], dim=1)
-
-    handles = []
-    for key in weights:
-        name, _, what = key.rpartition(".")
-        if what == "b":
-            handles.append(modules[name].register_forward_hook(low_rank(name)))
-        elif what == "out":
-            handles.append(modules[name].register_forward_hook(lambda _m, _a, output, key=key: scaled(key, output)))
-        elif what == "in":
-            handles.append(modules[name].register_forward_pre_hook(lambda _m, args, key=key: (scaled(key, args[0]),)))
-        elif key == "prompt":
-            handles.append(embedding(lm.model).register_forward_hook(begun))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.task import Task
 from bench.env import cache_folder
+from bench.lm.profile import Profile
 from bench.types import Completion, Item, Query, Request, User
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class BaseSpec:
         default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
     )
     tuning: Mapping[str, Any] = field(default_factory=dict)
+    profile: Profile = field(default_factory=Profile)
     seed: int = 0
     retrain: bool = False
 
     def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:
         """A hash of the recipe: the model, the prompts, the training data, these fields. It finds the artifact."""
         unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
+        unsaid |= {"profile"} if self.form != "profile" else set()
         recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
         written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
         prompts = {"chameleon": dict(task.chameleon), "oppu": written}
@@ -98,16 +101,18 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
 
     Each user gives one group: a part of the history is shown, the rest and the questions are asked about it.
     """
-    from bench.lm.profile import Profile
     from bench.lm.tune import Example
 
-    profiles = Profile(seed=spec.seed).write(lm, task, users, lm.budget, phase="base") if spec.form == "profile" else {}
     stream = random.Random(f"base/{spec.seed}")
     found: list[_Pair] = []
     for turn in range(1 if task.has_answers else spec.repeats):
         for user in users:
             found += _pairs(task, user, spec, stream, f"{user.id}/{turn}")
     stream.shuffle(found)
+    chosen = _balanced(found, spec, task)
+    named = {pair.user for pair in chosen} if spec.form == "profile" else set()
+    readers = [user for user in users if user.id in named]
+    profiles = replace(spec.profile, seed=spec.seed).write(lm, task, readers, lm.budget, phase="base")
     return [
         Example(
             Request(
@@ -117,7 +122,7 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
             pair.answer,
             pair.group,
         )
-        for pair in _balanced(found, spec, task)
+        for pair in chosen
     ]
 
 
@@ -143,7 +148,7 @@ def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group:
     order = list(range(len(history)))
     if not any(item.date for item in history):
         stream.shuffle(order)
-    bare = spec.form != "history" or stream.random() < spec.no_history_share
+    bare = spec.form == "plain" or (spec.form == "history" and stream.random() < spec.no_history_share)
     shown = () if bare else tuple(history[index] for index in sorted(order[:size]))
     group = "" if bare else group
     pairs = []

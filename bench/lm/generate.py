@@ -15,6 +15,7 @@ import torch
 
 from bench.lm.cache import ResponseCache
 from bench.lm.decode import answer_batch, score_batch
+from bench.lm.memory import out_of_memory
 from bench.lm.rows import applied
 from bench.types import Completion, Decoding, InputError, Request
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_ROWS = 64
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def plan(encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0) -> list[list[int]]:
@@ -123,8 +123,7 @@ def halving(work: Callable[[list[int]], list[T]], batch: list[int], names: Seque
     try:
         return work(batch)
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
+        if not out_of_memory(error):
             raise
         if len(batch) == 1:
             raise MemoryError(f"{names[0] or 'request'}: one prompt alone does not fit into memory") from error

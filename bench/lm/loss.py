@@ -19,6 +19,10 @@ MIN_SHARED = 64
 """Tokens that prompts must have alike before reading them apart from the rest pays."""
 
 
+_AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+"""Settings of models (Gemma, Granite, Cohere) that do more to the logits than the vocabulary head: computed in full."""
+
+
 def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
     """Sum over the rows (prompt and answer, token ids) in nats; what all prompts begin with is read once for all."""
     alike = shared_prefix([prompt for prompt, _ in rows]) if len(rows) > 1 and not lm.seq2seq else 0
@@ -52,10 +56,13 @@ def answer_losses(lm: LM, rows: Sequence[Row]) -> Tensor:
     if lm.seq2seq:
         return _seq2seq(lm, rows)
     ids, _ = padded([[*prompt, *answer[:-1]] for prompt, answer in rows], lm.pad, lm.device, left=False)
-    hidden = lm.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
     row = [index for index, (_, answer) in enumerate(rows) for _ in answer]
     place = [len(prompt) - 1 + at for prompt, answer in rows for at in range(len(answer))]
-    logits = lm.model.get_output_embeddings()(hidden[row, place]).float()
+    if any(getattr(lm.model.config, name, None) for name in _AFTER_HEAD):
+        logits = lm.model(input_ids=ids, use_cache=False).logits[row, place].float()
+    else:
+        hidden = lm.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = lm.model.get_output_embeddings()(hidden[row, place]).float()
     targets = torch.tensor([token for _, answer in rows for token in answer], device=lm.device)
     return _by_row(nn.functional.cross_entropy(logits, targets, reduction="none"), row, len(rows))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from safetensors.torch import load_file
@@ -174,14 +175,27 @@ class LM:
 
     def remember(self, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Tensors that were computed before from the same parts on the same model, or computed now and kept."""
+        known = self.recall(parts)
+        if known is None:
+            known = compute()
+            self.keep(parts, known)
+        return known
+
+    def recall(self, parts: Mapping[str, Any]) -> dict[str, Tensor] | None:
+        """Tensors that were kept for these parts; None where there are none."""
+        path = self._kept(parts)
+        return load_file(path) if path is not None and path.exists() else None
+
+    def keep(self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors beside the response cache, where there is one."""
+        path = self._kept(parts)
+        if path is not None:
+            save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+    def _kept(self, parts: Mapping[str, Any]) -> Path | None:
         if self.cache is None:
-            return compute()
-        path = self.cache.folder / f"{self.cache.key({'model': self.identity, **parts})[:32]}.safetensors"
-        if path.exists():
-            return load_file(path)
-        tensors = {name: tensor.contiguous() for name, tensor in compute().items()}
-        save_tensors(tensors, path)
-        return tensors
+            return None
+        return self.cache.folder / f"{self.cache.key({'model': self.identity, **parts})[:32]}.safetensors"
 
     def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
         """Name and module of each layer's MLP, first layer first."""

@@ -100,6 +100,11 @@ class Patch:
         low = any(bool((one.a != 0).any() and (one.b != 0).any()) for one in self.weights.values())
         return low or self.virtual > 0 or any(bool((one.vector != 1).any()) for one in self.scales.values())
 
+    @property
+    def finite(self) -> bool:
+        """Whether all its numbers are: a training that diverged leaves others."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.tensors)
+
     def negative(self) -> Patch:
         """The patch that takes this one back. Raises InputError for a soft prompt, and for a scale with a zero."""
         if self.prompt is not None:

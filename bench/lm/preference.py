@@ -115,11 +115,13 @@ def train(
         spent = run(trainer, training, len(pairs), budget)
         drift = float((_reference(trainer, data[:PROBE_PAIRS]) - before).abs().max())
         patch = from_peft(trainer.model)
-    if drift > tolerance * max(map(len, pairs[:PROBE_PAIRS])):
+    if not drift <= tolerance * max(len(pair.chosen) + len(pair.rejected) for pair in pairs[:PROBE_PAIRS]):
         raise MethodError(
             f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base with the "
             "adapter off"
         )
+    if not patch.finite:
+        raise MethodError("training diverged: the adapter has numbers that are not finite; lower the learning rate")
     if not patch.changes:
         raise MethodError(f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time")
     facts = {"step0_loss": first.loss, "reference_drift": drift, "nf4_layers": quantized}

@@ -65,6 +65,8 @@ def train(lm: LM, rows: Sequence[Row], sft: SFT, training: Training, budget: Bud
         trainer = make(lm, model, rows, sft, training, folder)
         spent = run(trainer, training, len(rows), budget)
         patch = _weight_change(lm.model, model, names) if sft.full else from_peft(trainer.model)
+    if not patch.finite:
+        raise MethodError("training diverged: the adapter has numbers that are not finite; lower the learning rate")
     if not patch.changes:
         raise MethodError(f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time")
     return patch, spent

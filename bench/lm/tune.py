@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bench.budget import Budget, Spent
 from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
-from bench.types import InputError, OverBudget, Request
+from bench.types import InputError, MethodError, OverBudget, Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
@@ -125,6 +125,8 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
     patch = Patch(
         {name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()}
     )
+    if not patch.finite:
+        raise MethodError(f"{phase} diverged: the adapter has numbers that are not finite; lower the learning rate")
     return Tuned(patch, Spent(done, len(steps), seen, time.monotonic() - started))
 
 
