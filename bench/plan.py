@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -154,7 +155,7 @@ def known(value: Any) -> Any:
         return {name: known(one) for name, one in value.items()}
     if isinstance(value, list):
         return [known(one) for one in value]
-    if not isinstance(value, str) or not ({"/", "."} & set(value)) or not Path(value).exists():
+    if not isinstance(value, str) or not ({"/", "."} & set(value)) or not os.path.exists(value):
         return value
     path = Path(value)
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
@@ -176,7 +177,7 @@ def _variant(overrides: Sequence[str]) -> str:
 def _without_folder(word: str) -> str:
     """A path as its last name: the record names none of this machine's places."""
     name, _, value = word.partition("=")
-    return f"{name}={Path(value).name}" if "/" in value and Path(value).exists() else word
+    return f"{name}={Path(value).name}" if "/" in value and os.path.exists(value) else word
 
 
 def find_base(plan: Plan) -> Path | None:
