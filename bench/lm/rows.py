@@ -17,18 +17,25 @@ ACTS_ON = {"all": ("body", "end", "answer"), "last": ("end", "answer"), "generat
 
 @dataclass
 class _Stack:
-    """One module's low-rank changes: unique factors A [u, rank, in] and B [u, out, rank], and which each row uses."""
+    """One module's low-rank changes: A [n, in, rank] and B [n, rank, out]; n is one for all rows alike, or the rows."""
 
     a: Tensor
     b: Tensor
-    row: Tensor
 
-    def delta(self, x: Tensor) -> Tensor:
-        x = x.float()
-        if len(self.a) == 1:
-            return x @ self.a[0].T @ self.b[0].T
-        a, b = self.a[self.row], self.b[self.row]
-        return torch.einsum("btr,bor->bto", torch.einsum("bti,bri->btr", x, a), b)
+    def add(self, output: Tensor, x: Tensor, start: int) -> Tensor:
+        """`output` [rows, tokens, out] with the change of `x` added in place, from token `start` on."""
+        # The factors come in float32, normalised there, and take the model's dtype last, once (reference: pitfall 30).
+        # A product of bfloat16 is summed in float32 and rounded once, and B's goes straight into the output, so that
+        # the change is as exact as the layer's own output, to 2^-8 of itself, and no float copy of x is made.
+        if self.a.dtype != x.dtype:
+            self.a, self.b = self.a.to(x.dtype), self.b.to(x.dtype)
+        low = x @ self.a[0] if len(self.a) == 1 else torch.bmm(x, self.a)
+        low[:, :start] = 0
+        return output.baddbmm_(low, self.b.expand(len(x), -1, -1))
+
+    def select(self, keep: Tensor) -> None:
+        if len(self.a) > 1:
+            self.a, self.b = self.a[keep], self.b[keep]
 
 
 @dataclass
@@ -84,20 +91,17 @@ class Rows:
     def select(self, keep: Tensor) -> None:
         """Keep these rows (the others have finished)."""
         for stack in self._stacks.values():
-            stack.row = stack.row[keep]
+            stack.select(keep)
         for factors in self._scales.values():
             factors.row = factors.row[keep]
 
     def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
-        """The module's output with all low-rank changes of `x` (its input) added, then scaled."""
+        """The module's output with all low-rank changes of `x` (its input) added in place, then scaled."""
         for positions in self._acting():
             stack = self._stacks.get((name, positions))
             if stack is None:
                 continue
-            delta = stack.delta(x)
-            if positions == "generated":
-                delta[:, : self.again] = 0
-            output = (output.float() + delta).to(output.dtype)
+            output = stack.add(output, x, self.again if positions == "generated" else 0)
         return self.scaled(name, "out", output)
 
     def scaled(self, name: str, side: Side, x: Tensor) -> Tensor:
@@ -156,17 +160,18 @@ def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[
 
 
 def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Stack:
-    """Factors of all unique rows, padded with zeros to one rank; several patches of a row are laid side by side."""
+    """Factors of all rows, padded with zeros to one rank; several patches of a row are laid side by side."""
     pairs = [[patch.weights[name] for patch in row if name in patch.weights] for row in unique]
     rank = max(sum(len(low.a) for low in row) for row in pairs)
     like = next(low for row in pairs for low in row)
-    a = torch.zeros(len(unique), rank, like.a.shape[1])
-    b = torch.zeros(len(unique), like.b.shape[0], rank)
+    a = torch.zeros(len(unique), like.a.shape[1], rank)
+    b = torch.zeros(len(unique), rank, like.b.shape[0])
     for index, row in enumerate(pairs):
         if row:
             joined_a, joined_b = torch.cat([low.a for low in row]), torch.cat([low.b for low in row], dim=1)
-            a[index, : len(joined_a)], b[index, :, : len(joined_a)] = joined_a, joined_b
-    return _Stack(a.to(row_of.device), b.to(row_of.device), row_of)
+            a[index, :, : len(joined_a)], b[index, : len(joined_a)] = joined_a.T, joined_b.T
+    a, b = a.to(row_of.device), b.to(row_of.device)
+    return _Stack(a, b) if len(unique) == 1 else _Stack(a[row_of], b[row_of])
 
 
 def _factors(name: str, side: Side, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Factors:
