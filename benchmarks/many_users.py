@@ -37,9 +37,10 @@ from setting import REPO, arguments, frame, load, named_task, read_users, retrie
 from bench.budget import Budget
 from bench.lm import bank
 from bench.lm.adapters import from_peft
-from bench.lm.bank import Adapter, Job
+from bench.lm.bank import Job
 from bench.lm.model import LM
 from bench.lm.patch import Patch
+from bench.lm.stacked import Adapter
 from bench.lm.tune import Tuning, fresh, planned, schedule
 from bench.types import User
 from methods.oppu import OPPU
