@@ -9,8 +9,9 @@ from conftest import FAMILIES, task_named, tiny_lm
 from bench.budget import Budget
 from bench.lm import base, tune
 from bench.lm.base import BaseSpec
-from bench.lm.loss import MIN_SHARED, shared_prefix, total_loss
+from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
+from bench.lm.shared import MIN_SHARED, shared_prefix
 from bench.lm.tune import Example, Tuning
 from bench.types import InputError, Item, Message, Query, Request, User
 

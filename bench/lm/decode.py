@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.lm.rows import Rows
+from bench.lm.shared import MIN_SHARED, shared_prefix
 from bench.types import Completion, Decoding
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ def answer_batch(
     decoding: Decoding,
     labels: tuple[str, ...],
     wanted: list[list[int]],
+    alike: int = 1,
 ) -> list[Completion]:
-    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens)."""
-    prefix = read(lm, prompts, patches)
+    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens). `alike`: see `read`."""
+    prefix = read(lm, prompts, patches, alike)
     scores = branch_scores(lm, prefix, [wanted] * len(prompts)) if labels else [None] * len(prompts)
     if decoding.rule == "likelihood":
         best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
@@ -71,11 +73,13 @@ def score_batch(
     return branch_scores(lm, prefix, answers)
 
 
-def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None) -> Prefix:
+def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike: int = 1) -> Prefix:
     """Read a batch of prompts.
 
     A decoder reads all but the last token with padding on the right: then causality alone hides the padding, and
     attention costs half of what it does under a mask. The last tokens follow in a step of their own.
+
+    `alike`: of so many prompts in a row what they begin with is read once (they must have the same patches).
     """
     rows = [prompt.ids for prompt in prompts]
     if lm.seq2seq:
@@ -86,13 +90,43 @@ def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None) -> Pre
         out = lm.model(encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True)
         prefix = Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder, patches)
     else:
-        ids, mask = padded([row[:-1] for row in rows], lm.pad, lm.device, left=False)
-        out = lm.model(input_ids=ids, use_cache=True, logits_to_keep=torch.tensor([0]))
-        prefix = Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
+        bodies = [row[:-1] for row in rows]
+        prefix = _families(lm, bodies, patches, alike) if alike > 1 else _bodies(lm, bodies, patches)
         _tell(patches, "end")
         _step(lm, prefix, [row[-1] for row in rows])
     _tell(patches, "answer")
     return prefix
+
+
+def _bodies(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
+    ids, mask = padded(bodies, lm.pad, lm.device, left=False)
+    out = lm.model(input_ids=ids, use_cache=True, logits_to_keep=torch.tensor([0]))
+    return Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
+
+
+def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, alike: int) -> Prefix:
+    """What every `alike` bodies begin with, once for each family; then the rest of every body behind it."""
+    families = [bodies[at : at + alike] for at in range(0, len(bodies), alike)]
+    shared = [shared_prefix(family) for family in families]
+    if max(shared) < MIN_SHARED:
+        return _bodies(lm, bodies, patches)
+    of = torch.tensor([place for place, family in enumerate(families) for _ in family], device=lm.device)
+    if patches is not None:
+        patches.select(torch.arange(0, len(bodies), alike, device=lm.device))
+    prefix = _bodies(lm, [family[0][:size] for family, size in zip(families, shared, strict=True)], patches)
+    prefix.cache.batch_select_indices(of)
+    if patches is not None:
+        patches.select(of)
+    rest, real = padded(
+        [body[shared[place] :] for place, body in zip(of.tolist(), bodies, strict=True)], lm.pad, lm.device, left=False
+    )
+    mask = torch.cat([prefix.mask[of], real], dim=1)
+    positions = prefix.mask[of].sum(1, keepdim=True) + torch.arange(rest.shape[1], device=lm.device)
+    lm.model(
+        input_ids=rest, attention_mask=mask, position_ids=positions, past_key_values=prefix.cache, use_cache=True,
+        logits_to_keep=torch.tensor([0]),
+    )  # fmt: skip
+    return Prefix(prefix.cache, torch.empty(0), mask, None, patches)
 
 
 def _tell(patches: Rows | None, part: Literal["end", "answer"]) -> None:

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.lm.decode import padded
+from bench.lm.shared import MIN_SHARED, shared_prefix
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
 
 Row = tuple[Sequence[int], Sequence[int]]
-
-MIN_SHARED = 64
-"""Tokens that prompts must have alike before reading them apart from the rest pays."""
-
 
 _AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 """Settings of models (Gemma, Granite, Cohere) that do more to the logits than the vocabulary head: computed in full."""
@@ -65,15 +62,6 @@ def answer_losses(lm: LM, rows: Sequence[Row]) -> Tensor:
         logits = lm.model.get_output_embeddings()(hidden[row, place]).float()
     targets = torch.tensor([token for _, answer in rows for token in answer], device=lm.device)
     return _by_row(nn.functional.cross_entropy(logits, targets, reduction="none"), row, len(rows))
-
-
-def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with alike; at least one token of each stays outside."""
-    shortest = min(map(len, prompts)) - 1
-    for at in range(shortest):
-        if len({prompt[at] for prompt in prompts}) > 1:
-            return at
-    return shortest
 
 
 def _seq2seq(lm: LM, rows: Sequence[Row]) -> Tensor:

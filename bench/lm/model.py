@@ -123,17 +123,20 @@ class LM:
         cached: bool = False,
         salt: str = "",
         done: Callable[[int], bool] | None = None,
+        alike: int = 1,
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Answer all requests, one batch after the other, longest prompts first; the index says which request.
 
         `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`: another composition
         of the batches (the noise floor). `done(i)`: answered before; a batch of such requests alone is skipped.
+        `alike`: of so many requests in a row, which have the same patches, what the prompts begin with is read once.
         """
         decoding = decoding or Decoding()
         encoded = [self.encode(request) for request in requests]
         yield from generate.run(
-            self, requests, encoded, max_new_tokens, decoding, tuple(labels), cached=cached, salt=salt, done=done
-        )
+            self, requests, encoded, max_new_tokens, decoding, tuple(labels), cached=cached, salt=salt, done=done,
+            alike=alike,
+        )  # fmt: skip
 
     def answers(
         self,
@@ -142,10 +145,16 @@ class LM:
         max_new_tokens: int,
         decoding: Decoding | None = None,
         advance: Callable[[int], None] | None = None,
+        alike: int = 1,
     ) -> list[Completion]:
-        """The answers in the order of the requests, through the response cache; `advance` hears of each batch."""
+        """The answers in the order of the requests, through the response cache; `advance` hears of each batch.
+
+        `alike` as in `generate`.
+        """
         found: dict[int, Completion] = {}
-        for batch in self.generate(requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True):
+        for batch in self.generate(
+            requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True, alike=alike
+        ):
             found |= dict(batch)
             if advance:
                 advance(len(batch))
