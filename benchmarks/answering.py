@@ -30,10 +30,10 @@ from typing import Any
 import torch
 from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize
 
-from bench.lm.decode import padded
 from bench.lm.generate import MAX_ROWS
 from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
+from bench.lm.prefill import padded
 from bench.lm.tune import Tuning, fresh
 from bench.types import Personalization, Request, User
 from methods.rag import RAG

@@ -16,7 +16,7 @@ from test_patch import prompts, random_patch, random_prompt, random_scales
 from torch import Tensor
 
 from bench.data import sample
-from bench.lm import decode, directions
+from bench.lm import decode, directions, prefill
 from bench.lm.adapters import from_peft, joined, to_peft
 from bench.lm.load import tiny
 from bench.lm.patch import LowRank, Patch, Scale
@@ -63,7 +63,7 @@ def ours(lm: Any, patch: Patch | None) -> Tensor:
     """Logits [answer + 1, vocabulary] as the harness sees them: at the prompt's end and at each token of an answer."""
     request = prompts(() if patch is None else (patch,))[1]
     with applied(lm.model, [request.patches]) as rows, torch.inference_mode():
-        prefix = decode.read(lm, [lm.encode(request)], rows)
+        prefix = prefill.read(lm, [lm.encode(request)], rows)
         first = prefix.logits
         return torch.cat([first, decode.branches(lm, prefix, [[lm.answer_ids(ANSWER)]])[0]])
 
@@ -170,7 +170,7 @@ def test_joined_patches_do_what_they_do_side_by_side() -> None:
     for patches in sets:
         request = prompts(patches)[1]
         with applied(lm.model, [patches]) as rows, torch.inference_mode():
-            side_by_side = decode.read(lm, [lm.encode(request)], rows).logits
+            side_by_side = prefill.read(lm, [lm.encode(request)], rows).logits
         assert same(ours(lm, joined(patches))[:1], side_by_side)
     with pytest.raises(InputError, match="different positions"):
         joined([random_patch(lm, 1), random_patch(lm, 1, positions="last")])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench.lm import decode, generate
+from bench.lm import generate, prefill
 from bench.lm.patch import LowRank, Patch
 from bench.types import Decoding, InputError, Line, Message, Request
 
@@ -183,13 +183,13 @@ def test_what_a_family_of_prompts_has_alike_is_read_once_and_changes_nothing(any
     requests = family("0 ", "tersely", "at length, and kindly") + family("1 " * 90, "x", "y")
     requests += [Request((Message("user", (text,)),)) for text in ("nothing", "alike")]
     read: list[int] = []
-    bodies = decode._bodies
+    bodies = prefill._bodies
 
     def counted(lm, rows, patches):  # type: ignore[no-untyped-def]
         read.append(len(rows))
         return bodies(lm, rows, patches)
 
-    monkeypatch.setattr(decode, "_bodies", counted)
+    monkeypatch.setattr(prefill, "_bodies", counted)
     apart = answered(any_lm, requests, labels=LABELS)
     assert sum(read) == (0 if any_lm.seq2seq else 6)
     read.clear()

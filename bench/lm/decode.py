@@ -1,4 +1,4 @@
-"""One batch through the model: read the prompts, score given answers as branches, write new answers token by token.
+"""Behind prompts that were read: score given answers as branches, write new answers token by token.
 
 The prompt is read once. Answers to score (the labels of a task, the gold) are then read as branches of one tree behind
 it: each token sees the prompt and its own answer alone, so that fifteen labels cost some forty tokens, not fifteen
@@ -9,36 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from bench.lm.prefill import Prefix, padded, read, step
 from bench.lm.rows import Rows
-from bench.lm.shared import MIN_SHARED, shared_prefix
 from bench.types import Completion, Decoding
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
-
-
-@dataclass
-class Prefix:
-    """Prompts that have been read: the key-value cache, the logits of the next token [rows, vocabulary], the mask of
-    real prompt tokens [rows, length], and for an encoder-decoder model the encoder's output."""
-
-    cache: Any
-    logits: Tensor
-    mask: Tensor
-    encoder: Any = None
-    patches: Rows | None = None
-
-    def select(self, keep: Tensor) -> None:
-        self.cache.batch_select_indices(keep)
-        self.logits, self.mask = self.logits[keep], self.mask[keep]
-        if self.encoder is not None:
-            self.encoder.last_hidden_state = self.encoder.last_hidden_state[keep]
 
 
 def answer_batch(
@@ -71,67 +52,6 @@ def score_batch(
     """Total log-probability (nats) of each answer (token ids) of each prompt."""
     prefix = read(lm, prompts, patches)
     return branch_scores(lm, prefix, answers)
-
-
-def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike: int = 1) -> Prefix:
-    """Read a batch of prompts.
-
-    A decoder reads all but the last token with padding on the right: then causality alone hides the padding, and
-    attention costs half of what it does under a mask. The last tokens follow in a step of their own.
-
-    `alike`: of so many prompts in a row what they begin with is read once (they must have the same patches).
-    """
-    rows = [prompt.ids for prompt in prompts]
-    if lm.seq2seq:
-        ids, mask = padded(rows, lm.pad, lm.device, left=False)
-        encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
-        start = torch.full((len(rows), 1), lm.model.config.decoder_start_token_id, device=lm.device)
-        _tell(patches, "end")
-        out = lm.model(encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True)
-        prefix = Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder, patches)
-    else:
-        bodies = [row[:-1] for row in rows]
-        prefix = _families(lm, bodies, patches, alike) if alike > 1 else _bodies(lm, bodies, patches)
-        _tell(patches, "end")
-        _step(lm, prefix, [row[-1] for row in rows])
-    _tell(patches, "answer")
-    return prefix
-
-
-def _bodies(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
-    ids, mask = padded(bodies, lm.pad, lm.device, left=False)
-    out = lm.model(input_ids=ids, use_cache=True, logits_to_keep=torch.tensor([0]))
-    return Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
-
-
-def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, alike: int) -> Prefix:
-    """What every `alike` bodies begin with, once for each family; then the rest of every body behind it."""
-    families = [bodies[at : at + alike] for at in range(0, len(bodies), alike)]
-    shared = [shared_prefix(family) for family in families]
-    if max(shared) < MIN_SHARED:
-        return _bodies(lm, bodies, patches)
-    of = torch.tensor([place for place, family in enumerate(families) for _ in family], device=lm.device)
-    if patches is not None:
-        patches.select(torch.arange(0, len(bodies), alike, device=lm.device))
-    prefix = _bodies(lm, [family[0][:size] for family, size in zip(families, shared, strict=True)], patches)
-    prefix.cache.batch_select_indices(of)
-    if patches is not None:
-        patches.select(of)
-    rest, real = padded(
-        [body[shared[place] :] for place, body in zip(of.tolist(), bodies, strict=True)], lm.pad, lm.device, left=False
-    )
-    mask = torch.cat([prefix.mask[of], real], dim=1)
-    positions = prefix.mask[of].sum(1, keepdim=True) + torch.arange(rest.shape[1], device=lm.device)
-    lm.model(
-        input_ids=rest, attention_mask=mask, position_ids=positions, past_key_values=prefix.cache, use_cache=True,
-        logits_to_keep=torch.tensor([0]),
-    )  # fmt: skip
-    return Prefix(prefix.cache, torch.empty(0), mask, None, patches)
-
-
-def _tell(patches: Rows | None, part: Literal["end", "answer"]) -> None:
-    if patches is not None:
-        patches.reading = part
 
 
 def branch_scores(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
@@ -175,18 +95,6 @@ def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]])
     )
     prefix.cache.crop(-nodes)
     return torch.as_tensor(out.logits)
-
-
-def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool) -> tuple[Tensor, Tensor]:
-    """Token ids [rows, longest] and the mask of real tokens."""
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad)
-    mask = torch.zeros(len(rows), longest, dtype=torch.long)
-    for index, row in enumerate(rows):
-        where = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[index, where] = torch.tensor(row)
-        mask[index, where] = 1
-    return ids.to(device), mask.to(device)
 
 
 def _tree(answers: Sequence[Sequence[Sequence[int]]], nodes: int) -> tuple[Tensor, Tensor]:
@@ -245,7 +153,7 @@ def _write(
     new: list[list[int]] = [[] for _ in prompts]
     text = [""] * len(prompts)
     finished = [False] * len(prompts)
-    for step in range(max_new_tokens):
+    for number in range(max_new_tokens):
         tokens = _choose(prefix.logits, decoding, [streams[row] for row in alive])
         for row, token in zip(alive, tokens, strict=True):
             if token in ends:
@@ -255,33 +163,15 @@ def _write(
             text[row] = str(lm.tokenizer.decode(new[row], skip_special_tokens=True))
             finished[row] = _stops(text[row], labels if decoding.stop_at_label else ())
         keep = [index for index, row in enumerate(alive) if not finished[row]]
-        if not keep or step + 1 == max_new_tokens:
+        if not keep or number + 1 == max_new_tokens:
             break
         if len(keep) < len(alive):
             chosen = torch.tensor(keep, device=lm.device)
             prefix.select(chosen)
             patches.select(chosen)
             alive = [alive[index] for index in keep]
-        _step(lm, prefix, [new[row][-1] for row in alive])
+        step(lm, prefix, [new[row][-1] for row in alive])
     return [_first_line(one) for one in text], [len(row) for row in new], finished
-
-
-def _step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
-    """Feed one new token a row; updates the prefix's logits."""
-    ids = torch.tensor(tokens, device=lm.device)[:, None]
-    if lm.seq2seq:
-        out = lm.model(
-            encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids,
-            past_key_values=prefix.cache, use_cache=True,
-        )  # fmt: skip
-    else:
-        positions = prefix.mask.sum(1, keepdim=True)
-        prefix.mask = torch.cat([prefix.mask, torch.ones_like(ids)], dim=1)
-        out = lm.model(
-            input_ids=ids, attention_mask=prefix.mask, position_ids=positions,
-            past_key_values=prefix.cache, use_cache=True,
-        )  # fmt: skip
-    prefix.logits = out.logits[:, -1].float()
 
 
 def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generator]) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.lm.decode import padded
+from bench.lm.prefill import padded
 from bench.lm.shared import MIN_SHARED, shared_prefix
 
 if TYPE_CHECKING:
