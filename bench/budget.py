@@ -31,6 +31,31 @@ class Cost:
     joules: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a training used: optimizer steps, of so many planned; examples, counted again in every epoch; seconds."""
+
+    steps: int
+    planned: int
+    examples: int
+    seconds: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the budget ended the training before its last step."""
+        return self.steps < self.planned
+
+    def facts(self) -> dict[str, int | float | bool]:
+        """For the record."""
+        return {
+            "steps": self.steps,
+            "steps_planned": self.planned,
+            "examples_used": self.examples,
+            "training_seconds": round(self.seconds, 3),
+            "stopped_by_budget": self.stopped,
+        }
+
+
 class Budget:
     """The clock of one cell. `minutes` limits the counted phases (fit and adapt); None means no limit."""
 
@@ -76,19 +101,29 @@ class Budget:
         self._settle()
         return float("inf") if self.minutes is None else self.minutes * 60 - self._limited
 
+    def over(self) -> bool:
+        """Whether the limit is passed, in a phase that is limited: a training stops softly and keeps what it has."""
+        return self.left() < 0 and bool(self._open) and self._open[-1] not in UNLIMITED
+
     def check(self) -> None:
         """Raise OverBudget once the limit is passed, in a phase that is limited."""
-        if self.left() < 0 and self._open and self._open[-1] not in UNLIMITED:
+        if self.over():
             raise OverBudget(f"{self._open[-1]}: past its budget of {self.minutes} minutes")
 
     def report(self) -> dict[str, dict[str, float | int | None]]:
         return {name: asdict(cost) for name, cost in self.costs.items()}
 
-    def restore(self, costs: Mapping[str, Mapping[str, float]]) -> None:
-        """Take over what an interrupted run of the same cell had already spent."""
+    @property
+    def limited(self) -> float:
+        """Seconds spent of the limit."""
+        self._settle()
+        return self._limited
+
+    def restore(self, costs: Mapping[str, Mapping[str, float]], limited: float) -> None:
+        """Take over what an interrupted run of the same cell cost, and what of it counts against the limit."""
         for name, cost in costs.items():
             self.costs[name] = Cost(**cost)  # type: ignore[arg-type]
-        self._limited = sum(self.costs[name].seconds for name in self.costs if name not in UNLIMITED)
+        self._limited = limited
 
     def _settle(self) -> None:
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench import store
 from bench.data import lamp, leaks, sample
+from bench.data.convert import digest
 from bench.data.task import Task
 from bench.env import cache_folder
 from bench.lm import base as bases
@@ -26,9 +28,13 @@ from bench.types import Decoding, InputError, User
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split."""
+    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split.
+
+    `fields`: the method's, as the key has them.
+    """
 
     config: Mapping[str, Any]
+    fields: Mapping[str, Any]
     task: Task
     spec: ModelSpec
     base: BaseSpec
@@ -81,10 +87,11 @@ def resolve(config: DictConfig) -> Plan:
     group = protocol.group(trainers, config.seed)
     identity = spec.identity()
     base_key = base.key(identity, task, fitted.hash) if base.kind == "task_adapted" else None
+    fields = _fields(method, values["method"])
     parts = {
         "schema": store.SCHEMA,
         "task": asdict(task),
-        "method": values["method"],
+        "method": fields,
         "model": identity,
         "base": base_key or "instruct",
         "protocol": asdict(protocol),
@@ -92,11 +99,13 @@ def resolve(config: DictConfig) -> Plan:
         "data": [tested.hash, fitted.hash, config.data.kind],
         "run": [config.seed, config.limit, config.leak, config.noise_floor, base.retrain],
     }
+    if config.budget.minutes is not None:  # a training that stops at its budget learns less
+        parts["minutes"] = config.budget.minutes
     chosen = HydraConfig.get()
     cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(parts))
     variant = _variant(chosen.overrides.task)
     return Plan(
-        values | {"variant": variant}, task, spec, base, base_key, method, protocol, decoding,
+        values | {"variant": variant}, fields, task, spec, base, base_key, method, protocol, decoding,
         users, group, trainers, tested, fitted, cell,
     )  # fmt: skip
 
@@ -134,12 +143,41 @@ def _root(config: DictConfig) -> Path:
     return root
 
 
+def _fields(method: Method, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's fields; one that says its own `identity` (a folder: a hash of its files) is known by that."""
+    named = {name: getattr(getattr(method, name, None), "identity", None) for name in configured}
+    return {name: who() if (who := named[name]) else known(value) for name, value in configured.items()}
+
+
+def known(value: Any) -> Any:
+    """A configured value with every file and folder it names known by name and content: `data.jsonl@3f9a...`."""
+    if isinstance(value, Mapping):
+        return {name: known(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [known(one) for one in value]
+    if not isinstance(value, str) or not ({"/", "."} & set(value)) or not os.path.exists(value):
+        return value
+    path = Path(value)
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    content = [f"{one.relative_to(path)}:{digest(one, cache_folder() / 'data')}" for one in files]
+    return f"{path.name}@{store.key({'files': content})[:16]}"
+
+
 def _variant(overrides: Sequence[str]) -> str:
     """The overrides in words, so that two cells of one method can be told apart."""
-    words = [override.lstrip("+") for override in overrides]
+    words = [_without_folder(override.lstrip("+")) for override in overrides]
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
-    others = ("noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.")
+    others = (
+        "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",
+        "adapter.", "retriever.", "profile.", "budget.",
+    )  # fmt: skip
     return " ".join(told + [word for word in words if word.startswith(others)])
+
+
+def _without_folder(word: str) -> str:
+    """A path as its last name: the record names none of this machine's places."""
+    name, _, value = word.partition("=")
+    return f"{name}={Path(value).name}" if "/" in value and os.path.exists(value) else word
 
 
 def find_base(plan: Plan) -> Path | None:

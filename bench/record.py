@@ -10,9 +10,11 @@ from typing import Any
 from bench import env, store
 from bench.budget import Budget
 from bench.lm.base import fingerprint
-from bench.plan import Plan, find_base
+from bench.plan import Plan, find_base, known
 from bench.score import metrics, stats
 from bench.types import Personalization, Sample
+
+_PRIVATE = ("task", "results", "progress", "dry", "adapter")
 
 
 def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
         "schema": store.SCHEMA,
         "key": plan.cell.key,
         "cell": plan.names,
-        "config": _public(plan.config),
+        "config": _public(plan.config) | {"method": dict(plan.fields)},
         "model": plan.spec.identity() | {"base": _base(plan)},
         "data": data,
         "leaks": plan.leaks.record(),
@@ -91,5 +93,5 @@ def _summed(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without this machine's folders and without the task's prompts (its own file has them)."""
-    shown = {name: value for name, value in config.items() if name not in ("task", "results", "progress", "dry")}
+    shown = {name: known(value) for name, value in config.items() if name not in _PRIVATE}
     return shown | {"data": {name: value for name, value in config["data"].items() if name != "root"}}

@@ -24,7 +24,7 @@ from bench.types import Completion, InputError, MethodError, OverBudget, Persona
 if TYPE_CHECKING:
     from bench.lm.model import LM
 
-CHUNK = 32
+CHUNK = 128
 """Users adapted before their artifacts are written."""
 
 
@@ -62,7 +62,8 @@ def run(config: DictConfig) -> Result:
             record, status, error = {}, "error", str(problem)
         except Exception as problem:  # a failed cell is a row, not a hole
             traceback.print_exc()
-            record, status, error = {}, "error", f"{type(problem).__name__}: {problem}"
+            status = "oom" if type(problem).__name__ == "OutOfMemoryError" else "error"
+            record, error = {}, f"{type(problem).__name__}: {problem}"
         frame = (
             records.frame(plan, budget)
             | record
@@ -80,22 +81,23 @@ class Job:
         self.plan, self.budget, self.cell = plan, budget, plan.cell
         costs = self.cell.artifacts / "cost.json"
         if costs.exists():
-            budget.restore(store.read_json(costs))
+            known = store.read_json(costs)
+            budget.restore(known["phases"], known["limited"])
+        self._limited = budget.limited
 
     @cached_property
     def lm(self) -> LM:
         """The model on its base, loaded when something first needs it."""
+        from bench.lm import held
         from bench.lm.cache import ResponseCache
-        from bench.lm.model import LM
-        from bench.lm.patch import Patch
 
         plan = self.plan
+        base = None if plan.base_key is None or plan.base.retrain else find_base(plan)
         with self._phase("load"):
-            lm = LM(plan.spec, budget=self.budget, cache=ResponseCache(self.cell.root / "cache" / "answers.sqlite"))
-        if plan.base_key is not None:
-            path = None if plan.base.retrain else find_base(plan)
-            path = path or bases.adapt(lm, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key)
-            lm.adopt(Patch.load(path), bases.fingerprint(path))
+            cache = ResponseCache(self.cell.root / "cache" / "answers.sqlite")
+            lm = held.model(plan.spec, base, budget=self.budget, cache=cache)
+        if plan.base_key is not None and base is None:
+            held.adopt(lm, bases.adapt(lm, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key))
         return lm
 
     @property
@@ -126,6 +128,7 @@ class Job:
         with self._phase("fit"):
             shared = self.plan.method.fit(_Late(self), self.plan.task, self.plan.group, self.budget)  # type: ignore[arg-type]
         save_personalizations([shared], self.cell.artifacts, "fit")
+        self._limited = self.budget.limited
         return shared
 
     def _adapt(self, users: Sequence[User], shared: Personalization) -> list[Personalization]:
@@ -142,7 +145,8 @@ class Job:
                     done = list(self.plan.method.adapt(late, self.plan.task, chunk, shared, self.budget))
                     if len(done) != len(chunk):
                         raise RuntimeError(f"{self.cell.method} adapted {len(done)} of {len(chunk)} users")
-                    save_personalizations(done, self.cell.artifacts, name)
+                    save_personalizations(done, self.cell.artifacts, name, users=[user.id for user in chunk])
+                    self._limited = self.budget.limited
                 found += done
                 progress.advance(len(chunk))
         return found
@@ -248,12 +252,16 @@ class Job:
 
     @contextmanager
     def _phase(self, name: str, total: int | None = None) -> Iterator[Progress]:
-        """A phase of the budget whose cost is kept beside the artifacts, so that a resumed cell knows all it cost."""
+        """A phase of the budget whose cost is kept beside the artifacts, so that a resumed cell knows all it cost.
+
+        Of a limit, only the time whose result is on disk is spent: what was interrupted starts again, with its time.
+        """
         try:
             with self.budget.phase(name, total) as progress:
                 yield progress
         finally:
-            store.write_json(self.cell.artifacts / "cost.json", self.budget.report())
+            known = {"phases": self.budget.report(), "limited": self._limited}
+            store.write_json(self.cell.artifacts / "cost.json", known)
 
 
 class _Late:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Majority(Method):
-    """Reference 12.2. `global`: the fit users' most frequent answer. `user`: the most frequent in the user's own
-    history. `median`: the user's own median score. `query`: a copy of the question's text. `nearest`: the answer of
-    the history item that shares most words with the question. Without a usable history the global answer is given.
+    """Reference 12.2. `auto`: `user` where the task has labels, else `query`. `global`: the fit users' most frequent
+    answer. `user`: the most frequent in the user's own history. `median`: the user's own median score. `query`: a copy
+    of the question's text. `nearest`: the answer of the history item that shares most words with the question. Without
+    a usable history the global answer is given.
     """
 
-    rule: Literal["global", "user", "median", "query", "nearest"] = "user"
+    rule: Literal["auto", "global", "user", "median", "query", "nearest"] = "auto"
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         allowed = {"global": task.labels, "user": task.labels, "median": task.kind == "rating"}.get(self.rule, True)
@@ -37,14 +38,15 @@ class Majority(Method):
         return Request((), answer=self._answer(task, user, query) or personal.text["global"])
 
     def _answer(self, task: Task, user: User, query: Query) -> str | None:
-        if self.rule == "query":
+        rule = ("user" if task.labels else "query") if self.rule == "auto" else self.rule
+        if rule == "query":
             return query.text
-        if self.rule == "nearest":
+        if rule == "nearest":
             return _nearest(task, user, query)
         answers = [answer for item in user.history if (answer := task.answer(item))]
-        if self.rule == "global" or not answers:
+        if rule == "global" or not answers:
             return None
-        return str(median_low(map(int, answers))) if self.rule == "median" else _most(answers)
+        return str(median_low(map(int, answers))) if rule == "median" else _most(answers)
 
 
 def _most(answers: Iterable[str]) -> str:

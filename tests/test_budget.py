@@ -43,6 +43,8 @@ def test_an_interrupted_run_keeps_what_it_had_spent() -> None:
     with first.phase("pairs"):
         time.sleep(0.03)
     second = Budget(minutes=0.02 / 60, progress=False)
-    second.restore(first.report())  # type: ignore[arg-type]
+    second.restore(first.report(), 0.0)  # type: ignore[arg-type]
+    assert second.left() > 0  # what was interrupted starts again, with its time
+    second.restore(first.report(), first.limited)  # type: ignore[arg-type]
     assert second.left() < 0
     assert second.report()["pairs"]["seconds"] == first.report()["pairs"]["seconds"]

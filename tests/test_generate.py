@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench.lm import generate
+from bench.lm import generate, prefill
+from bench.lm.patch import LowRank, Patch
 from bench.types import Decoding, InputError, Line, Message, Request
 
 LABELS = ("comedy", "dark comedy", "action")
@@ -167,3 +168,55 @@ def test_answers_come_from_the_cache_the_second_time(tmp_path) -> None:  # type:
         assert lm.cache.hits == len(REQUESTS), "another decoding is another question"
     finally:
         lm.cache = None
+
+
+def family(start: str, *ends: str, patches: tuple[Patch, ...] = ()) -> list[Request]:
+    shown = "what this user wrote before, at some length, so that reading it once is worth the while. "
+    return [Request((Message("user", (start + shown + end,)),), patches) for end in ends]
+
+
+def answered(lm, requests, **how):  # type: ignore[no-untyped-def]
+    return dict(found for batch in lm.generate(requests, max_new_tokens=8, **how) for found in batch)
+
+
+def test_what_a_family_of_prompts_has_alike_is_read_once_and_changes_nothing(any_lm, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    requests = family("0 ", "tersely", "at length, and kindly") + family("1 " * 90, "x", "y")
+    requests += [Request((Message("user", (text,)),)) for text in ("nothing", "alike")]
+    read: list[int] = []
+    bodies = prefill._bodies
+
+    def counted(lm, rows, patches):  # type: ignore[no-untyped-def]
+        read.append(len(rows))
+        return bodies(lm, rows, patches)
+
+    monkeypatch.setattr(prefill, "_bodies", counted)
+    apart = answered(any_lm, requests, labels=LABELS)
+    assert sum(read) == (0 if any_lm.seq2seq else 6)
+    read.clear()
+    together = answered(any_lm, requests, labels=LABELS, alike=2)
+    assert sum(read) == (0 if any_lm.seq2seq else 3)
+    for index, one in apart.items():
+        other = together[index]
+        assert (other.text, other.tokens_in, other.tokens_out) == (one.text, one.tokens_in, one.tokens_out)
+        assert other.label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
+
+
+def test_a_family_has_its_patch_and_stays_together_where_memory_is_scarce(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    lm = tiny_lm("llama")
+    a, b = torch.randn(2, 64) * 0.1, torch.randn(32, 2) * 0.1
+    requests = []
+    for index in range(1, 5):
+        patch = Patch({"model.layers.1.mlp.down_proj": LowRank(a * index, b)})
+        requests += family(f"{index} ", "a", "b or c", patches=(patch,))
+    alone = [answered(lm, [one])[0].text for one in requests]
+    assert len(set(alone)) > 2
+    answer = generate.answer_batch
+
+    def scarce(lm, prompts, *rest):  # type: ignore[no-untyped-def]
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError
+        return answer(lm, prompts, *rest)
+
+    monkeypatch.setattr(generate, "answer_batch", scarce)
+    found = answered(lm, requests, alike=2)
+    assert [found[index].text for index in range(len(requests))] == alone

@@ -29,7 +29,7 @@ FLOORS = (
 APART = {
     "report": {"store", "score", "types"},
     "download": {"data", "env", "types"},
-    "export": {"lm", "store", "env", "types"},
+    "export": {"data", "lm", "store", "env", "types"},
 }
 METHODS_USE = {"types", "method", "data", "lm", "budget"}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "sentence_transformers", "evaluate"}

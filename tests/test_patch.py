@@ -1,4 +1,4 @@
-"""A patch, however applied, changes the weights by B A: as hook rows, merged, mixed in a batch, as CHAMELEON's edit."""
+"""A patch does the same however it is applied: as rows of a batch, merged, mixed with others, as CHAMELEON's edit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import pytest
 import torch
 from conftest import tiny_lm
 
+from bench.budget import Budget
 from bench.lm import directions
-from bench.lm.patch import LowRank, Patch, applied, load_personalizations, save_personalizations
-from bench.types import InputError, Item, Message, Personalization, Request
+from bench.lm.generate import plan
+from bench.lm.patch import LowRank, Patch, Scale, load_personalizations, save_personalizations
+from bench.lm.rows import applied
+from bench.lm.tune import Example, Tuning, tune
+from bench.types import InputError, Item, Line, Message, Personalization, Request
 
 WORDS = ["a red film", "one more about the sea and its ships", "x"]
 
@@ -33,6 +37,39 @@ def random_patch(lm, seed: int, rank: int = 2, positions: str = "all") -> Patch:
         },
         positions,  # type: ignore[arg-type]
     )
+
+
+def random_scales(lm, seed: int, positions: str = "all") -> Patch:  # type: ignore[no-untyped-def]
+    """As IA3 has them: on what attention's keys and values say, and on what the MLP's last layer reads."""
+    stream = torch.Generator().manual_seed(seed)
+    modules = dict(lm.model.named_modules())
+    outputs = [name for name in modules if name.rsplit(".", 1)[-1] in ("k_proj", "v_proj", "k", "v")]
+    scales = {name: Scale(1 + torch.randn(modules[name].out_features, generator=stream), "out") for name in outputs}
+    for name in lm.mlp_outputs()[1:3]:
+        scales[name] = Scale(1 + torch.randn(modules[name].in_features, generator=stream), "in")
+    return Patch(positions=positions, scales=scales)  # type: ignore[arg-type]
+
+
+def random_prompt(lm, seed: int, tokens: int) -> Patch:  # type: ignore[no-untyped-def]
+    return Patch(prompt=torch.randn(tokens, 32, generator=torch.Generator().manual_seed(seed)))
+
+
+def kinds(lm) -> list[tuple[Patch, ...]]:  # type: ignore[no-untyped-def]
+    """Every kind of patch, and mixtures of them."""
+    return [
+        (),
+        (random_patch(lm, 1),),
+        (random_scales(lm, 2),),
+        (random_prompt(lm, 3, 7),),
+        (random_prompt(lm, 4, 30), random_patch(lm, 5, rank=3)),
+        (random_prompt(lm, 6, 2), random_scales(lm, 7), random_scales(lm, 8), random_prompt(lm, 9, 1)),
+    ]
+
+
+def mixed_requests(lm) -> list[Request]:  # type: ignore[no-untyped-def]
+    words = [*WORDS, "y", "a much longer question about a film that nobody has seen", "z"]
+    pairs = zip(words, kinds(lm), strict=True)
+    return [Request((Message("user", (text,)),), patches) for text, patches in pairs]
 
 
 def scores(lm, requests):  # type: ignore[no-untyped-def]
@@ -71,6 +108,90 @@ def test_generation_keeps_each_rows_patch_while_rows_finish(any_lm) -> None:  # 
     for index, request in enumerate(mixed):
         [[(_, alone)]] = any_lm.generate([request], max_new_tokens=16)
         assert together[index] == alone.text
+
+
+def test_a_batch_of_every_kind_of_patch_equals_each_alone(any_lm) -> None:  # type: ignore[no-untyped-def]
+    mixed = mixed_requests(any_lm)
+    together, plain = scores(any_lm, mixed), scores(any_lm, [Request(one.messages) for one in mixed])
+    assert len(plan([any_lm.encode(one) for one in mixed], any_lm.spec.batch_tokens)) == 1
+    assert torch.allclose(together[0], plain[0], atol=2e-3)
+    assert ((together - plain).abs().amax(1)[1:] > 1e-2).all(), "every patch must change something"
+    for index, request in enumerate(mixed):
+        assert torch.allclose(together[index], scores(any_lm, [request])[0], atol=2e-3)
+
+
+def test_a_batch_of_every_kind_of_patch_writes_what_each_writes_alone(any_lm) -> None:  # type: ignore[no-untyped-def]
+    mixed = mixed_requests(any_lm)
+    together = {index: answer for batch in any_lm.generate(mixed, max_new_tokens=12) for index, answer in batch}
+    for index, request in enumerate(mixed):
+        [[(_, alone)]] = any_lm.generate([request], max_new_tokens=12)
+        assert together[index].text == alone.text
+
+
+def test_scaled_rows_equal_merged_weights(any_lm) -> None:  # type: ignore[no-untyped-def]
+    both = Patch(random_patch(any_lm, 1).weights, scales=random_scales(any_lm, 2).scales)
+    assert both.weights.keys() & both.scales.keys()
+    for patch in (random_scales(any_lm, 2), both):
+        patched = scores(any_lm, prompts((patch,)))
+        assert torch.allclose(patched, scores(merged(any_lm, patch), prompts()), atol=2e-3)
+
+
+def test_the_negative_takes_a_patch_back(any_lm) -> None:  # type: ignore[no-untyped-def]
+    plain = scores(any_lm, prompts())
+    low, scales = random_patch(any_lm, 1), random_scales(any_lm, 2)
+    outwards = {name: Scale(torch.linspace(0.5, 2, len(one.b)), "out") for name, one in low.weights.items()}
+    for patch in (low, scales, Patch(low.weights, scales=scales.scales), Patch(low.weights, scales=outwards)):
+        there_and_back = scores(merged(any_lm, patch, patch.negative()), prompts())
+        assert torch.allclose(there_and_back, plain, atol=5e-3)
+        assert torch.allclose(scores(merged(any_lm, patch), prompts((patch.negative(),))), plain, atol=5e-3)
+
+
+def test_a_soft_prompt_is_read_as_vectors_before_the_prompt(any_lm) -> None:  # type: ignore[no-untyped-def]
+    """The oracle: the vectors laid before the embedded prompt, and the whole answer read in one pass."""
+    patch = random_prompt(any_lm, 3, 5)
+    [(_, [(found, _)])] = any_lm.likelihood([prompts((patch,))[1]], [["comedy"]])
+    ids, answer = any_lm.encode(prompts()[1]).ids, any_lm.answer_ids("comedy")
+    vectors = any_lm.model.get_input_embeddings()(torch.tensor([ids]))
+    vectors = torch.cat([patch.prompt[None], vectors], dim=1)  # type: ignore[index]
+    if any_lm.seq2seq:
+        logits = any_lm.model(inputs_embeds=vectors, labels=torch.tensor([answer])).logits[0]
+    else:
+        behind = any_lm.model.get_input_embeddings()(torch.tensor([answer]))
+        logits = any_lm.model(inputs_embeds=torch.cat([vectors, behind], dim=1)).logits[0, vectors.shape[1] - 1 : -1]
+    expected = logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum()
+    assert found == pytest.approx(float(expected), abs=2e-3)
+
+
+def test_a_soft_prompt_takes_room_from_the_history_and_changes_no_batch() -> None:
+    lm = tiny_lm(max_prompt_tokens=200)
+    lines = tuple(Line(f"{index}. ", "a film about ships " * 3, "\n", rank=index) for index in range(3))
+    plain = Request((Message("user", (*lines, "which one?")),))
+    patched = Request(plain.messages, (random_prompt(lm, 1, 40),))
+    assert len(lm.encode(plain).ids) <= 200 and len(lm.encode(patched).ids) <= 200
+    assert lm.encode(patched).cut == pytest.approx(lm.encode(plain).cut + 40, abs=3)
+    assert lm.encode(patched).ids[:40] == (lm.pad,) * 40 and lm.encode(patched).virtual == 40
+    many = [Request((Message("user", ("x" * size,)),)) for size in range(1, 60, 3)]
+    soft = [Request(one.messages, (random_prompt(lm, 1, size % 3),)) for size, one in enumerate(many)]
+    assert plan([lm.encode(one) for one in many], 200) == plan([lm.encode(one) for one in soft], 200)
+
+
+def test_what_a_soft_prompt_cannot_do_is_said() -> None:
+    lm = tiny_lm()
+    soft = random_prompt(lm, 1, 4)
+    with pytest.raises(InputError, match="soft prompt cannot be merged"):
+        soft.merge(lm.model)
+    with pytest.raises(InputError, match="no patch takes it back"):
+        soft.negative()
+    with pytest.raises(InputError, match="positions=last"):
+        Patch(positions="last", prompt=torch.zeros(1, 32))
+    with pytest.raises(InputError, match="33 numbers, the model's have 32"):
+        scores(lm, prompts((Patch(prompt=torch.zeros(4, 33)),)))
+
+
+def test_activations_are_read_without_patches() -> None:
+    lm = tiny_lm()
+    request = prompts((random_prompt(lm, 1, 4), random_patch(lm, 1)))[0]
+    assert torch.equal(lm.activations([request], ["a"]), lm.activations([prompts()[0]], ["a"]))
 
 
 def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[no-untyped-def]
@@ -114,6 +235,16 @@ def test_an_adopted_base_can_be_taken_back_for_a_request() -> None:
     assert torch.allclose(scores(lm, prompts(lm.as_instruct)), before, atol=2e-3)
 
 
+def test_training_one_users_patch_leaves_anothers_answers_as_they_were(any_lm) -> None:  # type: ignore[no-untyped-def]
+    """Acceptance check 10: one base, many patches; none of them is ever written into it."""
+    mine = prompts((random_patch(any_lm, 1),))
+    before = scores(any_lm, mine)
+    targets = ("q", "v") if any_lm.seq2seq else ("q_proj", "v_proj")
+    recipe = Tuning(targets=targets, epochs=2)
+    theirs = tune(any_lm, [Example(prompts()[0], "comedy")], recipe, Budget(progress=False))
+    assert theirs.changes and torch.equal(scores(any_lm, mine), before)
+
+
 def test_hooks_never_outlive_their_block(any_lm) -> None:  # type: ignore[no-untyped-def]
     plain = scores(any_lm, prompts())
     with pytest.raises(ZeroDivisionError), applied(any_lm.model, [(random_patch(any_lm, 1),)]):
@@ -138,11 +269,76 @@ def test_positions_limit_where_the_patch_acts() -> None:
         random_patch(lm, 1, positions="last").merge(lm.model)
 
 
+def test_positions_limit_where_a_scale_acts(any_lm) -> None:  # type: ignore[no-untyped-def]
+    lm = any_lm
+    plain = dict(lm.likelihood([prompts()[1]], [["a"]]))[0]
+    found = {}
+    for positions in ("all", "last", "generated"):
+        request = prompts((random_scales(lm, 1, positions=positions),))[1]
+        found[positions] = dict(lm.likelihood([request], [["a"]]))[0]
+        [[(_, one)]] = lm.generate([request], max_new_tokens=1, labels=["a"])
+        assert one.label_logprobs == pytest.approx([found[positions][0][0]], abs=1e-3)
+    assert len({round(total, 3) for [(total, _)] in (plain, *found.values())}) >= (3 if lm.seq2seq else 4)
+
+
 def test_an_unknown_module_is_named() -> None:
     lm = tiny_lm()
     patch = Patch({"model.layers.99.mlp.down_proj": LowRank(torch.ones(1, 64), torch.ones(32, 1))})
     with pytest.raises(InputError, match=r"model\.layers\.99\.mlp\.down_proj"):
         scores(lm, prompts((patch,)))
+    norm = Patch(scales={"model.norm": Scale(torch.ones(32), "out")})
+    with pytest.raises(InputError, match=r"model\.norm.*not as a linear layer"):
+        scores(lm, prompts((norm,)))
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_a_wrong_width_is_named(side: str) -> None:
+    lm = tiny_lm()
+    name = lm.mlp_outputs()[0]
+    low = LowRank(torch.ones(1, 65 if side == "in" else 64), torch.ones(33 if side == "out" else 32, 1))
+    wrong = 65 if side == "in" else 33
+    for patch in (Patch({name: low}), Patch(scales={name: Scale(torch.ones(wrong), side)})):  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=f"{name} with {side}put width {wrong}"):
+            scores(lm, prompts((patch,)))
+
+
+def test_a_patch_knows_whether_it_changes_anything() -> None:
+    low = LowRank(torch.ones(1, 4), torch.zeros(4, 1))
+    assert not Patch({"x": low}, scales={"y": Scale(torch.ones(3), "in")}).changes
+    assert Patch({"x": LowRank(low.a, low.b + 1)}).changes
+    assert Patch(scales={"y": Scale(torch.tensor([1, 1.1]), "in")}).changes
+    assert Patch(prompt=torch.zeros(1, 4)).changes
+
+
+def test_a_patch_comes_back_from_its_file_as_it_was(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    lm = tiny_lm()
+    patches = [
+        random_patch(lm, 1, positions="last"),
+        random_scales(lm, 2, positions="generated"),
+        random_prompt(lm, 3, 5),
+        Patch(random_patch(lm, 1).weights, "all", random_scales(lm, 2).scales, torch.ones(2, 32)),
+    ]
+    for number, patch in enumerate(patches):
+        patch.save(tmp_path / f"{number}.safetensors")
+        back = Patch.load(tmp_path / f"{number}.safetensors")
+        assert (back.id, back.positions, back.bytes) == (patch.id, patch.positions, patch.bytes)
+        assert back.scales.keys() == patch.scales.keys() and back.weights.keys() == patch.weights.keys()
+    assert patches[2].bytes == 2 * 5 * 32
+
+
+def test_the_id_tells_all_patches_apart() -> None:
+    one, two = torch.ones(4), torch.full((4,), 2.0)
+    different = [
+        Patch(),
+        Patch(scales={"x": Scale(one, "in")}),
+        Patch(scales={"x": Scale(one, "out")}),
+        Patch(scales={"x": Scale(two, "out")}),
+        Patch(scales={"y": Scale(one, "in")}),
+        Patch(prompt=torch.ones(2, 2)),
+        Patch(prompt=torch.ones(1, 4)),
+        Patch({"x": LowRank(one[:, None], one[None])}),
+    ]
+    assert len({patch.id for patch in different}) == len(different)
 
 
 def test_personalizations_come_back_as_they_were(tmp_path) -> None:  # type: ignore[no-untyped-def]

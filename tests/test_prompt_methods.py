@@ -25,6 +25,7 @@ from bench.data.task import Task
 from bench.lm import generate
 from bench.lm.cache import ResponseCache
 from bench.lm.model import LM
+from bench.lm.profile import Profile
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.types import Completion, Decoding, InputError, Item, MethodError, Personalization, Query, Request, User
@@ -38,14 +39,15 @@ GOLDEN = ROOT / "tests" / "golden" / "prompt_methods"
 SELECT = PCASelection(n_items=3, embedder="hash")
 WORDING = yaml.safe_load((ROOT / "conf" / "method" / "llm_rec.yaml").read_text(encoding="utf-8"))["prompts"]
 HASH = Retriever(embedder="hash")
+FEW = Profile(max_new_tokens=4)
 METHODS: dict[str, Method] = {
     "random_history": RandomHistory(k=2),
     "random_history, global": RandomHistory(k=2, scope="global", replacement=True),
     "rag": RAG(HASH, k=2),
     "rag, lamp": RAG(HASH, k=2, style="lamp"),
     "rag, oppu": RAG(replace(HASH, ranker="dense"), k=2, style="oppu"),
-    "pag": PAG(HASH, max_new_tokens=4),
-    "pag, oppu, no items": PAG(HASH, k=0, style="oppu", max_new_tokens=4),
+    "pag": PAG(HASH, FEW),
+    "pag, oppu, no items": PAG(HASH, FEW, k=0, style="oppu"),
     "llm_rec, basic": LLMRec(SELECT, WORDING, "basic", "tag", max_new_tokens=4),
     "llm_rec, rec": LLMRec(SELECT, WORDING, "rec", max_new_tokens=4),
     "llm_rec, eng": LLMRec(SELECT, WORDING, "eng", max_new_tokens=4),
@@ -190,7 +192,7 @@ def test_a_setting_that_is_none_of_its_choices_is_refused() -> None:
         (lambda: RandomHistory(scope="all"), "method.scope=all: choose user or global"),  # type: ignore[arg-type]
         (lambda: RAG(HASH, style="neutral"), "method.style=neutral: choose personalized, lamp or oppu"),  # type: ignore[arg-type]
         (lambda: PAG(HASH, style="lamp"), "method.style=lamp: choose personalized or oppu"),  # type: ignore[arg-type]
-        (lambda: PAG(HASH, writer="gpt"), "method.writer=gpt: choose instruct or base"),  # type: ignore[arg-type]
+        (lambda: Profile(writer="gpt"), "profile.writer=gpt: choose instruct or base"),  # type: ignore[arg-type]
         (lambda: LLMRec(SELECT, WORDING, "all"), "method.arm=all: choose basic, rec, eng or rec_eng"),  # type: ignore[arg-type]
     ]
     for make, told in wrong:
@@ -289,11 +291,11 @@ def test_a_sweep_over_k_pays_for_the_profiles_once(tmp_path: Path, calls: list[i
     users, found = people(), []
     for k in (0, 1, 2):
         lm = fresh_lm(tmp_path)  # as in another process
-        found.append([one.text.get("profile") for one in adapted(PAG(HASH, k=k, max_new_tokens=4), users, lm)])
+        found.append([one.text.get("profile") for one in adapted(PAG(HASH, FEW, k=k), users, lm)])
         assert sum(calls) == 2, "one for each user with a history, for the first k alone"
         assert lm.cache is not None and lm.cache.hits == (0 if k == 0 else 2)
     assert found[0] == found[1] == found[2] and found[0][2] is None
-    adapted(PAG(HASH, max_new_tokens=4, seed=1), users, fresh_lm(tmp_path))
+    adapted(PAG(HASH, replace(FEW, seed=1)), users, fresh_lm(tmp_path))
     assert sum(calls) == 4, "another seed is another draw"
 
 
@@ -342,7 +344,7 @@ def test_summaries_stand_in_place_of_the_history_lines() -> None:
 
 def test_the_model_as_it_was_writes_unless_the_base_is_asked() -> None:
     for instruct, base in (
-        (PAG(HASH), PAG(HASH, writer="base")),
+        (PAG(HASH), PAG(HASH, Profile(writer="base"))),
         (LLMRec(SELECT, WORDING), LLMRec(SELECT, WORDING, writer="base")),
     ):
         for method, patches in ((instruct, Writer.as_instruct), (base, ())):
@@ -368,7 +370,7 @@ def test_a_profile_is_written_from_ten_seeded_items_of_two_hundred_words() -> No
 
     def asked(seed: int) -> str:
         writer = Writer()
-        adapted(PAG(HASH, seed=seed), [long], writer)
+        adapted(PAG(HASH, Profile(seed=seed)), [long], writer)
         return writer.asked[0].messages[0].text
 
     assert asked(0).count("review: text") == 10 and asked(0) == asked(0) != asked(1)
@@ -401,7 +403,7 @@ def test_another_model_can_write_the_profiles(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(models, "LM", counted)
     monkeypatch.setattr(lm, "answers", lambda *_, **__: pytest.fail("the tested model must not write"))
     ann, bob, eve = people()
-    method = PAG(HASH, writer_model=spec, max_new_tokens=4, decoding=Decoding())
+    method = PAG(HASH, Profile(model=spec, max_new_tokens=4, decoding=Decoding()))
     chunks = [adapted(method, [ann], lm), adapted(method, [eve, bob], lm)]
     assert loaded == ["tiny:mistral"], "once for all chunks"
     other = real(spec)
@@ -419,10 +421,11 @@ def test_the_methods_run_from_the_command_line(tmp_path: Path) -> None:
     sample.write(root, train_users=20, dev_users=12)
     common = (*TINY, "limit=4", "protocol.group_size=4", "data=lamp", f"data.root={root}")
     few = ("method.max_new_tokens=4",)
+    profile = ("profile.max_new_tokens=4",)
     for words in (
         ("-m", "method=random_history", "method.scope=user,global"),
-        ("-m", "method=rag", "method.retriever.ranker=bm25,dense"),
-        ("method=pag", "+model@method.writer_model=tiny", "method.writer_model.source=tiny:t5", *few),
+        ("-m", "method=rag", "retriever.ranker=bm25,dense"),
+        ("method=pag", "+model@profile.model=tiny", "profile.model.source=tiny:t5", *profile),
         ("-m", "method=llm_rec", "method.arm=eng,rec_eng", "data.kind=time", *few),
     ):
         code, said = run(*words[:1], *common, *words[1:], folder=tmp_path)
@@ -432,7 +435,7 @@ def test_the_methods_run_from_the_command_line(tmp_path: Path) -> None:
     costs = [name for record in records for name in record["cost"] if name in ("profiles", "summaries", "descriptions")]
     assert sorted(costs) == ["descriptions", "profiles", "summaries", "summaries"]
     [pag] = [record for record in records if record["cell"]["method"] == "pag"]
-    assert "writer_model=tiny" in pag["cell"]["variant"] and pag["facts"]["users_profile_empty"] < 4
+    assert "profile.model=tiny" in pag["cell"]["variant"] and pag["facts"]["users_profile_empty"] < 4
 
 
 def test_a_dry_run_shows_the_prompt_of_each(tmp_path: Path) -> None:

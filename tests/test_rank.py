@@ -122,7 +122,7 @@ def test_a_random_ranking_depends_on_seed_user_and_question_alone() -> None:
 
 
 def test_an_unknown_ranker_is_told_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="method.retriever.ranker=bm52: choose bm25, dense, recency or random"):
+    with pytest.raises(InputError, match="retriever.ranker=bm52: choose bm25, dense, recency or random"):
         Retriever("bm52")  # type: ignore[arg-type]
 
 

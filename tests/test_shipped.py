@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from bench.data import lamp, sample
 from bench.lm.base import SHIPPED
 
+PROFILE = "bench.lm.profile.Profile"
 BASES = sorted(SHIPPED.glob("*.safetensors"))
 
 
@@ -31,7 +32,8 @@ def test_a_shipped_base_fits_the_sample_the_prompts_and_the_recipe(path: Path, s
     """If this fails, something that the base was trained on has changed: make it again with base.retrain=true."""
     *_, task_name, key = path.stem.split("-")
     spec = instantiate(OmegaConf.load(ROOT / "conf" / "model" / "smollm2.yaml"), _convert_="all")
-    base = instantiate(OmegaConf.load(ROOT / "conf" / "base" / "task_adapted.yaml"), _convert_="all")
+    whole = {"base": OmegaConf.load(ROOT / "conf" / "base" / "task_adapted.yaml"), "profile": {"_target_": PROFILE}}
+    base = instantiate(OmegaConf.create(whole).base, _convert_="all")
     task = task_named(task_name)
     fitted = lamp.read(task, sample_root, split="train")
     assert base.key(spec.identity(), task, fitted.hash) == key

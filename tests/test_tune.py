@@ -9,8 +9,10 @@ from conftest import FAMILIES, task_named, tiny_lm
 from bench.budget import Budget
 from bench.lm import base, tune
 from bench.lm.base import BaseSpec
+from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
-from bench.lm.tune import Example, Tuning, losses
+from bench.lm.shared import MIN_SHARED, shared_prefix
+from bench.lm.tune import Example, Tuning
 from bench.types import InputError, Item, Message, Query, Request, User
 
 TARGETS = {"t5": ("q", "v")}
@@ -48,14 +50,14 @@ def test_a_shared_prefix_changes_neither_loss_nor_gradient() -> None:
         lm = tiny_lm(family)
         shown = (example("red?", "yes"), example("blue, or a longer question?", "no"), example("g", "perhaps"))
         rows = [(lm.encode(one.request).ids, lm.answer_ids(one.answer)) for one in shown]
-        assert tune._shared_prefix([prompt for prompt, _ in rows]) > tune.MIN_SHARED
-        factors = tune._fresh(lm, Tuning())
+        assert shared_prefix([prompt for prompt, _ in rows]) > MIN_SHARED
+        factors = tune.fresh(lm, Tuning())
         for pair in factors.values():
             pair.b.data.normal_(generator=torch.Generator().manual_seed(1))
         found = []
         for batches in ([rows], [[row] for row in rows]):
             with tune._training(lm.model, factors, 1.0):
-                total = sum(losses(lm, batch) for batch in batches)
+                total = sum(total_loss(lm, batch) for batch in batches)
                 total.backward()  # type: ignore[union-attr]
             found.append((float(total.detach()), [pair.a.grad.clone() for pair in factors.values()]))  # type: ignore[union-attr]
             for pair in factors.values():
@@ -72,12 +74,12 @@ def test_the_loss_is_on_the_answers_tokens_alone() -> None:
     logits = lm.model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
     expected = -logits[torch.arange(len(answer)), torch.tensor(answer)].sum()
     assert answer[-1] == lm.end
-    assert float(losses(lm, [(prompt, answer)])) == pytest.approx(float(expected), rel=1e-5)
+    assert float(total_loss(lm, [(prompt, answer)])) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_a_fresh_adapter_is_zero_and_a_trained_one_is_not() -> None:
     lm = tiny_lm("llama")
-    fresh = tune._fresh(lm, Tuning())
+    fresh = tune.fresh(lm, Tuning())
     assert all(float(pair.b.abs().max()) == 0 and float(pair.a.abs().max()) > 0 for pair in fresh.values())
     patch = tune.tune(lm, [example("red?", "yes")], tuning("llama", epochs=1), Budget(progress=False))
     assert all(float(low.b.abs().max()) > 0 for low in patch.weights.values())

@@ -34,17 +34,23 @@ class Retriever:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("method.retriever.ranker", self.ranker, get_args(Ranker))
+        one_of("retriever.ranker", self.ranker, get_args(Ranker))
 
-    def top(self, task: Task, users: Sequence[User], k: int) -> list[list[Places]]:
+    def top(
+        self, task: Task, users: Sequence[User], k: int, *, among: Sequence[Sequence[Places]] | None = None
+    ) -> list[list[Places]]:
         """For each user and each of their questions: where in the history the k best items stand, best first.
 
-        Fewer where the history has fewer that are not newer than the question.
+        Fewer where the history has fewer that are not newer than the question. `among`: of each user and question, the
+        places that may be ranked, in place of all that are not newer.
         """
-        return [[tuple(places[:k]) for places in self._ranked(task, user)] for user in users]
+        known = among or [[not_newer(user.history, query) for query in user.queries] for user in users]
+        return [
+            [tuple(places[:k]) for places in self._ranked(task, user, own)]
+            for user, own in zip(users, known, strict=True)
+        ]
 
-    def _ranked(self, task: Task, user: User) -> Iterator[Sequence[int]]:
-        known = [not_newer(user.history, query) for query in user.queries]
+    def _ranked(self, task: Task, user: User, known: Sequence[Places]) -> Iterator[Sequence[int]]:
         match self.ranker:
             case "bm25":
                 return _bm25(task, user, known)

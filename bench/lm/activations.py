@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.lm.decode import Prefix, branches, padded, read
+from bench.lm.decode import branches
 from bench.lm.generate import halving, plan
+from bench.lm.prefill import Prefix, padded, read
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded

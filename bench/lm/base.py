@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.task import Task
 from bench.env import cache_folder
-from bench.types import Item, Query, Request, User
+from bench.lm.profile import Profile
+from bench.types import Completion, Item, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -31,31 +32,37 @@ class BaseSpec:
     """Which base, and how an adapted one is trained (`conf/base/*.yaml`).
 
     `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a written profile
-    (`profile`). `no_history_share`: share of history prompts that show none, so that one base answers both.
-    `leave_out`: up to so many of a training user's own history items are asked as questions, others shown (0: none).
-    `repeats`: where the history has no answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each
-    time with another choice of the history. `balance`: examples of a label are taken in proportion to count **
-    balance (1 natural, 0 even). `max_examples`: by kind of task.
+    (`profile`). `style`: CHAMELEON's A.3 prompt without insight, or OPPU's own. `no_history_share`: share of history
+    prompts that show none, so that one base answers both. `leave_out`: up to so many of a training user's own history
+    items are asked as questions, others shown (0: none). `repeats`: where the history has no answers to ask for
+    (LaMP-1, LaMP-7), how often each question is asked, each time with another choice of the history. `balance`:
+    examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by kind of
+    task; None takes all.
     """
 
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
     form: Literal["plain", "history", "profile"] = "history"
+    style: Literal["personalized", "oppu"] = "personalized"
     n_items: int = 7
     no_history_share: float = 0.1
     leave_out: int = 8
     repeats: int = 4
     balance: float = 0.5
-    max_examples: Mapping[str, int] = field(
+    max_examples: Mapping[str, int | None] = field(
         default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
     )
     tuning: Mapping[str, Any] = field(default_factory=dict)
+    profile: Profile = field(default_factory=Profile)
     seed: int = 0
     retrain: bool = False
 
     def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:
         """A hash of the recipe: the model, the prompts, the training data, these fields. It finds the artifact."""
-        recipe = {key: value for key, value in asdict(self).items() if key != "retrain"}
-        prompts = {"chameleon": dict(task.chameleon), "oppu": task.oppu["profile_prompt"]}
+        unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
+        unsaid |= {"profile"} if self.form != "profile" else set()
+        recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
+        written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
+        prompts = {"chameleon": dict(task.chameleon), "oppu": written}
         weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
         parts = [recipe, prompts, weights, task.name, list(task.labels), data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:16]
@@ -79,13 +86,10 @@ def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Bud
     """Train the adapted base on the users and keep it in the cache."""
     import torch
 
-    from bench.lm.tune import Tuning, tune
+    from bench.lm.tune import recipe, tune
 
-    tuning = Tuning(**{**spec.tuning, "seed": spec.seed, "targets": tuple(spec.tuning.get("targets", Tuning.targets))})
-    if lm.seq2seq:
-        tuning = replace(tuning, targets=tuple(name.removesuffix("_proj") for name in tuning.targets))
     chosen = examples(lm, task, users, spec)
-    patch: Patch = tune(lm, chosen, tuning, budget, phase="base")
+    patch: Patch = tune(lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base")
     path = cache_folder() / "bases" / f"{lm.spec.name}-{task.name}-{key}.safetensors"
     notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name}
     patch.save(path, dtype=torch.bfloat16, notes=notes)
@@ -99,24 +103,31 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     """
     from bench.lm.tune import Example
 
-    profiles = _profiles(lm, task, users, spec.seed) if spec.form == "profile" else {}
     stream = random.Random(f"base/{spec.seed}")
     found: list[_Pair] = []
     for turn in range(1 if task.has_answers else spec.repeats):
         for user in users:
             found += _pairs(task, user, spec, stream, f"{user.id}/{turn}")
     stream.shuffle(found)
+    chosen = _balanced(found, spec, task)
+    named = {pair.user for pair in chosen} if spec.form == "profile" else set()
+    readers = [user for user in users if user.id in named]
+    profiles = replace(spec.profile, seed=spec.seed).write(lm, task, readers, lm.budget, phase="base")
     return [
         Example(
             Request(
-                task.render(pair.query, pair.shown, profile=profiles.get(pair.user)),
+                task.render(pair.query, pair.shown, style=spec.style, profile=_text(profiles.get(pair.user))),
                 name=f"{task.name} {pair.query.id}",
             ),
             pair.answer,
             pair.group,
         )
-        for pair in _balanced(found, spec, task)
+        for pair in chosen
     ]
+
+
+def _text(profile: Completion | None) -> str | None:
+    return None if profile is None else profile.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,7 @@ def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group:
     order = list(range(len(history)))
     if not any(item.date for item in history):
         stream.shuffle(order)
-    bare = spec.form != "history" or stream.random() < spec.no_history_share
+    bare = spec.form == "plain" or (spec.form == "history" and stream.random() < spec.no_history_share)
     shown = () if bare else tuple(history[index] for index in sorted(order[:size]))
     group = "" if bare else group
     pairs = []
@@ -154,8 +165,8 @@ def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group:
 
 def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     """At most `max_examples`, of each label in proportion to count ** balance."""
-    limit = spec.max_examples[task.kind]
-    if not task.labels:
+    limit = spec.max_examples[task.kind] or len(found)
+    if not task.labels or not found:
         return found[:limit]
     pools: dict[str, list[_Pair]] = {}
     for pair in found:
@@ -165,21 +176,3 @@ def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     share = min(limit / sum(weights.values()), most)
     kept = {id(pair) for label, pool in pools.items() for pair in pool[: round(share * weights[label])]}
     return [pair for pair in found if id(pair) in kept]
-
-
-def _profiles(lm: LM, task: Task, users: Sequence[User], seed: int) -> dict[str, str]:
-    """A profile summary for each user, written by the model from up to ten random history items (OPPU, reference
-    2.7).
-    """
-    from bench.types import Decoding
-
-    with_history = [user for user in users if user.history]
-    requests = []
-    for user in with_history:
-        stream = random.Random(f"profile/{seed}/{user.id}")
-        chosen = sorted(stream.sample(range(len(user.history)), min(10, len(user.history))))
-        items = [user.history[index] for index in chosen]
-        requests.append(Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}"))
-    decoding = Decoding("sample", temperature=0.6, top_p=0.9, top_k=10, seed=seed)
-    answers = lm.answers(requests, max_new_tokens=64, decoding=decoding)
-    return {user.id: answer.text for user, answer in zip(with_history, answers, strict=True)}

@@ -1,4 +1,4 @@
-"""One batch through the model: read the prompts, score given answers as branches, write new answers token by token.
+"""Behind prompts that were read: score given answers as branches, write new answers token by token.
 
 The prompt is read once. Answers to score (the labels of a task, the gold) are then read as branches of one tree behind
 it: each token sees the prompt and its own answer alone, so that fifteen labels cost some forty tokens, not fifteen
@@ -9,35 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from bench.lm.patch import Rows
+from bench.lm.prefill import Prefix, padded, read, step
+from bench.lm.rows import Rows
 from bench.types import Completion, Decoding
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
-
-
-@dataclass
-class Prefix:
-    """Prompts that have been read: the key-value cache, the logits of the next token [rows, vocabulary], the mask of
-    real prompt tokens [rows, length], and for an encoder-decoder model the encoder's output."""
-
-    cache: Any
-    logits: Tensor
-    mask: Tensor
-    encoder: Any = None
-    patches: Rows | None = None
-
-    def select(self, keep: Tensor) -> None:
-        self.cache.batch_select_indices(keep)
-        self.logits, self.mask = self.logits[keep], self.mask[keep]
-        if self.encoder is not None:
-            self.encoder.last_hidden_state = self.encoder.last_hidden_state[keep]
 
 
 def answer_batch(
@@ -48,9 +30,10 @@ def answer_batch(
     decoding: Decoding,
     labels: tuple[str, ...],
     wanted: list[list[int]],
+    alike: int = 1,
 ) -> list[Completion]:
-    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens)."""
-    prefix = read(lm, prompts, patches)
+    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens). `alike`: see `read`."""
+    prefix = read(lm, prompts, patches, alike)
     scores = branch_scores(lm, prefix, [wanted] * len(prompts)) if labels else [None] * len(prompts)
     if decoding.rule == "likelihood":
         best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
@@ -69,35 +52,6 @@ def score_batch(
     """Total log-probability (nats) of each answer (token ids) of each prompt."""
     prefix = read(lm, prompts, patches)
     return branch_scores(lm, prefix, answers)
-
-
-def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None) -> Prefix:
-    """Read a batch of prompts.
-
-    A decoder reads all but the last token with padding on the right: then causality alone hides the padding, and
-    attention costs half of what it does under a mask. The last tokens follow in a step of their own.
-    """
-    rows = [prompt.ids for prompt in prompts]
-    if lm.seq2seq:
-        ids, mask = padded(rows, lm.pad, lm.device, left=False)
-        encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
-        start = torch.full((len(rows), 1), lm.model.config.decoder_start_token_id, device=lm.device)
-        _tell(patches, "end")
-        out = lm.model(encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True)
-        prefix = Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder, patches)
-    else:
-        ids, mask = padded([row[:-1] for row in rows], lm.pad, lm.device, left=False)
-        out = lm.model(input_ids=ids, use_cache=True, logits_to_keep=torch.tensor([0]))
-        prefix = Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
-        _tell(patches, "end")
-        _step(lm, prefix, [row[-1] for row in rows])
-    _tell(patches, "answer")
-    return prefix
-
-
-def _tell(patches: Rows | None, part: Literal["end", "answer"]) -> None:
-    if patches is not None:
-        patches.reading = part
 
 
 def branch_scores(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
@@ -141,18 +95,6 @@ def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]])
     )
     prefix.cache.crop(-nodes)
     return torch.as_tensor(out.logits)
-
-
-def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool) -> tuple[Tensor, Tensor]:
-    """Token ids [rows, longest] and the mask of real tokens."""
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad)
-    mask = torch.zeros(len(rows), longest, dtype=torch.long)
-    for index, row in enumerate(rows):
-        where = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[index, where] = torch.tensor(row)
-        mask[index, where] = 1
-    return ids.to(device), mask.to(device)
 
 
 def _tree(answers: Sequence[Sequence[Sequence[int]]], nodes: int) -> tuple[Tensor, Tensor]:
@@ -211,7 +153,7 @@ def _write(
     new: list[list[int]] = [[] for _ in prompts]
     text = [""] * len(prompts)
     finished = [False] * len(prompts)
-    for step in range(max_new_tokens):
+    for number in range(max_new_tokens):
         tokens = _choose(prefix.logits, decoding, [streams[row] for row in alive])
         for row, token in zip(alive, tokens, strict=True):
             if token in ends:
@@ -221,33 +163,15 @@ def _write(
             text[row] = str(lm.tokenizer.decode(new[row], skip_special_tokens=True))
             finished[row] = _stops(text[row], labels if decoding.stop_at_label else ())
         keep = [index for index, row in enumerate(alive) if not finished[row]]
-        if not keep or step + 1 == max_new_tokens:
+        if not keep or number + 1 == max_new_tokens:
             break
         if len(keep) < len(alive):
             chosen = torch.tensor(keep, device=lm.device)
             prefix.select(chosen)
             patches.select(chosen)
             alive = [alive[index] for index in keep]
-        _step(lm, prefix, [new[row][-1] for row in alive])
+        step(lm, prefix, [new[row][-1] for row in alive])
     return [_first_line(one) for one in text], [len(row) for row in new], finished
-
-
-def _step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
-    """Feed one new token a row; updates the prefix's logits."""
-    ids = torch.tensor(tokens, device=lm.device)[:, None]
-    if lm.seq2seq:
-        out = lm.model(
-            encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids,
-            past_key_values=prefix.cache, use_cache=True,
-        )  # fmt: skip
-    else:
-        positions = prefix.mask.sum(1, keepdim=True)
-        prefix.mask = torch.cat([prefix.mask, torch.ones_like(ids)], dim=1)
-        out = lm.model(
-            input_ids=ids, attention_mask=prefix.mask, position_ids=positions,
-            past_key_values=prefix.cache, use_cache=True,
-        )  # fmt: skip
-    prefix.logits = out.logits[:, -1].float()
 
 
 def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generator]) -> list[int]:

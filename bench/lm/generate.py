@@ -15,37 +15,46 @@ import torch
 
 from bench.lm.cache import ResponseCache
 from bench.lm.decode import answer_batch, score_batch
-from bench.lm.patch import applied
+from bench.lm.memory import out_of_memory
+from bench.lm.rows import applied
 from bench.types import Completion, Decoding, InputError, Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 MAX_ROWS = 64
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
-def plan(encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0) -> list[list[int]]:
+def plan(
+    encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0, alike: int = 1
+) -> list[list[int]]:
     """Batches of indices, longest prompts first, each of at most `batch_tokens` padded tokens and MAX_ROWS rows.
 
-    `extra`: tokens beyond the prompt that each row needs. A salt shuffles the prompts into other batches.
+    Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row needs. A salt shuffles
+    the prompts into other batches. So many prompts in a row as are `alike` stay together.
     """
 
-    def place(index: int) -> tuple[int, str]:
-        digest = hashlib.sha256((salt + encoded[index].text).encode("utf-8", "replace")).hexdigest()
-        return (0 if salt else -len(encoded[index].ids), digest)
+    def length(first: int) -> int:
+        family = encoded[first : first + alike]
+        return max(len(one.ids) - one.virtual for one in family) + extra
+
+    def place(first: int) -> tuple[int, str]:
+        text = "".join(one.text for one in encoded[first : first + alike])
+        digest = hashlib.sha256((salt + text).encode("utf-8", "replace")).hexdigest()
+        return (0 if salt else -length(first), digest)
 
     batches: list[list[int]] = []
     longest = 0
-    for index in sorted(range(len(encoded)), key=place):
-        longest = max(longest, len(encoded[index].ids) + extra)
-        full = not batches or len(batches[-1]) >= MAX_ROWS or (len(batches[-1]) + 1) * longest > batch_tokens
+    for first in sorted(range(0, len(encoded), alike), key=place):
+        longest = max(longest, length(first))
+        full = not batches or len(batches[-1]) >= MAX_ROWS or (len(batches[-1]) + alike) * longest > batch_tokens
         if full:
             batches.append([])
-            longest = len(encoded[index].ids) + extra
-        batches[-1].append(index)
+            longest = length(first)
+        batches[-1].extend(range(first, first + alike))
     return batches
 
 
@@ -60,21 +69,28 @@ def run(
     cached: bool,
     salt: str,
     done: Callable[[int], bool] | None,
+    alike: int,
 ) -> Iterator[list[tuple[int, Completion]]]:
     """See LM.generate."""
+    if len(requests) % alike:
+        raise ValueError(f"{len(requests)} requests are not families of {alike}")
     if decoding.rule == "likelihood" and not labels:
         raise InputError("decoding=likelihood needs a task with labels")
     wanted = [lm.answer_ids(label) for label in labels]
 
     def answer(batch: list[int]) -> list[Completion]:
-        def work(rows: list[int]) -> list[Completion]:
+        def work(families: list[list[int]]) -> list[list[Completion]]:
+            rows = [index for family in families for index in family]
             with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():
                 prompts = [encoded[index] for index in rows]
-                return answer_batch(lm, prompts, patches, max_new_tokens, decoding, labels, wanted)
+                found = answer_batch(lm, prompts, patches, max_new_tokens, decoding, labels, wanted, alike)
+                return [found[at : at + alike] for at in range(0, len(found), alike)]
 
-        return halving(work, batch, [requests[index].name for index in batch])
+        families = [batch[at : at + alike] for at in range(0, len(batch), alike)]
+        answered = halving(work, families, [requests[family[0]].name for family in families])
+        return [one for family in answered for one in family]
 
-    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt):
+    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike):
         if done is not None and all(done(index) for index in batch):
             continue
         keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
@@ -114,13 +130,12 @@ def score(
         yield from zip(batch, scored, strict=True)
 
 
-def halving(work: Callable[[list[int]], list[T]], batch: list[int], names: Sequence[str]) -> list[T]:
+def halving(work: Callable[[list[S]], list[T]], batch: list[S], names: Sequence[str]) -> list[T]:
     """Do a batch; when memory runs out, each half on its own. One request alone that does not fit is an error."""
     try:
         return work(batch)
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
+        if not out_of_memory(error):
             raise
         if len(batch) == 1:
             raise MemoryError(f"{names[0] or 'request'}: one prompt alone does not fit into memory") from error

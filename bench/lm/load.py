@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,21 @@ def load(spec: ModelSpec) -> tuple[Any, Any, torch.device]:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model, tokenizer, device
+
+
+def reader(spec: ModelSpec) -> tuple[Any, bool]:
+    """The tokenizer alone, and whether the model is an encoder-decoder. Loads no weights."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    kind, _, name = spec.source.partition(":")
+    if kind == "tiny":
+        model, tokenizer = tiny(name)
+        return tokenizer, bool(model.config.is_encoder_decoder)
+    source = str(unpacked(name)) if kind == "package" and package_gguf(name) else _known(spec)
+    with _loading(source, spec):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **_revision(source, spec))
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **_revision(source, spec))
+    return tokenizer, bool(config.is_encoder_decoder)
 
 
 def unpacked(package: str) -> Path:
@@ -128,15 +145,26 @@ def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, 
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     _quiet()
-    revision = {} if Path(source).is_dir() else {"revision": spec.revision}
-    try:
+    revision = _revision(source, spec)
+    with _loading(source, spec):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **revision)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = kind.from_pretrained(source, dtype=dtype, trust_remote_code=False, **revision)
         return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False, **revision)
+
+
+@contextmanager
+def _loading(source: str, spec: ModelSpec) -> Iterator[None]:
+    """Inside, what the library says of a model that is not there becomes one line with advice."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"cannot load the model '{source}': {reason} {_advice(spec)}") from error
+
+
+def _revision(source: str, spec: ModelSpec) -> dict[str, str | None]:
+    return {} if Path(source).is_dir() else {"revision": spec.revision}
 
 
 def _known(spec: ModelSpec) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from safetensors.torch import load_file
@@ -18,7 +19,7 @@ from bench.budget import Budget
 from bench.lm import activations, generate
 from bench.lm.cache import ResponseCache
 from bench.lm.load import load
-from bench.lm.patch import Patch, save_tensors
+from bench.lm.patch import Patch, save_tensors, virtual_tokens
 from bench.lm.spec import ModelSpec
 from bench.types import Completion, Decoding, InputError, Line, Message, Part, Request
 
@@ -29,11 +30,15 @@ MOST_NEW_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A rendered prompt: token ids, its text, and how many history tokens were cut to fit."""
+    """A rendered prompt: token ids, its text, and how many history tokens were cut to fit.
+
+    The first `virtual` ids are placeholders: a soft prompt's vectors take their place while the prompt is read.
+    """
 
     ids: tuple[int, ...]
     text: str
     cut: int
+    virtual: int = 0
 
 
 class LM:
@@ -75,22 +80,22 @@ class LM:
     def encode(self, request: Request) -> Encoded:
         """The prompt's tokens, with history lines shortened (LaMP's budgeting: equal shares, unused rolls over)."""
         messages = request.messages
+        virtual = virtual_tokens(request.patches)
+        limit = self.max_prompt_tokens - virtual
         ids = self._tokens(messages)
         whole = self._line_tokens(messages)
-        room = min(self.spec.history_tokens, self.max_prompt_tokens - (len(ids) - whole))
-        if whole <= room:
-            return Encoded(tuple(ids), self.text(messages), 0)
-        messages, room = self._shorter(messages, room, request.name)
-        while len(ids := self._tokens(messages)) > self.max_prompt_tokens:
-            messages, room = self._shorter(messages, room - max(1, len(ids) - self.max_prompt_tokens), request.name)
-        return Encoded(tuple(ids), self.text(messages), whole - self._line_tokens(messages))
+        room = min(self.spec.history_tokens, limit - (len(ids) - whole))
+        cut = 0
+        if whole > room:
+            messages, room = self._shorter(messages, room, request.name)
+            while len(ids := self._tokens(messages)) > limit:
+                messages, room = self._shorter(messages, room - max(1, len(ids) - limit), request.name)
+            cut = whole - self._line_tokens(messages)
+        return Encoded((*[self.pad] * virtual, *ids), self.text(messages), cut, virtual)
 
     def text(self, messages: Sequence[Message]) -> str:
         """The rendered prompt: the chat template's text, or the plain text without trailing space."""
-        if self.chat:
-            turns = [{"role": message.role, "content": message.text} for message in messages]
-            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-        return "\n\n".join(message.text for message in messages).rstrip()
+        return rendered(messages, self.tokenizer, chat=self.chat)
 
     def answer_ids(self, answer: str, *, end: bool = True) -> list[int]:
         """The tokens of an answer as the model would write it after a prompt, with its end token."""
@@ -118,17 +123,20 @@ class LM:
         cached: bool = False,
         salt: str = "",
         done: Callable[[int], bool] | None = None,
+        alike: int = 1,
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Answer all requests, one batch after the other, longest prompts first; the index says which request.
 
         `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`: another composition
         of the batches (the noise floor). `done(i)`: answered before; a batch of such requests alone is skipped.
+        `alike`: of so many requests in a row, which have the same patches, what the prompts begin with is read once.
         """
         decoding = decoding or Decoding()
         encoded = [self.encode(request) for request in requests]
         yield from generate.run(
-            self, requests, encoded, max_new_tokens, decoding, tuple(labels), cached=cached, salt=salt, done=done
-        )
+            self, requests, encoded, max_new_tokens, decoding, tuple(labels), cached=cached, salt=salt, done=done,
+            alike=alike,
+        )  # fmt: skip
 
     def answers(
         self,
@@ -137,10 +145,16 @@ class LM:
         max_new_tokens: int,
         decoding: Decoding | None = None,
         advance: Callable[[int], None] | None = None,
+        alike: int = 1,
     ) -> list[Completion]:
-        """The answers in the order of the requests, through the response cache; `advance` hears of each batch."""
+        """The answers in the order of the requests, through the response cache; `advance` hears of each batch.
+
+        `alike` as in `generate`.
+        """
         found: dict[int, Completion] = {}
-        for batch in self.generate(requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True):
+        for batch in self.generate(
+            requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True, alike=alike
+        ):
             found |= dict(batch)
             if advance:
                 advance(len(batch))
@@ -170,14 +184,27 @@ class LM:
 
     def remember(self, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Tensors that were computed before from the same parts on the same model, or computed now and kept."""
+        known = self.recall(parts)
+        if known is None:
+            known = compute()
+            self.keep(parts, known)
+        return known
+
+    def recall(self, parts: Mapping[str, Any]) -> dict[str, Tensor] | None:
+        """Tensors that were kept for these parts; None where there are none."""
+        path = self._kept(parts)
+        return load_file(path) if path is not None and path.exists() else None
+
+    def keep(self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors beside the response cache, where there is one."""
+        path = self._kept(parts)
+        if path is not None:
+            save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+    def _kept(self, parts: Mapping[str, Any]) -> Path | None:
         if self.cache is None:
-            return compute()
-        path = self.cache.folder / f"{self.cache.key({'model': self.identity, **parts})[:32]}.safetensors"
-        if path.exists():
-            return load_file(path)
-        tensors = {name: tensor.contiguous() for name, tensor in compute().items()}
-        save_tensors(tensors, path)
-        return tensors
+            return None
+        return self.cache.folder / f"{self.cache.key({'model': self.identity, **parts})[:32]}.safetensors"
 
     def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
         """Name and module of each layer's MLP, first layer first."""
@@ -239,6 +266,14 @@ class LM:
             left -= share
         cut = iter(shares)
         return _map_lines(messages, lambda line: replace(line, text=next(cut))), room
+
+
+def rendered(messages: Sequence[Message], tokenizer: Any, *, chat: bool) -> str:
+    """The prompt's text: through the chat template, or plain without trailing space."""
+    if chat:
+        turns = [{"role": message.role, "content": message.text} for message in messages]
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    return "\n\n".join(message.text for message in messages).rstrip()
 
 
 def _map_lines(messages: tuple[Message, ...], change: Callable[[Line], Line | None]) -> tuple[Message, ...]:

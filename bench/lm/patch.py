@@ -1,16 +1,16 @@
-"""Patch: a low-rank change of named linear layers of a frozen model, and the ways to apply it.
+"""Patch: what a personalization does to a frozen model, as numbers: low-rank changes, scales, a soft prompt.
 
-For a layer `y = W x` a patch with factors A [rank, in] and B [out, rank] gives `y = (W + B A) x`. LoRA, OPPU's per-user
-adapters and CHAMELEON's edit are all of this form. The rows of one batch may each carry patches of their own.
+For a layer `y = W x` a patch with factors A [rank, in] and B [out, rank] gives `y = (W + B A) x`: LoRA, OPPU's per-user
+adapters and CHAMELEON's edit. A scale multiplies a layer's input or output by a vector (IA3). A soft prompt is read
+before the prompt's own tokens. `bench.lm.rows` applies patches, each row of a batch its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from bench.store import read_json, write_json, writing
 from bench.types import InputError, Item, Personalization
 
 Positions = Literal["all", "last", "generated"]
-ACTS_ON = {"all": ("body", "end", "answer"), "last": ("end", "answer"), "generated": ("answer",)}
+Side = Literal["in", "out"]
 
 
 @dataclass(frozen=True)
@@ -34,52 +34,118 @@ class LowRank:
     b: Tensor
 
 
+@dataclass(frozen=True)
+class Scale:
+    """`vector` [in] or [out], float32: what the layer reads, or what it says (with its bias), is multiplied by it."""
+
+    vector: Tensor
+    side: Side
+
+
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Low-rank changes by module name.
+    """Changes by module name: low-rank `weights` and `scales`; and a soft `prompt` [tokens, width], float32.
+
+    A module that has both a low-rank change and a scale is scaled around the changed weights. The soft prompt stands
+    before the whole prompt, before the encoder's input where the model has one.
 
     `positions` (CHAMELEON, ambiguity A12): `all` tokens; `last`: the last prompt token and every new one; `generated`:
-    new tokens only. Only `all` can be merged into the weights.
+    new tokens only. Only `all` can be merged into the weights or have a soft prompt.
     """
 
-    weights: Mapping[str, LowRank]
+    weights: Mapping[str, LowRank] = field(default_factory=dict)
     positions: Positions = "all"
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    prompt: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompt is not None and self.positions != "all":
+            raise InputError(f"a soft prompt is read before every token: it has no positions={self.positions}")
 
     @cached_property
     def id(self) -> str:
         """A hash of what the patch does: names, numbers, positions."""
         digest = hashlib.sha256(self.positions.encode())
         for name in sorted(self.weights):
-            digest.update(name.encode())
-            for tensor in (self.weights[name].a, self.weights[name].b):
-                digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            _digest(digest, name, self.weights[name].a, self.weights[name].b)
+        for name in sorted(self.scales):
+            _digest(digest, f"{name} {self.scales[name].side}", self.scales[name].vector)
+        if self.prompt is not None:
+            _digest(digest, f"prompt {list(self.prompt.shape)}", self.prompt)
         return digest.hexdigest()[:16]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All its numbers."""
+        factors = [tensor for low in self.weights.values() for tensor in (low.a, low.b)]
+        return [
+            *factors,
+            *(one.vector for one in self.scales.values()),
+            *([] if self.prompt is None else [self.prompt]),
+        ]
 
     @property
     def bytes(self) -> int:
         """Size at two bytes a number."""
-        return sum(2 * (low.a.numel() + low.b.numel()) for low in self.weights.values())
+        return sum(2 * tensor.numel() for tensor in self.tensors)
+
+    @property
+    def virtual(self) -> int:
+        """How many tokens the soft prompt has."""
+        return 0 if self.prompt is None else len(self.prompt)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything: not a fresh LoRA (B = 0), not scales of one alone."""
+        low = any(bool((one.a != 0).any() and (one.b != 0).any()) for one in self.weights.values())
+        return low or self.virtual > 0 or any(bool((one.vector != 1).any()) for one in self.scales.values())
+
+    @property
+    def finite(self) -> bool:
+        """Whether all its numbers are: a training that diverged leaves others."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.tensors)
 
     def negative(self) -> Patch:
-        """The patch that takes this one back."""
-        return Patch({name: LowRank(low.a, -low.b) for name, low in self.weights.items()}, self.positions)
+        """The patch that takes this one back. Raises InputError for a soft prompt, and for a scale with a zero."""
+        if self.prompt is not None:
+            raise InputError("a soft prompt changes no weights: no patch takes it back (leave it out instead)")
+        for name, scale in self.scales.items():
+            if bool((scale.vector == 0).any()):
+                raise InputError(f"the patch scales {name} by zero, which no patch takes back")
+        weights = {name: _taken_back(low, self.scales.get(name)) for name, low in self.weights.items()}
+        scales = {name: Scale(1 / scale.vector, scale.side) for name, scale in self.scales.items()}
+        return Patch(weights, self.positions, scales)
+
+    def check(self, model: nn.Module) -> None:
+        """Raises InputError unless the model has every module and width that the patch changes."""
+        check(model, [self])
 
     def merge(self, model: nn.Module) -> None:
-        """Add the change to the model's weights, in float32 before rounding to their dtype."""
+        """Make the change in the model's weights, in float32 before rounding to their dtype."""
         if self.positions != "all":
             raise InputError(f"a patch for positions={self.positions} cannot be merged into the weights")
+        if self.prompt is not None:
+            raise InputError("a soft prompt cannot be merged into the weights")
+        self.check(model)
         modules = dict(model.named_modules())
         for name, low in self.weights.items():
-            weight = _linear(modules, name).weight.data
+            weight = linear(modules, name).weight.data
             delta = low.b.to(weight.device) @ low.a.to(weight.device)
             weight.copy_((weight.float() + delta).to(weight.dtype))
+        for name, scale in self.scales.items():
+            module, vector = linear(modules, name), scale.vector.to(linear(modules, name).weight.device)
+            by = vector if scale.side == "in" else vector[:, None]
+            module.weight.data.copy_((module.weight.float() * by).to(module.weight.dtype))
+            if module.bias is not None and scale.side == "out":
+                module.bias.data.copy_((module.bias.float() * vector).to(module.bias.dtype))
 
     def save(self, path: Path, *, dtype: torch.dtype = torch.float32, notes: Mapping[str, str] | None = None) -> None:
-        tensors = {}
-        for name, low in self.weights.items():
-            tensors[f"{name}.a"] = low.a.detach().to("cpu", dtype).contiguous()
-            tensors[f"{name}.b"] = low.b.detach().to("cpu", dtype).contiguous()
-        save_tensors(tensors, path, metadata={**(notes or {}), "positions": self.positions})
+        tensors = {f"{name}.a": low.a for name, low in self.weights.items()}
+        tensors |= {f"{name}.b": low.b for name, low in self.weights.items()}
+        tensors |= {f"{name}.scale_{scale.side}": scale.vector for name, scale in self.scales.items()}
+        tensors |= {} if self.prompt is None else {"prompt": self.prompt}
+        plain = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+        save_tensors(plain, path, metadata={**(notes or {}), "positions": self.positions})
 
     @staticmethod
     def load(path: Path) -> Patch:
@@ -89,101 +155,71 @@ class Patch:
         with safe_open(path, "pt") as file:
             positions = (file.metadata() or {}).get("positions", "all")
         names = [name.removesuffix(".a") for name in tensors if name.endswith(".a")]
-        return Patch({name: LowRank(tensors[f"{name}.a"], tensors[f"{name}.b"]) for name in names}, positions)
+        weights = {name: LowRank(tensors[f"{name}.a"], tensors[f"{name}.b"]) for name in names}
+        sides: tuple[Side, ...] = ("in", "out")
+        scales = {
+            name.removesuffix(f".scale_{side}"): Scale(tensor, side)
+            for side in sides
+            for name, tensor in tensors.items()
+            if name.endswith(f".scale_{side}")
+        }
+        return Patch(weights, positions, scales, tensors.get("prompt"))
 
 
-@dataclass
-class _Stack:
-    """One module's patches: unique factors A [u, rank, in] and B [u, out, rank], and which each row uses."""
-
-    a: Tensor
-    b: Tensor
-    row: Tensor
-
-    def delta(self, x: Tensor) -> Tensor:
-        x = x.float()
-        if len(self.a) == 1:
-            return x @ self.a[0].T @ self.b[0].T
-        a, b = self.a[self.row], self.b[self.row]
-        return torch.einsum("btr,bor->bto", torch.einsum("bti,bri->btr", x, a), b)
-
-
-class Rows:
-    """The patches of the rows of the batch in flight.
-
-    `reading` says which part the model reads: the prompt's body, its end (the last token), or the answer. `again`: how
-    many leading tokens of the next pass belong to the prompt.
-    """
-
-    def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
-        self.reading: Literal["body", "end", "answer"] = "body"
-        self.again = 0
-        self._stacks: dict[tuple[str, Positions], _Stack] = {}
-        for positions in ("all", "last", "generated"):
-            rows = [tuple(patch for patch in row if patch.positions == positions) for row in patches]
-            unique = list({tuple(patch.id for patch in row): row for row in rows}.values())
-            index = {tuple(patch.id for patch in row): number for number, row in enumerate(unique)}
-            row_of = torch.tensor([index[tuple(patch.id for patch in row)] for row in rows], device=device)
-            for name in sorted({name for row in unique for patch in row for name in patch.weights}):
-                self._stacks[name, positions] = _stack(name, unique, row_of)
-
-    @property
-    def names(self) -> set[str]:
-        return {name for name, _ in self._stacks}
-
-    def select(self, keep: Tensor) -> None:
-        """Keep these rows (the others have finished)."""
-        for stack in self._stacks.values():
-            stack.row = stack.row[keep]
-
-    def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
-        for positions in ("all", "last", "generated"):
-            stack = self._stacks.get((name, positions))
-            if stack is None or self.reading not in ACTS_ON[positions]:
-                continue
-            delta = stack.delta(x)
-            if positions == "generated":
-                delta[:, : self.again] = 0
-            output = (output.float() + delta).to(output.dtype)
-        return output
-
-
-@contextmanager
-def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[Rows]:
-    """Inside, row i of every batch that the model reads is changed by `patches[i]`. Hooks never outlive the block."""
-    rows = Rows(patches, next(model.parameters()).device)
+def check(model: nn.Module, patches: Iterable[Patch]) -> None:
+    """Raises InputError unless the model has every module and width that the patches change."""
     modules = dict(model.named_modules())
-
-    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        return lambda _module, args, output: rows.change(name, args[0], output)
-
-    handles = [_linear(modules, name).register_forward_hook(hook(name)) for name in sorted(rows.names)]
-    try:
-        yield rows
-    finally:
-        for handle in handles:
-            handle.remove()
+    for patch in patches:
+        for name, low in patch.weights.items():
+            _fits(name, linear(modules, name), {"in": low.a.shape[1], "out": low.b.shape[0]})
+        for name, scale in patch.scales.items():
+            _fits(name, linear(modules, name), {scale.side: len(scale.vector)})
+        if patch.prompt is not None and patch.prompt.shape[1] != (width := embedding(model).weight.shape[1]):
+            has = patch.prompt.shape[1]
+            raise InputError(f"the soft prompt has vectors of {has} numbers, the model's have {width}")
 
 
-def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Stack:
-    """Factors of all unique rows, padded with zeros to one rank; several patches of a row are laid side by side."""
-    pairs = [[patch.weights[name] for patch in row if name in patch.weights] for row in unique]
-    rank = max(sum(len(low.a) for low in row) for row in pairs)
-    like = next(low for row in pairs for low in row)
-    a = torch.zeros(len(unique), rank, like.a.shape[1])
-    b = torch.zeros(len(unique), like.b.shape[0], rank)
-    for index, row in enumerate(pairs):
-        if row:
-            joined_a, joined_b = torch.cat([low.a for low in row]), torch.cat([low.b for low in row], dim=1)
-            a[index, : len(joined_a)], b[index, :, : len(joined_a)] = joined_a, joined_b
-    return _Stack(a.to(row_of.device), b.to(row_of.device), row_of)
+def virtual_tokens(patches: Iterable[Patch]) -> int:
+    """Tokens that the soft prompts of one request put before its prompt."""
+    return sum(patch.virtual for patch in patches)
 
 
-def _linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
+def linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
+    """The linear layer of that name. Raises InputError where there is none."""
     module = modules.get(name)
-    if not hasattr(module, "weight"):
-        raise InputError(f"the patch changes {name}, which this model does not have")
-    return module  # type: ignore[return-value]
+    if not isinstance(module, nn.Linear):
+        have = "does not have" if module is None else f"has as {type(module).__name__}, not as a linear layer"
+        raise InputError(f"the patch changes {name}, which this model {have}")
+    return module
+
+
+def embedding(model: Any) -> Any:
+    """The module that turns the prompt's tokens into vectors: the encoder's where there is one."""
+    reader = model.get_encoder() if model.config.is_encoder_decoder else model
+    return reader.get_input_embeddings()
+
+
+def _digest(digest: Any, name: str, *tensors: Tensor) -> None:
+    digest.update(name.encode())
+    for tensor in tensors:
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+
+
+def _taken_back(low: LowRank, scale: Scale | None) -> LowRank:
+    """`s (W + B A)` is taken back by the scale 1/s around `- (s B) A`; likewise where the input is scaled."""
+    if scale is None:
+        return LowRank(low.a, -low.b)
+    if scale.side == "in":
+        return LowRank(low.a * scale.vector, -low.b)
+    return LowRank(low.a, -scale.vector[:, None] * low.b)
+
+
+def _fits(name: str, module: nn.Linear, widths: Mapping[Side, int]) -> None:
+    """Raises InputError where the patch is made for a layer of other widths."""
+    have: dict[Side, int] = {"in": module.in_features, "out": module.out_features}
+    for side, width in widths.items():
+        if have[side] != width:
+            raise InputError(f"the patch changes {name} with {side}put width {width}, but this model's is {have[side]}")
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -195,8 +231,10 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
         partial.replace(path)
 
 
-def save_personalizations(personals: Sequence[Personalization], folder: Path, name: str) -> None:
-    """Write `name.json`, and each different patch once as `patches/ID.safetensors`.
+def save_personalizations(
+    personals: Sequence[Personalization], folder: Path, name: str, *, users: Sequence[str] = ()
+) -> None:
+    """Write `name.json`, and each different patch once as `patches/ID.safetensors`. `users`: whose they are, by id.
 
     The JSON comes last and in one piece, so that its existence means complete.
     """
@@ -204,18 +242,29 @@ def save_personalizations(personals: Sequence[Personalization], folder: Path, na
         path = folder / "patches" / f"{patch.id}.safetensors"
         if not path.exists():
             patch.save(path)
-    write_json(folder / f"{name}.json", [_as_json(personal) for personal in personals])
+    values = [_as_json(personal) for personal in personals]
+    if users:
+        values = [value | {"user": user} for value, user in zip(values, users, strict=True)]
+    write_json(folder / f"{name}.json", values)
 
 
 def load_personalizations(folder: Path, name: str) -> list[Personalization] | None:
     """What `save_personalizations` wrote, or None where it is not complete. Equal patches are one object."""
     path = folder / f"{name}.json"
-    if not path.exists():
-        return None
-    values = read_json(path)
-    ids = {id for value in values for id in value["patches"]}
-    patches = {id: Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
-    return [_from_json(value, patches) for value in values]
+    return _from_values(folder, read_json(path)) if path.exists() else None
+
+
+def load_users(folder: Path) -> dict[str, Personalization]:
+    """The personalizations of a cell's tested users by user id, in the order of the users.
+
+    Raises InputError where there are none, or where they do not say whose they are.
+    """
+    values = [value for path in sorted(folder.glob("adapt-*.json")) for value in read_json(path)]
+    if not values:
+        raise InputError(f"{folder}: no personalizations (adapt-*.json)")
+    if any("user" not in value for value in values):
+        raise InputError(f"{folder}: adapt-*.json does not say which user is meant; delete the cell and run it again")
+    return dict(zip((value["user"] for value in values), _from_values(folder, values), strict=True))
 
 
 def _as_json(personal: Personalization) -> dict[str, Any]:
@@ -227,6 +276,12 @@ def _as_json(personal: Personalization) -> dict[str, Any]:
         "facts": dict(personal.facts),
         "notes": dict(personal.notes),
     }
+
+
+def _from_values(folder: Path, values: Sequence[Mapping[str, Any]]) -> list[Personalization]:
+    ids = {id for value in values for id in value["patches"]}
+    patches = {id: Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
+    return [_from_json(value, patches) for value in values]
 
 
 def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Personalization:

@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bench.data.convert import digest
 from bench.env import cache_folder
@@ -61,6 +61,29 @@ class ModelSpec:
         if Path(self.source).is_dir():
             return "folder:" + folder_hash(Path(self.source))
         return f"hub:{self.hub if kind == 'package' else self.source}@{self.revision or 'main'}"
+
+
+@dataclass(frozen=True)
+class AdapterFolder:
+    """A PEFT adapter in a folder of this machine: known by the bytes of its files, not by its place."""
+
+    FILES: ClassVar = ("adapter_config.json", "adapter_model.safetensors")
+
+    path: str | None
+
+    @property
+    def folder(self) -> Path:
+        return Path(str(self.path)).expanduser()
+
+    def identity(self) -> str:
+        """A hash of the adapter's files. Raises InputError where no adapter is."""
+        if not self.path:
+            raise InputError("method=adapter needs adapter.path=FOLDER, a PEFT adapter folder")
+        for name in self.FILES:
+            if not (self.folder / name).is_file():
+                raise InputError(f"{self.folder}: no {name}, so this is no PEFT adapter folder (adapter.path)")
+        content = "\n".join(digest(self.folder / name, cache_folder() / "data") for name in self.FILES)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def package_gguf(package: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Supervised LoRA tuning of one patch: the task-adapted base, and later every method with one adapter for all users.
+"""Supervised LoRA tuning of one patch: the task-adapted base, and pooled tuning with one adapter for all users.
 
 The loss is on the answer's tokens alone (with the end token), and logits are computed at those positions only. Examples
 of one group begin alike (one user's history, several questions): what they share is read once, for all of them.
@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bench.budget import Budget
-from bench.lm.decode import padded
+from bench.budget import Budget, Spent
+from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
-from bench.types import InputError, Request
+from bench.types import InputError, MethodError, OverBudget, Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
 
-MIN_SHARED = 64
-"""Tokens that examples must have alike before reading them apart from the rest pays."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,41 +55,82 @@ class Example:
     group: str = ""
 
 
-def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Patch:
-    """Train one low-rank patch on the examples; the model's own weights never change.
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A trained patch, and what its training used."""
 
-    Raises InputError without examples, and where the model has none of the target modules.
+    patch: Patch
+    spent: Spent
+
+
+def recipe(lm: LM, values: Mapping[str, Any], seed: int) -> Tuning:
+    """The hyper-parameters of a configuration, with the target modules as this model calls them."""
+    targets = module_names(lm, values.get("targets", Tuning.targets))
+    return Tuning(**{**values, "targets": targets, "seed": seed})
+
+
+def module_names(lm: LM, targets: Sequence[str]) -> tuple[str, ...]:
+    """Ends of module names: T5 has `q` where others have `q_proj`."""
+    return tuple(name.removesuffix("_proj") if lm.seq2seq else name for name in targets)
+
+
+def share(rows: Sequence[T], fraction: float) -> Sequence[T]:
+    """The first part of the rows, at least one; larger fractions contain the smaller ones."""
+    if not 0 < fraction <= 1:
+        raise InputError(f"method.fraction={fraction}: must be above 0 and at most 1")
+    return rows[: max(1, round(fraction * len(rows)))]
+
+
+def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Patch:
+    """Train one low-rank patch on all the examples; raises OverBudget where time does not suffice, else as `train`."""
+    tuned = train(lm, examples, tuning, budget, phase=phase)
+    if tuned.spent.stopped:
+        raise OverBudget(f"{phase}: past its budget of {budget.minutes} minutes")
+    return tuned.patch
+
+
+def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Tuned:
+    """Train one low-rank patch until the examples or the budget end; the model's own weights never change.
+
+    Past the budget it stops after the step under way. Raises InputError without examples, and where the model has none
+    of the target modules.
     """
     if not examples:
         raise InputError("no examples to tune on")
     encoded = [(lm.encode(example.request).ids, lm.answer_ids(example.answer)) for example in examples]
-    factors = _fresh(lm, tuning)
+    factors = fresh(lm, tuning)
     weights = [tensor for pair in factors.values() for tensor in (pair.a, pair.b)]
     optimizer = torch.optim.AdamW(weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay)
-    steps = list(_steps([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(len(steps), tuning.warmup))
+    steps = list(planned([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning))
+    pace = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(len(steps), tuning.warmup))
     scale = tuning.alpha / tuning.rank
+    done, seen, started = 0, 0, time.monotonic()
     with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
         for step in steps:
             total = sum(len(encoded[index][1]) for batch in step for index in batch)
             for batch in step:
-                loss = losses(lm, [encoded[index] for index in batch]) / total
+                loss = total_loss(lm, [encoded[index] for index in batch]) / total
                 loss.backward()  # type: ignore[no-untyped-call]
                 budget.count(tokens_in=sum(len(encoded[index][0]) + len(encoded[index][1]) for index in batch))
             torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            schedule.step()
+            pace.step()
+            done, seen = done + 1, seen + sum(map(len, step))
             progress.advance()
-            budget.check()
+            if budget.over():
+                break
     if all(float(pair.b.detach().abs().max()) == 0 for pair in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
-    return Patch(
+    patch = Patch(
         {name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()}
     )
+    if not patch.finite:
+        raise MethodError(f"{phase} diverged: the adapter has numbers that are not finite; lower the learning rate")
+    return Tuned(patch, Spent(done, len(steps), seen, time.monotonic() - started))
 
 
-def _fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
+def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
     """LoRA's start: A uniform (Kaiming), B zero, for every target module; drawn in the order of the names."""
     generator = torch.Generator().manual_seed(tuning.seed)
     factors = {}
@@ -104,7 +145,7 @@ def _fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
     return factors
 
 
-def _steps(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Iterator[list[list[int]]]:
+def planned(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Iterator[list[list[int]]]:
     """Every epoch all examples once. A step is a list of batches with about `tuning.batch` examples in all.
 
     A batch is a group (or a part of one), or examples without a group of similar length.
@@ -135,50 +176,10 @@ def _steps(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Ite
             yield step
 
 
-def _linear(steps: int, warmup: float) -> Callable[[int], float]:
+def schedule(steps: int, warmup: float) -> Callable[[int], float]:
     """Up over the warm-up share, then down to zero."""
     first = max(1, round(steps * warmup))
     return lambda step: (step + 1) / first if step < first else max(0.0, (steps - step) / max(1, steps - first))
-
-
-def losses(lm: LM, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
-    """Total negative log-likelihood (nats) of the answers' tokens; rows are (prompt, answer) token ids."""
-    if lm.seq2seq:
-        ids, mask = padded([prompt for prompt, _ in rows], lm.pad, lm.device, left=False)
-        labels, real = padded([answer for _, answer in rows], lm.pad, lm.device, left=False)
-        out = lm.model(input_ids=ids, attention_mask=mask, labels=labels.masked_fill(real == 0, -100))
-        return torch.as_tensor(out.loss) * real.sum()
-    alike = _shared_prefix([prompt for prompt, _ in rows]) if len(rows) > 1 else 0
-    past = None
-    if alike >= MIN_SHARED:
-        prefix = torch.tensor([rows[0][0][:alike]], device=lm.device)
-        past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=torch.tensor([0])).past_key_values
-        past.batch_repeat_interleave(len(rows))
-    else:
-        alike = 0
-    ids, mask = padded([[*prompt[alike:], *answer] for prompt, answer in rows], lm.pad, lm.device, left=True)
-    positions = alike + (mask.cumsum(1) - 1).clamp(min=0)
-    seen = torch.cat([mask.new_ones(len(rows), alike), mask], dim=1)
-    keep = max(len(answer) for _, answer in rows) + 1
-    out = lm.model(
-        input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=past,
-        use_cache=past is not None, logits_to_keep=torch.arange(-keep, 0),
-    )  # fmt: skip
-    targets = torch.full((len(rows), keep - 1), -100)
-    for index, (_, answer) in enumerate(rows):
-        targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
-    logits = out.logits[:, :-1].float()
-    flat = targets.flatten().to(lm.device)
-    return nn.functional.cross_entropy(logits.flatten(0, 1), flat, ignore_index=-100, reduction="sum")
-
-
-def _shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with alike; at least one token of each stays outside."""
-    shortest = min(map(len, prompts)) - 1
-    for at in range(shortest):
-        if len({prompt[at] for prompt in prompts}) > 1:
-            return at
-    return shortest
 
 
 @contextmanager

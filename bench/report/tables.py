@@ -153,7 +153,11 @@ def _section(records: Sequence[Record], *, markdown: bool) -> str:
     first, mixed = records[0], len({record["cell"]["decoding"] for record in records}) > 1
     head = _group(first) + ("" if mixed else f", decoding {first['cell']['decoding']}")
     kind = next((kind for kind in (_kind(record["metrics"]) for record in records) if kind), None)
+    common = _common([record["cell"]["variant"] for record in records])
+    head += f"\nall rows: {' '.join(common)}" if common else ""
     rows = [_row(record, kind, decoding=mixed) for record in records]
+    for row in rows:
+        row["variant"] = " ".join(word for word in row["variant"].split() if word not in common)
     filled = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
     cells = [filled, *([row[column] for column in filled] for row in rows)]
     if not markdown:
@@ -161,6 +165,12 @@ def _section(records: Sequence[Record], *, markdown: bool) -> str:
     cells.insert(1, ["---"] * len(filled))
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
     return "\n".join([f"### {head}", "", *_directions(filled), "", *lines])
+
+
+def _common(variants: Sequence[str]) -> list[str]:
+    """The overrides that every row has: said once, above the table."""
+    first, *others = (variant.split() for variant in variants)
+    return [word for word in first if others and all(word in other for other in others)]
 
 
 def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]:

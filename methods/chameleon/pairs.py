@@ -68,9 +68,9 @@ def make(lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, v
         )
         requests += [Request(own, name=name), Request(plain, name=name)]
     with budget.phase("pairs", total=len(requests)) as progress:
-        answers = [
-            answer.text for answer in lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
-        ]
+        # The two prompts of a question have history and question alike: read once.
+        made = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance, alike=2)
+        answers = [answer.text for answer in made]
     kept, equal, empty = [], [], []
     for question, own_answer, plain_answer in zip(questions, answers[::2], answers[1::2], strict=True):
         if not _folded(own_answer) or not _folded(plain_answer):

@@ -1,0 +1,43 @@
+"""The model of this process: cells of a sweep that want the same model on the same base share one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench.budget import Budget
+from bench.lm.base import fingerprint
+from bench.lm.cache import ResponseCache
+from bench.lm.model import LM
+from bench.lm.patch import Patch
+from bench.lm.spec import ModelSpec
+
+_held: dict[str, LM] = {}
+
+
+def model(spec: ModelSpec, base: Path | None, *, budget: Budget, cache: ResponseCache) -> LM:
+    """The model with the base (an artifact's path) merged into its weights, or as it is.
+
+    The last one is kept; asking for another lets it go, so that there is never more than one in memory.
+    """
+    key = _key(spec, base)
+    if key not in _held:
+        _held.clear()
+        lm = LM(spec)
+        if base is not None:
+            lm.adopt(Patch.load(base), fingerprint(base))
+        _held[key] = lm
+    _held[key].budget, _held[key].cache = budget, cache
+    return _held[key]
+
+
+def adopt(lm: LM, base: Path) -> None:
+    """Merge a base that was just trained on the kept model; from here on it is kept as the adapted one."""
+    lm.adopt(Patch.load(base), fingerprint(base))
+    _held.clear()
+    _held[_key(lm.spec, base)] = lm
+
+
+def _key(spec: ModelSpec, base: Path | None) -> str:
+    parts = [repr(spec), spec.identity(), None if base is None else fingerprint(base)]
+    return json.dumps(parts, sort_keys=True)

@@ -1,0 +1,125 @@
+"""Read a batch of prompts: the key-value cache behind which answers are scored or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from bench.lm.rows import Rows
+from bench.lm.shared import MIN_SHARED, shared_prefix
+
+if TYPE_CHECKING:
+    from bench.lm.model import LM, Encoded
+
+
+@dataclass
+class Prefix:
+    """Prompts that have been read: the key-value cache, the logits of the next token [rows, vocabulary], the mask of
+    real prompt tokens [rows, length], and for an encoder-decoder model the encoder's output."""
+
+    cache: Any
+    logits: Tensor
+    mask: Tensor
+    encoder: Any = None
+    patches: Rows | None = None
+
+    def select(self, keep: Tensor) -> None:
+        self.cache.batch_select_indices(keep)
+        self.logits, self.mask = self.logits[keep], self.mask[keep]
+        if self.encoder is not None:
+            self.encoder.last_hidden_state = self.encoder.last_hidden_state[keep]
+
+
+def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike: int = 1) -> Prefix:
+    """Read a batch of prompts.
+
+    A decoder reads all but the last token with padding on the right: then causality alone hides the padding, and
+    attention costs half of what it does under a mask. The last tokens follow in a step of their own.
+
+    `alike`: of so many prompts in a row what they begin with is read once (they must have the same patches).
+    """
+    rows = [prompt.ids for prompt in prompts]
+    if lm.seq2seq:
+        ids, mask = padded(rows, lm.pad, lm.device, left=False)
+        encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
+        start = torch.full((len(rows), 1), lm.model.config.decoder_start_token_id, device=lm.device)
+        _tell(patches, "end")
+        out = lm.model(encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True)
+        prefix = Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder, patches)
+    else:
+        bodies = [row[:-1] for row in rows]
+        prefix = _families(lm, bodies, patches, alike) if alike > 1 else _bodies(lm, bodies, patches)
+        _tell(patches, "end")
+        step(lm, prefix, [row[-1] for row in rows])
+    _tell(patches, "answer")
+    return prefix
+
+
+def _bodies(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
+    ids, mask = padded(bodies, lm.pad, lm.device, left=False)
+    out = lm.model(input_ids=ids, use_cache=True, logits_to_keep=torch.tensor([0]))
+    return Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
+
+
+def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, alike: int) -> Prefix:
+    """What every `alike` bodies begin with, once for each family; then the rest of every body behind it."""
+    families = [bodies[at : at + alike] for at in range(0, len(bodies), alike)]
+    shared = [shared_prefix(family) for family in families]
+    if max(shared) < MIN_SHARED:
+        return _bodies(lm, bodies, patches)
+    of = torch.tensor([place for place, family in enumerate(families) for _ in family], device=lm.device)
+    if patches is not None:
+        patches.select(torch.arange(0, len(bodies), alike, device=lm.device))
+    prefix = _bodies(lm, [family[0][:size] for family, size in zip(families, shared, strict=True)], patches)
+    prefix.cache.batch_select_indices(of)
+    if patches is not None:
+        patches.select(of)
+    rest, real = padded(
+        [body[shared[place] :] for place, body in zip(of.tolist(), bodies, strict=True)], lm.pad, lm.device, left=False
+    )
+    mask = torch.cat([prefix.mask[of], real], dim=1)
+    positions = prefix.mask[of].sum(1, keepdim=True) + torch.arange(rest.shape[1], device=lm.device)
+    lm.model(
+        input_ids=rest, attention_mask=mask, position_ids=positions, past_key_values=prefix.cache, use_cache=True,
+        logits_to_keep=torch.tensor([0]),
+    )  # fmt: skip
+    return Prefix(prefix.cache, torch.empty(0), mask, None, patches)
+
+
+def _tell(patches: Rows | None, part: Literal["end", "answer"]) -> None:
+    if patches is not None:
+        patches.reading = part
+
+
+def step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
+    """Feed one new token a row; updates the prefix's logits."""
+    ids = torch.tensor(tokens, device=lm.device)[:, None]
+    if lm.seq2seq:
+        out = lm.model(
+            encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids,
+            past_key_values=prefix.cache, use_cache=True,
+        )  # fmt: skip
+    else:
+        positions = prefix.mask.sum(1, keepdim=True)
+        prefix.mask = torch.cat([prefix.mask, torch.ones_like(ids)], dim=1)
+        out = lm.model(
+            input_ids=ids, attention_mask=prefix.mask, position_ids=positions,
+            past_key_values=prefix.cache, use_cache=True,
+        )  # fmt: skip
+    prefix.logits = out.logits[:, -1].float()
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool) -> tuple[Tensor, Tensor]:
+    """Token ids [rows, longest] and the mask of real tokens."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), pad)
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    for index, row in enumerate(rows):
+        where = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[index, where] = torch.tensor(row)
+        mask[index, where] = 1
+    return ids.to(device), mask.to(device)

@@ -1,0 +1,69 @@
+"""Profile summaries: what a model writes about a user from their history (PAG; OPPU with profiles)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.data.rank import before_all
+from bench.data.task import Task
+from bench.lm.spec import ModelSpec
+from bench.lm.write import Writer, write
+from bench.types import Completion, Decoding, Item, Request, User, one_of
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How summaries are written (Richardson et al. 2023 as OPPU runs it; reference 2.7; ambiguity A24).
+
+    Once for a user, from up to `items` random history items that are not newer than any of the user's questions, each
+    field cut to `words` words. `writer`: the model as it was before its base was adapted (`instruct`), or the base.
+    `model`: another model in its place.
+    """
+
+    items: int = 10
+    words: int = 200
+    writer: Writer = "instruct"
+    model: ModelSpec | None = None
+    decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.6, top_p=0.9, top_k=10))
+    max_new_tokens: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("profile.writer", self.writer, ("instruct", "base"))
+
+    def write(
+        self, lm: LM, task: Task, users: Sequence[User], budget: Budget, *, phase: str = "profiles"
+    ) -> dict[str, Completion]:
+        """The summary of every user who has something to summarize, by user id; its cost is counted under `phase`."""
+        readable = [user for user in map(before_all, users) if user.history]
+        requests = []
+        for user in readable:
+            # The same draw as a base with form=profile makes.
+            stream = random.Random(f"profile/{self.seed}/{user.id}")
+            places = stream.sample(range(len(user.history)), min(self.items, len(user.history)))
+            items = [shortened(user.history[place], self.words) for place in sorted(places)]
+            requests.append(Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}"))
+        answers = write(
+            lm, requests, writer=self.writer, model=self.model, max_new_tokens=self.max_new_tokens,
+            decoding=replace(self.decoding, seed=self.seed), budget=budget, phase=phase,
+        )  # fmt: skip
+        return {user.id: answer for user, answer in zip(readable, answers, strict=True)}
+
+
+def facts(profile: Completion | None) -> Mapping[str, Any]:
+    """What the record counts of one user's summary."""
+    if profile is None:
+        return {"without_profile": True}
+    return {"profile_empty": not profile.text, "profile_unfinished": not profile.finished}
+
+
+def shortened(item: Item, words: int) -> Item:
+    """The item with at most so many words of each field; like OPPU's code it loses line breaks."""
+    return replace(item, fields={name: " ".join(text.split()[:words]) for name, text in item.fields.items()})

@@ -1,0 +1,201 @@
+"""What methods share that train with a library's trainer (TRL, PEFT): hyper-parameters, copies of the frozen model, and
+a training that stops at its budget.
+
+The harness's model is never changed: an adapter goes around a copy that shares the frozen weights, or around a copy in
+four bits.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+from transformers import PrinterCallback, TrainerCallback
+
+from bench.budget import Budget, Progress, Spent
+from bench.lm.tune import module_names
+from bench.types import InputError
+
+if TYPE_CHECKING:
+    from bench.lm.model import LM
+
+NF4_BLOCK = 64
+"""Weights that share one scale in NF4. On the CPU bitsandbytes 0.50 misreads rows that are no multiple of it."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Hyper-parameters of one training.
+
+    `targets`: ends of module names, or `all-linear` (all but the output layer). `warmup`: share of the steps. `batch`:
+    examples a step; `micro_batch` of them are in memory at once, which changes nothing else. `checkpointing`: compute
+    activations again in the backward pass (less memory, about a fifth slower).
+    """
+
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...] | Literal["all-linear"]
+    learning_rate: float
+    weight_decay: float
+    scheduler: Literal["linear", "cosine", "constant"]
+    warmup: float
+    max_grad_norm: float
+    epochs: int
+    batch: int
+    micro_batch: int
+    checkpointing: bool
+    seed: int
+
+    @staticmethod
+    def of(values: Mapping[str, Any], seed: int) -> Training:
+        """From a configuration. Raises InputError where `micro_batch` does not divide `batch`."""
+        targets = values["targets"]
+        chosen = Training(
+            **{**values, "targets": targets if isinstance(targets, str) else tuple(targets), "seed": seed}
+        )
+        if chosen.batch % chosen.micro_batch:
+            raise InputError(
+                f"method.training.micro_batch={chosen.micro_batch} does not divide method.training.batch={chosen.batch}"
+            )
+        return chosen
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps over all epochs."""
+        return self.epochs * math.ceil(rows / self.batch)
+
+    def lora(self, lm: LM) -> Any:
+        """PEFT's configuration of the adapter."""
+        from peft import LoraConfig
+
+        targets = self.targets if isinstance(self.targets, str) else list(module_names(lm, self.targets))
+        return LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets, bias="none",  # type: ignore[arg-type]
+            task_type="SEQ_2_SEQ_LM" if lm.seq2seq else "CAUSAL_LM",
+        )  # fmt: skip
+
+    def arguments(self, lm: LM, folder: str, rows: int) -> dict[str, Any]:
+        """What every Hugging Face trainer is told. Its own defaults are not ours: each that matters is written out.
+
+        Warm-up steps are rounded down, not up: a warm-up begins at rate zero, and a single step at it learns nothing.
+        """
+        return {
+            "output_dir": folder,
+            "per_device_train_batch_size": self.micro_batch,
+            "gradient_accumulation_steps": self.batch // self.micro_batch,
+            "num_train_epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "lr_scheduler_type": self.scheduler,
+            "warmup_steps": int(self.warmup * self.steps(rows)),
+            "max_grad_norm": self.max_grad_norm,
+            "optim": "adamw_torch",
+            "bf16": lm.model.dtype == torch.bfloat16,
+            "gradient_checkpointing": self.checkpointing,
+            "use_cpu": lm.device.type == "cpu",
+            "dataloader_pin_memory": False,
+            "include_num_input_tokens_seen": "non_padding",
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+            "seed": self.seed,
+            "data_seed": self.seed,
+        }
+
+
+class BudgetStop(TrainerCallback):
+    """Ends a training at the first step past the budget; what was learnt until then is kept."""
+
+    def __init__(self, budget: Budget, progress: Progress) -> None:
+        self.budget, self.progress = budget, progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.progress.advance()
+        if self.budget.over():
+            control.should_training_stop = True
+
+
+def run(trainer: Any, training: Training, examples: int, budget: Budget) -> Spent:
+    """Train until the rows or the budget end. `examples`: how many the trainer's rows hold (packed: more than rows)."""
+    rows = len(trainer.train_dataset)
+    planned = training.steps(rows)
+    trainer.remove_callback(PrinterCallback)
+    started = time.monotonic()
+    with budget.phase("training", total=planned) as progress:
+        trainer.add_callback(BudgetStop(budget, progress))
+        trainer.train()
+        budget.count(tokens_in=int(trainer.state.num_input_tokens_seen))
+    steps = int(trainer.state.global_step)
+    done, left = divmod(steps, training.steps(rows) // training.epochs)
+    seen = done * rows + min(left * training.batch, rows)
+    return Spent(steps, planned, round(seen * examples / rows), time.monotonic() - started)
+
+
+def shared_copy(lm: LM) -> Any:
+    """The model again, with modules of its own around the same frozen weights: an adapter may be put into it."""
+    weights: dict[int, Any] = {id(weight): weight for weight in lm.model.parameters()}
+    return copy.deepcopy(lm.model, weights)
+
+
+def nf4_copy(lm: LM) -> tuple[Any, int]:
+    """The model again with its linear layers in NF4 (QLoRA), and how many layers that are.
+
+    The output layer stays as it is, and so do layers whose input width is no multiple of 64.
+    """
+    from transformers import BitsAndBytesConfig
+
+    head = lm.model.get_output_embeddings()
+    layers = {name: module for name, module in lm.model.named_modules() if isinstance(module, nn.Linear)}
+    plain = [name for name, module in layers.items() if module is head or module.in_features % NF4_BLOCK]
+    if len(plain) == len(layers):
+        raise InputError(
+            f"{lm.spec.name}: no linear layer's input width is a multiple of {NF4_BLOCK}: use quantize=none"
+        )
+    configure: Any = BitsAndBytesConfig
+    how = configure(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=lm.model.dtype,
+        llm_int8_skip_modules=plain,
+    )
+    model = type(lm.model).from_pretrained(
+        None, config=copy.deepcopy(lm.model.config), state_dict=lm.model.state_dict(), quantization_config=how,
+        dtype=lm.model.dtype, device_map={"": str(lm.device)},
+    )  # fmt: skip
+    return model, len(layers) - len(plain)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, the libraries keep their bars and advice to themselves, and torch's random state comes back as it was.
+
+    A trainer seeds the global generators; nothing else in the harness may depend on them.
+    """
+    import datasets
+    from transformers.utils import logging as library
+
+    silence: Any = library.disable_progress_bar
+    silence()
+    datasets.disable_progress_bars()
+    names = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,215 @@
+"""How fast LaMP prompts are answered: ours against plain Hugging Face `generate`, and what patches add to ours.
+
+    python benchmarks/answering.py --limit 64                                       # the embedded sample
+    python benchmarks/answering.py --data FOLDER --task lamp4 --limit 200 --base ADAPTED_BASE.safetensors
+    python benchmarks/answering.py --model tiny --limit 8 --patches 3 --results /tmp/small.json             # seconds
+
+The baseline takes 16 prompts at a time in the file's order, padded on the left, writes up to 200 new tokens greedily
+and cuts the answer at its first line afterwards. Both sides get the same token ids and the same weights. In float32 all
+answers must be equal; in bfloat16 padding and neighbours change roundings, and the record counts the answers that
+differ.
+
+Patches are of the shapes of OPPU's adapters (rank 8 on q and v) and of CHAMELEON's edit (rank 2 on five `down_proj`),
+with factors so small that the answers, and with them the work, stay those of the model alone: what differs is what it
+costs to apply them. The arms take turns in every round; the times are medians over the rounds, and so are the ratios to
+`none` of the same round.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize
+
+from bench.lm.generate import MAX_ROWS
+from bench.lm.model import LM
+from bench.lm.patch import LowRank, Patch
+from bench.lm.prefill import padded
+from bench.lm.tune import Tuning, fresh
+from bench.types import Personalization, Request, User
+from methods.rag import RAG
+
+BATCH = 16
+NEW_TOKENS = 200
+SMALL = 1e-6
+EDITED = 5
+
+
+def prompts(args: Namespace, users: Sequence[User]) -> list[Request]:
+    """The questions of the users in the file's order, with `k` retrieved items in each prompt."""
+    task, method = named_task(args.task), RAG(retriever(args), k=args.k)
+    personals = method.adapt(None, task, users, Personalization(), None)  # type: ignore[arg-type]
+    asked = [
+        replace(method.request(task, user, query, personal), name=f"{task.name} question {query.id}")
+        for user, personal in zip(users, personals, strict=True)
+        for query in user.queries
+    ]
+    return asked[: args.limit]
+
+
+def plain(lm: LM, requests: Sequence[Request]) -> list[str]:
+    """Hugging Face `generate`, as one would write it."""
+    texts = []
+    for at in range(0, len(requests), BATCH):
+        rows = [lm.encode(request).ids for request in requests[at : at + BATCH]]
+        ids, mask = padded(rows, lm.pad, lm.device, left=True)
+        with torch.inference_mode():
+            out = lm.model.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=lm.pad
+            )
+        texts += lm.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+    return [text.strip().split("\n", 1)[0].strip() for text in texts]
+
+
+def ours(lm: LM, requests: Sequence[Request]) -> list[str]:
+    return [one.text for one in lm.answers(requests, max_new_tokens=NEW_TOKENS)]
+
+
+def adapter(lm: LM, seed: int) -> Patch:
+    """Of the shape of OPPU's: rank 8 on q and v."""
+    start = fresh(lm, Tuning(rank=8, targets=("q_proj", "v_proj"), seed=seed))
+    return _small({name: (low.a.detach().cpu(), len(low.b)) for name, low in start.items()}, seed)
+
+
+def edit(lm: LM, seed: int = 0) -> Patch:
+    """Of the shape of CHAMELEON's: rank 2 on the `down_proj` of five layers, evenly spread, never the outermost."""
+    names, modules = lm.mlp_outputs()[2:-1], dict(lm.model.named_modules())
+    chosen = sorted({names[at * (len(names) - 1) // (EDITED - 1)] for at in range(EDITED)})
+    stream = torch.Generator().manual_seed(seed)
+    shapes = {name: modules[name] for name in chosen}
+    return _small(
+        {name: (torch.randn(2, one.in_features, generator=stream), one.out_features) for name, one in shapes.items()},
+        seed,
+    )
+
+
+def _small(factors: dict[str, tuple[torch.Tensor, int]], seed: int) -> Patch:
+    stream = torch.Generator().manual_seed(seed)
+    return Patch(
+        {name: LowRank(a, SMALL * torch.randn(width, len(a), generator=stream)) for name, (a, width) in factors.items()}
+    )
+
+
+def clocked(lm: LM, requests: Sequence[Request], how: Any) -> tuple[list[str], float]:
+    synchronize()
+    begin = time.perf_counter()
+    texts = how(lm, requests)
+    synchronize()
+    return texts, time.perf_counter() - begin
+
+
+def with_patches(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[str, Any]:
+    """Seconds of each kind of patch, and its time relative to none."""
+    users = [adapter(lm, seed) for seed in range(args.patches)]
+    one, edited = users[0], edit(lm)
+    arms = {
+        "none": requests,
+        "shared LoRA": [replace(request, patches=(one,)) for request in requests],
+        "shared edit": [replace(request, patches=(edited,)) for request in requests],
+        "mixed LoRAs": [replace(request, patches=(users[at % len(users)],)) for at, request in enumerate(requests)],
+    }
+    times: dict[str, list[float]] = {name: [] for name in arms}
+    texts: dict[str, list[str]] = {}
+    for number in range(args.repeats):
+        order = list(arms)[number % len(arms) :] + list(arms)[: number % len(arms)]
+        for name in order:
+            texts[name], seconds = clocked(lm, arms[name], ours)
+            times[name].append(seconds)
+    return {
+        name: {
+            "seconds": median(spent),
+            "rounds": spent,
+            "relative_to_none": median(mine / none for mine, none in zip(spent, times["none"], strict=True)),
+            "answers_as_with_none": same(texts[name], texts["none"]),
+        }
+        for name, spent in times.items()
+    }
+
+
+def same(one: Sequence[str], other: Sequence[str]) -> float:
+    """The share of equal answers."""
+    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    arguments(parser)
+    parser.add_argument("--limit", type=int, default=64, help="prompts; default 64")
+    parser.add_argument("--base", type=Path, help="a task-adapted base (safetensors) to merge into the weights first")
+    parser.add_argument("--patches", type=int, default=100, help="users whose patches are mixed; default 100")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds with patches; default 5")
+    parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "answering.json")
+    args = parser.parse_args(words)
+    record = measured(args)
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    args.results.write_text(json.dumps(record, indent=2) + "\n")
+    print(table(record))
+    print(f"written to {args.results}")
+    if record["weights"] == "float32" and record["equal_answers"] < 1:
+        sys.exit(f"{record['different_answers']} answers differ in float32, where all must be equal")
+
+
+def measured(args: Namespace) -> dict[str, Any]:
+    users = read_users(args)
+    lm = load(args.model, args.dtype, users)
+    if args.base:
+        lm.adopt(Patch.load(args.base), args.base.stem)
+    requests = prompts(args, users)
+    ours(lm, requests[:2])
+    plain(lm, requests[:2])
+    theirs, slow = clocked(lm, requests, plain)
+    mine, fast = clocked(lm, requests, ours)
+    tokens = sum(len(lm.encode(request).ids) for request in requests)
+    return {
+        "what": "answering LaMP prompts: ours against Hugging Face generate; the cost of patches",
+        "prompts": len(requests),
+        "prompt_tokens": tokens,
+        "weights": str(next(lm.model.parameters()).dtype).removeprefix("torch."),
+        "seconds": {"generate": slow, "ours": fast},
+        "prompt_tokens_per_second": {"generate": tokens / slow, "ours": tokens / fast},
+        "ratio": slow / fast,
+        "equal_answers": same(mine, theirs),
+        "different_answers": sum(a != b for a, b in zip(mine, theirs, strict=True)),
+        "patches": with_patches(lm, requests, args),
+        **frame(
+            args,
+            base=bool(args.base),
+            patches=args.patches,
+            repeats=args.repeats,
+            new_tokens=NEW_TOKENS,
+            batch_of_generate=BATCH,
+            most_rows_of_ours=MAX_ROWS,
+        ),
+    }
+
+
+def table(record: dict[str, Any]) -> str:
+    machine = record["machine"]
+    lines = [
+        f"{record['prompts']} prompts, {record['prompt_tokens']} tokens; {record['asked']['model']} "
+        f"({record['weights']}) on {machine.get('device') or machine['processor']}",
+        *(
+            f"{name:<14}{record['seconds'][name]:>9.2f} s{rate:>10.0f} prompt tokens/s"
+            for name, rate in record["prompt_tokens_per_second"].items()
+        ),
+        f"ratio {record['ratio']:.2f}; {record['different_answers']} of {record['prompts']} answers differ",
+    ]
+    lines += [
+        f"{name:<14}{one['seconds']:>9.2f} s{one['relative_to_none']:>10.3f} of none; "
+        f"{one['answers_as_with_none']:.0%} of its answers"
+        for name, one in record["patches"].items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Any PEFT adapter as a method: `method=adapter adapter.path=FOLDER`. One adapter for all users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.data.retrieval import PCASelection
+from bench.data.task import Task
+from bench.lm.spec import AdapterFolder
+from bench.method import Method
+from bench.types import InputError, Personalization, Query, Request, User
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+
+@dataclass(frozen=True)
+class Adapter(Method):
+    """An adapter trained elsewhere (LoRA, IA3, prompt tuning) on the base of the cell, with `instruct`'s prompt."""
+
+    adapter: AdapterFolder
+    select: PCASelection
+    history: Literal["selected", "none"] = "selected"
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+        """The adapter as a patch. Raises InputError where it does not fit the model, or changes nothing."""
+        from bench.lm.adapters import from_peft
+
+        patch = from_peft(self.adapter.folder)
+        if not patch.changes:
+            raise InputError(f"{self.adapter.folder}: the adapter changes nothing (was it saved before training?)")
+        try:
+            patch.check(lm.model)
+        except InputError as error:
+            raise InputError(f"{self.adapter.folder}: {error}") from error
+        facts = {"adapter_modules": len(patch.weights) + len(patch.scales), "adapter_virtual_tokens": patch.virtual}
+        return Personalization(patches=(patch,), facts=facts)
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        chosen = self.select.select(task, users) if self.history == "selected" else [()] * len(users)
+        return [Personalization(items=items, patches=shared.patches) for items in chosen]
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        return Request(task.render(query, personal.items or ()), personal.patches)

@@ -1,0 +1,144 @@
+"""DPO with QLoRA: preference pairs, one adapter for all users (CHAMELEON's appendix A.5; reference 4.4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.data.retrieval import PCASelection
+from bench.data.task import Task
+from bench.method import Method
+from bench.types import Item, MethodError, Personalization, Query, Request, User
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+    from bench.lm.preference import Preference
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A question with the history its prompt shows, the answer to prefer and the answer to avoid."""
+
+    query: Query
+    items: tuple[Item, ...]
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class DPO(Method):
+    """One adapter trained to prefer an answer over another (A17).
+
+    `pairs`: `gold_vs_neutral` prefers the gold to the frozen model's impersonal answer, or where that is the gold (or
+    empty) to another label or another user's gold. `self` prefers the model's personal answer to its impersonal one,
+    reads no gold, and drops equal pairs. `fraction`: share of the questions, taken before anything is generated.
+    `max_length`: tokens of prompt and answer. `training`: see `bench.lm.trainer.Training`.
+    """
+
+    select: PCASelection
+    pairs: Literal["gold_vs_neutral", "self"] = "gold_vs_neutral"
+    beta: float = 0.1
+    disable_dropout: bool = True
+    quantize: Literal["nf4", "none"] = "nf4"
+    max_length: int = 1536
+    fraction: float = 1.0
+    training: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+        if lm.seq2seq:
+            raise MethodError(
+                f"dpo: {lm.spec.name} is an encoder-decoder model; the paper names causal models only and TRL's "
+                "DPOTrainer trains no others (method=pooled and method=aloe do)"
+            )
+        from bench.lm import preference
+        from bench.lm.trainer import Training
+        from bench.lm.tune import share
+
+        asked = [
+            (query, items)
+            for user, items in zip(users, self.select.select(task, users), strict=True)
+            for query in user.queries
+            if self.pairs == "self" or query.gold is not None
+        ]
+        random.Random(f"dpo/{self.seed}").shuffle(asked)
+        if not asked:
+            raise MethodError(f"dpo: none of the {len(users)} fit users of {task.name} has a question to learn from")
+        made, counts = self._pairs(lm, task, share(asked, self.fraction), budget)
+        if not made:
+            raise MethodError(
+                f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users"
+            )
+        how = preference.DPO(self.beta, self.disable_dropout, self.quantize, self.max_length)
+        rows = [self._tokens(lm, task, pair) for pair in made]
+        patch, facts = preference.train(lm, rows, how, Training.of(self.training, self.seed), budget)
+        notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
+        return Personalization(patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes)
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        chosen = self.select.select(task, users)
+        return [Personalization(items=items, patches=shared.patches) for items in chosen]
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        return Request(task.render(query, personal.items or ()), personal.patches)
+
+    def _pairs(
+        self, lm: LM, task: Task, asked: Sequence[tuple[Query, tuple[Item, ...]]], budget: Budget
+    ) -> tuple[list[Pair], dict[str, int]]:
+        """The pairs, and how many were asked, dropped, or given another answer to avoid."""
+        neutral = self._answers(lm, task, asked, "neutral", budget)
+        golds = [query.gold or "" for query, _ in asked]
+        preferred = golds if self.pairs == "gold_vs_neutral" else self._answers(lm, task, asked, "personalized", budget)
+        stream = random.Random(f"dpo/{self.seed}/rejected")
+        others = sorted(task.labels or set(golds))
+        made: list[Pair] = []
+        dropped = replaced = 0
+        for (query, items), chosen, rejected in zip(asked, preferred, neutral, strict=True):
+            alike = not _folded(rejected) or _folded(rejected) == _folded(chosen)
+            left = [other for other in others if _folded(other) != _folded(chosen)]
+            if not _folded(chosen) or (alike and (self.pairs == "self" or not left)):
+                dropped += 1
+                continue
+            replaced += alike
+            made.append(Pair(query, items, chosen, stream.choice(left) if alike else rejected))
+        return made, {"pairs_asked": len(asked), "pairs_dropped": dropped, "rejected_replaced": replaced}
+
+    def _answers(
+        self,
+        lm: LM,
+        task: Task,
+        asked: Sequence[tuple[Query, tuple[Item, ...]]],
+        style: Literal["neutral", "personalized"],
+        budget: Budget,
+    ) -> list[str]:
+        """The frozen model's own answers; their time counts in the budget."""
+        requests = [
+            Request(task.render(query, items, style=style), name=f"{task.name} pair of question {query.id}")
+            for query, items in asked
+        ]
+        with budget.phase("pairs", total=len(requests)) as progress:
+            answers = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
+        return [answer.text for answer in answers]
+
+    def _tokens(self, lm: LM, task: Task, pair: Pair) -> Preference:
+        """The pair as the model reads it. TRL cuts what is too long from the end, where the answer is: refused here."""
+        from bench.lm.preference import Preference
+
+        name = f"{task.name} question {pair.query.id}"
+        prompt = lm.encode(Request(task.render(pair.query, pair.items), name=name)).ids
+        row = Preference(prompt, lm.answer_ids(pair.chosen), lm.answer_ids(pair.rejected))
+        if len(row) > self.max_length:
+            raise MethodError(
+                f"{name}: prompt and answer have {len(row)} tokens, more than method.max_length={self.max_length}, and "
+                "would lose the answer: lower model.history_tokens or raise method.max_length"
+            )
+        return row
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

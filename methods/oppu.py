@@ -1,0 +1,173 @@
+"""OPPU: one small adapter for each user, trained on their own history, on a base that knows the task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from bench.data.rank import Places, Retriever, before_all, chosen, shown
+from bench.data.task import Task
+from bench.lm.profile import Profile, facts, shortened
+from bench.method import Method
+from bench.types import InputError, Item, Message, Personalization, Query, Request, User, one_of
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+    from bench.lm.stacked import Adapter
+    from bench.lm.tune import Example
+
+Form = Literal["plain", "rag", "pag"]
+Peft = Literal["lora", "ia3", "prompt_tuning"]
+
+
+@dataclass(frozen=True)
+class OPPU(Method):
+    """Tan et al. 2024 (arXiv 2402.04401), section 3; reference.md 2. Golds are never read: only the history is learnt.
+
+    `form`: what the prompt shows, in training as at test: nothing (`plain`), `k` retrieved items (`rag`), a written
+    profile and `k` items (`pag`). An item is asked as a question with only older items to retrieve from. `style`: the
+    baseline's prompt, or OPPU's own. `recipe`: epochs and batch by task, the paper's or the code's. `shared_start`:
+    every user's adapter starts from the same numbers (what reference 2.10 needs to compare them), else from their own.
+    `item_words`: cut of an item that is asked. A user without history has no patch and is counted.
+    """
+
+    retriever: Retriever
+    profile: Profile = field(default_factory=Profile)
+    form: Form = "rag"
+    k: int = 4
+    style: Literal["personalized", "oppu"] = "personalized"
+    peft: Peft = "lora"
+    recipe: str = "paper"
+    recipes: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    kinds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    item_words: int = 768
+    shared_start: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("method.form", self.form, get_args(Form))
+        one_of("method.style", self.style, ("personalized", "oppu"))
+        one_of("method.peft", self.peft, tuple(self.kinds))
+        one_of("method.recipe", self.recipe, tuple(self.recipes))
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        """A patch for each user; all users of a chunk are trained together."""
+        from bench.lm.bank import Job, train_all
+
+        profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
+        summaries = {id: one.text for id, one in profiles.items()}
+        made = [self.pairs(task, before_all(user), summaries.get(user.id)) for user in users]
+        pairs = [[pair for pair in own if _fits(lm, pair)] for own in made]
+        jobs = {
+            index: Job(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
+            for index, (user, own) in enumerate(zip(users, pairs, strict=True))
+            if own
+        }
+        trained = train_all(lm, list(jobs.values()), self._adapter(lm, task), budget) if jobs else []
+        patches = dict(zip(jobs, trained, strict=True))
+        found = []
+        for index, (user, places) in enumerate(zip(users, self._places(task, users), strict=True)):
+            one, words = chosen(user.queries, user.history, places, self.style), summaries.get(user.id)
+            notes = {} if words is None else {"profile": words}
+            told: dict[str, Any] = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
+            told["items_too_long"] = len(made[index]) - len(pairs[index])
+            told |= {} if self._shows_nothing else one.facts
+            told |= facts(profiles.get(user.id)) if self.form == "pag" else {}
+            patch = (patches[index],) if index in patches else ()
+            found.append(replace(one, text={**one.text, **notes}, patches=patch, facts=told, notes=notes))
+        return found
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        items = () if self._shows_nothing else shown(personal, query)
+        messages = task.render(query, items, style=self.style, profile=personal.text.get("profile"))
+        return Request(messages, personal.patches)
+
+    def pairs(self, task: Task, user: User, profile: str | None) -> list[Example]:
+        """What is learnt of one user, oldest item first; nothing but this user's items, nothing newer than the item.
+
+        A tweet is learnt as text behind `tweet:`, a paper's citation behind its title, both without retrieved items
+        (section 3.3 of the paper, next-token prediction on a history that is not in the task's form).
+        """
+        from bench.lm.tune import Example
+
+        items = [shortened(item, self.item_words) for item in user.history]
+        if not task.has_answers:
+            return [self._as_text(task, item) for item in items if item.fields[task.source].strip()]
+        asked = [_question(task, user, item, place) for place, item in enumerate(items)]
+        learner = replace(user, history=tuple(items), queries=tuple(asked))
+        older = [tuple(range(place)) for place in range(len(items))]
+        [ranked] = self._places(task, [learner], [older])
+        found = []
+        for place, (query, best) in enumerate(zip(asked, ranked, strict=True)):
+            answer = task.answer(items[place])
+            if not answer or not query.text.strip():
+                continue
+            earlier = [items[at] for at in (sorted(best) if self.style == "personalized" else best)]
+            messages = task.render(query, earlier, style=self.style, profile=profile)
+            found.append(Example(Request(messages, name=f"{task.name} item {items[place].id}"), answer))
+        return found
+
+    @property
+    def _shows_nothing(self) -> bool:
+        return self.form == "plain" or self.k == 0
+
+    def _places(
+        self, task: Task, users: Sequence[User], among: Sequence[Sequence[Places]] | None = None
+    ) -> Sequence[Sequence[Places]]:
+        if self._shows_nothing:
+            return [[() for _ in user.queries] for user in users]
+        return self.retriever.top(task, users, self.k, among=among)
+
+    def _as_text(self, task: Task, item: Item) -> Example:
+        from bench.lm.tune import Example
+
+        before = task.oppu["OPPU_full"].rpartition("{")[0]
+        target = item.fields[task.source]
+        if task.name == "lamp1" and "citation" in item.fields:  # OPPU's own release has it, LaMP has not
+            before, target = before.replace("{title}", item.fields["title"]), item.fields["citation"]
+        elif task.name == "lamp1":
+            before = before.partition("{title}")[0]
+        request = Request((Message("user", (before.rstrip(),)),), name=f"{task.name} item {item.id}")
+        return Example(request, target)
+
+    def _adapter(self, lm: LM, task: Task) -> Adapter:
+        from bench.lm.stacked import Adapter
+        from bench.lm.tune import Tuning, module_names
+
+        epochs, batch = (_of(self.recipes[self.recipe][what], task.name) for what in ("epochs", "batch"))
+        values = dict(self.kinds[self.peft])
+        tokens = int(values.pop("virtual_tokens", 0))
+        targets = module_names(lm, values.pop("targets", ()))
+        return Adapter(self.peft, Tuning(**values, targets=targets, epochs=epochs, batch=batch), virtual_tokens=tokens)
+
+
+def _fits(lm: LM, pair: Example) -> bool:
+    """Whether the item can be asked: a question is never cut, so one that is longer than the model reads cannot."""
+    try:
+        lm.encode(pair.request)
+    except InputError:
+        return False
+    return True
+
+
+def _question(task: Task, user: User, item: Item, place: int) -> Query:
+    """A history item as a question, without its answer."""
+    text = item.fields[task.source]
+    asked = task.input_template.replace("{" + task.source + "}", text)
+    return Query(f"{user.id}/{place}", asked, text, date=item.date)
+
+
+def _own_seed(seed: int, user: str) -> int:
+    import hashlib
+
+    return int(hashlib.sha256(f"oppu/{seed}/{user}".encode()).hexdigest()[:8], 16)
+
+
+def _of(values: Mapping[str, int], task: str) -> int:
+    if task not in values and "other" not in values:
+        raise InputError(f"method.recipes: neither {task} nor other is given")
+    return int(values[task] if task in values else values["other"])

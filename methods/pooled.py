@@ -1,0 +1,72 @@
+"""Pooled tuning: one LoRA on all fit users' examples. What a patch of one's own must beat before it is personal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.data.retrieval import PCASelection
+from bench.data.task import Task
+from bench.lm.base import BaseSpec, examples
+from bench.method import Method
+from bench.types import MethodError, Personalization, Query, Request, User
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.lm.model import LM
+
+
+@dataclass(frozen=True)
+class Pooled(Method):
+    """One adapter for all users (OPPU 3.2 trains one for the task in the same way; reference 2.1).
+
+    The examples are those of an adapted base: the fit users' questions, and up to `leave_out` items of their own
+    history asked while others are shown. `history=none` trains and asks without any. `balance`, `repeats`,
+    `no_history_share`: as in `conf/base/task_adapted.yaml`. `fraction`: share of the examples. `tuning`: the LoRA.
+    """
+
+    select: PCASelection
+    history: Literal["selected", "none"] = "selected"
+    leave_out: int = 8
+    no_history_share: float = 0.1
+    repeats: int = 4
+    balance: float = 1.0
+    fraction: float = 1.0
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+        from bench.lm.tune import recipe, share, train
+
+        found = examples(lm, task, users, self._spec(task))
+        if not found:
+            raise MethodError(
+                f"pooled: none of the {len(users)} fit users of {task.name} has a question with an answer"
+            )
+        chosen = share(found, self.fraction)
+        tuned = train(lm, chosen, recipe(lm, self.tuning, self.seed), budget)
+        counts = {"examples": len(found), "examples_chosen": len(chosen), "fraction": self.fraction}
+        return Personalization(patches=(tuned.patch,), facts=counts | tuned.spent.facts())
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> list[Personalization]:
+        chosen = self.select.select(task, users) if self.history == "selected" else [()] * len(users)
+        return [Personalization(items=items, patches=shared.patches) for items in chosen]
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        return Request(task.render(query, personal.items or ()), personal.patches)
+
+    def _spec(self, task: Task) -> BaseSpec:
+        """Which examples: as for an adapted base, all of them, showing as many items as the test's prompts do."""
+        return BaseSpec(
+            form="history" if self.history == "selected" else "plain",
+            n_items=self.select.n_items,
+            no_history_share=self.no_history_share,
+            leave_out=self.leave_out,
+            repeats=self.repeats,
+            balance=self.balance,
+            max_examples={task.kind: None},
+            seed=self.seed,
+        )

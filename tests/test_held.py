@@ -1,0 +1,59 @@
+"""Cells of one process share a model, and never another's base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_lm
+
+from bench.budget import Budget
+from bench.lm import held
+from bench.lm.cache import ResponseCache
+from bench.lm.model import LM
+from bench.lm.patch import LowRank, Patch
+from bench.lm.spec import ModelSpec
+from bench.lm.tune import Tuning, fresh
+
+SPEC = ModelSpec(name="tiny", source="tiny:llama", dtype="float32", device="cpu")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    factors = fresh(tiny_lm(), Tuning())
+    patch = Patch({name: LowRank(low.a.detach(), low.b.detach() + 0.1) for name, low in factors.items()})
+    patch.save(tmp_path / "base.safetensors")
+    return tmp_path / "base.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _empty() -> None:
+    held._held.clear()
+
+
+def ask(spec: ModelSpec, base: Path | None, folder: Path) -> LM:
+    return held.model(spec, base, budget=Budget(progress=False), cache=ResponseCache(folder / "a.sqlite"))
+
+
+def test_the_same_model_is_loaded_once_with_a_budget_of_its_own(tmp_path: Path) -> None:
+    first = ask(SPEC, None, tmp_path)
+    budget = first.budget
+    assert ask(SPEC, None, tmp_path) is first and first.budget is not budget
+
+
+def test_another_model_or_base_is_another_and_the_first_is_let_go(base: Path, tmp_path: Path) -> None:
+    plain = ask(SPEC, None, tmp_path)
+    weights = {name: value.clone() for name, value in plain.model.state_dict().items()}
+    adapted = ask(SPEC, base, tmp_path)
+    assert adapted is not plain and adapted.base != plain.base and len(held._held) == 1
+    assert ask(SPEC, base, tmp_path) is adapted
+    again = ask(SPEC, None, tmp_path)
+    assert again is not plain and all(torch.equal(weights[name], one) for name, one in again.model.state_dict().items())
+
+
+def test_a_base_trained_on_the_kept_model_takes_its_place(base: Path, tmp_path: Path) -> None:
+    lm = ask(SPEC, None, tmp_path)
+    held.adopt(lm, base)
+    assert ask(SPEC, base, tmp_path) is lm
+    assert ask(SPEC, None, tmp_path) is not lm

@@ -1,0 +1,218 @@
+"""OPPU learns each user from that user's own past, and repeats none of the released code's defects (reference 2.9)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from cells import TINY, run
+from conftest import ROOT, task_named, tiny_lm
+
+from bench.budget import Budget
+from bench.data import sample
+from bench.data.rank import Retriever
+from bench.lm import bank, tune
+from bench.lm.loss import answer_losses
+from bench.lm.profile import Profile
+from bench.types import InputError, Item, Personalization, Query, User
+from methods.oppu import OPPU
+
+YAML = yaml.safe_load((ROOT / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))["method"]
+HASH = Retriever(embedder="hash")
+SHARED = Personalization()
+
+
+def oppu(**changes: Any) -> OPPU:
+    return OPPU(HASH, Profile(max_new_tokens=4), **{"recipes": YAML["recipes"], "kinds": YAML["kinds"]} | changes)
+
+
+def reviewer(name: str, items: int, *, dated: bool = False) -> User:
+    history = tuple(
+        Item(
+            f"{name}{at}", {"text": f"{name} says thing {at} is fine", "score": str(at % 5 + 1)}, f"2020-01-{at + 1:02}"
+        )
+        for at in range(items)
+    )
+    history = history if dated else tuple(replace(item, date=None) for item in history)
+    text = f"{name} asks about thing 1"
+    return User(name, history, (Query(f"q{name}", f"review: {text}", text, date="2020-02-01" if dated else None),))
+
+
+def words(example: tune.Example) -> str:
+    return example.request.messages[0].text
+
+
+def pair_query(task: Any, item: Item) -> Query:
+    text = item.fields[task.source]
+    return Query(item.id, task.input_template.replace("{" + task.source + "}", text), text)
+
+
+@pytest.mark.parametrize("style", ["personalized", "oppu"])
+def test_second_user_learns_only_their_own_items(style: str) -> None:
+    task, method = task_named("lamp3"), oppu(style=style)
+    trained: list[bank.Job] = []
+
+    def watched(lm: Any, jobs: list[bank.Job], *_: Any) -> list[Any]:
+        trained.extend(jobs)
+        return [bank.Patch()] * len(jobs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bank, "train_all", watched)
+        method.adapt(tiny_lm(), task, [reviewer("ann", 4), reviewer("bob", 3)], SHARED, Budget(progress=False))
+    assert [len(job.examples) for job in trained] == [4, 3]
+    for job, own, other in zip(trained, ("ann", "bob"), ("bob", "ann"), strict=True):
+        for example in job.examples:
+            assert own in words(example) and other not in words(example)
+
+
+@pytest.mark.parametrize("dated", [False, True])
+@pytest.mark.parametrize("style", ["personalized", "oppu"])
+def test_no_retrieved_line_is_newer_than_its_item_and_the_first_has_none(style: str, dated: bool) -> None:
+    user = reviewer("ann", 6, dated=dated)
+    for place, example in enumerate(oppu(style=style, k=2).pairs(task_named("lamp3"), user, None)):
+        shown = [at for at in range(6) if f"thing {at} " in words(example)]
+        assert place in shown and len(shown) == min(place, 2) + 1
+        assert max(shown) == place
+        assert example.answer == user.history[place].fields["score"]
+
+
+def test_an_item_on_the_day_of_another_is_not_shown_to_the_earlier_one() -> None:
+    user = reviewer("ann", 4, dated=True)
+    user = replace(user, history=tuple(replace(item, date="2020-01-01") for item in user.history))
+    pairs = oppu(k=4).pairs(task_named("lamp3"), user, None)
+    assert [sum(f"thing {at} " in words(pair) for at in range(4)) for pair in pairs] == [1, 2, 3, 4]
+
+
+def test_the_answer_of_an_item_is_not_in_its_own_prompt() -> None:
+    task = task_named("lamp4")
+    items = tuple(Item(str(at), {"text": f"article {at}", "title": f"HEADLINE-{at}"}, None) for at in range(4))
+    for place, example in enumerate(oppu(k=4).pairs(task, User("u", items, ()), None)):
+        assert f"HEADLINE-{place}" not in words(example) and example.answer == f"HEADLINE-{place}"
+
+
+def test_citations_learn_the_cited_paper_and_tweets_the_tweet() -> None:
+    paper = Item("p", {"title": "On A", "abstract": "About A.", "citation": "The Paper It Cites"}, None)
+    [pair] = oppu().pairs(task_named("lamp1"), User("u", (paper,), ()), None)
+    assert (words(pair), pair.answer) == ("Paper Title: On A Reference:", "The Paper It Cites")
+    lamps = replace(paper, fields={"title": "On A", "abstract": "About A."})  # LaMP's files have no citation
+    [pair] = oppu().pairs(task_named("lamp1"), User("u", (lamps,), ()), None)
+    assert (words(pair), pair.answer) == ("Paper Title:", "On A")
+    [pair] = oppu().pairs(task_named("lamp7"), User("u", (Item("t", {"text": "so tired lol"}, None),), ()), None)
+    assert (words(pair), pair.answer) == ("tweet:", "so tired lol")
+
+
+@pytest.mark.parametrize("name", [f"lamp{name}" for name in ("1", "2", "2n", "3", "4", "5", "6", "7")])
+@pytest.mark.parametrize("form", ["plain", "rag", "pag"])
+def test_every_task_has_pairs_in_the_form_of_its_test_prompt(name: str, form: str, tmp_path: Path) -> None:
+    from bench.data import lamp
+
+    task, method = task_named(name), oppu(form=form, k=0 if form == "plain" else 2)
+    sample.write(tmp_path, train_users=20, dev_users=12)
+    user = next(iter(lamp.read(task, tmp_path, split="dev", kind="user").users)).hidden()
+    profile = "likes short words" if form == "pag" else None
+    pairs = method.pairs(task, user, profile)
+    assert len(pairs) == len(user.history)
+    if task.has_answers:
+        assert all((profile is not None) == ("likes short words" in words(pair)) for pair in pairs)
+        first = replace(user, history=(), queries=(pair_query(task, user.history[0]),))
+        tested = method.request(task, first, first.queries[0], Personalization({"profile": profile} if profile else {}))
+        assert words(pairs[0]) == tested.messages[0].text
+
+
+def test_the_loss_begins_at_the_first_token_of_the_answer() -> None:
+    lm = tiny_lm()
+    [pair] = oppu(k=0).pairs(task_named("lamp3"), reviewer("ann", 1), None)
+    prompt, answer = lm.encode(pair.request).ids, lm.answer_ids(pair.answer)
+    logits = lm.model(torch.tensor([[*prompt, *answer]])).logits[0].log_softmax(-1)
+    expected = -sum(logits[len(prompt) - 1 + at, token] for at, token in enumerate(answer))
+    assert torch.allclose(answer_losses(lm, [(prompt, answer)])[0], expected, rtol=1e-5)
+
+
+def test_users_with_one_item_or_none_have_a_defined_end() -> None:
+    lm, task = tiny_lm(), task_named("lamp3")
+    users = [reviewer("none", 0), reviewer("one", 1), reviewer("two", 2)]
+    personals = oppu().adapt(lm, task, users, SHARED, Budget(progress=False))
+    assert [len(one.patches) for one in personals] == [0, 1, 1]
+    assert [one.facts["items_learnt"] for one in personals] == [0, 1, 2]
+    assert [one.facts["without_patch"] for one in personals] == [True, False, False]
+    assert not oppu().request(task, users[0], users[0].queries[0], personals[0]).patches
+
+
+def test_an_item_longer_than_the_model_reads_is_left_out_and_counted() -> None:
+    lm, task, user = tiny_lm("llama", max_prompt_tokens=900), task_named("lamp3"), reviewer("ann", 3)
+    long = replace(user.history[1], fields={"text": "long " * 400, "score": "3"})
+    user = replace(user, history=(user.history[0], long, user.history[2]))
+    [personal] = oppu(k=0).adapt(lm, task, [user], SHARED, Budget(progress=False))
+    assert (personal.facts["items_learnt"], personal.facts["items_too_long"]) == (2, 1)
+
+
+def test_nothing_newer_than_the_question_is_learnt() -> None:
+    user = reviewer("ann", 6, dated=True)
+    asked = replace(user, queries=(replace(user.queries[0], date="2020-01-03"),))
+    [personal] = oppu().adapt(tiny_lm(), task_named("lamp3"), [asked], SHARED, Budget(progress=False))
+    assert personal.facts["items_learnt"] == 3
+
+
+def test_a_fresh_adapter_is_zero_before_and_not_after() -> None:
+    lm, task, user = tiny_lm(), task_named("lamp3"), reviewer("ann", 3)
+    for low in tune.fresh(lm, tune.Tuning()).values():
+        assert not low.b.detach().any()
+    [personal] = oppu().adapt(lm, task, [user], SHARED, Budget(progress=False))
+    assert all(low.b.any() for low in personal.patches[0].weights.values())
+
+
+def test_training_another_user_changes_nothing_for_the_first() -> None:
+    lm, task, users = tiny_lm(), task_named("lamp3"), [reviewer("ann", 3), reviewer("bob", 5)]
+    method = oppu()
+    [ann] = method.adapt(lm, task, users[:1], SHARED, Budget(progress=False))
+    request = method.request(task, users[0], users[0].queries[0], ann)
+    before = dict(lm.likelihood([request], [["5"]]))
+    method.adapt(lm, task, users[1:], SHARED, Budget(progress=False))
+    assert dict(lm.likelihood([request], [["5"]])) == before
+
+
+def test_a_start_of_their_own_differs_between_users_and_a_shared_one_does_not() -> None:
+    lm, task = tiny_lm(), task_named("lamp3")
+    twins = [replace(reviewer("ann", 3), id=name) for name in ("one", "two")]
+    shared, own = (
+        [p.patches[0] for p in oppu(shared_start=kept).adapt(lm, task, twins, SHARED, Budget(progress=False))]
+        for kept in (True, False)
+    )
+    assert torch.equal(shared[0].tensors[0], shared[1].tensors[0])
+    assert not torch.allclose(own[0].tensors[0], own[1].tensors[0], atol=1e-3)
+
+
+def test_unknown_choices_are_refused() -> None:
+    with pytest.raises(InputError, match="method.recipe=mine: choose paper or code"):
+        oppu(recipe="mine")
+    with pytest.raises(InputError, match="method.peft=dora: choose lora, ia3 or prompt_tuning"):
+        oppu(peft="dora")
+
+
+@pytest.mark.parametrize(
+    ("family", "extra", "cells"),
+    [
+        ("llama", ("method.form=plain,rag,pag",), 3),
+        ("llama", ("method.peft=ia3,prompt_tuning", "method.style=oppu"), 2),
+        ("t5", ("method.form=pag", "method.peft=lora,prompt_tuning"), 2),
+    ],
+)
+def test_every_form_and_adapter_runs_as_a_cell(family: str, extra: tuple[str, ...], cells: int, tmp_path: Path) -> None:
+    root = tmp_path / "lamp"
+    sample.write(root, train_users=20, dev_users=12)
+    common = (*TINY, f"model.source=tiny:{family}", "limit=2", "data=lamp", f"data.root={root}", "method=oppu")
+    few = ("method.recipe=code", "profile.max_new_tokens=4", "method.k=1", "base.max_examples.rating=6")
+    short = ("model.history_tokens=100", "method.item_words=8")
+    code, said = run("-m", *common, *few, *short, *extra, folder=tmp_path)
+    assert code == 0, said
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/*/record.json")]
+    assert len(records) == cells
+    forms = {"plain": "plain", "rag": "history", "pag": "profile"}
+    assert all(record["config"]["base"]["form"] == forms[record["config"]["method"]["form"]] for record in records)
+    assert all(record["counts"]["patches"] == 2 for record in records)
+    assert all(record["model"]["base"] not in ("instruct", "not there") for record in records)
