@@ -165,6 +165,8 @@ class Job:
         def done(index: int) -> bool:
             return asked[index][1].id in known
 
+        if any(request.answer is None and not done(index) for index, request in enumerate(requests)):
+            _ = self.lm  # loaded, and its base trained, before the clock of the answers starts
         with self._phase("generate", total=len(requests)) as progress:
             progress.advance(len(known))
             for batch in self._answers(asked, requests, done):
