@@ -72,7 +72,7 @@ def test_every_method_runs(family: str, task: str, data: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_every_method_runs_on_every_task(family: str, data: Path, tmp_path: Path) -> None:
     check(family, TASKS, data, tmp_path)
