@@ -82,7 +82,10 @@ class Job:
         costs = self.cell.artifacts / "cost.json"
         if costs.exists():
             known = store.read_json(costs)
-            budget.restore(known["phases"], known["limited"])
+            try:
+                budget.restore(known["phases"], known["limited"])
+            except (KeyError, TypeError):
+                raise InputError(f"{costs}: not as this version writes it; delete {self.cell.folder}") from None
         self._limited = budget.limited
 
     @cached_property

