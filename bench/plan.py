@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from bench import store
 from bench.data import lamp, leaks, sample
@@ -23,7 +25,7 @@ from bench.lm.base import BaseSpec
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.protocol import Protocol
-from bench.types import Decoding, InputError, User
+from bench.types import Decoding, InputError, User, check_choices, one_of
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,21 @@ class Plan:
 
 def resolve(config: DictConfig) -> Plan:
     """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
-    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    task: Task = instantiate(config.task, _convert_="all")
-    spec: ModelSpec = instantiate(config.model, _convert_="all")
-    base: BaseSpec = instantiate(config.base, _convert_="all")
-    method: Method = instantiate(config.method, _convert_="all")
-    protocol: Protocol = instantiate(config.protocol, _convert_="all")
-    decoding: Decoding = instantiate(config.decoding, _convert_="all")
+    values = _values(config)
+    task: Task = _made(config.task)
+    spec: ModelSpec = _made(config.model)
+    base: BaseSpec = _made(config.base)
+    method: Method = _made(config.method)
+    protocol: Protocol = _made(config.protocol)
+    decoding: Decoding = _made(config.decoding)
     base = replace(base, kind=spec.base) if base.kind == "auto" else base
+    parts = {"model": spec, "base": base, "method": method, "protocol": protocol, "decoding": decoding}
+    for name, part in parts.items():
+        check_choices(name, part)
+    one_of("data.kind", config.data.kind, ("user", "time"))
+    one_of("leak", config.leak, get_args(leaks.Policy))
+    if config.limit is not None and config.limit < 1:
+        raise InputError(f"limit={config.limit}: at least 1 user, or null for all")
     root = _root(config)
     tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
     fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
@@ -88,7 +97,7 @@ def resolve(config: DictConfig) -> Plan:
     identity = spec.identity()
     base_key = base.key(identity, task, fitted.hash) if base.kind == "task_adapted" else None
     fields = _fields(method, values["method"])
-    parts = {
+    known_by = {
         "schema": store.SCHEMA,
         "task": asdict(task),
         "method": fields,
@@ -100,9 +109,9 @@ def resolve(config: DictConfig) -> Plan:
         "run": [config.seed, config.limit, config.leak, config.noise_floor, base.retrain],
     }
     if config.budget.minutes is not None:  # a training that stops at its budget learns less
-        parts["minutes"] = config.budget.minutes
+        known_by["minutes"] = config.budget.minutes
     chosen = HydraConfig.get()
-    cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(parts))
+    cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(known_by))
     variant = _variant(chosen.overrides.task)
     return Plan(
         values | {"variant": variant}, fields, task, spec, base, base_key, method, protocol, decoding,
@@ -130,6 +139,23 @@ def checked(plan: Plan) -> Plan:
         base_key=key,
         leaks=found,
     )
+
+
+def _values(config: DictConfig) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:  # a value that another one is looked up by
+        raise InputError(" ".join(str(error).split())) from None
+
+
+def _made(config: DictConfig) -> Any:
+    """The dataclass that a group of the configuration describes; what is wrong with a value is bad input."""
+    try:
+        return instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise InputError(" ".join(str(error).split())) from None
 
 
 def _root(config: DictConfig) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch
@@ -29,6 +29,19 @@ def one_of(field: str, value: object, choices: Iterable[object]) -> None:
     known = list(choices)
     if value not in known:
         raise InputError(f"{field}={value}: choose {', '.join(map(str, known[:-1]))} or {known[-1]}")
+
+
+def check_choices(path: str, part: object) -> None:
+    """Raises InputError where a field of a dataclass, or of one inside it, is none of its Literal's values.
+
+    `path`: what the command line calls the dataclass, as `method`.
+    """
+    for name, hint in get_type_hints(type(part)).items():
+        value = getattr(part, name, None)
+        if get_origin(hint) is Literal:
+            one_of(f"{path}.{name}", value, get_args(hint))
+        elif is_dataclass(value):
+            check_choices(f"{path}.{name}", value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.data.task import Task
 from bench.method import Method
-from bench.types import InputError, Personalization, Query, Request, User
+from bench.types import InputError, MethodError, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
     from bench.lm.model import LM
+
+
+RULES = {
+    "rating": ("global", "user", "median"),
+    "classification": ("global", "user"),
+    "generation": ("query", "nearest"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,12 @@ class Majority(Method):
     rule: Literal["auto", "global", "user", "median", "query", "nearest"] = "auto"
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
-        allowed = {"global": task.labels, "user": task.labels, "median": task.kind == "rating"}.get(self.rule, True)
-        if not allowed:
-            raise InputError(f"method.rule={self.rule}: {task.name} ({task.kind}) has no such rule")
+        rules = RULES[task.kind]
+        if self.rule not in ("auto", *rules):
+            raise InputError(f"method.rule={self.rule}: {task.name} ({task.kind}) has {', '.join(rules)}")
         golds = [query.gold for user in users for query in user.queries if query.gold is not None]
+        if task.labels and not golds:
+            raise MethodError(f"majority: no question of the {len(users)} fit users of {task.name} has an answer")
         return Personalization(text={"global": _most(golds) if task.labels else ""})
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:

@@ -103,7 +103,7 @@ def test_deleting_the_golds_changes_no_answer(data: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("task", ["lamp1", "lamp2", "lamp2n", "lamp4", "lamp5", "lamp6", "lamp7"])
 def test_every_task_runs(task: str, data: Path, tmp_path: Path) -> None:
     common = (*on(data), f"task={task}", "limit=3", "protocol.group_size=6")
-    for words in (("method=majority", "method.rule=nearest"), CHAMELEON + ("method.min_pairs=2",)):
+    for words in (("method=majority",), CHAMELEON + ("method.min_pairs=2",)):
         code, said = run(*common, *words, folder=tmp_path)
         assert code == 0, said
         assert "error" not in said

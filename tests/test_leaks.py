@@ -131,14 +131,14 @@ def test_error_names_what_was_found_in_one_line() -> None:
     with pytest.raises(InputError) as caught:
         leaks.apply(users, leaks.report(users, [], LAMP3), "error")
     assert str(caught.value) == (
-        "leaks found (leaks=drop removes them, leaks=flag keeps them): 1 query_in_history_exact: u / u/0"
+        "leaks found (leak=drop removes them, leak=flag keeps them): 1 query_in_history_exact: u / u/0"
     )
     clean = [a_user("u", ["Fine."], SENTENCE)]
     assert leaks.apply(clean, leaks.report(clean, [], LAMP3), "error") == clean
 
 
 def test_an_unknown_policy_is_refused() -> None:
-    with pytest.raises(InputError, match="need drop, flag or error"):
+    with pytest.raises(InputError, match="choose drop, flag or error"):
         leaks.apply([], leaks.LeakReport(), "warn")  # type: ignore[arg-type]
 
 

@@ -31,7 +31,8 @@ class LeakReport:
     """What was found, as ids. `"user / item"` in the first three (an item is named in one of them only).
 
     `query_in_history_exact`, `query_in_history_near`: a history item's text is one of the user's questions.
-    `items_after_query`: a dated item is later than the user's first dated question.
+    `items_after_query`: a dated item is later than the user's first dated question; None where no question is dated
+    (LaMP's are not), so that nothing could be found.
     `fit_test_overlap_users`: fit users with the id, the group or the history of a test user.
     `fit_test_overlap_texts`: test questions whose text is also a fit user's question.
     `fit_history_holds_query`: test questions whose text is in the history of a fit user, where that is learnt from.
@@ -39,7 +40,7 @@ class LeakReport:
 
     query_in_history_exact: tuple[str, ...] = ()
     query_in_history_near: tuple[str, ...] = ()
-    items_after_query: tuple[str, ...] = ()
+    items_after_query: tuple[str, ...] | None = None
     fit_test_overlap_users: tuple[str, ...] = ()
     fit_test_overlap_texts: tuple[str, ...] = ()
     fit_history_holds_query: tuple[str, ...] = ()
@@ -47,13 +48,13 @@ class LeakReport:
     @property
     def items(self) -> frozenset[str]:
         """The history items that should not be there."""
-        return frozenset(self.query_in_history_exact + self.query_in_history_near + self.items_after_query)
+        return frozenset(self.query_in_history_exact + self.query_in_history_near + (self.items_after_query or ()))
 
     def record(self) -> dict[str, Any]:
         """Counts and up to five ids of each kind, for the run's record: no text."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         examples = {name: list(ids[:EXAMPLES]) for name, ids in found.items() if ids}
-        return {name: len(ids) for name, ids in found.items()} | {"examples": examples}
+        return {name: None if ids is None else len(ids) for name, ids in found.items()} | {"examples": examples}
 
 
 def report(
@@ -64,13 +65,14 @@ def report(
     `learnt_histories`: the fit users' history items are training examples too (the task-adapted base).
     """
     found: dict[str, list[str]] = {field.name: [] for field in fields(LeakReport)}
-    names, histories, asked = set[str](), set[bytes](), dict[bytes, list[str]]()
+    names, histories, asked, dated = set[str](), set[bytes](), dict[bytes, list[str]](), False
     for user in users:
         texts = {query.id: _words(_question(task, query)) for query in user.queries}
         for kind, item in _in_history(user, [words for words in texts.values() if words], task):
             found[kind].append(f"{user.id} / {item}")
         names.update((user.id, user.group or user.id))
         histories.update(_fingerprint(user, task))
+        dated = dated or any(query.date for query in user.queries)
         for query, words in texts.items():
             asked.setdefault(b" ".join(words), []).append(query)
     shared, held = dict[str, None](), dict[str, None]()
@@ -82,7 +84,8 @@ def report(
         for learnt in user.history if learnt_histories else ():
             held.update((query, None) for query in asked.get(b" ".join(_words(learnt.fields[task.source])), ()))
     found["fit_test_overlap_texts"], found["fit_history_holds_query"] = list(shared), list(held)
-    return LeakReport(**{kind: tuple(ids) for kind, ids in found.items()})
+    known = {kind: tuple(ids) for kind, ids in found.items() if dated or kind != "items_after_query"}
+    return LeakReport(**known)
 
 
 def apply(users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
@@ -108,11 +111,11 @@ def apply_fit(fit_users: Sequence[User], report: LeakReport, policy: Policy) -> 
 
 def _refuse(report: LeakReport, policy: Policy) -> None:
     if policy not in ("drop", "flag", "error"):
-        raise InputError(f"leaks={policy!r} is no policy (need drop, flag or error)")
+        raise InputError(f"leak={policy}: choose drop, flag or error")
     examples: Mapping[str, list[str]] = report.record()["examples"]
     if policy == "error" and examples:
         what = "; ".join(f"{len(getattr(report, kind))} {kind}: {', '.join(ids)}" for kind, ids in examples.items())
-        raise InputError(f"leaks found (leaks=drop removes them, leaks=flag keeps them): {what}")
+        raise InputError(f"leaks found (leak=drop removes them, leak=flag keeps them): {what}")
 
 
 def _in_history(user: User, questions: Sequence[list[bytes]], task: Task) -> Iterable[tuple[str, str]]:

@@ -61,8 +61,13 @@ class PCASelection:
         _, values, axes = np.linalg.svd(data.astype(np.float64), full_matrices=False)
         rank = int((values > 1e-7 * max(values[0], 1e-12)).sum())
         components = self.n_components or min(self.n_items, number - 1, width)
-        if self.center == "none":
-            components = min(components, max(1, rank - 1))
+        if self.center == "none" and components >= rank:
+            if self.n_components:
+                raise InputError(
+                    f"selection.n_components={components} with center=none: a history of {number} items has rank "
+                    f"{rank}, so nothing would be left to compare; take fewer components"
+                )
+            components = max(1, rank - 1)
         norms = np.linalg.norm(data @ axes[:components].T, axis=1).round(9)
         order: list[int] = np.lexsort((-np.arange(number), -norms)).tolist()
         return order[: self.n_items]
