@@ -31,8 +31,8 @@ class Protocol:
     level `bin` of `n_bins` levels of activity. Whoever is chosen never fits, nor who might be drawn from another level.
 
     `least_similar`: only so many history items are kept, those least like the user's questions to `encoder`.
-    `history_format`: items are shown and learnt `full`, with `no_input` or with `no_output`. `items`, `words`: histories
-    of exactly so many items of so many words, for measuring time.
+    `history_format`: items are shown and learnt `full`, with `no_input` or with `no_output`. `items`, `words`: exactly
+    so many items of so many words, for measuring time.
     """
 
     name: str

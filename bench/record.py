@@ -43,6 +43,7 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
         "counts": {},
         "facts": {},
         "cost": budget.report(),
+        "budget": budget.spent(),
         "environment": env.describe(),
     }
 

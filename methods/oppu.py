@@ -56,12 +56,16 @@ class OPPU(Method):
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> list[Personalization]:
         """A patch for each user; all users of a chunk are trained together."""
-        from bench.lm.bank import Job, train_all
+        with budget.phase("load"):
+            from bench.lm.bank import Job, train_all
 
         profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
         summaries = {id: one.text for id, one in profiles.items()}
-        made = [self.pairs(task, before_all(user), summaries.get(user.id)) for user in users]
-        pairs = [[pair for pair in own if _fits(lm, pair)] for own in made]
+        made, pairs = [], []
+        for user in users:
+            budget.check()
+            made.append(self.pairs(task, before_all(user), summaries.get(user.id)))
+            pairs.append([pair for pair in made[-1] if _fits(lm, pair)])
         jobs = {
             index: Job(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
             for index, (user, own) in enumerate(zip(users, pairs, strict=True))
@@ -70,7 +74,7 @@ class OPPU(Method):
         trained = train_all(lm, list(jobs.values()), self._adapter(lm, task), budget) if jobs else []
         patches = dict(zip(jobs, trained, strict=True))
         found = []
-        for index, (user, places) in enumerate(zip(users, self._places(task, users), strict=True)):
+        for index, (user, places) in enumerate(zip(users, self._places(task, users, budget=budget), strict=True)):
             one, words = chosen(user.queries, user.history, places, self.style), summaries.get(user.id)
             notes = {} if words is None else {"profile": words}
             told: dict[str, Any] = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
@@ -117,11 +121,15 @@ class OPPU(Method):
         return self.form == "plain" or self.k == 0
 
     def _places(
-        self, task: Task, users: Sequence[User], among: Sequence[Sequence[Places]] | None = None
+        self,
+        task: Task,
+        users: Sequence[User],
+        among: Sequence[Sequence[Places]] | None = None,
+        budget: Budget | None = None,
     ) -> Sequence[Sequence[Places]]:
         if self._shows_nothing:
             return [[() for _ in user.queries] for user in users]
-        return self.retriever.top(task, users, self.k, among=among)
+        return self.retriever.top(task, users, self.k, among=among, budget=budget)
 
     def _as_text(self, task: Task, item: Item) -> Example:
         from bench.lm.tune import Example

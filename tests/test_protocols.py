@@ -1,4 +1,4 @@
-"""What every protocol guarantees: nobody tested fits, nothing after the question, the same questions for every method."""
+"""What protocols guarantee: nobody tested fits, nothing after the question, the same questions for every method."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ def test_no_protocol_changes_a_question(name: str) -> None:
 def test_only_the_items_unlike_the_questions_are_kept_in_their_order() -> None:
     near, far = {"text": "green tea leaves", "score": "5"}, {"text": "diesel engine oil", "score": "1"}
     history = tuple(Item(str(at), near if at % 2 else far) for at in range(8))
-    user = User("u", history, (Query("q", "review: green tea", "green tea"), Query("r", "review: leaves", "tea leaves")))
+    queries = tuple(Query(text, f"review: {text}", text) for text in ("green tea", "tea leaves"))
+    user = User("u", history, queries)
     [kept] = protocol("behaviour_shift", least_similar=4, encoder="hash").tested(RATING, [user], 0)
     assert [item.id for item in kept.history] == ["0", "2", "4", "6"]
     [all_] = protocol("behaviour_shift", least_similar=100, encoder="hash").tested(RATING, [user], 0)
@@ -184,7 +185,8 @@ def test_a_side_that_is_dropped_is_in_no_prompt(name: str, style: Any) -> None:
 
 def test_a_one_sided_line_keeps_its_number_and_its_name() -> None:
     item = Item("i", {"tag": "comedy"})
-    assert [str(line) for line in task_named("lamp2").history_lines([item, item])] == ["1. tag: comedy", "2. tag: comedy"]
+    lines = task_named("lamp2").history_lines([item, item])
+    assert [str(line) for line in lines] == ["1. tag: comedy", "2. tag: comedy"]
 
 
 def test_a_history_without_sides_has_no_side_to_drop() -> None:
@@ -230,7 +232,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-SMALL = ("protocol.n_test=6", "protocol.n_bins=2", "protocol.n_users=6", "protocol.encoder=hash", "limit=4")
+SMALL = ("protocol.n_test=6", "protocol.n_bins=2", "protocol.n_users=6", "protocol.encoder=hash", "limit=3")
 
 
 def cells(folder: Path) -> dict[str, dict[str, Any]]:
@@ -244,17 +246,16 @@ def cells(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_every_method_gets_the_same_questions_in_every_protocol(data: Path, tmp_path: Path) -> None:
-    words = ("-m", *TINY, *SMALL, "data=lamp", f"data.root={data}", "data.kind=time", f"protocol={','.join(NAMES)}",
-             "method=instruct,rag,majority")  # fmt: skip
+    words = ("-m", *TINY, *SMALL, "limit=2", "data=lamp", f"data.root={data}", "data.kind=time",
+             f"protocol={','.join(NAMES)}", "method=rag,majority")  # fmt: skip
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
     found = cells(tmp_path)
-    assert len(found) == 3 * len(NAMES)
+    assert len(found) == 2 * len(NAMES)
     for name in NAMES:
-        asked = [found[f"{method} {name}"]["asked"] for method in ("instruct", "rag", "majority")]
-        assert asked[0] == asked[1] == asked[2]
+        assert found[f"rag {name}"]["asked"] == found[f"majority {name}"]["asked"]
     assert found["rag oppu"]["data"]["split"] == "train+dev"
-    assert found["rag efficiency"]["counts"]["protocol_items_after"] == 4 * 10
+    assert found["rag efficiency"]["counts"]["protocol_items_after"] == 2 * 10
     assert "protocol_smallest_history" in found["rag activity"]["counts"]
 
 
@@ -269,13 +270,13 @@ def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_pat
     record = cells(tmp_path)["oppu oppu"]
     task: Task = RATING
     splits = [lamp.read(task, data, split=split, kind="time").users for split in ("train", "dev")]
-    longest = sorted((len(user.history) for user in people.pool(*splits)), reverse=True)[:4]
+    longest = sorted((len(user.history) for user in people.pool(*splits)), reverse=True)[:3]
     assert record["facts"]["users_items_learnt"] == sum(longest)
-    assert record["leaks"]["fit_test_overlap_users"] == 0 and record["counts"]["patches"] == 4
+    assert record["leaks"]["fit_test_overlap_users"] == 0 and record["counts"]["patches"] == 3
     assert record["counts"]["fit_users"] == sum(map(len, splits)) - 6
 
 
 def test_a_method_of_directions_runs_on_one_sided_histories(data: Path, tmp_path: Path) -> None:
-    words = (*TINY, *SMALL, *CHAMELEON, "data=lamp", f"data.root={data}", "task=lamp2", "protocol.history_format=no_input")
-    code, said = run(*words, folder=tmp_path)
+    words = (*TINY, *SMALL, *CHAMELEON, "data=lamp", f"data.root={data}", "task=lamp2")
+    code, said = run(*words, "protocol.history_format=no_input", folder=tmp_path)
     assert code == 0, said

@@ -19,9 +19,10 @@ from bench.types import InputError, User, one_of
 
 @dataclass(frozen=True)
 class People:
-    """The tested users and those who may fit. `away`: ids of the fit split's users who may not, because they are tested.
+    """The tested users and those who may fit.
 
-    `counts`: of the choice, for the record.
+    `away`: ids of the fit split's users who may not fit, because they are tested (a pool names none). `counts`: of the
+    choice, for the record.
     """
 
     tested: Sequence[User]

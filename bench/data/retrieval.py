@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.budget import loading
 from bench.data.task import Task
 from bench.types import InputError, Item, User
 
@@ -77,7 +78,9 @@ def embed(texts: Sequence[str], embedder: str) -> Array:
     if embedder == "hash":
         return _hashed(texts)
     unique = list(dict.fromkeys(texts))
-    vectors = _model(embedder).encode(unique, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
+    with loading():
+        model = _model(embedder)
+    vectors = model.encode(unique, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
     row = {text: index for index, text in enumerate(unique)}
     return np.asarray(vectors, dtype=np.float32)[[row[text] for text in texts]]
 

@@ -155,10 +155,7 @@ class Task:
         """The history as CHAMELEON's prompt shows it, oldest first; the newest line is the last to be left out."""
         template = self.chameleon["history_line"]
         newest = len(items) - 1
-        return [
-            self._line(template, item, number=index + 1, rank=newest - index)
-            for index, item in enumerate(items)
-        ]
+        return [self._line(template, item, number=index + 1, rank=newest - index) for index, item in enumerate(items)]
 
     def _line(self, template: str, item: Item, *, number: int = 0, rank: int = 0) -> Line:
         """One item in a template; one that has lost a side keeps the template's number and end alone."""
