@@ -20,8 +20,10 @@ from bench.lm.cache import ResponseCache
 from bench.lm.model import LM
 from bench.lm.spec import ModelSpec
 from bench.method import Method
-from bench.types import Completion, Message, OverBudget, Personalization, Request
+from bench.types import Completion, Message, OverBudget, Request
+from methods.chameleon.insight import Insight
 from methods.chameleon.method import Chameleon
+from methods.chameleon.pairs import Pairs, Question
 
 TASK = task_named("lamp3")
 
@@ -159,34 +161,36 @@ def chameleon(**changes: Any) -> Chameleon:
     return found
 
 
-def fitted(made: Chameleon, budget: Budget) -> Personalization:
-    lm = tiny_lm()
+def asked(made: Chameleon, budget: Budget) -> tuple[Pairs, int]:
+    """Pairs of twelve questions in parts of four, and how many activations were read."""
+    lm, insight = tiny_lm(), Insight("short words", "be plain")
     lm.budget = budget
+    questions = [Question(user.queries[0], user.history, insight, user.id) for user in people(12)]
     with budget.phase("fit"):
-        return made.fit(lm, TASK, people(40), budget)
+        found, states = made._pairs(lm, TASK, questions, budget)
+    return found, sum(one.shape[1] for one in states)
 
 
-def test_chameleon_past_the_limit_fits_on_the_pairs_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.chameleon import method as module
-
-    monkeypatch.setattr(module, "PART", 8)
-    whole = fitted(chameleon(min_pairs=2), Budget(progress=False)).facts
-    assert whole["pairs_asked"] == whole["questions"] == 40 and not whole["stopped_by_budget"]
-    for asked in range(4, 12):
-        try:
-            some = fitted(chameleon(min_pairs=2), Ticking(asked))
-        except OverBudget:
-            continue
-        break
-    assert some.facts["stopped_by_budget"] and 0 < some.facts["pairs_asked"] < 40
-    assert some.facts["pairs_asked"] % 8 == 0 and some.patches
+def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part of four asks the budget twice: before its answers, and before their activations are read."""
+    monkeypatch.setattr("methods.chameleon.method.PART", 4)
+    some, read = asked(chameleon(min_pairs=1), Ticking(5))
+    assert some.asked == 8 and read == 2 * len(some.kept) > 0
+    whole, read = asked(chameleon(min_pairs=1), Ticking(10**6))
+    assert whole.asked == 12 and read == 2 * len(whole.kept) and whole.kept[: len(some.kept)] == some.kept
     with pytest.raises(OverBudget):
-        fitted(chameleon(min_pairs=100), Ticking(asked))
+        asked(chameleon(min_pairs=9), Ticking(5))
 
 
-def test_a_limit_that_is_not_reached_asks_all_questions() -> None:
-    facts = fitted(chameleon(min_pairs=2), Ticking(10**6)).facts
-    assert facts["pairs_asked"] == facts["questions"] == 40 and not facts["stopped_by_budget"]
+def test_a_chameleon_that_was_stopped_has_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("methods.chameleon.method.PART", 4)
+    lm, budget, insight = tiny_lm(), Ticking(6), Insight("short words", "be plain")
+    lm.budget = budget
+    monkeypatch.setattr("methods.chameleon.insight.write", lambda _lm, _task, chosen, *_: [[insight] for _ in chosen])
+    with budget.phase("fit"):
+        shared = chameleon(min_pairs=2).fit(lm, TASK, people(12), budget)
+    assert shared.facts["stopped_by_budget"] and 0 < shared.facts["pairs_asked"] < shared.facts["questions"] == 12
+    assert shared.patches
 
 
 def test_a_cell_tells_what_it_spent_and_a_training_that_stops_is_a_result(tmp_path: Path) -> None:
