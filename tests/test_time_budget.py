@@ -184,7 +184,7 @@ def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.Mon
 
 def test_a_chameleon_that_was_stopped_has_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("methods.chameleon.method.PART", 4)
-    lm, budget, insight = tiny_lm(), Ticking(6), Insight("short words", "be plain")
+    lm, budget, insight = tiny_lm(), Ticking(5), Insight("short words", "be plain")
     lm.budget = budget
     monkeypatch.setattr("methods.chameleon.insight.write", lambda _lm, _task, chosen, *_: [[insight] for _ in chosen])
     with budget.phase("fit"):

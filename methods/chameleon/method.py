@@ -148,7 +148,8 @@ class Chameleon(Method):
             return pairs.make(lm, task, questions, budget, verbatim=self.verbatim), []
         order = list(questions)
         random.Random(f"chameleon/{self.seed}/part").shuffle(order)
-        made, states = Pairs(()), list[Tensor]()
+        made = Pairs(())
+        states: list[Tensor] = []
         try:
             for at in range(0, len(order), PART):
                 part = pairs.make(lm, task, order[at : at + PART], budget, verbatim=self.verbatim)
