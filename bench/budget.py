@@ -1,6 +1,7 @@
 """What a cell costs and how far it is: phases with a clock, tokens, peak memory, energy, and a progress bar.
 
 A phase's seconds are its own: a phase opened inside another stops the outer clock, so the phases of a cell add up.
+A result that was kept from an earlier run costs no time now; against a limit it counts with what it cost when made.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,9 +24,13 @@ _ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 @dataclass
 class Cost:
-    """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules where readable."""
+    """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules where readable.
+
+    `reused`: seconds that kept results, made by an earlier run and used here, took when they were made.
+    """
 
     seconds: float = 0.0
+    reused: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
     peak_memory: int = 0
@@ -57,7 +63,11 @@ class Spent:
 
 
 class Budget:
-    """The clock of one cell. `minutes` limits the counted phases (fit and adapt); None means no limit."""
+    """The clock of one cell. `minutes` limits the counted phases (fit and adapt); None means no limit.
+
+    Whoever works long asks it between steps: `check` where a half-done work is worth nothing, `over` where it can end
+    softly and keep what it has.
+    """
 
     def __init__(self, minutes: float | None = None, *, progress: bool = True) -> None:
         self.minutes = minutes
@@ -76,6 +86,7 @@ class Budget:
         joules, inner = _joules(), self._inner_joules
         self._inner_joules = 0.0
         self._open.append(name)
+        outer = _at_work.set(self)
         cost = self.costs.setdefault(name, Cost())
         bar = Progress(name, total, show=self._progress)
         try:
@@ -83,6 +94,7 @@ class Budget:
         finally:
             self._settle()
             self._open.pop()
+            _at_work.reset(outer)
             cost.peak_memory = max(cost.peak_memory, _peak())
             after = _joules()
             if joules is not None and after is not None and after >= joules:
@@ -96,6 +108,13 @@ class Budget:
             self.costs[self._open[-1]].tokens_in += tokens_in
             self.costs[self._open[-1]].tokens_out += tokens_out
 
+    def charge(self, seconds: float) -> None:
+        """Count what a kept result took when it was made, so that a second run looks no cheaper than the first."""
+        if self._open:
+            self.costs[self._open[-1]].reused += seconds
+        if self._counting:
+            self._limited += seconds
+
     def left(self) -> float:
         """Seconds left of the limit; infinite without one."""
         self._settle()
@@ -103,12 +122,24 @@ class Budget:
 
     def over(self) -> bool:
         """Whether the limit is passed, in a phase that is limited: a training stops softly and keeps what it has."""
-        return self.left() < 0 and bool(self._open) and self._open[-1] not in UNLIMITED
+        return self.left() < 0 and self._counting
 
     def check(self) -> None:
         """Raise OverBudget once the limit is passed, in a phase that is limited."""
         if self.over():
             raise OverBudget(f"{self._open[-1]}: past its budget of {self.minutes} minutes")
+
+    @property
+    def overshoot(self) -> float:
+        """Seconds that were spent past the limit: the length of what could not be stopped."""
+        return max(0.0, -self.left())
+
+    def spent(self) -> dict[str, float] | None:
+        """For the record: the limit, what was spent of it and past it (seconds); None without a limit."""
+        if self.minutes is None:
+            return None
+        seconds = {"limit": self.minutes * 60, "spent": self.limited, "overshoot": self.overshoot}
+        return {name: round(value, 3) for name, value in seconds.items()}
 
     def report(self) -> dict[str, dict[str, float | int | None]]:
         return {name: asdict(cost) for name, cost in self.costs.items()}
@@ -129,8 +160,27 @@ class Budget:
         now = time.monotonic()
         if self._open:
             self.costs[self._open[-1]].seconds += now - self._since
-            self._limited += 0.0 if self._open[-1] in UNLIMITED else now - self._since
+            self._limited += now - self._since if self._counting else 0.0
         self._since = now
+
+    @property
+    def _counting(self) -> bool:
+        """Whether time counts against the limit: inside a phase, and inside none that is unlimited."""
+        return bool(self._open) and not any(name in UNLIMITED for name in self._open)
+
+
+_at_work: ContextVar[Budget | None] = ContextVar("_at_work", default=None)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Inside, libraries and models are loaded: that is `load`, whatever phase is open, and counts against no limit."""
+    budget = _at_work.get()
+    if budget is None:
+        yield
+        return
+    with budget.phase("load"):
+        yield
 
 
 class Progress:

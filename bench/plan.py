@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench import store
 from bench.data import lamp, leaks, sample
 from bench.data.convert import digest
+from bench.data.people import Later, People
 from bench.data.task import Task
 from bench.env import cache_folder
 from bench.lm import base as bases
@@ -30,9 +32,10 @@ from bench.types import Decoding, InputError, User, check_choices, one_of
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split.
+    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all who may fit.
 
-    `fields`: the method's, as the key has them.
+    `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them. `counts`:
+    of the protocol's choice of users and items, known once the plan is checked.
     """
 
     config: Mapping[str, Any]
@@ -47,10 +50,12 @@ class Plan:
     users: Sequence[User]
     group: Sequence[User]
     trainers: Sequence[User]
+    people: Callable[[], People]
     tested: lamp.Dataset
     fitted: lamp.Dataset
     cell: store.Cell
     leaks: leaks.LeakReport = field(default_factory=leaks.LeakReport)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -91,11 +96,12 @@ def resolve(config: DictConfig) -> Plan:
     root = _root(config)
     tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
     fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
-    users = list(islice(tested.users, config.limit))
-    trainers = fitted.users
-    group = protocol.group(trainers, config.seed)
+    if protocol.pool:
+        tested = replace(tested, split=f"{fitted.split}+{tested.split}", golds=fitted.golds and tested.golds)
+    people = cache(lambda: protocol.people(fitted.users, tested.users, config.seed))
     identity = spec.identity()
-    base_key = base.key(identity, task, fitted.hash) if base.kind == "task_adapted" else None
+    learnt = protocol.learnt(fitted.hash, tested.hash, config.seed)
+    base_key = base.key(identity, task, learnt) if base.kind == "task_adapted" else None
     fields = _fields(method, values["method"])
     known_by = {
         "schema": store.SCHEMA,
@@ -103,19 +109,21 @@ def resolve(config: DictConfig) -> Plan:
         "method": fields,
         "model": identity,
         "base": base_key or "instruct",
-        "protocol": asdict(protocol),
+        "protocol": known(protocol.identity()),
         "decoding": asdict(decoding),
         "data": [tested.hash, fitted.hash, config.data.kind],
         "run": [config.seed, config.limit, config.leak, config.noise_floor, base.retrain],
     }
     if config.budget.minutes is not None:  # a training that stops at its budget learns less
         known_by["minutes"] = config.budget.minutes
-    chosen = HydraConfig.get()
-    cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(known_by))
-    variant = _variant(chosen.overrides.task)
+    hydra = HydraConfig.get()
+    cell = store.Cell(Path(config.results.root), task.name, hydra.runtime.choices["method"], store.key(known_by))
+    variant = _variant(hydra.overrides.task)
     return Plan(
         values | {"variant": variant}, fields, task, spec, base, base_key, method, protocol, decoding,
-        users, group, trainers, tested, fitted, cell,
+        Later(lambda: list(islice(people().tested, config.limit))),
+        Later(lambda: protocol.group(people().fitting, config.seed)),
+        Later(lambda: people().fitting), people, tested, fitted, cell,
     )  # fmt: skip
 
 
@@ -124,20 +132,26 @@ def checked(plan: Plan) -> Plan:
 
     Whoever trains the base counts as a fit user too, with their whole history.
     """
-    policy = plan.config["leak"]
+    policy, protocol = plan.config["leak"], plan.protocol
     fitted = plan.trainers if plan.base_key else plan.group
     found = leaks.report(plan.users, fitted, plan.task, learnt_histories=plan.base_key is not None)
     trainers, key = leaks.apply_fit(plan.trainers, found, policy), plan.base_key
-    if key is not None and len(trainers) < len(plan.trainers):
-        without = f"{plan.fitted.hash} without {sorted(found.fit_test_overlap_users)}"
-        key = plan.base.key(plan.spec.identity(), plan.task, without)
+    away = set(plan.people().away)
+    if len(trainers) < len(plan.trainers):
+        away.update(found.fit_test_overlap_users)
+    if key is not None and away:
+        learnt = protocol.learnt(plan.fitted.hash, plan.tested.hash, plan.seed)
+        key = plan.base.key(plan.spec.identity(), plan.task, f"{learnt} without {sorted(away)}")
+    before = leaks.apply(plan.users, found, policy)
+    users = protocol.tested(plan.task, before, plan.seed)
     return replace(
         plan,
-        users=plan.protocol.tested(leaks.apply(plan.users, found, policy), plan.seed),
-        group=leaks.apply_fit(plan.group, found, policy),
+        users=users,
+        group=protocol.fitting(plan.task, leaks.apply_fit(plan.group, found, policy)),
         trainers=trainers,
         base_key=key,
         leaks=found,
+        counts=plan.people().counts | _kept(before, users),
     )
 
 
@@ -156,6 +170,16 @@ def _made(config: DictConfig) -> Any:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise InputError(" ".join(str(error).split())) from None
+
+
+def _kept(before: Sequence[User], after: Sequence[User]) -> dict[str, int]:
+    """What a protocol that makes other histories left out or made."""
+    if [user.history for user in before] == [user.history for user in after]:
+        return {}
+    items = {"items_before": before, "items_after": after}
+    return {name: sum(len(user.history) for user in users) for name, users in items.items()} | {
+        "users_left_out": len(before) - len(after)
+    }
 
 
 def _root(config: DictConfig) -> Path:

@@ -91,16 +91,17 @@ class Job:
     @cached_property
     def lm(self) -> LM:
         """The model on its base, loaded when something first needs it."""
-        from bench.lm import held
-        from bench.lm.cache import ResponseCache
-
         plan = self.plan
         base = None if plan.base_key is None or plan.base.retrain else find_base(plan)
         with self._phase("load"):
+            from bench.lm import held
+            from bench.lm.cache import ResponseCache
+
             cache = ResponseCache(self.cell.root / "cache" / "answers.sqlite")
             lm = held.model(plan.spec, base, budget=self.budget, cache=cache)
         if plan.base_key is not None and base is None:
-            held.adopt(lm, bases.adapt(lm, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key))
+            with self._phase("base"):
+                held.adopt(lm, bases.adapt(lm, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key))
         return lm
 
     @property

@@ -50,9 +50,10 @@ class Aloe(Method):
     seed: int = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
-        from bench.lm import sft
-        from bench.lm.trainer import Training
-        from bench.lm.tune import share
+        with budget.phase("load"):
+            from bench.lm import sft
+            from bench.lm.trainer import Training
+            from bench.lm.tune import share
 
         asked = [
             (f"{task.name} question {query.id}", (*task.render(query, items), Message("assistant", (query.gold,))))
@@ -64,8 +65,11 @@ class Aloe(Method):
         if not asked:
             raise MethodError(f"aloe: none of the {len(users)} fit users of {task.name} has a question with an answer")
         chosen = share(asked, self.fraction)
-        rows = [self._row(lm, name, dialogue) for name, dialogue in chosen]
-        code, facts = self._code(lm, len(chosen))
+        rows = []
+        for name, dialogue in chosen:
+            budget.check()
+            rows.append(self._row(lm, name, dialogue))
+        code, facts = self._code(lm, len(chosen), budget)
         how = sft.SFT(self.completion_only, self.packing, self.max_length, self.full_finetune)
         training = Training.of(self.training, self.seed)
         if self.full_finetune:
@@ -102,7 +106,7 @@ class Aloe(Method):
             )
         return row
 
-    def _code(self, lm: LM, questions: int) -> tuple[list[Row], dict[str, Any]]:
+    def _code(self, lm: LM, questions: int, budget: Budget) -> tuple[list[Row], dict[str, Any]]:
         """The code share as samples, and what the record says of it. Samples that are too long are counted, not cut."""
         if self.code_rule == "none":
             return [], {"code_source": None, "code_dialogues": 0}
@@ -112,6 +116,7 @@ class Aloe(Method):
         count = max(1, round(self.fraction * len(order))) if self.code_rule == "equal_fraction" else questions
         rows, too_long = [], 0
         for dialogue in order[:count]:
+            budget.check()
             for sample in prefixes(dialogue) if self.completion_only or lm.seq2seq else [dialogue]:
                 try:
                     rows.append(self._row(lm, "code dialogue", sample))

@@ -54,9 +54,10 @@ class DPO(Method):
                 f"dpo: {lm.spec.name} is an encoder-decoder model; the paper names causal models only and TRL's "
                 "DPOTrainer trains no others (method=pooled and method=aloe do)"
             )
-        from bench.lm import preference
-        from bench.lm.trainer import Training
-        from bench.lm.tune import share
+        with budget.phase("load"):
+            from bench.lm import preference
+            from bench.lm.trainer import Training
+            from bench.lm.tune import share
 
         asked = [
             (query, items)
@@ -73,7 +74,10 @@ class DPO(Method):
                 f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users"
             )
         how = preference.DPO(self.beta, self.disable_dropout, self.quantize, self.max_length)
-        rows = [self._tokens(lm, task, pair) for pair in made]
+        rows = []
+        for pair in made:
+            budget.check()
+            rows.append(self._tokens(lm, task, pair))
         patch, facts = preference.train(lm, rows, how, Training.of(self.training, self.seed), budget)
         notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
         return Personalization(patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes)

@@ -56,12 +56,16 @@ class OPPU(Method):
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> list[Personalization]:
         """A patch for each user; all users of a chunk are trained together."""
-        from bench.lm.bank import Job, train_all
+        with budget.phase("load"):
+            from bench.lm.bank import Job, train_all
 
         profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
         summaries = {id: one.text for id, one in profiles.items()}
-        made = [self.pairs(task, before_all(user), summaries.get(user.id)) for user in users]
-        pairs = [[pair for pair in own if _fits(lm, pair)] for own in made]
+        made, pairs = [], []
+        for user in users:
+            budget.check()
+            made.append(self.pairs(task, before_all(user), summaries.get(user.id)))
+            pairs.append([pair for pair in made[-1] if _fits(lm, pair)])
         jobs = {
             index: Job(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
             for index, (user, own) in enumerate(zip(users, pairs, strict=True))
@@ -70,7 +74,7 @@ class OPPU(Method):
         trained = train_all(lm, list(jobs.values()), self._adapter(lm, task), budget) if jobs else []
         patches = dict(zip(jobs, trained, strict=True))
         found = []
-        for index, (user, places) in enumerate(zip(users, self._places(task, users), strict=True)):
+        for index, (user, places) in enumerate(zip(users, self._places(task, users, budget=budget), strict=True)):
             one, words = chosen(user.queries, user.history, places, self.style), summaries.get(user.id)
             notes = {} if words is None else {"profile": words}
             told: dict[str, Any] = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
@@ -89,14 +93,15 @@ class OPPU(Method):
     def pairs(self, task: Task, user: User, profile: str | None) -> list[Example]:
         """What is learnt of one user, oldest item first; nothing but this user's items, nothing newer than the item.
 
-        A tweet is learnt as text behind `tweet:`, a paper's citation behind its title, both without retrieved items
-        (section 3.3 of the paper, next-token prediction on a history that is not in the task's form).
+        A tweet is learnt as text behind `tweet:`, a paper's citation behind its title, and what is left of an item that
+        has lost a side behind its name (`tag:`), all without retrieved items (section 3.3 of the paper, next-token
+        prediction on a history that is not in the task's form; table 4).
         """
         from bench.lm.tune import Example
 
         items = [shortened(item, self.item_words) for item in user.history]
-        if not task.has_answers:
-            return [self._as_text(task, item) for item in items if item.fields[task.source].strip()]
+        if not task.has_answers or any(task.one_sided(item) for item in items):
+            return [one for item in items if (one := self._as_text(task, item)).answer.strip()]
         asked = [_question(task, user, item, place) for place, item in enumerate(items)]
         learner = replace(user, history=tuple(items), queries=tuple(asked))
         older = [tuple(range(place)) for place in range(len(items))]
@@ -116,17 +121,21 @@ class OPPU(Method):
         return self.form == "plain" or self.k == 0
 
     def _places(
-        self, task: Task, users: Sequence[User], among: Sequence[Sequence[Places]] | None = None
+        self,
+        task: Task,
+        users: Sequence[User],
+        among: Sequence[Sequence[Places]] | None = None,
+        budget: Budget | None = None,
     ) -> Sequence[Sequence[Places]]:
         if self._shows_nothing:
             return [[() for _ in user.queries] for user in users]
-        return self.retriever.top(task, users, self.k, among=among)
+        return self.retriever.top(task, users, self.k, among=among, budget=budget)
 
     def _as_text(self, task: Task, item: Item) -> Example:
         from bench.lm.tune import Example
 
-        before = task.oppu["OPPU_full"].rpartition("{")[0]
-        target = item.fields[task.source]
+        before, _, field = (task.one_sided(item) or task.oppu["OPPU_full"]).rpartition("{")
+        target = item.fields[field.rstrip("}") if task.has_answers else task.source]
         if task.name == "lamp1" and "citation" in item.fields:  # OPPU's own release has it, LaMP has not
             before, target = before.replace("{title}", item.fields["title"]), item.fields["citation"]
         elif task.name == "lamp1":

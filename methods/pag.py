@@ -35,7 +35,7 @@ class PAG(Method):
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> list[Personalization]:
-        ranked = self.retriever.top(task, users, self.k)
+        ranked = self.retriever.top(task, users, self.k, budget=budget)
         profiles = self.profile.write(lm, task, users, budget)
         found = []
         for user, places in zip(users, ranked, strict=True):

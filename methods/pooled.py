@@ -37,7 +37,8 @@ class Pooled(Method):
     seed: int = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
-        from bench.lm.tune import recipe, share, train
+        with budget.phase("load"):
+            from bench.lm.tune import recipe, share, train
 
         found = examples(lm, task, users, self._spec(task))
         if not found:

@@ -34,7 +34,7 @@ class RAG(Method):
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> list[Personalization]:
-        ranked = self.retriever.top(task, users, self.k)
+        ranked = self.retriever.top(task, users, self.k, budget=budget)
         return [
             chosen(user.queries, user.history, places, self.style) for user, places in zip(users, ranked, strict=True)
         ]

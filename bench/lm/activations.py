@@ -50,6 +50,7 @@ def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space
         return [None] * len(rows)
 
     for batch in plan(leaders, lm.spec.batch_tokens):
+        lm.budget.check()
         halving(work, batch, [leaders[row].text[:80] for row in batch])
         lm.budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))
     return torch.stack([found[index] for index in range(len(prompts))], dim=1)
@@ -77,6 +78,7 @@ def _encoder(lm: LM, prompts: Sequence[Encoded], tokens: list[list[int]], space:
     """The encoder's states with the answer read behind the prompt (A16, encoder side)."""
     found = []
     for prompt, answer in zip(prompts, tokens, strict=True):
+        lm.budget.check()
         body = prompt.ids[:-1] if prompt.ids[-1] == lm.end else prompt.ids
         ids, mask = padded([[*body, *answer, lm.end]], lm.pad, lm.device, left=False)
         with torch.inference_mode(), _recorded(lm, space, "encoder") as states:

@@ -9,6 +9,7 @@ Clipping, the schedule and AdamW's state are kept per user. OPPU (Tan et al. 202
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -55,15 +56,18 @@ def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> 
             raise InputError(f"{job.name}: no examples to train on")
     read = [[_encoded(lm, one, adapter) for one in job.examples] for job in jobs]
     parts = [_parts(rows, job.seed, adapter) for rows, job in zip(read, jobs, strict=True)]
-    found = {index: known for index, part in enumerate(parts) if (known := lm.recall(part))}
     with budget.phase("training", total=len(jobs)) as progress:
+        found = {index: known for index, part in enumerate(parts) if (known := lm.recall(part))}
         progress.advance(len(found))
         for group in grouped(lm, {index: rows for index, rows in enumerate(read) if index not in found}, adapter):
             budget.check()
+            started = time.monotonic()
             work = _Group(lm, [read[index] for index in group], [jobs[index].seed for index in group], adapter)
-            for index, own in zip(group, work.train(budget), strict=True):
+            trained = work.train(budget)
+            each = (time.monotonic() - started) / len(group)
+            for index, own in zip(group, trained, strict=True):
                 _check(jobs[index], own, start(lm, adapter, [jobs[index].seed]), adapter)
-                lm.keep(parts[index], own)
+                lm.keep(parts[index], own, seconds=each)
                 found[index] = own
             progress.advance(len(group))
     return [as_patch(found[index], adapter) for index in range(len(jobs))]

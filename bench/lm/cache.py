@@ -18,6 +18,9 @@ from bench.types import Completion
 class ResponseCache:
     """Completions by key; `folder` keeps tensors worth remembering beside them. The key holds everything that can
     change the answer: model, base, prompt, patches, decoding.
+
+    With each the seconds that it took: what a budget counts when the answer is used again. Answers of an older version
+    have none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,20 +35,21 @@ class ResponseCache:
     def key(parts: Mapping[str, object]) -> str:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def get(self, key: str) -> Completion | None:
+    def get(self, key: str) -> tuple[Completion, float | None] | None:
+        """The answer, and the seconds that it took."""
         row = self._connection.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         value = json.loads(row[0])
-        logprobs = value["label_logprobs"]
-        return Completion(**value | {"label_logprobs": None if logprobs is None else tuple(logprobs)})
+        logprobs, seconds = value["label_logprobs"], value.pop("seconds", None)
+        return Completion(**value | {"label_logprobs": None if logprobs is None else tuple(logprobs)}), seconds
 
-    def put(self, answers: Mapping[str, Completion]) -> None:
-        """Store a batch of answers in one transaction."""
-        rows = [(key, json.dumps(asdict(answer))) for key, answer in answers.items()]
+    def put(self, answers: Mapping[str, Completion], seconds: float) -> None:
+        """Store a batch of answers, which took so many seconds each, in one transaction."""
+        rows = [(key, json.dumps(asdict(answer) | {"seconds": seconds})) for key, answer in answers.items()]
         with writing(self.folder), _disk(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
 
 
 @contextmanager

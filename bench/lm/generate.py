@@ -8,6 +8,7 @@ matter).
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,9 @@ from bench.types import Completion, Decoding, InputError, Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
+
+Known = tuple[Completion, float | None]
+"""A cached answer, and the seconds that it took where that is known."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -95,20 +99,31 @@ def run(
             continue
         keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
         known = [lm.cache.get(key) for key in keys] if cached and lm.cache else [None] * len(batch)
-        fresh = None in known
         lm.budget.check()
-        answers = answer(batch) if fresh else [one for one in known if one is not None]
-        if fresh:
-            answers = [old or new for old, new in zip(known, answers, strict=True)]
+        answers = _used_again(lm, known)
+        if answers is None:
+            started, made = time.monotonic(), answer(batch)
+            answers = [new if old is None else old[0] for old, new in zip(known, made, strict=True)]
             lm.budget.count(
                 tokens_in=sum(one.tokens_in for one in answers), tokens_out=sum(one.tokens_out for one in answers)
             )
-        if lm.cache and cached:
-            if fresh:
-                lm.cache.put(dict(zip(keys, answers, strict=True)))
-            else:
-                lm.cache.hits += len(batch)
+            if lm.cache and cached:
+                lm.cache.put(dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch))
         yield list(zip(batch, answers, strict=True))
+
+
+def _used_again(lm: LM, known: Sequence[Known | None]) -> list[Completion] | None:
+    """A whole batch from the cache, charged with the seconds that it took; None where an answer is missing.
+
+    Under a limit also where an answer's seconds are not known: it would look free.
+    """
+    found = [one for one in known if one is not None]
+    if len(found) < len(known) or (lm.budget.minutes is not None and any(one[1] is None for one in found)):
+        return None
+    if lm.cache:
+        lm.cache.hits += len(found)
+    lm.budget.charge(sum(seconds or 0.0 for _, seconds in found))
+    return [answer for answer, _ in found]
 
 
 def score(

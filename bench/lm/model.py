@@ -6,12 +6,14 @@ fit, the question never.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -186,20 +188,32 @@ class LM:
         """Tensors that were computed before from the same parts on the same model, or computed now and kept."""
         known = self.recall(parts)
         if known is None:
+            started = time.monotonic()
             known = compute()
-            self.keep(parts, known)
+            self.keep(parts, known, seconds=time.monotonic() - started)
         return known
 
     def recall(self, parts: Mapping[str, Any]) -> dict[str, Tensor] | None:
-        """Tensors that were kept for these parts; None where there are none."""
-        path = self._kept(parts)
-        return load_file(path) if path is not None and path.exists() else None
+        """Tensors that were kept for these parts, charged with the seconds that they took; None where there are none.
 
-    def keep(self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors beside the response cache, where there is one."""
+        Under a limit nor where the seconds are not known.
+        """
+        path = self._kept(parts)
+        if path is None or not path.exists():
+            return None
+        with safe_open(path, "pt") as file:
+            seconds = (file.metadata() or {}).get("seconds")
+        if seconds is None and self.budget.minutes is not None:
+            return None
+        self.budget.charge(float(seconds or 0))
+        return load_file(path)
+
+    def keep(self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor], *, seconds: float) -> None:
+        """Keep tensors, which took so many seconds, beside the response cache, where there is one."""
         path = self._kept(parts)
         if path is not None:
-            save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+            kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_tensors(kept, path, {"seconds": f"{seconds:.3f}"})
 
     def _kept(self, parts: Mapping[str, Any]) -> Path | None:
         if self.cache is None:

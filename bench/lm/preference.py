@@ -96,7 +96,8 @@ def train(
         for pair in pairs
     ]
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        model, quantized = nf4_copy(lm) if dpo.quantize == "nf4" else (shared_copy(lm), 0)
+        with budget.phase("load"):
+            model, quantized = nf4_copy(lm) if dpo.quantize == "nf4" else (shared_copy(lm), 0)
         how = DPOConfig(
             **training.arguments(lm, folder, len(pairs)),
             beta=dpo.beta,

@@ -60,7 +60,8 @@ def train(lm: LM, rows: Sequence[Row], sft: SFT, training: Training, budget: Bud
     if sft.packing:
         _check_packing(lm, rows)
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        model, names = _full_copy(lm) if sft.full else (shared_copy(lm), [])
+        with budget.phase("load"):
+            model, names = _full_copy(lm) if sft.full else (shared_copy(lm), [])
         make = _seq2seq if lm.seq2seq else _causal
         trainer = make(lm, model, rows, sft, training, folder)
         spent = run(trainer, training, len(rows), budget)

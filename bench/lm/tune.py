@@ -97,7 +97,10 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
     """
     if not examples:
         raise InputError("no examples to tune on")
-    encoded = [(lm.encode(example.request).ids, lm.answer_ids(example.answer)) for example in examples]
+    encoded = []
+    for example in examples:
+        budget.check()
+        encoded.append((lm.encode(example.request).ids, lm.answer_ids(example.answer)))
     factors = fresh(lm, tuning)
     weights = [tensor for pair in factors.values() for tensor in (pair.a, pair.b)]
     optimizer = torch.optim.AdamW(weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay)

@@ -6,6 +6,7 @@ what the paper prints and what we chose (A1 to A16).
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.method import Method
-from bench.types import Decoding, InputError, Item, MethodError, Personalization, Query, Request, User
+from bench.types import Decoding, InputError, Item, MethodError, OverBudget, Personalization, Query, Request, User
 from methods.chameleon import insight, pairs
 from methods.chameleon.edit import Control, Directions, Recipe, as_patch, controlled, find, fit_directions
 from methods.chameleon.insight import Insight, Writer
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from bench.budget import Budget
     from bench.lm.model import LM
     from bench.lm.patch import Patch
+
+
+PART = 16
+"""Questions whose pairs are made and read before the budget is asked again, where there is a limit."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +84,14 @@ class Chameleon(Method):
             for query in user.queries
             for one in own
         ]
-        made = pairs.make(lm, task, questions, budget, verbatim=self.verbatim)
-        counts = _counts(made, len(questions))
+        made, states = self._pairs(lm, task, questions, budget)
+        counts = _counts(made) | {"questions": len(questions), "stopped_by_budget": made.asked < len(questions)}
         if len(made.kept) < self.min_pairs:
             raise MethodError(
-                f"only {len(made.kept)} of {len(questions)} pairs differ, fewer than min_pairs={self.min_pairs}: take "
+                f"only {len(made.kept)} of {made.asked} pairs differ, fewer than min_pairs={self.min_pairs}: take "
                 "more users (protocol.group_size), more insights (method.insights_per_user), or lower method.min_pairs"
             )
-        found, patches = self._edit(lm, task, made, budget)
+        found, patches = self._edit(lm, task, made, budget, states)
         notes = {
             "insights": {
                 user.id: [[one.personal, one.neutral] for one in own] for user, own in zip(users, insights, strict=True)
@@ -120,7 +125,7 @@ class Chameleon(Method):
         self, lm: LM, task: Task, chosen: Sequence[tuple[Item, ...]], budget: Budget
     ) -> list[Personalization]:
         """Single-user mode: each history item is asked as a question (without its answer), the others shown."""
-        if not task.has_answers:
+        if not task.has_answers or any(task.source not in item.fields for items in chosen for item in items):
             raise MethodError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
         asked = [_own_questions(task, items, own) for items, own in zip(chosen, insights, strict=True)]
@@ -129,12 +134,46 @@ class Chameleon(Method):
         for questions in asked:
             mine = made.of(questions)
             patches = self._edit(lm, task, mine, budget)[1] if len(mine.kept) > 1 else ()
-            counts = _counts(mine, len(questions))
+            counts = _counts(mine)
             found.append(Personalization(patches=patches, facts=counts | {"edited": bool(patches)}))
         return found
 
-    def _edit(self, lm: LM, task: Task, made: Pairs, budget: Budget) -> tuple[Directions, tuple[Patch, ...]]:
-        """Directions and patch from the pairs; what is slow is remembered, so that controls share it."""
+    def _pairs(self, lm: LM, task: Task, questions: Sequence[Question], budget: Budget) -> tuple[Pairs, list[Tensor]]:
+        """Pairs of all questions; or under a limit, of as many questions in random order as there is time for.
+
+        There, each part's activations are read before the next part is asked, so that past the limit only the
+        directions are left to do. Raises OverBudget where the limit leaves fewer than `min_pairs`.
+        """
+        if budget.minutes is None:
+            return pairs.make(lm, task, questions, budget, verbatim=self.verbatim), []
+        order = list(questions)
+        random.Random(f"chameleon/{self.seed}/part").shuffle(order)
+        made = Pairs(())
+        states: list[Tensor] = []
+        try:
+            for at in range(0, len(order), PART):
+                part = pairs.make(lm, task, order[at : at + PART], budget, verbatim=self.verbatim)
+                if part.kept:
+                    states.append(self._read(lm, *pairs.readings(task, part.kept, self.layout), budget))
+                made += part
+        except OverBudget:
+            if len(made.kept) < self.min_pairs:
+                raise
+        return made, states
+
+    def _read(self, lm: LM, requests: Sequence[Request], endings: Sequence[str], budget: Budget) -> Tensor:
+        with budget.phase("activations", total=len(requests)) as progress:
+            states = lm.activations(requests, endings, space=self.space, pool=self.pool, side=self.t5_side)
+            progress.advance(len(requests))
+        return states
+
+    def _edit(
+        self, lm: LM, task: Task, made: Pairs, budget: Budget, read: Sequence[Tensor] = ()
+    ) -> tuple[Directions, tuple[Patch, ...]]:
+        """Directions and patch from the pairs, whose activations may be `read` already.
+
+        What is slow is remembered, so that controls share it.
+        """
         recipe = Recipe(
             self.ccs, self.svd_center, self.svd_on, self.n_layers, self.rank_by, self.require_below_null, self.seed
         )
@@ -143,14 +182,15 @@ class Chameleon(Method):
         people = [names.index(name) for name in names]
 
         def compute() -> dict[str, Tensor]:
-            with budget.phase("activations", total=len(requests)) as progress:
-                states = lm.activations(requests, endings, space=self.space, pool=self.pool, side=self.t5_side)
-                progress.advance(len(requests))
+            import torch
+
+            states = torch.cat(list(read), dim=1) if read else self._read(lm, requests, endings, budget)
             with budget.phase("directions"):
                 return fit_directions(states[:, ::2], states[:, 1::2], people, recipe)
 
         reading = [[message.text for message in request.messages] for request in requests]
         how = [self.space, self.pool, self.t5_side, dict(self.ccs), self.svd_center, self.svd_on, self.seed]
+        how += ["in parts"] if read else []
         tensors = lm.remember(
             {"what": "chameleon directions", "read": reading, "endings": endings, "people": people, "how": how}, compute
         )
@@ -176,9 +216,9 @@ def _own_questions(task: Task, items: Sequence[Item], insights: Sequence[Insight
     return questions
 
 
-def _counts(made: Pairs, questions: int) -> dict[str, Any]:
+def _counts(made: Pairs) -> dict[str, Any]:
     return {
-        "pairs_asked": questions,
+        "pairs_asked": made.asked,
         "pairs_kept": len(made.kept),
         "pairs_equal": len(made.equal),
         "pairs_empty": len(made.empty),

@@ -47,6 +47,14 @@ class Pairs:
     equal: tuple[Question, ...] = ()
     empty: tuple[Question, ...] = ()
 
+    @property
+    def asked(self) -> int:
+        """Questions that were answered twice."""
+        return len(self.kept) + len(self.equal) + len(self.empty)
+
+    def __add__(self, other: Pairs) -> Pairs:
+        return Pairs(self.kept + other.kept, self.equal + other.equal, self.empty + other.empty)
+
     def of(self, questions: Sequence[Question]) -> Pairs:
         """Those of some of the questions."""
         asked = set(map(id, questions))
