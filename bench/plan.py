@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -26,11 +26,14 @@ from bench.protocol import Protocol
 from bench.types import Decoding, InputError, User
 
 
+_NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
+
+
 @dataclass(frozen=True)
 class Plan:
     """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split.
 
-    `fields`: the method's, as the key has them.
+    `fields`: the method's, as the key has them. `overrides`: what asks for this cell, without this machine's folders.
     """
 
     config: Mapping[str, Any]
@@ -48,6 +51,7 @@ class Plan:
     tested: lamp.Dataset
     fitted: lamp.Dataset
     cell: store.Cell
+    overrides: Sequence[str] = ()
     leaks: leaks.LeakReport = field(default_factory=leaks.LeakReport)
 
     @property
@@ -69,7 +73,7 @@ class Plan:
         }
 
 
-def resolve(config: DictConfig) -> Plan:
+def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
     """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     task: Task = instantiate(config.task, _convert_="all")
@@ -79,9 +83,9 @@ def resolve(config: DictConfig) -> Plan:
     protocol: Protocol = instantiate(config.protocol, _convert_="all")
     decoding: Decoding = instantiate(config.decoding, _convert_="all")
     base = replace(base, kind=spec.base) if base.kind == "auto" else base
-    root = _root(config)
-    tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
-    fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
+    root = data_root(config)
+    tested = read(task, root, split=protocol.test_split, kind=config.data.kind)
+    fitted = read(task, root, split=protocol.fit_split, kind=config.data.kind)
     users = list(islice(tested.users, config.limit))
     trainers = fitted.users
     group = protocol.group(trainers, config.seed)
@@ -103,10 +107,12 @@ def resolve(config: DictConfig) -> Plan:
         parts["minutes"] = config.budget.minutes
     chosen = HydraConfig.get()
     cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(parts))
-    variant = _variant(chosen.overrides.task)
+    if chosen.runtime.choices["scale"] != "paper" and not config.experiment:
+        raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
+    words = [_without_folder(word.lstrip("+")) for word in chosen.overrides.task]
     return Plan(
-        values | {"variant": variant}, fields, task, spec, base, base_key, method, protocol, decoding,
-        users, group, trainers, tested, fitted, cell,
+        values | {"variant": _variant(words)}, fields, task, spec, base, base_key, method, protocol, decoding,
+        users, group, trainers, tested, fitted, cell, [word for word in words if not word.startswith(_NOT_THE_CELL)],
     )  # fmt: skip
 
 
@@ -132,7 +138,7 @@ def checked(plan: Plan) -> Plan:
     )
 
 
-def _root(config: DictConfig) -> Path:
+def data_root(config: DictConfig) -> Path:
     """The data folder; the sample is written on first use."""
     if config.data.name != "sample":
         if not config.data.root:
@@ -163,9 +169,8 @@ def known(value: Any) -> Any:
     return f"{path.name}@{store.key({'files': content})[:16]}"
 
 
-def _variant(overrides: Sequence[str]) -> str:
+def _variant(words: Sequence[str]) -> str:
     """The overrides in words, so that two cells of one method can be told apart."""
-    words = [_without_folder(override.lstrip("+")) for override in overrides]
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
     others = (
         "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",
