@@ -35,14 +35,13 @@ class Measured:
 
     records: Sequence[Mapping[str, Any]]
 
-    def seconds(self, plan: Plan) -> float | None:
+    def seconds(self, plan: Plan, questions: int) -> float | None:
         """Expected seconds without training the base: the median of the same task, method and model, else without
         regard to the task; None where nothing like it has finished.
         """
         names = plan.names
         alike = [one for one in self.records if all(one["cell"][name] == names[name] for name in ("method", "model"))]
         alike = [one for one in alike if one["cell"]["task"] == names["task"]] or alike
-        questions = sum(len(user.queries) for user in plan.users)
         return median(_expected(one, questions) for one in alike) if alike else None
 
     def base(self, plan: Plan) -> float | None:
@@ -72,7 +71,7 @@ def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
 
 def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outlook]:
     """What becomes of each cell. No weights are loaded, and each data file is read once."""
-    read, measured, bases = _reader(), dict[Path, Measured](), set[str]()
+    read, measured, bases, asked = _reader(), dict[Path, Measured](), set[str](), dict[str, int]()
     found = []
     for name, config in zip(names, configs, strict=True):
         try:
@@ -85,7 +84,7 @@ def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outloo
             finished = [record for _, record in store.records(root).records if record.get("status") == "ok"]
             measured[root] = Measured([one for one in finished if one.get("schema") == store.SCHEMA])
         state = _state(plan.cell)
-        seconds = None if state == "done" else _left(plan, measured[root], bases)
+        seconds = None if state == "done" else _left(plan, measured[root], bases, _questions(plan, asked))
         found.append(Outlook(name, state, seconds))
     return found
 
@@ -107,9 +106,18 @@ def _state(cell: store.Cell) -> str:
     return "interrupted" if cell.samples.exists() or cell.artifacts.exists() else "to do"
 
 
-def _left(plan: Plan, measured: Measured, bases: set[str]) -> float | None:
+def _questions(plan: Plan, known: dict[str, int]) -> int:
+    """How many questions the cell asks, counted once for all cells that test the same users."""
+    chosen = [plan.tested.hash, plan.fitted.hash, plan.protocol.identity(), plan.seed, plan.config["limit"]]
+    key = store.key({"tested": chosen})
+    if key not in known:
+        known[key] = sum(len(user.queries) for user in plan.users)
+    return known[key]
+
+
+def _left(plan: Plan, measured: Measured, bases: set[str], questions: int) -> float | None:
     """The cell's seconds, and those of its base where no cell before it has trained that one."""
-    seconds = measured.seconds(plan)
+    seconds = measured.seconds(plan, questions)
     if plan.base_key is None or plan.base_key in bases or find_base(plan) is not None:
         return seconds
     bases.add(plan.base_key)
