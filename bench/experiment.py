@@ -31,8 +31,8 @@ class Given:
 
 @dataclass(frozen=True)
 class Planned:
-    """One cell of an experiment. `at`: its place on the axes; `words`: all its overrides; `extra`: what the command line
-    added to every cell, without PLACES.
+    """One cell of an experiment. `at`: its place on the axes; `words`: all its overrides; `extra`: what the command
+    line added to every cell, without PLACES.
     """
 
     arm: str

@@ -27,7 +27,6 @@ from bench.method import Method
 from bench.protocol import Protocol
 from bench.types import Decoding, InputError, User
 
-
 _NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
 
 
@@ -36,8 +35,8 @@ class Plan:
     """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all who may fit.
 
     `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them.
-    `overrides`: what asks for this cell, without this machine's folders. `counts`: of the protocol's choice of users and
-    items, known once the plan is checked.
+    `overrides`: what asks for this cell, without this machine's folders. `counts`: of the protocol's choice of users
+    and items, known once the plan is checked.
     """
 
     config: Mapping[str, Any]

@@ -68,9 +68,7 @@ class Experiments(BasicSweeper):
                 config = self._composed(words)
                 if not OmegaConf.is_dict(config.experiment):
                     raise InputError("experiment=: name one, as in experiment=chameleon_table1 (see --help)")
-                experiment, of_scale, rules = (
-                    _plain(config[part]) for part in ("experiment", "scale", "rules")
-                )
+                experiment, of_scale, rules = (_plain(config[part]) for part in ("experiment", "scale", "rules"))
                 design = Design(experiment, of_scale, given, rules, self._kind_of, Transformer.str)
                 cells = design.cells()
                 print(f"{name} at scale {of_scale['name']}: {len(cells)} cells", file=sys.stderr)

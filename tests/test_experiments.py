@@ -122,7 +122,10 @@ def test_each_kind_of_task_has_its_own_rules() -> None:
 
 def test_an_arm_that_sets_an_axis_stands_at_its_own_value_once() -> None:
     fixed = {"plain": ["method=instruct", "seed=3"]}
-    assert [dict(cell.at) for cell in made_up(arms=fixed)] == [{"task": "lamp3", "seed": 3}, {"task": "lamp7", "seed": 3}]
+    assert [dict(cell.at) for cell in made_up(arms=fixed)] == [
+        {"task": "lamp3", "seed": 3},
+        {"task": "lamp7", "seed": 3},
+    ]
     assert made_up(given("seed", 0), arms=fixed) == []
     assert len(made_up(given("seed", 3), arms=fixed)) == 2
 
