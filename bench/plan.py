@@ -117,7 +117,7 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
         raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
     words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
-        values | {"variant": _variant(words)}, fields, task, spec, base, base_key, method, protocol, decoding,
+        values | {"variant": _variant(_own(words, values["experiment"]))}, fields, task, spec, base, base_key, method, protocol, decoding,
         Later(lambda: list(islice(people().tested, config.limit))),
         Later(lambda: protocol.group(people().fitting, config.seed)),
         Later(lambda: people().fitting), people, tested, fitted, cell,
@@ -192,6 +192,11 @@ def known(value: Any) -> Any:
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     content = [f"{one.relative_to(path)}:{digest(one, cache_folder() / 'data')}" for one in files]
     return f"{path.name}@{store.key({'files': content})[:16]}"
+
+
+def _own(words: Sequence[str], experiment: Mapping[str, Any] | None) -> Sequence[str]:
+    """Of an experiment's cell, the overrides that its other cells need not have."""
+    return [word for word in words if experiment is None or word.partition("=")[0] in experiment["own"]]
 
 
 def _variant(words: Sequence[str]) -> str:

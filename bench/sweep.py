@@ -112,7 +112,8 @@ def _given(override: Override) -> Given:
 
 def _told(cell: Planned, name: str, scale: str) -> list[str]:
     """What a cell is told of its experiment, for its manifest (bench/manifest.py)."""
-    said = {"name": name, "scale": scale, "arm": cell.arm, "at": cell.at, "hash": cell.hash, "extra": cell.extra}
+    said = {"name": name, "scale": scale, "arm": cell.arm, "at": cell.at, "hash": cell.hash}
+    said |= {"extra": cell.extra, "own": cell.own}
     return [f"scale={scale}", f"experiment={Transformer.str(_quoted(said))}"]
 
 
