@@ -117,7 +117,8 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
         raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
     words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
-        values | {"variant": _variant(_own(words, values["experiment"]))}, fields, task, spec, base, base_key, method, protocol, decoding,
+        values | {"variant": _variant(_own(words, values["experiment"]))},
+        fields, task, spec, base, base_key, method, protocol, decoding,
         Later(lambda: list(islice(people().tested, config.limit))),
         Later(lambda: protocol.group(people().fitting, config.seed)),
         Later(lambda: people().fitting), people, tested, fitted, cell,
