@@ -29,13 +29,16 @@ from bench.method import Method
 from bench.protocol import Protocol
 from bench.types import Decoding, InputError, User, check_choices, one_of
 
+_NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
+
 
 @dataclass(frozen=True)
 class Plan:
     """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all who may fit.
 
-    `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them. `counts`:
-    of the protocol's choice of users and items, known once the plan is checked.
+    `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them.
+    `overrides`: what asks for this cell, without this machine's folders. `counts`: of the protocol's choice of users
+    and items, known once the plan is checked.
     """
 
     config: Mapping[str, Any]
@@ -54,6 +57,7 @@ class Plan:
     tested: lamp.Dataset
     fitted: lamp.Dataset
     cell: store.Cell
+    overrides: Sequence[str] = ()
     leaks: leaks.LeakReport = field(default_factory=leaks.LeakReport)
     counts: Mapping[str, int] = field(default_factory=dict)
 
@@ -76,7 +80,7 @@ class Plan:
         }
 
 
-def resolve(config: DictConfig) -> Plan:
+def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
     """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
     values = _values(config)
     task: Task = _made(config.task)
@@ -86,16 +90,10 @@ def resolve(config: DictConfig) -> Plan:
     protocol: Protocol = _made(config.protocol)
     decoding: Decoding = _made(config.decoding)
     base = replace(base, kind=spec.base) if base.kind == "auto" else base
-    parts = {"model": spec, "base": base, "method": method, "protocol": protocol, "decoding": decoding}
-    for name, part in parts.items():
-        check_choices(name, part)
-    one_of("data.kind", config.data.kind, ("user", "time"))
-    one_of("leak", config.leak, get_args(leaks.Policy))
-    if config.limit is not None and config.limit < 1:
-        raise InputError(f"limit={config.limit}: at least 1 user, or null for all")
-    root = _root(config)
-    tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
-    fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
+    _check(config, {"model": spec, "base": base, "method": method, "protocol": protocol, "decoding": decoding})
+    root = data_root(config)
+    tested = read(task, root, split=protocol.test_split, kind=config.data.kind)
+    fitted = read(task, root, split=protocol.fit_split, kind=config.data.kind)
     if protocol.pool:
         tested = replace(tested, split=f"{fitted.split}+{tested.split}", golds=fitted.golds and tested.golds)
     people = cache(lambda: protocol.people(fitted.users, tested.users, config.seed))
@@ -118,12 +116,14 @@ def resolve(config: DictConfig) -> Plan:
         known_by["minutes"] = config.budget.minutes
     hydra = HydraConfig.get()
     cell = store.Cell(Path(config.results.root), task.name, hydra.runtime.choices["method"], store.key(known_by))
-    variant = _variant(hydra.overrides.task)
+    words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
-        values | {"variant": variant}, fields, task, spec, base, base_key, method, protocol, decoding,
+        values | {"variant": _variant(_own(words, values["experiment"]))},
+        fields, task, spec, base, base_key, method, protocol, decoding,
         Later(lambda: list(islice(people().tested, config.limit))),
         Later(lambda: protocol.group(people().fitting, config.seed)),
         Later(lambda: people().fitting), people, tested, fitted, cell,
+        [word for word in words if not word.startswith(_NOT_THE_CELL)],
     )  # fmt: skip
 
 
@@ -155,6 +155,28 @@ def checked(plan: Plan) -> Plan:
     )
 
 
+def _check(config: DictConfig, parts: Mapping[str, object]) -> None:
+    """Raises InputError where a value is of the wrong kind or none of its choices."""
+    for name, part in parts.items():
+        check_choices(name, part)
+    one_of("data.kind", config.data.kind, ("user", "time"))
+    one_of("leak", config.leak, get_args(leaks.Policy))
+    if config.limit is not None and not (isinstance(config.limit, int) and config.limit > 0):
+        raise InputError(f"limit={config.limit}: a number of users from 1, or null for all")
+    if not isinstance(config.seed, int):
+        raise InputError(f"seed={config.seed}: a whole number")
+    if config.budget.minutes is not None and not config.budget.minutes > 0:
+        raise InputError(f"budget.minutes={config.budget.minutes}: more than 0, or null for no limit")
+    chosen = HydraConfig.get().runtime.choices
+    if chosen["base"] == "instruct" and parts["base"].kind != "instruct":  # type: ignore[attr-defined]
+        raise InputError(
+            f"method={chosen['method']} brings its own adapted base, so base=instruct would be ignored: "
+            "base.kind=instruct takes the model as it is"
+        )
+    if chosen["scale"] != "paper" and not config.experiment:
+        raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
+
+
 def _values(config: DictConfig) -> dict[str, Any]:
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
@@ -182,7 +204,7 @@ def _kept(before: Sequence[User], after: Sequence[User]) -> dict[str, int]:
     }
 
 
-def _root(config: DictConfig) -> Path:
+def data_root(config: DictConfig) -> Path:
     """The data folder; the sample is written on first use."""
     if config.data.name != "sample":
         if not config.data.root:
@@ -213,9 +235,13 @@ def known(value: Any) -> Any:
     return f"{path.name}@{store.key({'files': content})[:16]}"
 
 
-def _variant(overrides: Sequence[str]) -> str:
+def _own(words: Sequence[str], experiment: Mapping[str, Any] | None) -> Sequence[str]:
+    """Of an experiment's cell, the overrides that its other cells need not have."""
+    return [word for word in words if experiment is None or word.partition("=")[0] in experiment["own"]]
+
+
+def _variant(words: Sequence[str]) -> str:
     """The overrides in words, so that two cells of one method can be told apart."""
-    words = [_without_folder(override.lstrip("+")) for override in overrides]
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
     others = (
         "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",

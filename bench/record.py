@@ -14,7 +14,7 @@ from bench.plan import Plan, find_base, known
 from bench.score import metrics, stats
 from bench.types import Personalization, Sample
 
-_PRIVATE = ("task", "results", "progress", "dry", "adapter")
+_PRIVATE = ("task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules")
 
 
 def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
