@@ -156,7 +156,7 @@ def _made(config: Mapping[str, Any]) -> Any:
 
 def example(cell: Cell, base: Base, personal: Personalization) -> str:
     """A prompt as the model reads it, with `<names>` in place of all that is a user's."""
-    from bench.lm.model import rendered
+    from bench.lm.render import rendered
 
     task: Task = _made(cell.config["task"])
     method = _made(cell.config["method"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
@@ -127,12 +127,13 @@ def _left(plan: Plan, measured: Measured, bases: set[str], questions: int) -> fl
 
 def _expected(record: Mapping[str, Any], questions: int) -> float:
     took = {name: phase["seconds"] for name, phase in record["cost"].items() if name != "base"}
-    once = sum(seconds for name, seconds in took.items() if name in ONCE)
-    return once + (sum(took.values()) - once) * questions / max(1, record["data"]["queries"])
+    once: float = sum(seconds for name, seconds in took.items() if name in ONCE)
+    rest: float = sum(took.values()) - once
+    return once + rest * questions / max(1, int(record["data"]["queries"]))
 
 
 def _trained(record: Mapping[str, Any], model: str) -> bool:
-    return record["cell"]["model"] == model and record["cost"].get("base", {}).get("seconds", 0) > 0
+    return bool(record["cell"]["model"] == model and record["cost"].get("base", {}).get("seconds", 0) > 0)
 
 
 def _resolved(config: DictConfig, read: Callable[..., lamp.Dataset]) -> Plan:
@@ -146,7 +147,7 @@ def _resolved(config: DictConfig, read: Callable[..., lamp.Dataset]) -> Plan:
 def _reader() -> Callable[..., lamp.Dataset]:
     known: dict[tuple[Any, ...], lamp.Dataset] = {}
 
-    def read(task: Any, root: Path, *, split: str, kind: str) -> lamp.Dataset:
+    def read(task: Any, root: Path, *, split: str, kind: Literal["user", "time"]) -> lamp.Dataset:
         key = (task.name, root, split, kind)
         if key not in known:
             known[key] = lamp.read(task, root, split=split, kind=kind)

@@ -19,7 +19,7 @@ def note(cell: store.Cell, said: Mapping[str, Any], overrides: Sequence[str]) ->
     folder = cell.root / FOLDER / said["name"] / said["scale"]
     value = {"experiment": said["name"]} | {name: said[name] for name in ("scale", "arm", "at", "extra")}
     where = cell.folder.relative_to(cell.root).as_posix()
-    path = folder / f"{said['arm']}-{said['hash']}.json"
+    path: Path = folder / f"{said['arm']}-{said['hash']}.json"
     store.write_json(path, value | {"overrides": list(overrides), "cell": where})
     return path
 

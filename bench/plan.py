@@ -27,7 +27,7 @@ from bench.lm.base import BaseSpec
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.protocol import Protocol
-from bench.types import Decoding, InputError, User, check_choices, one_of
+from bench.types import Decoding, InputError, User, check_fields, one_of
 
 _NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
 
@@ -158,7 +158,7 @@ def checked(plan: Plan) -> Plan:
 def _check(config: DictConfig, parts: Mapping[str, object]) -> None:
     """Raises InputError where a value is of the wrong kind or none of its choices."""
     for name, part in parts.items():
-        check_choices(name, part)
+        check_fields(name, part)
     one_of("data.kind", config.data.kind, ("user", "time"))
     one_of("leak", config.leak, get_args(leaks.Policy))
     if config.limit is not None and not (isinstance(config.limit, int) and config.limit > 0):

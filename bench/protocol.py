@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from bench.data import histories, people
 from bench.data.people import People
 from bench.data.task import Task
-from bench.types import InputError, User, one_of
+from bench.types import InputError, User
 
 Choice = Literal["all", "longest", "bin"]
 
@@ -53,12 +53,9 @@ class Protocol:
     words: int | None = None
 
     def __post_init__(self) -> None:
-        one_of("protocol.history", self.history, ("own", "none", "other"))
-        one_of("protocol.choose", self.choose, get_args(Choice))
-        one_of("protocol.history_format", self.history_format, get_args(histories.Format))
         if self.pool and self.choose == "all":
             raise InputError("protocol.pool=true needs protocol.choose=longest or bin: who of the pool is tested?")
-        for name in ("n_test", "n_users", "least_similar", "items", "words"):
+        for name in ("group_size", "n_test", "n_users", "least_similar", "items", "words"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"protocol.{name}={value}: must be at least 1")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch
@@ -31,17 +32,25 @@ def one_of(field: str, value: object, choices: Iterable[object]) -> None:
         raise InputError(f"{field}={value}: choose {', '.join(map(str, known[:-1]))} or {known[-1]}")
 
 
-def check_choices(path: str, part: object) -> None:
-    """Raises InputError where a field of a dataclass, or of one inside it, is none of its Literal's values.
+def check_fields(path: str, part: object) -> None:
+    """Raises InputError where a field of a dataclass, or of one inside it, is none of its Literal's values, not of its
+    type, or a negative number where it counts something.
 
     `path`: what the command line calls the dataclass, as `method`.
     """
     for name, hint in get_type_hints(type(part)).items():
-        value = getattr(part, name, None)
+        value, field = getattr(part, name, None), f"{path}.{name}"
+        kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
         if get_origin(hint) is Literal:
-            one_of(f"{path}.{name}", value, get_args(hint))
+            one_of(field, value, get_args(hint))
         elif is_dataclass(value):
-            check_choices(f"{path}.{name}", value)
+            check_fields(field, value)
+        elif value is not None and kinds <= {int, NoneType} and (type(value) is not int or value < 0):
+            raise InputError(f"{field}={value}: a whole number from 0")
+        elif value is not None and kinds <= {float, NoneType} and type(value) not in (int, float):
+            raise InputError(f"{field}={value}: a number")
+        elif kinds == {bool} and type(value) is not bool:
+            raise InputError(f"{field}={value}: true or false")
 
 
 @dataclass(frozen=True, slots=True)

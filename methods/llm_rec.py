@@ -11,7 +11,7 @@ from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.write import Writer, write
 from bench.method import Method
-from bench.types import Completion, Decoding, Personalization, Query, Request, User, one_of
+from bench.types import Completion, Decoding, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -39,11 +39,6 @@ class LLMRec(Method):
     decoding: Decoding = field(default_factory=Decoding)
     max_new_tokens: int = 64
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        one_of("method.arm", self.arm, ("basic", "rec", "eng", "rec_eng"))
-        one_of("method.form", self.form, ("para", "tag"))
-        one_of("method.writer", self.writer, ("instruct", "base"))
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.rank import Places, Retriever, before_all, chosen, shown
 from bench.data.task import Task
@@ -47,8 +47,6 @@ class OPPU(Method):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of("method.form", self.form, get_args(Form))
-        one_of("method.style", self.style, ("personalized", "oppu"))
         one_of("method.peft", self.peft, tuple(self.kinds))
         one_of("method.recipe", self.recipe, tuple(self.recipes))
 

@@ -10,7 +10,7 @@ from bench.data.rank import Retriever, chosen, shown
 from bench.data.task import Task
 from bench.lm.profile import Profile, facts
 from bench.method import Method
-from bench.types import Personalization, Query, Request, User, one_of
+from bench.types import Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -28,9 +28,6 @@ class PAG(Method):
     profile: Profile = field(default_factory=Profile)
     k: int = 1
     style: Literal["personalized", "oppu"] = "personalized"
-
-    def __post_init__(self) -> None:
-        one_of("method.style", self.style, ("personalized", "oppu"))
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget

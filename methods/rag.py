@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.data.rank import Retriever, chosen, shown
 from bench.data.task import Task
 from bench.method import Method
-from bench.types import Personalization, Query, Request, User, one_of
+from bench.types import Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -27,9 +27,6 @@ class RAG(Method):
     retriever: Retriever
     k: int = 4
     style: Literal["personalized", "lamp", "oppu"] = "personalized"
-
-    def __post_init__(self) -> None:
-        one_of("method.style", self.style, ("personalized", "lamp", "oppu"))
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.data.rank import Places, chosen, not_newer, shown
 from bench.data.task import Task
 from bench.method import Method
-from bench.types import Item, MethodError, Personalization, Query, Request, User, one_of
+from bench.types import Item, MethodError, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -31,10 +31,6 @@ class RandomHistory(Method):
     pool: int = 1000
     style: Literal["personalized", "lamp", "oppu"] = "personalized"
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        one_of("method.scope", self.scope, ("user", "global"))
-        one_of("method.style", self.style, ("personalized", "lamp", "oppu"))
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """The pool of a global draw."""

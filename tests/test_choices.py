@@ -12,7 +12,7 @@ from cells import TINY, run
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from bench.types import InputError, check_choices
+from bench.types import InputError, check_fields
 
 CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("method", "model", "base", "protocol", "decoding")
@@ -37,15 +37,15 @@ def choices(part: Any) -> list[str]:
 
 @pytest.mark.parametrize(("group", "option", "part"), PARTS, ids=[f"{group}={option}" for group, option, _ in PARTS])
 def test_a_value_that_is_no_choice_is_refused_by_name(group: str, option: str, part: Any) -> None:
-    check_choices(group, part)
+    check_fields(group, part)
     for name in choices(part):
         with pytest.raises(InputError, match=name):
-            check_choices(group, replace(part, **{name: "nonsense"}))
+            check_fields(group, replace(part, **{name: "nonsense"}))
     for inner in fields(part):
         value = getattr(part, inner.name)
         for name in choices(value) if is_dataclass(value) else ():
             with pytest.raises(InputError, match=name):
-                check_choices(group, replace(part, **{inner.name: replace(value, **{name: "nonsense"})}))
+                check_fields(group, replace(part, **{inner.name: replace(value, **{name: "nonsense"})}))
 
 
 def test_chameleons_controls_are_among_the_choices_that_are_checked() -> None:
@@ -63,6 +63,14 @@ def test_chameleons_controls_are_among_the_choices_that_are_checked() -> None:
     (("data.kind=timed",), "choose user or time"),
     (("limit=0",), "limit=0"),
     (("limit=-3",), "limit=-3"),
+    (("limit=many",), "limit=many"),
+    (("seed=x",), "seed=x"),
+    (("budget.minutes=-1",), "budget.minutes=-1"),
+    (("protocol.group_size=0",), "protocol.group_size=0"),
+    (("method=rag", "method.k=-1"), "method.k=-1"),
+    (("method=rag", "method.k=2.5"), "method.k=2.5"),
+    (("method=chameleon", "method.svd_center=perhaps"), "method.svd_center=perhaps"),
+    (("method=oppu", "base=instruct"), "base.kind=instruct"),
 ])  # fmt: skip
 def test_the_command_line_says_what_there_is_to_choose(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
     code, said = run(*TINY, *words, "dry=true", folder=tmp_path)

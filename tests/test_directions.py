@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
+from bench.lm import ccs as ccs_module
 from bench.lm.ccs import (
     CCSConfig,
     assign_folds,
@@ -13,7 +16,6 @@ from bench.lm.ccs import (
     initial_probes,
     nulls,
     random_pairs,
-    rank_layers,
     rematched_pairs,
 )
 from bench.lm.directions import (
@@ -27,6 +29,8 @@ from bench.lm.directions import (
     unit,
 )
 from bench.types import InputError
+
+rank_layers = partial(ccs_module.rank_layers, exclude_first=2, exclude_last=1, margin=0.1)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

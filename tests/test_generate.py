@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 import torch
 from conftest import tiny_lm
 
 from bench.lm import generate, prefill
+from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
 from bench.types import Decoding, InputError, Line, Message, Request
 
@@ -220,3 +222,17 @@ def test_a_family_has_its_patch_and_stays_together_where_memory_is_scarce(monkey
     monkeypatch.setattr(generate, "answer_batch", scarce)
     found = answered(lm, requests, alike=2)
     assert [found[index].text for index in range(len(requests))] == alone
+
+
+def test_markers_in_a_users_text_are_words(any_lm: LM) -> None:
+    marks = sorted(any_lm.tokenizer.all_special_tokens)
+    said = " ".join(["a review", *marks, "with markers"])
+    request = Request((Message("user", (said, Line("1. ", f"{marks[0]}old", ""))),))
+    plain = Request((Message("user", ("a review with markers", Line("1. ", "old", ""))),))
+    special = set(any_lm.tokenizer.all_special_ids)
+
+    def counted(ids: Sequence[int]) -> list[int]:
+        return [one for one in ids if one in special]
+
+    assert counted(any_lm.encode(request).ids) == counted(any_lm.encode(plain).ids)
+    assert counted(any_lm.answer_ids(said)) == counted(any_lm.answer_ids("a review"))

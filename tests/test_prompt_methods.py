@@ -28,7 +28,7 @@ from bench.lm.model import LM
 from bench.lm.profile import Profile
 from bench.lm.spec import ModelSpec
 from bench.method import Method
-from bench.types import Completion, Decoding, InputError, Item, MethodError, Personalization, Query, Request, User
+from bench.types import Completion, Decoding, Item, MethodError, Personalization, Query, Request, User
 from methods.llm_rec import LLMRec
 from methods.pag import PAG
 from methods.rag import RAG
@@ -185,19 +185,6 @@ def test_a_user_without_history_is_asked_without_it_and_counted(title: str, fact
 def test_a_user_without_history_gets_a_global_draw_all_the_same() -> None:
     [prompt] = prompts(METHODS["random_history, global"], [person(TASK, "eve", items=0)])
     assert prompt.count("of fit ") == 2
-
-
-def test_a_setting_that_is_none_of_its_choices_is_refused() -> None:
-    wrong: list[tuple[Any, str]] = [
-        (lambda: RandomHistory(scope="all"), "method.scope=all: choose user or global"),  # type: ignore[arg-type]
-        (lambda: RAG(HASH, style="neutral"), "method.style=neutral: choose personalized, lamp or oppu"),  # type: ignore[arg-type]
-        (lambda: PAG(HASH, style="lamp"), "method.style=lamp: choose personalized or oppu"),  # type: ignore[arg-type]
-        (lambda: Profile(writer="gpt"), "profile.writer=gpt: choose instruct or base"),  # type: ignore[arg-type]
-        (lambda: LLMRec(SELECT, WORDING, "all"), "method.arm=all: choose basic, rec, eng or rec_eng"),  # type: ignore[arg-type]
-    ]
-    for make, told in wrong:
-        with pytest.raises(InputError, match=told):
-            make()
 
 
 # Random history

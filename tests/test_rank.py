@@ -15,7 +15,7 @@ from rank_bm25 import BM25Okapi
 
 from bench.data import lamp, sample
 from bench.data.rank import Ranker, Retriever, before_all, chosen, not_newer, shown
-from bench.types import InputError, Item, Query, User
+from bench.types import Item, Query, User
 
 NAMES = ("lamp1", "lamp2", "lamp2n", "lamp3", "lamp4", "lamp5", "lamp6", "lamp7")
 RANKERS = get_args(Ranker)
@@ -119,11 +119,6 @@ def test_a_random_ranking_depends_on_seed_user_and_question_alone() -> None:
     twice = User("one", history, (Query("a", "", ""), Query("b", "", "")))
     [[a, b]] = Retriever("random").top(TASK, [twice], 30)
     assert a != b
-
-
-def test_an_unknown_ranker_is_told_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="retriever.ranker=bm52: choose bm25, dense, recency or random"):
-        Retriever("bm52")  # type: ignore[arg-type]
 
 
 # What a question may see

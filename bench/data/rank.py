@@ -8,13 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from bench.budget import Budget
 from bench.data.record import day
 from bench.data.retrieval import embed
 from bench.data.task import Style, Task
-from bench.types import Item, Personalization, Query, User, one_of
+from bench.types import Item, Personalization, Query, User
 
 Ranker = Literal["bm25", "dense", "recency", "random"]
 Places = tuple[int, ...]
@@ -33,9 +33,6 @@ class Retriever:
     ranker: Ranker = "bm25"
     embedder: str = "minilm"
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        one_of("retriever.ranker", self.ranker, get_args(Ranker))
 
     def top(
         self,

@@ -92,7 +92,8 @@ class Task:
         if not self.has_answers or len(left) == 2:
             return None
         template = self.oppu["retrieval_history"]
-        return next(part for part in _SIDE.findall(template) if part.endswith(f"{{{left[0]}}}"))
+        found: str = next(part for part in _SIDE.findall(template) if part.endswith(f"{{{left[0]}}}"))
+        return found
 
     @property
     def has_answers(self) -> bool:

@@ -22,8 +22,9 @@ from bench.lm import activations, generate
 from bench.lm.cache import ResponseCache
 from bench.lm.load import load
 from bench.lm.patch import Patch, save_tensors, virtual_tokens
+from bench.lm.render import Markers, map_lines, rendered
 from bench.lm.spec import ModelSpec
-from bench.types import Completion, Decoding, InputError, Line, Message, Part, Request
+from bench.types import Completion, Decoding, InputError, Line, Message, Request
 
 Side = Literal["decoder", "encoder"]
 MOST_NEW_TOKENS = 128
@@ -81,7 +82,7 @@ class LM:
 
     def encode(self, request: Request) -> Encoded:
         """The prompt's tokens, with history lines shortened (LaMP's budgeting: equal shares, unused rolls over)."""
-        messages = request.messages
+        messages = self._markers.defused(request.messages)
         virtual = virtual_tokens(request.patches)
         limit = self.max_prompt_tokens - virtual
         ids = self._tokens(messages)
@@ -102,8 +103,12 @@ class LM:
     def answer_ids(self, answer: str, *, end: bool = True) -> list[int]:
         """The tokens of an answer as the model would write it after a prompt, with its end token."""
         lead = "" if self.chat or self.seq2seq else " "
-        ids = list(self.tokenizer(lead + answer, add_special_tokens=False)["input_ids"])
+        ids = list(self.tokenizer(lead + self._markers.plain(answer), add_special_tokens=False)["input_ids"])
         return [*ids, self.end] if end else ids
+
+    @cached_property
+    def _markers(self) -> Markers:
+        return Markers(self.tokenizer)
 
     @cached_property
     def end(self) -> int:
@@ -269,7 +274,7 @@ class LM:
             )
         if room < len(lines):
             worst = max(lines, key=lambda line: line.rank)
-            kept = _map_lines(messages, lambda line: None if line is worst else line)
+            kept = map_lines(messages, lambda line: None if line is worst else line)
             freed = len(self._tokens(messages)) - len(self._tokens(kept)) - self._text_tokens(worst)
             return self._shorter(kept, room + freed, name)
         left, shares = room, []
@@ -279,22 +284,4 @@ class LM:
             shares.append(line.text if share == len(offsets) else line.text[: offsets[share][0] if share else 0])
             left -= share
         cut = iter(shares)
-        return _map_lines(messages, lambda line: replace(line, text=next(cut))), room
-
-
-def rendered(messages: Sequence[Message], tokenizer: Any, *, chat: bool) -> str:
-    """The prompt's text: through the chat template, or plain without trailing space."""
-    if chat:
-        turns = [{"role": message.role, "content": message.text} for message in messages]
-        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-    return "\n\n".join(message.text for message in messages).rstrip()
-
-
-def _map_lines(messages: tuple[Message, ...], change: Callable[[Line], Line | None]) -> tuple[Message, ...]:
-    def parts(message: Message) -> Iterator[Part]:
-        for part in message.parts:
-            changed = change(part) if isinstance(part, Line) else part
-            if changed is not None:
-                yield changed
-
-    return tuple(Message(message.role, tuple(parts(message))) for message in messages)
+        return map_lines(messages, lambda line: replace(line, text=next(cut))), room

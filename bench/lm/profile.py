@@ -11,7 +11,7 @@ from bench.data.rank import before_all
 from bench.data.task import Task
 from bench.lm.spec import ModelSpec
 from bench.lm.write import Writer, write
-from bench.types import Completion, Decoding, Item, Request, User, one_of
+from bench.types import Completion, Decoding, Item, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -34,9 +34,6 @@ class Profile:
     decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.6, top_p=0.9, top_k=10))
     max_new_tokens: int = 64
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        one_of("profile.writer", self.writer, ("instruct", "base"))
 
     def write(
         self, lm: LM, task: Task, users: Sequence[User], budget: Budget, *, phase: str = "profiles"

@@ -27,7 +27,8 @@ class Recipe:
     """How directions are found (ambiguities A8 to A11) and which control stands in for them.
 
     `ccs`: fields of bench.lm.ccs.CCSConfig. `rank_by`: held-out or training loss. `require_below_null`: a layer counts
-    only where its held-out loss is below both nulls. `draw`: number of the random draw of a control.
+    only where its held-out loss is below both nulls, by the share `margin`. `exclude`: so many layers at the input's
+    and at the output's end are never edited.
     """
 
     ccs: Mapping[str, Any]
@@ -36,6 +37,8 @@ class Recipe:
     n_layers: int
     rank_by: Literal["heldout", "train"]
     require_below_null: bool
+    margin: float
+    exclude: tuple[int, int]
     seed: int
 
     def __post_init__(self) -> None:
@@ -59,7 +62,8 @@ def find(tensors: Mapping[str, Tensor], recipe: Recipe) -> Directions:
 
     choice = ccs.rank_layers(
         tensors["heldout"], tensors["null_rematched"], tensors["null_random"], n_layers=recipe.n_layers,
-        rank_by=recipe.rank_by, require_below_null=recipe.require_below_null, train=tensors["loss"],
+        rank_by=recipe.rank_by, require_below_null=recipe.require_below_null, margin=recipe.margin,
+        exclude_first=recipe.exclude[0], exclude_last=recipe.exclude[1], train=tensors["loss"],
     )  # fmt: skip
     agree = (tensors["theta_p"] * tensors["theta_n"]).sum(-1).abs()
 

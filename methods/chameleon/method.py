@@ -56,6 +56,9 @@ class Chameleon(Method):
     ccs: Mapping[str, Any] = field(default_factory=dict)
     rank_by: Literal["heldout", "train"] = "heldout"
     require_below_null: bool = True
+    null_margin: float = 0.1
+    exclude_first: int = 2
+    exclude_last: int = 1
     n_layers: int = 5
     alpha_p: float = 1.0
     alpha_n: float = 1.0
@@ -175,7 +178,15 @@ class Chameleon(Method):
         What is slow is remembered, so that controls share it.
         """
         recipe = Recipe(
-            self.ccs, self.svd_center, self.svd_on, self.n_layers, self.rank_by, self.require_below_null, self.seed
+            self.ccs,
+            self.svd_center,
+            self.svd_on,
+            self.n_layers,
+            self.rank_by,
+            self.require_below_null,
+            self.null_margin,
+            (self.exclude_first, self.exclude_last),
+            self.seed,
         )
         requests, endings = pairs.readings(task, made.kept, self.layout)
         names = [pair.question.person for pair in made.kept]
@@ -189,7 +200,7 @@ class Chameleon(Method):
                 return fit_directions(states[:, ::2], states[:, 1::2], people, recipe)
 
         reading = [[message.text for message in request.messages] for request in requests]
-        how = [self.space, self.pool, self.t5_side, dict(self.ccs), self.svd_center, self.svd_on, self.seed]
+        how: list[Any] = [self.space, self.pool, self.t5_side, dict(self.ccs), self.svd_center, self.svd_on, self.seed]
         how += ["in parts"] if read else []
         tensors = lm.remember(
             {"what": "chameleon directions", "read": reading, "endings": endings, "people": people, "how": how}, compute

@@ -1,0 +1,55 @@
+"""From messages to the text that a model reads: the chat template, lines of history, markers made harmless."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bench.types import Line, Message, Part
+
+
+class Markers:
+    """The strings that a tokenizer reads as its own markers (`</s>`, `<|im_end|>`), wherever they stand.
+
+    In a user's text they would end the turn or begin another, so there they are set apart (`< /s>`) and read as words.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+        marks = sorted({*added, *tokenizer.all_special_tokens})
+        self._found = re.compile("|".join(map(re.escape, marks)) or "(?!)")
+
+    def plain(self, text: str) -> str:
+        """The text without any marker."""
+        return self._found.sub(lambda marker: f"{marker[0][0]} {marker[0][1:]}", text)
+
+    def defused(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The messages, texts and lines without any marker."""
+        return tuple(Message(message.role, tuple(map(self._part, message.parts))) for message in messages)
+
+    def _part(self, part: Part) -> Part:
+        if isinstance(part, str):
+            return self.plain(part)
+        return replace(part, before=self.plain(part.before), text=self.plain(part.text), after=self.plain(part.after))
+
+
+def rendered(messages: Sequence[Message], tokenizer: Any, *, chat: bool) -> str:
+    """The prompt's text: through the chat template, or plain without trailing space."""
+    if chat:
+        turns = [{"role": message.role, "content": message.text} for message in messages]
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    return "\n\n".join(message.text for message in messages).rstrip()
+
+
+def map_lines(messages: tuple[Message, ...], change: Callable[[Line], Line | None]) -> tuple[Message, ...]:
+    """The messages with every line changed, or without those for which None comes back."""
+
+    def parts(message: Message) -> Iterator[Part]:
+        for part in message.parts:
+            changed = change(part) if isinstance(part, Line) else part
+            if changed is not None:
+                yield changed
+
+    return tuple(Message(message.role, tuple(parts(message))) for message in messages)
