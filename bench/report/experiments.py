@@ -122,9 +122,9 @@ class Results:
         return [*(arm for arm in seen if arm not in self.experiment.arms), *self.experiment.arms]
 
 
-def load(name: str, conf: Path = CONF) -> Experiment:
+def load(name: str, conf: Path | None = None) -> Experiment:
     """The experiment of that name; InputError where there is none, or its file lacks a field."""
-    known = names(conf)
+    conf, known = conf or CONF, names(conf)
     if name not in known:
         raise InputError(f"{name}: no such experiment; there are {', '.join(known) or f'none in {conf}/experiment'}")
     path = conf / "experiment" / f"{name}.yaml"
@@ -140,8 +140,9 @@ def load(name: str, conf: Path = CONF) -> Experiment:
         raise InputError(f"{path}: not an experiment with name, title, family, axes, arms and show ({error})") from None
 
 
-def names(conf: Path = CONF) -> list[str]:
-    return sorted(path.stem for path in (conf / "experiment").glob("*.yaml"))
+def names(conf: Path | None = None) -> list[str]:
+    """The experiments that there are."""
+    return sorted(path.stem for path in ((conf or CONF) / "experiment").glob("*.yaml"))
 
 
 def scales(name: str, roots: Sequence[Path]) -> list[str]:
@@ -150,9 +151,9 @@ def scales(name: str, roots: Sequence[Path]) -> list[str]:
     return sorted(found, key=lambda scale: (SCALES.index(scale) if scale in SCALES else len(SCALES), scale))
 
 
-def results(experiment: Experiment, scale: str, roots: Sequence[Path], conf: Path = CONF) -> Results:
+def results(experiment: Experiment, scale: str, roots: Sequence[Path], conf: Path | None = None) -> Results:
     """The experiment's cells at a scale: those that it should have, and what has been run of them or beside them."""
-    at_scale = _scaled(experiment, scale, conf)
+    at_scale = _scaled(experiment, scale, conf or CONF)
     notes: list[str] = []
     cells: dict[tuple[str, Place], Run] = {}
     more = 0
@@ -161,7 +162,9 @@ def results(experiment: Experiment, scale: str, roots: Sequence[Path], conf: Pat
         more += key in cells
         cells[key] = max(cells[key], run, key=_freshness) if key in cells else run
     if more:
-        notes.append(f"{more} more cells were run for the same places with other overrides; the last finished are shown")
+        notes.append(
+            f"{more} more cells were run for the same places with other overrides; the last finished are shown"
+        )
     for arm, at in at_scale.expected:
         cells.setdefault((arm, _key(at)), Run(arm, at))
     order = {value: index for index, value in enumerate(_values(at_scale))}

@@ -48,7 +48,9 @@ def table(path: str | None) -> tuple[Printed, ...]:
     found: Any = _file()
     for name in path.split("."):
         if not isinstance(found, Mapping) or name not in found:
-            raise InputError(f"{PATH}: there is no {path}; an experiment's `paper:` names a table of this file, or null")
+            raise InputError(
+                f"{PATH}: there is no {path}; an experiment's `paper:` names a table of this file, or null"
+            )
         found = found[name]
     if not isinstance(found, Mapping) or "values" not in found:
         raise InputError(f"{PATH}: {path} prints no values; an experiment's `paper:` should then be null")

@@ -12,7 +12,8 @@ Format = Literal["text", "md", "csv", "tex", "html"]
 
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$",
 }  # fmt: skip
 
 
@@ -34,7 +35,9 @@ def grids(found: Sequence[Grid], format: Format) -> str:
     body = "\n\n".join(render(grid) for grid in found)
     if format != "html":
         return body
-    style = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;"
+    style = (
+        "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;"
+    )
     style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}div{overflow-x:auto}"
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(found[0].title)}</title>'
     return f"{head}<style>{style}</style>\n{body}\n</html>"
@@ -117,7 +120,7 @@ def _sparse(grid: Grid) -> list[list[str]]:
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"[\\&%$#_{}~^<>|]", lambda mark: _TEX[mark[0]], _one_line(text))
+    return re.sub(r"[\\&%$#_{}~^<>|↑↓−]", lambda mark: _TEX[mark[0]], _one_line(text))
 
 
 def _one_line(text: str) -> str:

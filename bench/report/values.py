@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.report.cells import NLL, kind_of, scored_rows, task_of
 from bench.report.experiments import Results, Run
-from bench.report.tables import kind_of, scored_rows, task_of
 from bench.score.metrics import PRIMARY, Kind
 from bench.types import InputError
 
-NLL = ("nll_label", "nll_token")
 ASIDE = ("load", "base", "score")  # phases that are no cost of personalizing or answering
 
 
