@@ -1,4 +1,4 @@
-"""`python -m bench method=chameleon task=lamp3`: run one cell, or with `-m` a sweep of cells."""
+"""`python -m bench method=chameleon task=lamp3`: run one cell, with `-m` a sweep of cells, or `experiment=NAME`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def main(config: DictConfig) -> int:
 
 
 if __name__ == "__main__":
+    if any(word.startswith("experiment=") for word in sys.argv[1:]) and not {"-m", "--multirun"} & set(sys.argv):
+        sys.argv.insert(1, "-m")  # an experiment is a sweep
     try:
         main()
     except SystemExit as stop:  # Hydra's own refusals (a mistyped key or value) are bad input

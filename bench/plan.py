@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from bench import store
 from bench.data import lamp, leaks, sample
 from bench.data.convert import digest
+from bench.data.people import Later, People
 from bench.data.task import Task
 from bench.env import cache_folder
 from bench.lm import base as bases
@@ -26,11 +28,16 @@ from bench.protocol import Protocol
 from bench.types import Decoding, InputError, User
 
 
+_NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
+
+
 @dataclass(frozen=True)
 class Plan:
-    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all of the fit split.
+    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all who may fit.
 
-    `fields`: the method's, as the key has them.
+    `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them.
+    `overrides`: what asks for this cell, without this machine's folders. `counts`: of the protocol's choice of users and
+    items, known once the plan is checked.
     """
 
     config: Mapping[str, Any]
@@ -45,10 +52,13 @@ class Plan:
     users: Sequence[User]
     group: Sequence[User]
     trainers: Sequence[User]
+    people: Callable[[], People]
     tested: lamp.Dataset
     fitted: lamp.Dataset
     cell: store.Cell
+    overrides: Sequence[str] = ()
     leaks: leaks.LeakReport = field(default_factory=leaks.LeakReport)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -69,7 +79,7 @@ class Plan:
         }
 
 
-def resolve(config: DictConfig) -> Plan:
+def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
     """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     task: Task = instantiate(config.task, _convert_="all")
@@ -79,14 +89,15 @@ def resolve(config: DictConfig) -> Plan:
     protocol: Protocol = instantiate(config.protocol, _convert_="all")
     decoding: Decoding = instantiate(config.decoding, _convert_="all")
     base = replace(base, kind=spec.base) if base.kind == "auto" else base
-    root = _root(config)
-    tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
-    fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
-    users = list(islice(tested.users, config.limit))
-    trainers = fitted.users
-    group = protocol.group(trainers, config.seed)
+    root = data_root(config)
+    tested = read(task, root, split=protocol.test_split, kind=config.data.kind)
+    fitted = read(task, root, split=protocol.fit_split, kind=config.data.kind)
+    if protocol.pool:
+        tested = replace(tested, split=f"{fitted.split}+{tested.split}", golds=fitted.golds and tested.golds)
+    people = cache(lambda: protocol.people(fitted.users, tested.users, config.seed))
     identity = spec.identity()
-    base_key = base.key(identity, task, fitted.hash) if base.kind == "task_adapted" else None
+    learnt = protocol.learnt(fitted.hash, tested.hash, config.seed)
+    base_key = base.key(identity, task, learnt) if base.kind == "task_adapted" else None
     fields = _fields(method, values["method"])
     parts = {
         "schema": store.SCHEMA,
@@ -94,19 +105,24 @@ def resolve(config: DictConfig) -> Plan:
         "method": fields,
         "model": identity,
         "base": base_key or "instruct",
-        "protocol": asdict(protocol),
+        "protocol": known(protocol.identity()),
         "decoding": asdict(decoding),
         "data": [tested.hash, fitted.hash, config.data.kind],
         "run": [config.seed, config.limit, config.leak, config.noise_floor, base.retrain],
     }
     if config.budget.minutes is not None:  # a training that stops at its budget learns less
         parts["minutes"] = config.budget.minutes
-    chosen = HydraConfig.get()
-    cell = store.Cell(Path(config.results.root), task.name, chosen.runtime.choices["method"], store.key(parts))
-    variant = _variant(chosen.overrides.task)
+    hydra = HydraConfig.get()
+    cell = store.Cell(Path(config.results.root), task.name, hydra.runtime.choices["method"], store.key(parts))
+    if hydra.runtime.choices["scale"] != "paper" and not config.experiment:
+        raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
+    words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
-        values | {"variant": variant}, fields, task, spec, base, base_key, method, protocol, decoding,
-        users, group, trainers, tested, fitted, cell,
+        values | {"variant": _variant(words)}, fields, task, spec, base, base_key, method, protocol, decoding,
+        Later(lambda: list(islice(people().tested, config.limit))),
+        Later(lambda: protocol.group(people().fitting, config.seed)),
+        Later(lambda: people().fitting), people, tested, fitted, cell,
+        [word for word in words if not word.startswith(_NOT_THE_CELL)],
     )  # fmt: skip
 
 
@@ -115,24 +131,40 @@ def checked(plan: Plan) -> Plan:
 
     Whoever trains the base counts as a fit user too, with their whole history.
     """
-    policy = plan.config["leak"]
+    policy, protocol = plan.config["leak"], plan.protocol
     fitted = plan.trainers if plan.base_key else plan.group
     found = leaks.report(plan.users, fitted, plan.task, learnt_histories=plan.base_key is not None)
     trainers, key = leaks.apply_fit(plan.trainers, found, policy), plan.base_key
-    if key is not None and len(trainers) < len(plan.trainers):
-        without = f"{plan.fitted.hash} without {sorted(found.fit_test_overlap_users)}"
-        key = plan.base.key(plan.spec.identity(), plan.task, without)
+    away = set(plan.people().away)
+    if len(trainers) < len(plan.trainers):
+        away.update(found.fit_test_overlap_users)
+    if key is not None and away:
+        learnt = protocol.learnt(plan.fitted.hash, plan.tested.hash, plan.seed)
+        key = plan.base.key(plan.spec.identity(), plan.task, f"{learnt} without {sorted(away)}")
+    before = leaks.apply(plan.users, found, policy)
+    users = protocol.tested(plan.task, before, plan.seed)
     return replace(
         plan,
-        users=plan.protocol.tested(leaks.apply(plan.users, found, policy), plan.seed),
-        group=leaks.apply_fit(plan.group, found, policy),
+        users=users,
+        group=protocol.fitting(plan.task, leaks.apply_fit(plan.group, found, policy)),
         trainers=trainers,
         base_key=key,
         leaks=found,
+        counts=plan.people().counts | _kept(before, users),
     )
 
 
-def _root(config: DictConfig) -> Path:
+def _kept(before: Sequence[User], after: Sequence[User]) -> dict[str, int]:
+    """What a protocol that makes other histories left out or made."""
+    if [user.history for user in before] == [user.history for user in after]:
+        return {}
+    items = {"items_before": before, "items_after": after}
+    return {name: sum(len(user.history) for user in users) for name, users in items.items()} | {
+        "users_left_out": len(before) - len(after)
+    }
+
+
+def data_root(config: DictConfig) -> Path:
     """The data folder; the sample is written on first use."""
     if config.data.name != "sample":
         if not config.data.root:
@@ -163,9 +195,8 @@ def known(value: Any) -> Any:
     return f"{path.name}@{store.key({'files': content})[:16]}"
 
 
-def _variant(overrides: Sequence[str]) -> str:
+def _variant(words: Sequence[str]) -> str:
     """The overrides in words, so that two cells of one method can be told apart."""
-    words = [_without_folder(override.lstrip("+")) for override in overrides]
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
     others = (
         "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",

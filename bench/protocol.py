@@ -1,28 +1,101 @@
-"""Who fits, who is tested, and what history the tested users keep (`conf/protocol/*.yaml`)."""
+"""Who fits, who is tested, and what history the tested users keep (`conf/protocol/*.yaml`, docs/protocols.md)."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
-from bench.types import User
+from bench.data import histories, people
+from bench.data.people import People
+from bench.data.task import Task
+from bench.types import InputError, User, one_of
+
+Choice = Literal["all", "longest", "bin"]
+
+OFF = {"pool": False, "choose": "all", "least_similar": None, "history_format": "full", "items": None, "words": None}
+"""Switches as they stand where a protocol does not use them: then they are in no key."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol of the CHAMELEON paper (section 4; reference 3.9, ambiguities A14 and A15).
+    """A protocol of the CHAMELEON paper (section 4; reference 3.9, A14 and A15) or of OPPU (reference 2.1, 2.10).
 
-    `group_size`: so many random users of `fit_split` fit what is shared. `history`: the tested users show their `own`
-    history, `none`, or that of `other` tested users (a control: is there personalization in the prompt at all?).
+    `group_size`: so many random users of those who may fit do fit what is shared; None takes all. `history`: the tested
+    users show their `own` history, `none`, or that of `other` tested users (a control: is there personalization in the
+    prompt at all?).
+
+    `pool`: the users of both splits, each person once, with the history that precedes all their questions. `choose`:
+    who of them is tested: `all` of the test split, the `n_test` with the `longest` histories, or `n_users` drawn from
+    level `bin` of `n_bins` levels of activity. Whoever is chosen never fits, nor who might be drawn from another level.
+
+    `least_similar`: only so many history items are kept, those least like the user's questions to `encoder`.
+    `history_format`: items are shown and learnt `full`, with `no_input` or with `no_output`. `items`, `words`: histories
+    of exactly so many items of so many words, for measuring time.
     """
 
     name: str
     fit_split: str = "train"
     test_split: str = "dev"
-    group_size: int = 100
+    group_size: int | None = 100
     history: Literal["own", "none", "other"] = "own"
+    pool: bool = False
+    choose: Choice = "all"
+    n_test: int = 100
+    n_bins: int = 5
+    bin: int = 0
+    n_users: int = 20
+    least_similar: int | None = None
+    encoder: str = "microsoft/deberta-v3-base"
+    history_format: histories.Format = "full"
+    items: int | None = None
+    words: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("protocol.history", self.history, ("own", "none", "other"))
+        one_of("protocol.choose", self.choose, get_args(Choice))
+        one_of("protocol.history_format", self.history_format, get_args(histories.Format))
+        if self.pool and self.choose == "all":
+            raise InputError("protocol.pool=true needs protocol.choose=longest or bin: who of the pool is tested?")
+        for name in ("n_test", "n_users", "least_similar", "items", "words"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"protocol.{name}={value}: must be at least 1")
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that can change an answer: what a switch that is off would say is left out."""
+        unsaid = {name for name, off in OFF.items() if getattr(self, name) == off}
+        unsaid |= {"n_test"} if self.choose != "longest" else set()
+        unsaid |= {"n_bins", "bin", "n_users"} if self.choose != "bin" else set()
+        unsaid |= {"encoder"} if self.least_similar is None else set()
+        return {name: value for name, value in asdict(self).items() if name not in unsaid}
+
+    def people(self, fitted: Sequence[User], tested: Sequence[User], seed: int) -> People:
+        """Who is tested and who may fit, of the fit split and the test split."""
+        if self.choose == "all":
+            return People(tested, fitted)
+        pooled = people.pool(fitted, tested) if self.pool else None
+        candidates = tested if pooled is None else pooled
+        if self.choose == "longest":
+            chosen = away = people.longest(candidates, self.n_test)
+            counts = {}
+        else:
+            found = people.levels(candidates, self.n_bins, self.n_users, seed)
+            mine = people.level(found, self.bin)
+            chosen, away = list(mine.places), [place for one in found for place in one.places]
+            counts = {"smallest_history": mine.smallest, "largest_history": mine.largest}
+        if pooled is not None:
+            counts["users_in_both_splits"] = sum(None not in row for row in pooled.rows)
+            counts["items_left_out"] = sum(people.joined(pooled.parts(place))[1] for place in chosen)
+        left, named = people.without(fitted if pooled is None else pooled, people.Some(candidates, away))
+        return People([candidates[place] for place in chosen], left, named, counts)
+
+    def learnt(self, fitted: str, tested: str, seed: int) -> str:
+        """What an adapted base learns from, by the hashes of the splits: the fit split, or the pool but the tested."""
+        if not self.pool:
+            return fitted
+        but = [self.choose, self.n_test] if self.choose == "longest" else [self.choose, self.n_bins, self.n_users, seed]
+        return f"{fitted} and {tested} but {but}"
 
     def group(self, users: Sequence[User], seed: int) -> list[User]:
         """The fit users: a random group, the larger groups of a seed containing the smaller ones."""
@@ -30,13 +103,21 @@ class Protocol:
         random.Random(f"group/{seed}").shuffle(order)
         return [users[index] for index in sorted(order[: self.group_size])]
 
-    def tested(self, users: Sequence[User], seed: int) -> list[User]:
+    def tested(self, task: Task, users: Sequence[User], seed: int) -> list[User]:
         """The tested users, with the history that the protocol lets them keep."""
         if self.history == "none":
-            return [replace(user, history=()) for user in users]
+            users = [replace(user, history=()) for user in users]
         if self.history == "other":
-            return _exchanged(users, seed)
-        return list(users)
+            users = _exchanged(users, seed)
+        if self.least_similar is not None:
+            users = histories.least_similar(task, users, self.least_similar, self.encoder)
+        if self.items is not None or self.words is not None:
+            users = histories.sized(task, users, self.items, self.words)
+        return self.fitting(task, users)
+
+    def fitting(self, task: Task, users: Sequence[User]) -> list[User]:
+        """The fit users, with items of the form in which the tested users' are shown."""
+        return list(users) if self.history_format == "full" else histories.formatted(task, users, self.history_format)
 
 
 def _exchanged(users: Sequence[User], seed: int) -> list[User]:

@@ -14,7 +14,7 @@ from bench.plan import Plan, find_base, known
 from bench.score import metrics, stats
 from bench.types import Personalization, Sample
 
-_PRIVATE = ("task", "results", "progress", "dry", "adapter")
+_PRIVATE = ("task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules")
 
 
 def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
@@ -60,6 +60,7 @@ def results(
     patches = {patch.id: patch.bytes for one in personals for patch in one.patches}
     counts = {
         **{f"data_{name}": count for name, count in plan.tested.counts.items()},
+        **{f"protocol_{name}": count for name, count in plan.counts.items()},
         "samples": len(samples),
         "unparsed": sum(metrics.unparsed(task.kind, task.labels, sample.raw) for sample in samples),
         "truncated": sum(sample.cut > 0 for sample in samples),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from bench import record as records
-from bench import store
+from bench import manifest, store
 from bench.budget import Budget, Progress
 from bench.lm import base as bases
 from bench.plan import Plan, checked, find_base, resolve
@@ -40,6 +40,8 @@ class Result:
 def run(config: DictConfig) -> Result:
     """Run a cell, or find it done. A cell that fails leaves a record that says so. Raises InputError on bad input."""
     plan = resolve(config)
+    if plan.config["experiment"]:
+        manifest.note(plan.cell, plan.config["experiment"], plan.overrides)
     done = store.finished(plan.cell)
     if done is not None:
         return Result(plan, done, cached=True)

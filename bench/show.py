@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig
 
 from bench import store
 from bench.plan import Plan, find_base, resolve
+from bench.protocol import Protocol
 from bench.report import tables
 from bench.run import Result, run
 from bench.types import InputError, Personalization
@@ -60,9 +62,15 @@ def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
     """The plain instruct cell with the same model, base, data and everything else that is not the method's."""
     plain = other["config"]["method"]["history"] == "selected" and not other["config"]["noise_floor"]
     alike = all(other["config"][name] == mine["config"][name] for name in ("selection", "leak", "limit", "decoding"))
-    shown = other["config"]["protocol"]["history"] == mine["config"]["protocol"]["history"]
+    shown = _tested(other) == _tested(mine)
     same = other["data"]["hash"] == mine["data"]["hash"] and other["model"] == mine["model"]
     return bool(other["status"] == "ok" and plain and alike and shown and same)
+
+
+def _tested(record: Mapping[str, Any]) -> Protocol:
+    """The protocol, but for its name and who fits: the baseline fits nothing."""
+    fields = {name: value for name, value in record["config"]["protocol"].items() if name != "_target_"}
+    return replace(Protocol(**fields), name="", fit_split="", group_size=None)
 
 
 def plan_text(plan: Plan) -> str:
@@ -72,7 +80,7 @@ def plan_text(plan: Plan) -> str:
     base: str = plan.base.kind
     if plan.base_key:
         base += " (at hand)" if find_base(plan) else " (to be trained first)"
-    user = plan.protocol.tested(plan.users[:2], plan.seed)[0]
+    user = plan.protocol.tested(plan.task, plan.users[:2], plan.seed)[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
     request = plan.method.request(plan.task, user.hidden(), user.queries[0], personal)
     prompt = request.answer or "\n".join(message.text for message in request.messages)

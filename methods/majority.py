@@ -59,7 +59,8 @@ def _nearest(task: Task, user: User, query: Query) -> str | None:
     words = set(query.text.lower().split())
 
     def overlap(index: int) -> tuple[float, int]:
-        other = set(user.history[index].fields[task.source].lower().split())
+        item = user.history[index]
+        other = set((item.fields.get(task.source) or task.answer(item) or "").lower().split())
         return (len(words & other) / max(1, len(words | other)), index)
 
     if not user.history:

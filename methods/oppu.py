@@ -89,14 +89,15 @@ class OPPU(Method):
     def pairs(self, task: Task, user: User, profile: str | None) -> list[Example]:
         """What is learnt of one user, oldest item first; nothing but this user's items, nothing newer than the item.
 
-        A tweet is learnt as text behind `tweet:`, a paper's citation behind its title, both without retrieved items
-        (section 3.3 of the paper, next-token prediction on a history that is not in the task's form).
+        A tweet is learnt as text behind `tweet:`, a paper's citation behind its title, and what is left of an item that
+        has lost a side behind its name (`tag:`), all without retrieved items (section 3.3 of the paper, next-token
+        prediction on a history that is not in the task's form; table 4).
         """
         from bench.lm.tune import Example
 
         items = [shortened(item, self.item_words) for item in user.history]
-        if not task.has_answers:
-            return [self._as_text(task, item) for item in items if item.fields[task.source].strip()]
+        if not task.has_answers or any(task.one_sided(item) for item in items):
+            return [one for item in items if (one := self._as_text(task, item)).answer.strip()]
         asked = [_question(task, user, item, place) for place, item in enumerate(items)]
         learner = replace(user, history=tuple(items), queries=tuple(asked))
         older = [tuple(range(place)) for place in range(len(items))]
@@ -125,8 +126,8 @@ class OPPU(Method):
     def _as_text(self, task: Task, item: Item) -> Example:
         from bench.lm.tune import Example
 
-        before = task.oppu["OPPU_full"].rpartition("{")[0]
-        target = item.fields[task.source]
+        before, _, field = (task.one_sided(item) or task.oppu["OPPU_full"]).rpartition("{")
+        target = item.fields[field.rstrip("}") if task.has_answers else task.source]
         if task.name == "lamp1" and "citation" in item.fields:  # OPPU's own release has it, LaMP has not
             before, target = before.replace("{title}", item.fields["title"]), item.fields["citation"]
         elif task.name == "lamp1":

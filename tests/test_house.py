@@ -19,15 +19,17 @@ REPO = Path(__file__).parents[1]
 FLOORS = (
     {"types"},
     {"data", "score", "budget", "env", "store", "claims"},
+    {"manifest", "experiment"},
     {"lm"},
     {"method", "protocol"},
     {"plan", "record", "run"},
-    {"show"},
+    {"show", "forecast"},
+    {"sweep"},
     {"__main__"},
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"store", "score", "types"},
+    "report": {"manifest", "store", "score", "types"},
     "download": {"data", "env", "types"},
     "export": {"data", "lm", "store", "env", "types"},
 }

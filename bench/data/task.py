@@ -20,6 +20,8 @@ Templates = Mapping[str, str]
 
 _SLOT = re.compile(r"\[(HISTORY|QUERY|INSIGHT)\]")
 _INSIGHT_SENTENCE = re.compile(r"[^.\n]*\[INSIGHT\]\.")
+_NUMBER = re.compile(r"\{i\}\. ")
+_SIDE = re.compile(r"\w+: \{\w+\}")
 _CITATION = re.compile(
     r'title "(?P<title>.*)", which reference .*?\[1\]: "(?P<one>.*)" \[2\]: "(?P<two>.*)"\s*$', re.DOTALL
 )
@@ -77,7 +79,20 @@ class Task:
         return " ".join(self.candidates(query.input)[1:]) if self.name == "lamp1" else query.text
 
     def corpus_text(self, item: Item) -> str:
-        return " ".join(item.fields[name] for name in self.corpus)
+        """What a retriever reads of an item; of one that has lost these fields, what is left."""
+        fields = [name for name in self.corpus if name in item.fields] or list(item.fields)
+        return " ".join(item.fields[name] for name in fields)
+
+    def one_sided(self, item: Item) -> str | None:
+        """The template of an item that has lost a side (protocol.history_format), in OPPU's words: `tag: {tag}`.
+
+        None for an item with both sides, or of a task whose items have no two sides.
+        """
+        left = [side for side in (self.source, str(self.target)) if side in item.fields]
+        if not self.has_answers or len(left) == 2:
+            return None
+        template = self.oppu["retrieval_history"]
+        return next(part for part in _SIDE.findall(template) if part.endswith(f"{{{left[0]}}}"))
 
     @property
     def has_answers(self) -> bool:
@@ -86,11 +101,11 @@ class Task:
 
     def answer(self, item: Item) -> str | None:
         """The answer side of a history item, as the task would have it answered; None where it has none."""
-        return item.fields[str(self.target)].strip() if self.has_answers else None
+        return item.fields[str(self.target)].strip() if self.has_answers and self.target in item.fields else None
 
     def item_text(self, item: Item) -> str:
         """The CHAMELEON history line without its number: what selection embeds (A3)."""
-        return re.sub(r"^\s*\d+\.\s*", "", str(_line(self.chameleon["history_line"], self.source, item, number=1)))
+        return re.sub(r"^\s*\d+\.\s*", "", str(self._line(self.chameleon["history_line"], item, number=1)))
 
     def render(
         self,
@@ -124,7 +139,7 @@ class Task:
     def ask_profile(self, items: Sequence[Item]) -> tuple[Message, ...]:
         """The prompt by which the model writes a profile summary (OPPU, after Richardson et al.)."""
         before, _, after = self.oppu["profile_prompt"].partition("{}")
-        lines = [_line(self.oppu["profile_line"], self.source, item, rank=rank) for rank, item in enumerate(items)]
+        lines = [self._line(self.oppu["profile_line"], item, rank=rank) for rank, item in enumerate(items)]
         return (Message("user", (before, *_joined(lines, " | "), after)),)
 
     def ask(self, template: str, items: Sequence[Item] = (), query: Query | None = None) -> tuple[Message, ...]:
@@ -132,7 +147,7 @@ class Task:
         numbers, joined by "; ", [QUERY] the bare query text.
         """
         form = self.chameleon["history_line"].removeprefix("{i}. ")
-        lines = [_line(form, self.source, item, rank=len(items) - 1 - index) for index, item in enumerate(items)]
+        lines = [self._line(form, item, rank=len(items) - 1 - index) for index, item in enumerate(items)]
         slots: dict[str, list[Part]] = {"HISTORY": _joined(lines, "; "), "QUERY": [query.text if query else ""]}
         return (Message("user", tuple(_fill(template, slots))),)
 
@@ -141,9 +156,17 @@ class Task:
         template = self.chameleon["history_line"]
         newest = len(items) - 1
         return [
-            _line(template, self.source, item, number=index + 1, rank=newest - index)
+            self._line(template, item, number=index + 1, rank=newest - index)
             for index, item in enumerate(items)
         ]
+
+    def _line(self, template: str, item: Item, *, number: int = 0, rank: int = 0) -> Line:
+        """One item in a template; one that has lost a side keeps the template's number and end alone."""
+        bare = self.one_sided(item)
+        if bare is not None:
+            first, end = _NUMBER.match(template), template[len(template.rstrip()) :]
+            template = f"{first[0] if first else ''}{bare}{end}"
+        return _line(template, self.source if self.source in item.fields else str(self.target), item, number, rank)
 
     def _chameleon(
         self,
@@ -168,7 +191,7 @@ class Task:
     def _lamp(self, query: Query, items: Sequence[Item]) -> list[Part]:
         if not items:
             return [query.input]
-        lines: list[Line] = [_line(self.lamp["item"], self.source, item, rank=rank) for rank, item in enumerate(items)]
+        lines = [self._line(self.lamp["item"], item, rank=rank) for rank, item in enumerate(items)]
         if self.name == "lamp1":
             before, word, after = query.input.partition("title")
             return [before + word, *(_lead(line, self.lamp["joiner"]) for line in lines), after]
@@ -177,7 +200,7 @@ class Task:
 
     def _oppu(self, query: Query, items: Sequence[Item], profile: str | None) -> list[Part]:
         parts: list[Part] = [profile + "\n"] if profile else []
-        lines = [_line(self.oppu["retrieval_history"], self.source, item, rank=rank) for rank, item in enumerate(items)]
+        lines = [self._line(self.oppu["retrieval_history"], item, rank=rank) for rank, item in enumerate(items)]
         parts += [*lines, "\n"] if lines else []
         values = self.candidates(query.input) if self.name == "lamp1" else (query.text,)
         pieces = self.oppu["prompt"].split("{}")
@@ -193,7 +216,7 @@ def load(**data: Any) -> Task:
     return Task(**values)
 
 
-def _line(template: str, elastic: str, item: Item, *, number: int = 0, rank: int = 0) -> Line:
+def _line(template: str, elastic: str, item: Item, number: int, rank: int) -> Line:
     """One item in a template such as `{i}. {score} is ... "{text}".`; `elastic` is the field that may shrink."""
     before, text, after = "", "", ""
     for literal, name, _, _ in Formatter().parse(template):

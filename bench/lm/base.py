@@ -153,7 +153,7 @@ def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group:
     group = "" if bare else group
     pairs = []
     for index in order[size : size + asked]:
-        answer, text = task.answer(history[index]), history[index].fields[task.source]
+        answer, text = task.answer(history[index]), history[index].fields.get(task.source, "")
         if answer and text.strip():
             query = Query(f"{user.id}/{index}", task.input_template.replace("{" + task.source + "}", text), text)
             pairs.append(_Pair(user.id, query, shown, answer, group))

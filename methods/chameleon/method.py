@@ -120,7 +120,7 @@ class Chameleon(Method):
         self, lm: LM, task: Task, chosen: Sequence[tuple[Item, ...]], budget: Budget
     ) -> list[Personalization]:
         """Single-user mode: each history item is asked as a question (without its answer), the others shown."""
-        if not task.has_answers:
+        if not task.has_answers or any(task.source not in item.fields for items in chosen for item in items):
             raise MethodError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
         asked = [_own_questions(task, items, own) for items, own in zip(chosen, insights, strict=True)]

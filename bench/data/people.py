@@ -1,0 +1,173 @@
+"""Who a protocol tests and who is left to fit: two splits pooled by person, the longest histories, levels of activity.
+
+Files may be large, so users are looked up when they are needed and never all kept.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import overload
+
+from bench.data.rank import before_all
+from bench.data.record import common
+from bench.types import InputError, User, one_of
+
+
+@dataclass(frozen=True)
+class People:
+    """The tested users and those who may fit. `away`: ids of the fit split's users who may not, because they are tested.
+
+    `counts`: of the choice, for the record.
+    """
+
+    tested: Sequence[User]
+    fitting: Sequence[User]
+    away: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Lazy(Sequence[User]):
+    """Users by their place, each built when asked for; a slice is a list."""
+
+    @abstractmethod
+    def one(self, place: int) -> User:
+        """The user at a place, counted from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> User: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[User]: ...
+    def __getitem__(self, index: int | slice) -> User | list[User]:
+        places = range(len(self))[index]
+        return self.one(places) if isinstance(places, int) else [self.one(place) for place in places]
+
+
+class Later(Lazy):
+    """Users who are chosen when first looked at: a finished cell is found without reading every history."""
+
+    def __init__(self, choose: Callable[[], Sequence[User]]) -> None:
+        self._choose = choose
+
+    @cached_property
+    def _users(self) -> Sequence[User]:
+        return self._choose()
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def one(self, place: int) -> User:
+        return self._users[place]
+
+
+@dataclass(frozen=True)
+class Some(Lazy):
+    """Those who stand at these places."""
+
+    users: Sequence[User]
+    places: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def one(self, place: int) -> User:
+        return self.users[self.places[place]]
+
+
+@dataclass(frozen=True)
+class Pool(Lazy):
+    """Everybody of two splits, each person once: with their places in both (None: not in it)."""
+
+    splits: tuple[Sequence[User], Sequence[User]]
+    rows: Sequence[tuple[int | None, int | None]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def one(self, place: int) -> User:
+        return joined(self.parts(place))[0]
+
+    def parts(self, place: int) -> list[User]:
+        """The person as each split has them."""
+        return [users[at] for users, at in zip(self.splits, self.rows[place], strict=True) if at is not None]
+
+
+def pool(first: Sequence[User], second: Sequence[User]) -> Pool:
+    """Two splits as one, by user id. Raises InputError where a question is in both."""
+    rows: dict[str, list[int | None]] = {}
+    asked = set[str]()
+    for side, users in enumerate((first, second)):
+        for at, user in enumerate(users):
+            rows.setdefault(user.id, [None, None])[side] = at
+            for query in user.queries:
+                if query.id in asked:
+                    raise InputError(f"question {query.id} is in both splits, so they cannot be pooled (protocol.pool)")
+                asked.add(query.id)
+    return Pool((first, second), [(one, other) for one, other in rows.values()])
+
+
+def joined(parts: Sequence[User]) -> tuple[User, int]:
+    """One person with all their questions, and how many items were left out.
+
+    What is kept stands in the profile of every question and is not newer than any of them, so that nothing in the
+    history comes after a question (reference 7.5, ambiguity A27).
+    """
+    history, left = common([{item.id: item for item in user.history} for user in parts])
+    queries = tuple(query for user in parts for query in user.queries)
+    user = before_all(replace(parts[0], history=history, queries=queries))
+    return user, left + len(history) - len(user.history)
+
+
+def longest(users: Sequence[User], count: int) -> list[int]:
+    """Places of the `count` longest histories, longest first; of equal ones the first in the file."""
+    sizes = [len(user.history) for user in users]
+    if count >= len(sizes):
+        raise InputError(f"protocol.n_test={count} of {len(sizes)} users leaves nobody to fit: lower protocol.n_test")
+    return sorted(range(len(sizes)), key=lambda place: -sizes[place])[:count]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level of activity: the places of those drawn from it, and its smallest and largest history, in items."""
+
+    places: tuple[int, ...]
+    smallest: int
+    largest: int
+
+
+def levels(users: Sequence[User], bins: int, count: int, seed: int) -> list[Level]:
+    """`bins` levels with equally many users by size of history, least active first; `count` users drawn from each.
+
+    A larger draw contains the smaller one of the same seed. Users without history are in none.
+    """
+    sizes = [len(user.history) for user in users]
+    order = sorted((place for place, size in enumerate(sizes) if size), key=sizes.__getitem__)
+    if not 1 <= bins <= len(order):
+        raise InputError(f"protocol.n_bins={bins}: need 1 to {len(order)} bins for {len(order)} users with history")
+    found = []
+    for number in range(bins):
+        inside = order[len(order) * number // bins : len(order) * (number + 1) // bins]
+        drawn = random.Random(f"activity/{seed}/{number}").sample(inside, len(inside))[:count]
+        found.append(Level(tuple(sorted(drawn)), sizes[inside[0]], sizes[inside[-1]]))
+    return found
+
+
+def level(found: Sequence[Level], number: int) -> Level:
+    """One of the levels; InputError where there is none of this number."""
+    one_of("protocol.bin", number, range(len(found)))
+    return found[number]
+
+
+def without(users: Sequence[User], tested: Iterable[User]) -> tuple[Sequence[User], tuple[str, ...]]:
+    """The users who are none of the tested people, by id and by group; and the ids of those who are."""
+    names = {name for user in tested for name in (user.id, user.group) if name}
+    left, away = [], []
+    for place, user in enumerate(users):
+        if names.isdisjoint((user.id, user.group)):
+            left.append(place)
+        else:
+            away.append(user.id)
+    return (Some(users, left) if away else users), tuple(away)

@@ -1,0 +1,30 @@
+"""Which cells an experiment has: one small file for each, written before the cell runs and read by the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import store
+
+FOLDER = "experiments"
+
+
+def note(cell: store.Cell, said: Mapping[str, Any], overrides: Sequence[str]) -> Path:
+    """Write the manifest of one cell: `ROOT/experiments/NAME/SCALE/ARM-HASH.json`.
+
+    `said`: the cell's `experiment` setting (name, scale, arm, at, hash, extra); `overrides`: all that made the cell.
+    """
+    folder = cell.root / FOLDER / said["name"] / said["scale"]
+    value = {"experiment": said["name"]} | {name: said[name] for name in ("scale", "arm", "at", "extra")}
+    where = cell.folder.relative_to(cell.root).as_posix()
+    path = folder / f"{said['arm']}-{said['hash']}.json"
+    store.write_json(path, value | {"overrides": list(overrides), "cell": where})
+    return path
+
+
+def read(root: Path, experiment: str, scale: str | None = None) -> list[dict[str, Any]]:
+    """The manifests of an experiment, at one scale or all, by path. None have been written where nothing has run."""
+    pattern = f"{FOLDER}/{experiment}/{scale or '*'}/*.json"
+    return [store.read_json(path) for path in sorted(root.glob(pattern))]

@@ -1,0 +1,131 @@
+"""`experiment=NAME` for Hydra: a sweeper that hands every cell of an experiment to the launcher, whichever it is.
+
+Sweeps without an experiment are Hydra's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString, Transformer
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+from bench.experiment import Design, Given, Planned, key_of
+from bench.types import InputError
+
+OURS = ("experiment", "scale")
+
+
+class Experiments(BasicSweeper):
+    """Hydra's basic sweeper, and experiments (hydra_plugins/lamplight.py makes it known to Hydra)."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch the cells of the experiments named, or without one an ordinary sweep; with `dry=true` only list them.
+
+        Raises CompactHydraException, one line without a traceback, on bad input.
+        """
+        assert self.hydra_context is not None and self.config is not None and self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides(arguments)
+        if not any(override.key_or_group == "experiment" for override in overrides):
+            return super().sweep(arguments)
+        try:
+            planned = self._planned(overrides)
+            jobs = [[*cell.words, *_told(cell, name, scale)] for name, scale, cell in planned]
+            if self.config.dry:
+                self._forecast(planned, jobs)
+                return []
+            self._check(jobs)
+        except InputError as error:
+            raise CompactHydraException(f"error: {error}") from None
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        returns, first = [], 0
+        for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size):
+            results = self.launcher.launch(batch, initial_job_idx=first)
+            _ = [result.return_value for result in results]  # raises where a job did
+            returns.append(results)
+            first += len(batch)
+        for name, scale in dict.fromkeys((name, scale) for name, scale, _ in planned):
+            print(f"its tables and figures: python -m bench.report {name} --scale {scale}", file=sys.stderr)
+        return returns
+
+    def _planned(self, overrides: Sequence[Override]) -> list[tuple[str, str, Planned]]:
+        """The cells of each experiment and scale on the command line."""
+        about = [override for override in overrides if key_of(override.get_key_element()).partition(".")[0] in OURS]
+        given = [_given(override) for override in overrides if override not in about]
+        chosen = {one.key: one for one in map(_given, about)}
+        changes = [word for one in chosen.values() if one.key not in OURS for word in one.words]
+        planned = []
+        for name in chosen["experiment"].values:
+            for scale in chosen["scale"].values if "scale" in chosen else (None,):
+                words = [f"experiment={name}", *([f"scale={scale}"] if scale else []), *changes]
+                config = self._composed(words)
+                if not OmegaConf.is_dict(config.experiment):
+                    raise InputError("experiment=: name one, as in experiment=chameleon_table1 (see --help)")
+                experiment, of_scale, rules = (
+                    _plain(config[part]) for part in ("experiment", "scale", "rules")
+                )
+                design = Design(experiment, of_scale, given, rules, self._kind_of, Transformer.str)
+                cells = design.cells()
+                print(f"{name} at scale {of_scale['name']}: {len(cells)} cells", file=sys.stderr)
+                planned += [(str(name), str(of_scale["name"]), cell) for cell in cells]
+        return planned
+
+    def _composed(self, words: Iterable[str]) -> DictConfig:
+        assert self.hydra_context is not None and self.config is not None
+        return self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
+
+    def _kind_of(self, words: Sequence[str]) -> str:
+        """The kind of the task that a cell's overrides name."""
+        return str(self._composed(word for word in words if key_of(word) == "task").task.kind)
+
+    def _check(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Every cell composes, and the data of the first is there: before anything runs."""
+        from bench.plan import data_root
+
+        self.validate_batch_is_legal(jobs)
+        if jobs:
+            data_root(self._composed(jobs[0]))
+
+    def _forecast(self, planned: Sequence[tuple[str, str, Planned]], jobs: Sequence[Sequence[str]]) -> None:
+        from bench import forecast
+
+        forecast.show([cell.name for _, _, cell in planned], map(self._composed, jobs))
+
+
+def _given(override: Override) -> Given:
+    """A sweep of the command line is several values, all else is one."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        value = None if override.is_delete() else override.value()
+        word = key if override.is_delete() else f"{key}={override.get_value_element_as_str()}"
+        return Given(key_of(key), (value,), (word,))
+    if not override.is_discrete_sweep():
+        raise InputError(f"{override.input_line}: give the values one by one, as in {key_of(key)}=1,2")
+    values = [value.text if isinstance(value, QuotedString) else value for value in override.sweep_iterator()]
+    return Given(key_of(key), tuple(values), tuple(f"{key}={text}" for text in override.sweep_string_iterator()))
+
+
+def _told(cell: Planned, name: str, scale: str) -> list[str]:
+    """What a cell is told of its experiment, for its manifest (bench/manifest.py)."""
+    said = {"name": name, "scale": scale, "arm": cell.arm, "at": cell.at, "hash": cell.hash, "extra": cell.extra}
+    return [f"scale={scale}", f"experiment={Transformer.str(_quoted(said))}"]
+
+
+def _quoted(value: Any) -> Any:
+    """The value with its texts in quotes, as a dictionary on Hydra's command line needs them."""
+    if isinstance(value, Mapping):
+        return {name: _quoted(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_quoted(one) for one in value]
+    return QuotedString(value, Quote.single) if isinstance(value, str) else value
+
+
+def _plain(config: Any) -> Any:
+    return OmegaConf.to_container(config, resolve=True)
