@@ -18,7 +18,6 @@ from bench.score.stats import bootstrap
 from bench.types import Sample
 
 WORDS = "rain on the market street again as prices fall before a long winter".split()
-PAPERS = {"mistral": "Mistral-7B-Instruct-v0.3"}
 
 
 def conf(folder: Path, name: str = "made_table", **changes: Any) -> Path:
@@ -36,6 +35,7 @@ def conf(folder: Path, name: str = "made_table", **changes: Any) -> Path:
     } | changes
     for path, content in (
         (folder / "experiment" / f"{name}.yaml", {"experiment": experiment}),
+        (folder / "config.yaml", {"rules": {"classification": ["user"], "rating": ["user"], "generation": ["query"]}}),
         (folder / "scale" / "small.yaml", {"name": "small", "axes": {"model": ["smollm2"], "seed": [0, 1]}}),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def experiment(root: Path, name: str = "made_table", *, texts: bool = False, bas
     for task in ("lamp2", "lamp3"):
         for seed in (0, 1):
             for arm, method, skill in (
-                ("rule_user", "majority", 0.35),
+                ("majority_user", "majority", 0.35),
                 ("instruct", "instruct", 0.5),
                 ("chameleon", "chameleon", 0.85),
             ):

@@ -29,7 +29,7 @@ FLOORS = (
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"manifest", "store", "score", "types"},
+    "report": {"experiment", "manifest", "store", "score", "types"},
     "download": {"data", "env", "types"},
     "export": {"data", "lm", "store", "env", "types"},
 }

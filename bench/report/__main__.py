@@ -99,9 +99,8 @@ def _answer(options: argparse.Namespace) -> str:
 def _experiment(name: str, roots: Sequence[Path], options: argparse.Namespace) -> str:
     from bench.report import experiments, write
 
-    experiment = experiments.load(name)
     scales = [options.scale] if options.scale else experiments.scales(name, roots) or ["paper"]
-    found = [experiments.results(experiment, scale, roots) for scale in scales]
+    found = [experiments.results(experiments.load(name, scale), roots) for scale in scales]
     if options.out:
         return "\n".join(f"wrote {path}" for results in found for path in write.files(results, options.out))
     return write.text(found, options.format or "text")

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench import store
+from bench import manifest, store
+from bench.experiment import Design, key_of
+from bench.report.cells import task_of
 from bench.types import InputError, one_of
 
 CONF = Path(__file__).parents[2] / "conf"
-FAMILIES = {"zero_shot": "CHAMELEON's protocol: zero-shot base", "task_adapted": "OPPU's protocol: task-adapted base"}
+FAMILIES = {"zero_shot": "CHAMELEON's base is zero-shot", "task_adapted": "OPPU's base is task-adapted"}
 KINDS = ("table", "lines", "bars", "similarity", "efficiency", "pareto", "statistics")
 SCALES = ("paper", "laptop", "smoke")  # in this order; others after them
 
@@ -42,33 +43,45 @@ class Show:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What conf/experiment/NAME.yaml says, with the axes of a scale in place of the paper's."""
+    """What conf/experiment/NAME.yaml says; `design`: its arms and axes, those of the scale in place of the paper's."""
 
     name: str
     title: str
     family: str
     paper: str | None
-    axes: Mapping[str, Sequence[Any]]
-    arms: tuple[str, ...]
     show: Show
-    scale: str = "paper"
+    design: Design
 
     @property
-    def expected(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Every cell that it should have: arm and place, seed included."""
-        for values in product(*self.axes.values()):
-            for arm in self.arms:
-                yield arm, dict(zip(self.axes, values, strict=True))
+    def scale(self) -> str:
+        return str(self.design.scale["name"])
+
+    @cached_property
+    def axes(self) -> dict[str, list[Any]]:
+        return self.design.axes()
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return tuple(self.design.experiment.get("arms") or ())
+
+    @property
+    def expected(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every cell that it should have, trivial rules included: arm and place."""
+        return ((cell.arm, cell.at) for cell in self.design.cells()) if self.arms else iter(())
 
 
 @dataclass(frozen=True)
 class Run:
-    """One cell: an arm at one place with one seed. `record`: None where it has not finished."""
+    """One cell: an arm at one place with one seed. `record`: None where it has not finished.
+
+    `extra`: overrides from the command line beside the experiment's own.
+    """
 
     arm: str
     at: Mapping[str, Any]
     folder: Path | None = None
     record: Mapping[str, Any] | None = None
+    extra: tuple[str, ...] = ()
 
     @property
     def seed(self) -> str:
@@ -122,20 +135,19 @@ class Results:
         return [*(arm for arm in seen if arm not in self.experiment.arms), *self.experiment.arms]
 
 
-def load(name: str, conf: Path | None = None) -> Experiment:
-    """The experiment of that name; InputError where there is none, or its file lacks a field."""
+def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experiment:
+    """The experiment of that name at a scale; InputError where there is none, or its file lacks a field."""
     conf, known = conf or CONF, names(conf)
     if name not in known:
         raise InputError(f"{name}: no such experiment; there are {', '.join(known) or f'none in {conf}/experiment'}")
-    path = conf / "experiment" / f"{name}.yaml"
+    path, of_scale = conf / "experiment" / f"{name}.yaml", conf / "scale" / f"{scale}.yaml"
     try:
         given = _yaml(path)["experiment"]
         one_of(f"{path}: experiment.family", given["family"], FAMILIES)
+        at_scale = (_yaml(of_scale) if of_scale.exists() else {}) | {"name": scale}
+        design = Design(given, at_scale, (), _yaml(conf / "config.yaml").get("rules") or {}, _kind_of)
         show = Show(**(given.get("show") or {}))
-        return Experiment(
-            given["name"], given["title"], given["family"], given.get("paper"),
-            dict(given.get("axes") or {}), tuple(given.get("arms") or {}), show,
-        )  # fmt: skip
+        return Experiment(given["name"], given["title"], given["family"], given.get("paper"), show, design)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not an experiment with name, title, family, axes, arms and show ({error})") from None
 
@@ -147,29 +159,28 @@ def names(conf: Path | None = None) -> list[str]:
 
 def scales(name: str, roots: Sequence[Path]) -> list[str]:
     """The scales at which this experiment has been run: those with a manifest."""
-    found = {path.parent.name for root in roots for path in (root / "experiments" / name).glob("*/*.json")}
+    found = {path.parent.name for root in roots for path in (root / manifest.FOLDER / name).glob("*/*.json")}
     return sorted(found, key=lambda scale: (SCALES.index(scale) if scale in SCALES else len(SCALES), scale))
 
 
-def results(experiment: Experiment, scale: str, roots: Sequence[Path], conf: Path | None = None) -> Results:
-    """The experiment's cells at a scale: those that it should have, and what has been run of them or beside them."""
-    at_scale = _scaled(experiment, scale, conf or CONF)
+def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
+    """The experiment's cells at its scale: those that it should have, and what has been run of them or beside them."""
     notes: list[str] = []
     cells: dict[tuple[str, Place], Run] = {}
     more = 0
-    for run in _manifests(experiment.name, scale, roots, notes):
+    for run in _manifests(experiment, roots, notes):
         key = (run.arm, _key(run.at))
         more += key in cells
         cells[key] = max(cells[key], run, key=_freshness) if key in cells else run
     if more:
-        notes.append(
-            f"{more} more cells were run for the same places with other overrides; the last finished are shown"
-        )
-    for arm, at in at_scale.expected:
+        notes.append(f"{more} more cells were run for these places with other overrides; the last finished are shown.")
+    if extra := sorted({" ".join(run.extra) for run in cells.values() if run.extra}):
+        notes.append(f"Overrides beside the experiment's own: {'; or '.join(extra)}.")
+    for arm, at in experiment.expected:
         cells.setdefault((arm, _key(at)), Run(arm, at))
-    order = {value: index for index, value in enumerate(_values(at_scale))}
+    order = {value: index for index, value in enumerate(_values(experiment))}
     ranked = sorted(cells.values(), key=lambda run: [order.get((axis, str(run.at[axis])), 10**6) for axis in run.at])
-    return Results(at_scale, tuple(ranked), tuple(notes))
+    return Results(experiment, tuple(ranked), tuple(notes))
 
 
 def _values(experiment: Experiment) -> Iterator[tuple[str, str]]:
@@ -184,26 +195,21 @@ def _freshness(run: Run) -> tuple[bool, str]:
     return run.state == "ok", str(run.record.get("finished", "")) if run.record else ""
 
 
-def _scaled(experiment: Experiment, scale: str, conf: Path) -> Experiment:
-    path = conf / "scale" / f"{scale}.yaml"
-    given = _yaml(path) if path.exists() else {}
-    axes = (given.get("scale") or given).get("axes") or {}
-    changed = {axis: axes.get(axis, values) for axis, values in experiment.axes.items()}
-    fields = {name: getattr(experiment, name) for name in ("name", "title", "family", "paper", "arms", "show")}
-    return Experiment(**fields, axes=changed, scale=scale)
+def _kind_of(words: Sequence[str]) -> str:
+    return task_of(next(word for word in words if key_of(word) == "task").partition("=")[2])[0]
 
 
-def _manifests(name: str, scale: str, roots: Sequence[Path], notes: list[str]) -> Iterator[Run]:
+def _manifests(experiment: Experiment, roots: Sequence[Path], notes: list[str]) -> Iterator[Run]:
     """Each manifest of the roots as a run, with the record that any of the roots has of its cell."""
     for root in roots:
-        for path in sorted((root / "experiments" / name / scale).glob("*.json")):
-            manifest = store.read_json(path)
+        for said in manifest.read(root, experiment.name, experiment.scale):
             try:
-                arm, at, cell = manifest["arm"], dict(manifest["at"]), str(manifest["cell"])
+                arm, at, cell = said["arm"], dict(said["at"]), str(said["cell"])
             except (KeyError, TypeError, ValueError):
-                raise InputError(f"{path}: not a manifest with arm, at and cell; delete it and run it again") from None
+                place = root / manifest.FOLDER / experiment.name / experiment.scale
+                raise InputError(f"{place}: a manifest without arm, at and cell; run the experiment again") from None
             folder = next((one / cell for one in roots if (one / cell / "record.json").exists()), root / cell)
-            yield Run(arm, at, folder, _record(folder, notes))
+            yield Run(arm, at, folder, _record(folder, notes), tuple(said.get("extra") or ()))
 
 
 def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:

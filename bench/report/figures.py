@@ -34,8 +34,14 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     apart = grids.by_base(results)
     for tables in apart:
         base = f"-{tables.base}" if len(apart) > 1 else ""
-        for name, figure in (*plots.drawn(tables), *_similarity(tables)):
+        for name, figure in of_tables(tables):
             yield name + base, figure
+
+
+def of_tables(tables: Tables) -> Iterator[tuple[str, Figure]]:
+    """The figures of one base's results."""
+    yield from plots.drawn(tables)
+    yield from _similarity(tables)
 
 
 def image(figure: Figure, suffix: str) -> bytes:

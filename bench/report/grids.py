@@ -47,8 +47,14 @@ class Tables:
         return paper.table(self.experiment.paper) if self.experiment.show.kind != "statistics" else ()
 
     @cached_property
+    def keys(self) -> list[tuple[Place, str]]:
+        """Places in order, and at each the arms in order."""
+        both = ((place, arm) for place in self.results.places for arm in self.results.arms)
+        return [key for key in both if key in self.results.cells]
+
+    @cached_property
     def summaries(self) -> dict[tuple[Place, str], Summary]:
-        return {key: values.summary(runs) for key, runs in self.results.cells.items()}
+        return {key: values.summary(self.results.cells[key]) for key in self.keys}
 
     def at(self, place: Place) -> list[Summary]:
         return [self.summaries[place, arm] for arm in self.results.arms if (place, arm) in self.summaries]
@@ -68,7 +74,8 @@ class Tables:
     def comparisons(self) -> dict[tuple[Place, str, str], Comparison]:
         """By place, arm and metric: every arm but the baseline, where both have scores."""
         base, found = self.experiment.show.baseline, {}
-        for (place, arm), runs in self.results.cells.items():
+        for place, arm in self.keys:
+            runs = self.results.cells[place, arm]
             if base and arm != base and (place, base) in self.results.cells:
                 others = values.comparison(self.results, runs, self.results.cells[place, base])
                 found |= {(place, arm, metric): one for metric, one in others.items()}

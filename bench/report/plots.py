@@ -97,8 +97,7 @@ def pareto(tables: Tables) -> Figure | None:
                           linestyle="", capsize=2, elinewidth=0.8)  # fmt: skip
         best = frontier([(seconds, value.value) for _, seconds, value in found], higher=DIRECTION[metric])
         axis.plot(*zip(*best, strict=True), color="#999999", linestyle=":", zorder=1, label="none is better in both")
-        axis.set_xscale("log")
-        axis.set_xlabel("seconds per user (log)")
+        _seconds(axis, [seconds for _, seconds, _ in found])
         _labelled(tables, axis, place, metric, gain=False)
     note = "Seconds: fitting, adapting and answering; without loading the model and adapting the base."
     return finish(figure, f"{tables.experiment.title}: cost against quality", [*_caption(tables), note])
@@ -163,6 +162,17 @@ def similarity(tables: Tables, maps: Mapping[str, Mapping[str, Any]]) -> Figure 
         "The paper's range is about 0.4 to 0.7 (figure 7)."
     )
     return finish(figure, tables.experiment.title, [*head(tables), note], legend=False)
+
+
+def _seconds(axis: Any, seconds: Sequence[float]) -> None:
+    """Times of several orders of magnitude stand on a logarithmic axis."""
+    wide = max(seconds) > 10 * min(seconds) > 0
+    axis.set_xlabel("seconds per user" + (" (logarithmic)" if wide else ""))
+    if wide:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+    else:
+        axis.set_xlim(left=0)
 
 
 def _timed(tables: Tables, rest: Place, x: str, arms: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
@@ -265,5 +275,5 @@ def drawn(tables: Tables) -> Iterator[tuple[str, Figure]]:
     own = kinds()[kind](tables) if kind in kinds() else None
     if own is not None:
         yield kind, own
-    if kind != "similarity" and (cost := pareto(tables)) is not None:
+    if kind in ("table", "bars", "pareto") and (cost := pareto(tables)) is not None:
         yield "pareto", cost

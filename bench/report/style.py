@@ -77,7 +77,7 @@ def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool =
     columns = max(1, min(len(handles), int(width / 1.5)))
     rows = -(-len(handles) // columns)
     below = 0.15 + LINE * len(lines) + 0.2 * rows
-    above = 0.15 + 0.2 * (1 + title.count("\n"))
+    above = 0.02 + 0.2 * (1 + title.count("\n"))
     total = height + below + above
     figure.set_size_inches(width, total)
     figure.tight_layout(rect=(0, below / total, 1, 1 - above / total))
@@ -86,5 +86,5 @@ def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool =
     if handles:
         bottom = (0.12 + LINE * len(lines)) / total
         figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=columns, fontsize=8,
-                      bbox_to_anchor=(0.5, bottom), borderaxespad=0, frameon=False)  # fmt: skip
+                      bbox_to_anchor=(0.5, bottom), borderaxespad=0, frameon=False, handlelength=3.2)  # fmt: skip
     return figure
