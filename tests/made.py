@@ -17,7 +17,7 @@ from bench.score.metrics import score_one
 from bench.score.stats import bootstrap
 from bench.types import Sample
 
-WORDS = "rain on the market street again as prices fall before a long winter".split()
+WORDS = ["rain", "on", "the", "market", "street", "again", "as", "prices", "fall", "before", "a", "long", "winter"]
 
 
 def conf(folder: Path, name: str = "made_table", **changes: Any) -> Path:
@@ -75,7 +75,8 @@ def cell(
         "schema": 1, "key": key, "status": status, "error": None if status == "ok" else "it broke",
         "cell": names, "config": {"method": {"name": method}, "seed": seed},
         "model": {"name": model, "dtype": "bfloat16"},
-        "data": {"name": "lamp", "split": "dev", "kind": "user", "hash": "d1" * 8, "users": users, "queries": len(pairs)},
+        "data": {"name": "lamp", "split": "dev", "kind": "user", "hash": "d1" * 8, "users": users,
+                 "queries": len(pairs)},
         "leaks": {}, "metrics": {name: asdict(one) for name, one in intervals.items()}, "unscored": None,
         "counts": {"samples": len(pairs), "patch_bytes": 400 * users}, "facts": {"layers": [1, 2]},
         "cost": {"load": phase | {"seconds": 99.0}, "fit": phase | {"seconds": 4.0 + 10 * skill},
