@@ -246,3 +246,20 @@ def test_similarity_is_kept_beside_the_record_when_the_artifacts_are_gone(tmp_pa
     assert of_cell(tmp_path) == first and first["users"] == ["u1", "u2"]
     assert first["kinds"]["BA"] == pytest.approx(np.ones((2, 2)))
     assert of_cell(Path(tmp_path / "other")) is None
+
+
+def test_statistics_of_the_data_stand_beside_the_papers(tmp_path, capsys):
+    from bench import statistics
+    from bench.data import sample
+
+    sample.write(tmp_path / "data")
+    arguments = ["--data", str(tmp_path / "data"), "--task", "lamp3", "--n-test", "5", "--results", str(tmp_path)]
+    assert statistics.main([*arguments, "--scale", "laptop"]) == 0
+    counts = json.loads((tmp_path / "experiments/oppu_table2/statistics-laptop.json").read_text())["tasks"]["lamp3"]
+    assert counts["peft_users"] == 5 and counts["peft_len_out"] == counts["base_len_out"] == 1
+    capsys.readouterr()
+    assert main(["oppu_table2", "--results", str(tmp_path), "--scale", "laptop", "--format", "csv"]) == 0
+    found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert only(found, task="lamp3", whose="paper")["history items"] == "959.8"
+    assert only(found, task="lamp3", whose="ours")["history items"] == f"{counts['peft_avg_history']:,.1f}"
+    assert only(found, task="lamp1", whose="ours")["history items"] == "not counted"

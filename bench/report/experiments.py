@@ -105,11 +105,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """All cells of an experiment at one scale. `notes`: what a reader must know of how they were found."""
+    """All cells of an experiment at one scale. `notes`: what a reader must know of how they were found in `roots`."""
 
     experiment: Experiment
     runs: tuple[Run, ...]
     notes: tuple[str, ...] = ()
+    roots: tuple[Path, ...] = ()
 
     def place(self, run: Run) -> Place:
         known = [axis for axis in self.experiment.axes if axis in run.at]
@@ -158,8 +159,10 @@ def names(conf: Path | None = None) -> list[str]:
 
 
 def scales(name: str, roots: Sequence[Path]) -> list[str]:
-    """The scales at which this experiment has been run: those with a manifest."""
-    found = {path.parent.name for root in roots for path in (root / manifest.FOLDER / name).glob("*/*.json")}
+    """The scales at which this experiment has been run: those with a manifest, or statistics."""
+    folders = [root / manifest.FOLDER / name for root in roots]
+    found = {path.parent.name for folder in folders for path in folder.glob("*/*.json")}
+    found |= {path.stem.partition("-")[2] for folder in folders for path in folder.glob("statistics-*.json")}
     return sorted(found, key=lambda scale: (SCALES.index(scale) if scale in SCALES else len(SCALES), scale))
 
 
@@ -180,7 +183,7 @@ def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
         cells.setdefault((arm, _key(at)), Run(arm, at))
     order = {value: index for index, value in enumerate(_values(experiment))}
     ranked = sorted(cells.values(), key=lambda run: [order.get((axis, str(run.at[axis])), 10**6) for axis in run.at])
-    return Results(experiment, tuple(ranked), tuple(notes))
+    return Results(experiment, tuple(ranked), tuple(notes), tuple(roots))
 
 
 def _values(experiment: Experiment) -> Iterator[tuple[str, str]]:

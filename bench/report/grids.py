@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bench.report import paper, values
+from bench.report import paper, statistics, values
 from bench.report.experiments import FAMILIES, Experiment, Place, Results, Run
 from bench.report.render import Grid
 from bench.report.values import Comparison, Summary, Value
@@ -90,12 +90,14 @@ def by_base(results: Results) -> list[Tables]:
     found = []
     for base in bases or [home]:
         runs = tuple(run for run in results.runs if (_base(run) if run.record else home) == base)
-        found.append(Tables(Results(results.experiment, runs, results.notes), base))
+        found.append(Tables(Results(results.experiment, runs, results.notes, results.roots), base))
     return found
 
 
 def grids(tables: Tables) -> list[Grid]:
     """Numbers, comparisons and costs; the last two only where there is something to show."""
+    if tables.experiment.show.kind == "statistics":
+        return [statistics.grid(tables.experiment, tables.results.roots)]
     return [
         grid
         for grid in (numbers(tables), comparisons(tables), costs(tables))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ class Grid:
 
 def grids(found: Sequence[Grid], format: Format) -> str:
     """All grids, one after the other; in HTML as a page of its own."""
-    render = {"text": _text, "md": _markdown, "tex": _latex, "html": _html}[format]
+    render = {"text": _text, "md": _markdown, "csv": _csv, "tex": _latex, "html": _html}[format]
     body = "\n\n".join(render(grid) for grid in found)
     if format != "html":
         return body
@@ -67,6 +69,12 @@ def _text(grid: Grid) -> str:
         columns.append([cell.ljust(width) if place < grid.labels else cell.rjust(width) for cell in cells])
     lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
     return "\n".join([grid.title, *grid.above, "", *lines, *([""] if grid.below else []), *grid.below])
+
+
+def _csv(grid: Grid) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([grid.head, *grid.rows])
+    return out.getvalue().rstrip("\n")
 
 
 def _markdown(grid: Grid) -> str:

@@ -16,7 +16,7 @@ SUFFIXES: dict[Format, str] = {"text": "txt", "md": "md", "csv": "csv", "tex": "
 def text(found: Sequence[Results], format: Format) -> str:
     """The tables of one experiment at one scale or several, each base apart."""
     apart = [tables for results in found for tables in grids.by_base(results)]
-    if format == "csv":
+    if format == "csv" and found[0].experiment.show.kind != "statistics":
         return grids.as_csv(apart)
     return render.grids([grid for tables in apart for grid in grids.grids(tables)], format)
 
