@@ -150,7 +150,7 @@ def test_costs_stand_beside_quality_and_leave_out_loading(made):
 def test_latex_has_as_many_cells_as_columns_and_escapes_its_own_signs(made):
     text = write.text([results(made)], "tex")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count(" & ") for line in body[:9]} == {6} and r"majority\_user" in text and r"95 \%" in text
+    assert {line.count(" & ") for line in body[:9]} == {7} and r"majority\_user" in text and r"95 \%" in text
 
 
 def test_html_and_markdown_escape_what_a_record_says(made, tmp_path):
