@@ -26,8 +26,8 @@ COMPARED = (
     "Holm: corrected over all rows of this table. helped, harmed: users whom the arm serves better, worse.",
 )
 COSTS = (
-    "Per tested user, mean over seeds. Seconds: without loading the model, adapting the base and scoring; what another",
-    "cell had made already is in that cell's cost. Bytes: of patches, at two bytes a number. Tokens: in and out.",
+    "Per tested user, mean over seeds. Bytes: of patches, at two bytes a number. Tokens: in and out.",
+    "Seconds: without loading, adapting the base and scoring. What another cell had made already is in that cell's.",
 )
 
 

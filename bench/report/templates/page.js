@@ -30,7 +30,7 @@ function table(caption, columns, rows) {
   let sorted = null, up = true;
   const body = make("tbody");
   const heads = columns.map((column, place) =>
-    make("th", { scope: "col", "aria-sort": "none" }, make("button", { type: "button", onclick: () => sort(place) }, column.name)));
+    make("th", { scope: "col", "aria-sort": "none", class: column.number ? "number" : null }, make("button", { type: "button", onclick: () => sort(place) }, column.name)));
   const node = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     make("table", {}, make("thead", {}, make("tr", {}, heads)), body));
   let current = rows;
@@ -61,7 +61,7 @@ const FILTERS = ["task", "method", "model", "base", "protocol", "status"];
 const COLUMNS = [
   { name: "task", of: (cell) => cell.task },
   { name: "method", of: (cell) => cell.method, show: (cell) => link(cell, cell.method) },
-  { name: "variant", of: (cell) => cell.variant, wide: true },
+  { name: "variant", of: (cell) => cell.variant, wide: true, show: (cell) => make("span", { class: "clamp", title: cell.variant }, cell.variant) },
   { name: "metric", of: (cell) => cell.primary[0] },
   { name: "value [95 %]", of: (cell) => cell.metrics[cell.primary[0]]?.value, number: true,
     show: (cell) => (cell.status === "ok" ? interval(cell.metrics[cell.primary[0]]) : make("span", { class: "failed" }, `failed: ${cell.status}`)) },
@@ -113,8 +113,7 @@ function experiments() {
   const none = make("p", {}, "No experiment has been run into this folder: python -m bench -m experiment=NAME.");
   return [make("h2", {}, "Experiments"), ...(DATA.experiments.length ? [] : [none]), ...DATA.experiments.map((one, place) =>
     make("details", { open: place === 0, "data-experiment": one.name }, make("summary", {}, `${one.title} (scale ${one.scale}, base ${one.base})`),
-      one.grids.map(grid), one.figures.map((figure) => make("figure", {}, make("img", { src: figure.source, alt: figure.alt, loading: "lazy" }),
-        make("figcaption", { class: "soft" }, figure.alt)))))];
+      one.grids.map(grid), one.figures.map((figure) => make("figure", {}, make("img", { src: figure.source, alt: figure.alt })))))];
 }
 
 function grid(one) {
@@ -138,12 +137,13 @@ function detail(cell, user) {
   return [
     make("p", {}, make("a", { href: "#cells" }, "Back to all cells")),
     make("h2", {}, `${cell.method} on ${cell.task}, seed ${cell.seed}`),
-    make("p", { class: "soft" }, `${cell.variant} · model ${cell.model}, base ${cell.base}, protocol ${cell.protocol}, ${cell.data}, ${cell.users} users · key ${cell.key}`),
+    make("p", { class: "soft" }, `${cell.variant}${cell.variant ? " · " : ""}model ${cell.model}, base ${cell.base}, protocol ${cell.protocol}, ${cell.data}, ${cell.users} users · key ${cell.key}`),
     cell.status === "ok" ? null : make("p", { class: "failed" }, `${cell.status}: ${cell.error ?? "no message"}`),
     cell.unscored ? make("p", {}, `Unscored: ${cell.unscored}`) : null,
     ...(metrics.length ? [make("h3", {}, "Metrics"), table("Metrics", [{ name: "metric", of: (row) => row.name },
       { name: "value [95 %]", of: (row) => row.value, show: interval, number: true }, { name: "better", of: (row) => DATA.higher[row.name] ? "higher" : "lower" },
-      { name: "users", of: (row) => row.users, number: true }], metrics).node] : []),
+      { name: "users", of: (row) => row.users, number: true }], metrics).node,
+      make("p", { class: "soft" }, "lenient_ metrics forgive the form of an answer: they are not comparable with published numbers.")] : []),
     make("h3", {}, "Cost"),
     table("Cost", [{ name: "phase", of: (row) => row.name }, ...["seconds", "tokens_in", "tokens_out", "peak_memory", "joules"].map(phase)], phases).node,
     make("h3", {}, "Settings and facts"),
