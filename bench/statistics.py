@@ -16,6 +16,7 @@ import yaml
 
 from bench import manifest, store
 from bench.data import lamp
+from bench.data.record import Kind
 from bench.data.task import Task, load
 from bench.protocol import Protocol
 from bench.types import InputError, User
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def counted(task: Task, root: Path, kind: lamp.Kind, n_test: int) -> Row:
+def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
     """Questions and their mean lengths in words of the users who adapt the base and of those tested, whose mean history
     size is in items. Train and dev users are pooled (reference 2.2).
     """

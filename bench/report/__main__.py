@@ -84,7 +84,7 @@ def _answer(options: argparse.Namespace) -> str:
     if kind == "compare":
         if len(options.what) != 3:
             raise InputError(f"compare takes two cells: {PROGRAM} compare A B")
-        return _comparison(*options.what[1:], roots)
+        return _comparison(options.what[1], options.what[2], roots)
     if len(options.what) > 1:
         raise InputError(f"{' '.join(options.what)}: one experiment at a time; protocols are never in one table")
     if missing := [root for root in roots if not root.is_dir() and options.results]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,7 +73,8 @@ class Tables:
     @cached_property
     def comparisons(self) -> dict[tuple[Place, str, str], Comparison]:
         """By place, arm and metric: every arm but the baseline, where both have scores."""
-        base, found = self.experiment.show.baseline, {}
+        base = self.experiment.show.baseline
+        found: dict[tuple[Place, str, str], Comparison] = {}
         for place, arm in self.keys:
             runs = self.results.cells[place, arm]
             if base and arm != base and (place, base) in self.results.cells:
@@ -227,7 +228,11 @@ def as_csv(found: Sequence[Tables]) -> str:
         for (place, arm), one in tables.summaries.items():
             for metric in tables.metrics(place) or [""]:
                 value, against = one.values.get(metric), tables.comparisons.get((place, arm, metric))
-                row = {"experiment": tables.experiment.name, "scale": tables.experiment.scale, "base": tables.base}
+                row: dict[str, Any] = {
+                    "experiment": tables.experiment.name,
+                    "scale": tables.experiment.scale,
+                    "base": tables.base,
+                }
                 row |= {**dict(place), "arm": arm, "metric": metric, "state": one.problem or "ok", "seeds": one.seeds}
                 row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
                 if against:
@@ -241,7 +246,7 @@ def as_csv(found: Sequence[Tables]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _fields(prefix: str, value: Any) -> Mapping[str, Any]:
+def _fields(prefix: str, value: Any) -> dict[str, Any]:
     return {prefix + name: getattr(value, name) for name in value.__dataclass_fields__} if value else {}
 
 

@@ -14,7 +14,7 @@ from bench.score.metrics import DIRECTION
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INTERVALS = "Bars: 95 % intervals, bootstrap over users; means over seeds."
+INTERVALS = "Whiskers: 95 % intervals, bootstrap over users; means over seeds."
 Point = tuple[str, Value | Comparison]
 
 

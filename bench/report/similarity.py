@@ -74,7 +74,8 @@ def _inner(factors: Floats) -> Floats:
     """[users, rank, width] -> inner products of every two rows of every two users, [users, users, rank, rank]."""
     users, rank, width = factors.shape
     rows = factors.reshape(users * rank, width)
-    return (rows @ rows.T).reshape(users, rank, users, rank).transpose(0, 2, 1, 3)
+    inner: Floats = (rows @ rows.T).reshape(users, rank, users, rank).transpose(0, 2, 1, 3)
+    return inner
 
 
 def _cosines(products: Floats) -> Floats:

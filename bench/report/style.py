@@ -17,7 +17,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++", "|||")
 WIDTH, HEIGHT = 4.2, 3.1  # inches of a panel
 LINE = 0.17  # inches of a line of the caption
-LOOK = {
+LOOK: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
