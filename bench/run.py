@@ -249,9 +249,11 @@ class Job:
         return found
 
     def _write_scores(self, samples: Sequence[Sample], scored: Sequence[metrics.Scored]) -> None:
-        """scores.json; without golds the predictions in LaMP's submission format instead."""
+        """scores.json, and the golds' texts for the report; without golds the predictions as LaMP's submission."""
         if scored:
             store.write_json(self.cell.scores, [asdict(one) for one in scored])
+            golds = {query.id: query.gold for user in self.plan.users for query in user.queries}
+            store.write_json(self.cell.folder / "golds.json", golds)
         else:
             answers = [{"id": sample.id, "output": sample.raw} for sample in samples]
             store.write_json(

@@ -29,8 +29,9 @@ FLOORS = (
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"manifest", "store", "score", "types"},
+    "report": {"experiment", "manifest", "store", "score", "types"},
     "download": {"data", "env", "types"},
+    "statistics": {"data", "protocol", "manifest", "store", "types"},
     "export": {"data", "lm", "store", "env", "types"},
 }
 METHODS_USE = {"types", "method", "data", "lm", "budget"}

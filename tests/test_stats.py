@@ -2,14 +2,14 @@
 
 import itertools
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from bench.score import stats
 from bench.score.metrics import Scored, aggregate, score_one
-from bench.score.stats import bootstrap, holm, paired
+from bench.score.stats import bootstrap, bootstrap_runs, holm, paired, paired_runs
 from bench.types import InputError
 
 LABELS = [f"tag {index}" for index in range(15)]
@@ -240,3 +240,42 @@ def test_holm_on_a_textbook_example():
     assert holm({}) == {}
     with pytest.raises(ValueError, match="0..1"):
         holm({"a": float("nan")})
+
+
+# --- several runs (seeds) --------------------------------------------------------------------------------------------
+
+
+@KINDS
+def test_runs_are_averaged_run_by_run_and_not_pooled(kind):
+    labels, one = arm(kind, seed=1)
+    _, other = arm(kind, seed=2, skill=0.9)
+    other = other[:20]
+    found = bootstrap_runs(kind, labels, [one, other], draws=20)
+    each = [aggregate(kind, labels, run) for run in (one, other)]
+    for name, interval in found.items():
+        assert interval.value == pytest.approx((each[0][name] + each[1][name]) / 2), name
+
+
+@KINDS
+def test_copies_of_a_run_add_no_certainty(kind):
+    labels, scored = arm(kind)
+    _, other = arm(kind, seed=3)
+    same = bootstrap(kind, labels, scored, draws=50)
+    for name, interval in bootstrap_runs(kind, labels, [scored] * 3, draws=50).items():
+        assert asdict(interval) == pytest.approx(asdict(same[name])), name
+    thrice, once = (
+        paired_runs(kind, labels, [(scored, other)] * 3, draws=50),
+        paired(kind, labels, scored, other, draws=50),
+    )
+    for name, result in thrice.items():
+        assert (result.p_bootstrap, result.p_permutation) == (once[name].p_bootstrap, once[name].p_permutation)
+        assert (result.low, result.high) == pytest.approx((once[name].low, once[name].high))
+        assert (result.helped, result.users) == (once[name].helped, once[name].users)
+
+
+def test_runs_with_other_users_are_resampled_together():
+    runs = [[rating(user, 0, 1.0) for user in range(start, start + 5)] for start in (0, 5)]
+    better = [[replace(one, values={name: 0.0 for name in one.values}) for one in run] for run in runs]
+    found = paired_runs("rating", STARS, list(zip(better, runs, strict=True)), draws=200)["mae"]
+    assert (found.users, found.queries, found.difference, found.helped) == (10, 10, -1.0, 1.0)
+    assert (found.low, found.high) == (-1.0, -1.0)

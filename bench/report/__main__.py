@@ -1,4 +1,4 @@
-"""`python -m bench.report`: tables of all cells; `python -m bench.report compare A B`: a paired comparison of two."""
+"""`python -m bench.report`: all cells as tables; an experiment (`NAME`); two cells (`compare A B`); a web `page`."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ from typing import Any, get_args
 
 from bench import store
 from bench.report import tables
+from bench.report.found import outdated, readable
+from bench.report.render import Format
 from bench.types import InputError
 
 ROOT = Path("results/runs")
 PROGRAM = "python -m bench.report"
 USAGE = f"""{PROGRAM} [--results DIR]... [--task TASK] [--format text|md|csv]
-       {PROGRAM} compare A B [--results DIR]..."""
+       {PROGRAM} NAME [--results DIR]... [--scale SCALE] [--format text|md|csv|tex|html] [--out DIR]
+       {PROGRAM} compare A B [--results DIR]...
+       {PROGRAM} page [--results DIR]... [--out FILE] [--users N]"""
 EXAMPLES = """
 examples:
   python -m bench.report                                   everything below results/runs
   python -m bench.report --task lamp3 --format md          one task, as Markdown
   python -m bench.report --results results/runs --results results/published --format csv
+  python -m bench.report chameleon_table1 --scale laptop   an experiment beside the paper's numbers
+  python -m bench.report chameleon_fig3 --out figures      its tables in every format and its figures
   python -m bench.report compare 3fa9 81c0                 cell 3fa9... minus cell 81c0..., query by query
   python -m bench.report compare results/runs/lamp3/chameleon/3fa9c0d2e4b61a07 81c0
+  python -m bench.report page --out report.html            one page to look around in
 
 Cells with other data, models, bases or protocols stand in tables of their own. Failed cells are rows with their error.
 Exit code: 0 done, 2 bad input.
 """
+FORMATS = get_args(Format)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a table or a comparison. Exit code 0, or 2 with one line that says what was wrong with the input."""
-    options = _parser().parse_args(arguments)
+    """Print or write what was asked. Exit code 0, or 2 with one line that says what was wrong with the input."""
+    options = _parser().parse_intermixed_args(arguments)
     try:
-        if options.command == "compare":
-            if options.task or options.format:
-                raise InputError("--task and --format are for tables; compare takes only --results")
-            print(_comparison(options.a, options.b, options.results or [ROOT]))
-        else:
-            print(_table(options.results or [ROOT], options.task, options.format or "text"))
+        print(_answer(options))
         sys.stdout.flush()
     except InputError as error:
         print(f"bench.report: {error}", file=sys.stderr)
@@ -53,42 +56,67 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage=USAGE,
-        description="Show finished cells as tables, or compare two of them. Reads results only and loads no model.",
+        description="Show finished cells as tables, figures or a page, or compare two. Reads results, loads no model.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where: dict[str, Any] = {"action": "append", "type": Path, "metavar": "DIR"}
-    where["help"] = f"folder with results; repeat for several (default: {ROOT})"
-    parser.add_argument("--results", **where)
-    parser.add_argument("--task", help="only this task, such as lamp3")
-    parser.add_argument("--format", choices=get_args(tables.Format), help="default: text")
-    commands = parser.add_subparsers(dest="command", metavar="compare A B", title="instead of a table", prog=PROGRAM)
-    compare = commands.add_parser(
-        "compare",
-        help="cell A minus cell B on their common queries",
-        description="Cell A minus cell B on their common queries: differences with 95 % intervals, p-values by "
-        "bootstrap and by permutation, Holm's correction, and how many users are helped or harmed.",
-    )
-    for name in ("a", "b"):
-        compare.add_argument(name, metavar=name.upper(), help="a cell's folder, or the beginning of its key")
-    compare.add_argument("--results", default=argparse.SUPPRESS, **where)
+    what = "an experiment's name; compare and two cells (folders, or beginnings of keys); or page"
+    parser.add_argument("what", nargs="*", metavar="NAME | compare A B | page", help=what)
+    where = f"folder with results; repeat for several (default: {ROOT})"
+    parser.add_argument("--results", action="append", type=Path, metavar="DIR", help=where)
+    parser.add_argument("--task", help="of the table of all cells, only this task, such as lamp3")
+    parser.add_argument("--format", choices=FORMATS, help="default: text")
+    parser.add_argument("--scale", help="of an experiment (default: every scale at which it has been run)")
+    parser.add_argument("--out", type=Path, help="write files into this folder (an experiment) or this file (the page)")
+    parser.add_argument("--users", type=int, metavar="N", help="of the page: users with texts per cell (default: 50)")
     return parser
 
 
-def _table(roots: Sequence[Path], task: str | None, format: tables.Format) -> str:
+def _answer(options: argparse.Namespace) -> str:
+    roots = options.results or [ROOT]
+    allowed = {"compare": (), "page": ("out", "users"), None: ("task", "format")}
+    kind = options.what[0] if options.what else None
+    for name in ("task", "format", "scale", "out", "users"):
+        if getattr(options, name) is not None and name not in allowed.get(kind, ("format", "scale", "out")):
+            raise InputError(f"--{name} is not for {kind or 'the table of all cells'}; see {PROGRAM} --help")
+    if kind is None:
+        return _table(roots, options.task, options.format or "text")
+    if kind == "compare":
+        if len(options.what) != 3:
+            raise InputError(f"compare takes two cells: {PROGRAM} compare A B")
+        return _comparison(options.what[1], options.what[2], roots)
+    if len(options.what) > 1:
+        raise InputError(f"{' '.join(options.what)}: one experiment at a time; protocols are never in one table")
+    if missing := [root for root in roots if not root.is_dir() and options.results]:
+        raise InputError(f"{missing[0]}: no such folder; run a cell (python -m bench) or name another with --results")
+    if kind == "page":
+        from bench.report.page import write
+
+        return write(roots, options.out or Path("report.html"), users=50 if options.users is None else options.users)
+    return _experiment(kind, roots, options)
+
+
+def _experiment(name: str, roots: Sequence[Path], options: argparse.Namespace) -> str:
+    from bench.report import experiments, write
+
+    scales = [options.scale] if options.scale else experiments.scales(name, roots) or ["paper"]
+    found = [experiments.results(experiments.load(name, scale), roots) for scale in scales]
+    if options.out:
+        return "\n".join(f"wrote {path}" for results in found for path in write.files(results, options.out))
+    return write.text(found, options.format or "text")
+
+
+def _table(roots: Sequence[Path], task: str | None, format: Format) -> str:
+    if format not in ("text", "md", "csv"):
+        raise InputError(f"--format {format} is for experiments; the table of all cells knows text, md and csv")
     if missing := [root for root in roots if not root.is_dir()]:
         raise InputError(f"{missing[0]}: no such folder; run a cell (python -m bench) or name another with --results")
-    found = store.records(*roots)
-    older = [(folder, _old(folder)) for folder, record in found.records if record.get("schema") != store.SCHEMA]
-    for _, reason in (*found.broken, *older):
-        print(f"bench.report: left out: {reason}", file=sys.stderr)
-    known = [record for _, record in found.records if record.get("schema") == store.SCHEMA]
-    records = {record["key"]: record for record in reversed(known)}  # of copies of a cell, the first root's
+    records = readable(roots)
     if not records:
         raise InputError(f"no records below {', '.join(map(str, roots))}; run a cell first: python -m bench")
-    shown = [record for record in records.values() if task in (None, record["cell"]["task"])]
+    shown = [record for _, record in records if task in (None, record["cell"]["task"])]
     if not shown:
-        tasks = sorted({record["cell"]["task"] for record in records.values()})
+        tasks = sorted({record["cell"]["task"] for _, record in records})
         raise InputError(f"no records of task {task}; there are some of {', '.join(tasks)}")
     return tables.table(shown, format)
 
@@ -101,14 +129,10 @@ def _comparison(a: str, b: str, roots: Sequence[Path]) -> str:
 def _cell(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     record = store.read_json(folder / "record.json")
     if not isinstance(record, dict) or record.get("schema") != store.SCHEMA:
-        raise InputError(_old(folder))
+        raise InputError(outdated(folder))
     if not (folder / "scores.json").exists():
         raise InputError(f"{folder}: this cell has no scores to compare: {tables.line(record)}")
     return record, store.read_json(folder / "scores.json")
-
-
-def _old(folder: Path) -> str:
-    return f"{folder / 'record.json'}: not of schema {store.SCHEMA}, which this version reads; run the cell again"
 
 
 if __name__ == "__main__":

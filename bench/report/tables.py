@@ -9,37 +9,46 @@ import csv
 import io
 import re
 import statistics
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, groupby
-from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal, get_args
+from typing import Any
 
-from bench.score.metrics import DIRECTION, PRIMARY, Kind, Scored, aggregate
+from bench.report.cells import (
+    NLL,
+    Record,
+    cost,
+    directions,
+    flat,
+    kind_of,
+    label,
+    note,
+    scored_rows,
+    task_of,
+    users,
+)
+from bench.report.render import Format, aligned, piped
+from bench.score.metrics import PRIMARY, Kind, aggregate
 from bench.types import InputError
 
-Record = Mapping[str, Any]
-Format = Literal["text", "md", "csv"]
 COSTS = ("seconds", "tokens_in", "tokens_out")
-NLL = ("nll_label", "nll_token")
 FIRST = ("majority", "instruct")  # what every other row has to beat
 LEGEND = (
     "[low, high]: 95 % interval over users; sd: over seeds; seconds and tokens: the whole cell, fitting included.\n"
     "lenient_ metrics forgive the form of an answer and are not comparable with published numbers."
 )
 HELP = "p: two-sided, users resampled (boot) or swapped (perm).\nhelped, harmed: users whom A serves better, worse."
-TASKS = Path(__file__).parents[2] / "conf" / "task"
 CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts", "leaks", "cost")
 NOTE = 160  # characters of an error shown in a table; the record has it all
 
 
 def line(record: Record) -> str:
     """One finished cell in one line: method, task, primary metrics with intervals or why not, users, seconds."""
-    cell, kind = record["cell"], _kind(record["metrics"])
+    cell, kind = record["cell"], kind_of(record["metrics"])
     results = [f"{name} {_interval(record['metrics'][name])}" for name in (PRIMARY[kind] if kind else ())]
-    results += [_note(record)] if _note(record) or not results else []
-    cost = f"{_users(record)} users, {_cost(record, 'seconds'):.1f} s"
-    return f"{_label(record)} on {cell['task']}, seed {cell['seed']}: {', '.join(results)}; {cost}"
+    results += [note(record)] if note(record) or not results else []
+    spent = f"{users(record)} users, {cost(record, 'seconds'):.1f} s"
+    return f"{label(record)} on {cell['task']}, seed {cell['seed']}: {', '.join(results)}; {spent}"
 
 
 def table(records: Iterable[Record], format: Format = "text") -> str:
@@ -61,15 +70,15 @@ def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record,
     The scores are those of `scores.json`. Raises InputError where the tasks or the golds of a query differ.
     """
     counts, names, rows = _differences(record_a, scores_a, record_b, scores_b)
-    head = [*_compared(record_a, record_b), counts, "", *_directions(names)]
-    return "\n".join([*head, *_aligned(rows), "", f"Holm: over the {len(names)} metrics shown. {HELP}"])
+    head = [*_compared(record_a, record_b), counts, "", *directions(names)]
+    return "\n".join([*head, *aligned(rows), "", f"Holm: over the {len(names)} metrics shown. {HELP}"])
 
 
 def against(record: Record, scores: Sequence[Record], baseline: Record, baseline_scores: Sequence[Record]) -> str:
     """The same in few lines, for the end of a run: A is the cell, B the baseline."""
     counts, names, rows = _differences(record, scores, baseline, baseline_scores)
-    head = f"A - B, against B = {_label(baseline)} (key {baseline['key'][:8]}): {counts}"
-    return "\n".join("  " + line for line in (head, *_directions(names), *_aligned(rows)))
+    head = f"A - B, against B = {label(baseline)} (key {baseline['key'][:8]}): {counts}"
+    return "\n".join("  " + line for line in (head, *directions(names), *aligned(rows)))
 
 
 def _differences(
@@ -81,8 +90,8 @@ def _differences(
     task, other = (record["cell"]["task"] for record in (record_a, record_b))
     if task != other:
         raise InputError(f"cells of different tasks cannot be compared: {task} and {other}")
-    arm_a, arm_b = _scored(record_a, scores_a), _scored(record_b, scores_b)
-    kind, labels = _task(task)
+    arm_a, arm_b = scored_rows(record_a, scores_a), scored_rows(record_b, scores_b)
+    kind, labels = task_of(task)
     results = paired(kind, labels, arm_a, arm_b)
     shown = {name: results[name] for name in (*PRIMARY[kind], *NLL) if name in results}
     by_bootstrap = holm({name: result.p_bootstrap for name, result in shown.items()})
@@ -130,12 +139,12 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
     metrics = {}
     for name in set.intersection(*(set(record["metrics"]) for record in scored)):
         values = [record["metrics"][name]["value"] for record in scored]
-        metrics[name] = {"value": statistics.fmean(values), "sd": statistics.stdev(values), "users": _users(scored[0])}
+        metrics[name] = {"value": statistics.fmean(values), "sd": statistics.stdev(values), "users": users(scored[0])}
     mean = {
         "key": "",
         "cell": {**scored[0]["cell"], "seed": f"mean of {len(scored)} seeds"},
         "metrics": metrics,
-        "cost": {"mean": {what: statistics.fmean(_cost(record, what) for record in scored) for what in COSTS}},
+        "cost": {"mean": {what: statistics.fmean(cost(record, what) for record in scored) for what in COSTS}},
         "counts": {},
         "unscored": f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None,
         "overlap": _overlap([record["facts"]["layers"] for record in scored if "layers" in record["facts"]]),
@@ -152,7 +161,7 @@ def _overlap(chosen: Sequence[Sequence[int]]) -> float | None:
 def _section(records: Sequence[Record], *, markdown: bool) -> str:
     first, mixed = records[0], len({record["cell"]["decoding"] for record in records}) > 1
     head = _group(first) + ("" if mixed else f", decoding {first['cell']['decoding']}")
-    kind = next((kind for kind in (_kind(record["metrics"]) for record in records) if kind), None)
+    kind = next((kind for kind in (kind_of(record["metrics"]) for record in records) if kind), None)
     common = _common([record["cell"]["variant"] for record in records])
     head += f"\nall rows: {' '.join(common)}" if common else ""
     rows = [_row(record, kind, decoding=mixed) for record in records]
@@ -161,10 +170,9 @@ def _section(records: Sequence[Record], *, markdown: bool) -> str:
     filled = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
     cells = [filled, *([row[column] for column in filled] for row in rows)]
     if not markdown:
-        return "\n".join([head, *_directions(filled), *_aligned(cells)])
-    cells.insert(1, ["---"] * len(filled))
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-    return "\n".join([f"### {head}", "", *_directions(filled), "", *lines])
+        return "\n".join([head, *directions(filled), *aligned(cells)])
+    lines = piped(cells)
+    return "\n".join([f"### {head}", "", *directions(filled), "", *lines])
 
 
 def _common(variants: Sequence[str]) -> list[str]:
@@ -181,14 +189,14 @@ def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]
     row |= {name: _interval(metrics[name]) if name in metrics else "-" for name in primary}
     for name in (*(f"lenient_{name}" for name in primary), *NLL):
         row[name] = f"{metrics[name]['value']:z.3f}" if name in metrics else "-"
-    row |= {"users": str(_users(record)), "seconds": f"{_cost(record, 'seconds'):,.1f}"}
-    row["tokens"] = f"{_cost(record, 'tokens_in') + _cost(record, 'tokens_out'):,.0f}"
+    row |= {"users": str(users(record)), "seconds": f"{cost(record, 'seconds'):,.1f}"}
+    row["tokens"] = f"{cost(record, 'tokens_in') + cost(record, 'tokens_out'):,.0f}"
     row["unparsed"] = "-" if unparsed is None else str(unparsed)
-    return row | {"key": record["key"][:8], "note": shorten(_note(record), NOTE, placeholder=" ...")}
+    return row | {"key": record["key"][:8], "note": shorten(note(record), NOTE, placeholder=" ...")}
 
 
 def _csv(records: Iterable[Record]) -> str:
-    rows = [_flat({name: record.get(name) for name in CSV}) for record in records]
+    rows = [flat({name: record.get(name) for name in CSV}) for record in records]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
@@ -198,87 +206,17 @@ def _csv(records: Iterable[Record]) -> str:
 
 def _compared(a: Record, b: Record) -> list[str]:
     """The head of a comparison: the two cells, where their configs differ, and what makes them hard to compare."""
-    names = [f"{_label(record)}, seed {record['cell']['seed']}, key {record['key'][:8]}" for record in (a, b)]
-    flat_a, flat_b = _flat(a["config"]), _flat(b["config"])
+    names = [f"{label(record)}, seed {record['cell']['seed']}, key {record['key'][:8]}" for record in (a, b)]
+    flat_a, flat_b = flat(a["config"]), flat(b["config"])
     different = [name for name in {**flat_a, **flat_b} if flat_a.get(name, "-") != flat_b.get(name, "-")]
     rows = [[name, str(flat_a.get(name, "-")), str(flat_b.get(name, "-"))] for name in different]
-    config = ["", *_aligned([["config", "A", "B"], *rows]), ""] if rows else ["their configs do not differ"]
+    config = ["", *aligned([["config", "A", "B"], *rows]), ""] if rows else ["their configs do not differ"]
     facts = [(r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)]
     odd = [name for name, one, two in zip(("data", "model", "base"), *facts, strict=True) if one != two]
     warning = [f"warning: not the same {', '.join(odd)}: this compares more than two methods"] if odd else []
     return [f"A  {names[0]}: {_group(a)}", f"B  {names[1]}: {_group(b)}", *config, *warning]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
-
-
-def _scored(record: Record, rows: Sequence[Record]) -> list[Scored]:
-    try:
-        return [Scored(**row) for row in rows]
-    except TypeError as error:
-        raise InputError(f"cell {record['key'][:8]}: scores.json is not what this version writes ({error})") from None
-
-
-def _task(name: str) -> tuple[Kind, list[str]]:
-    """Kind and labels (macro-F1 is averaged over them), which are in the task's file and not in the record."""
-    import yaml
-
-    path = TASKS / f"{name}.yaml"
-    try:
-        task = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return task["kind"], list(task["labels"])
-    except (OSError, KeyError, TypeError):
-        raise InputError(f"{path}: not a task's file with kind and labels, so its cells cannot be compared") from None
-
-
-def _kind(metrics: Container[str]) -> Kind | None:
-    return next((kind for kind in get_args(Kind) if PRIMARY[kind][0] in metrics), None)
-
-
-def _label(record: Record) -> str:
-    cell = record["cell"]
-    return f"{cell['method']} ({cell['variant']})" if cell["variant"] else str(cell["method"])
-
-
-def _note(record: Record) -> str:
-    if record["status"] != "ok":
-        return f"{record['status']}: {record['error'] or 'no message'}"
-    notes = [f"unscored: {record['unscored']}"] if record["unscored"] else []
-    if record.get("overlap") is not None:
-        notes.append(f"layers shared by two seeds: {record['overlap']:.0%}")
-    return "; ".join(notes)
-
-
-def _users(record: Record) -> int:
-    return int(next((metric["users"] for metric in record["metrics"].values()), record["data"]["users"]))
-
-
-def _cost(record: Record, what: str) -> float:
-    return sum(phase.get(what) or 0 for phase in record["cost"].values())
-
-
-def _directions(names: Sequence[str]) -> list[str]:
-    lists = (
-        (word, [name for name in names if DIRECTION.get(name) is up])
-        for word, up in (("higher", True), ("lower", False))
-    )
-    return [f"{word} is better: {', '.join(found)}" for word, found in lists if found]
-
-
 def _interval(metric: Mapping[str, float]) -> str:
     spread = f"(sd {metric['sd']:.3f})" if "sd" in metric else f"[{metric['low']:z.3f}, {metric['high']:z.3f}]"
     return f"{metric['value']:z.3f} {spread}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart, numbers to the right."""
-    columns = []
-    for head, *cells in zip(*rows, strict=True):
-        width = max(map(len, (head, *cells)))
-        numbers = all(cell == "" or cell[0] in "+-<0123456789" for cell in cells)
-        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in (head, *cells)])
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]

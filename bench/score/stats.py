@@ -6,16 +6,14 @@ and RMSE included, is a function of sums over clusters; a draw is a row of weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.score.metrics import DIRECTION, USER_MEANS, Kind, Scored, aggregate, value_names
+from bench.score.metrics import DIRECTION, Kind, Scored, aggregate, value_names
+from bench.score.sums import Floats, Sums, cluster_numbers, metrics_of, sums_of
 from bench.types import InputError
-
-Floats = NDArray[np.float64]
 
 CHUNK = 256  # draws in memory at once
 TIE = 1e-12  # differences below this are rounding
@@ -55,20 +53,6 @@ class Paired:
     left_out: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """Sums that determine every metric: rows are clusters or draws, `columns` name the parts of `rows`."""
-
-    columns: Mapping[str, slice]
-    rows: Floats  # [clusters or draws, width]
-
-    def __getitem__(self, name: str) -> Floats:
-        return self.rows[:, self.columns[name]]
-
-    def with_rows(self, rows: Floats) -> _Sums:
-        return _Sums(self.columns, rows)
-
-
 def bootstrap(
     kind: Kind, labels: Sequence[str], scored: Sequence[Scored], *, draws: int = 2000, seed: int = 0
 ) -> dict[str, Interval]:
@@ -76,15 +60,37 @@ def bootstrap(
 
     Clusters are numbered in order of appearance; the draws are `default_rng(seed).integers(clusters)`, row by row.
     """
-    values = aggregate(kind, labels, scored)
-    clusters = _cluster_numbers(scored)
-    sums = _sums(kind, labels, scored, clusters, value_names(scored))
-    users = len(sums.rows)
+    return bootstrap_runs(kind, labels, [scored], draws=draws, seed=seed)
+
+
+def bootstrap_runs(
+    kind: Kind, labels: Sequence[str], runs: Sequence[Sequence[Scored]], *, draws: int = 2000, seed: int = 0
+) -> dict[str, Interval]:
+    """The mean over runs (seeds, or sets of users) of every metric that all have, each run's computed alone.
+
+    Runs depend on each other where they share users, so a draw takes a user in every run or in none.
+    """
+    every = [aggregate(kind, labels, run) for run in runs]
+    clusters, users = cluster_numbers(runs)
+    sums = [
+        sums_of(kind, labels, run, numbers, value_names(run), users)
+        for run, numbers in zip(runs, clusters, strict=True)
+    ]
     rng = np.random.default_rng(seed)
-    drawn = _over_draws(draws, lambda count: _metrics(kind, sums.with_rows(_resample(rng, count, users) @ sums.rows)))
+
+    def resampled(count: int) -> dict[str, Floats]:
+        weights = _resample(rng, count, users)
+        return _mean([metrics_of(kind, one.with_rows(weights @ one.rows)) for one in sums])
+
+    drawn = _over_draws(draws, resampled)
+    means = {
+        name: float(np.mean([values[name] for values in every]))
+        for name in every[0]
+        if all(name in values for values in every)
+    }
     return {
         name: Interval(value, *_bounds(_unbiased(name, drawn[name], value)), users=users)
-        for name, value in values.items()
+        for name, value in means.items()
     }
 
 
@@ -97,31 +103,57 @@ def paired(
     user by user at random, with a difference at least as large. Both two-sided, with one added to both counts.
     Raises InputError where no query is common, an id occurs twice in an arm, or the arms disagree on gold or group.
     """
-    left, right = _common(a, b)
-    names = tuple(name for name in value_names(left) if name in value_names(right))
-    clusters = _cluster_numbers(left)
-    first = _sums(kind, labels, left, clusters, names)
-    second = _sums(kind, labels, right, clusters, names)
-    users = len(first.rows)
+    return paired_runs(kind, labels, [(a, b)], draws=draws, seed=seed)
+
+
+def paired_runs(
+    kind: Kind,
+    labels: Sequence[str],
+    runs: Sequence[tuple[Sequence[Scored], Sequence[Scored]]],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, Paired]:
+    """The same for arms with several runs (a run: both arms on one seed or set of users): differences are means over
+    runs, a draw takes or swaps a user in all of them, and a user is helped whom a serves better on their mean.
+    """
+    common = [_common(a, b) for a, b in runs]
+    names = [
+        name for name in value_names(common[0][0]) if all(name in value_names(arm) for both in common for arm in both)
+    ]
+    clusters, users = cluster_numbers([left for left, _ in common])
+    first, second = (
+        [sums_of(kind, labels, both[arm], own, names, users) for both, own in zip(common, clusters, strict=True)]
+        for arm in (0, 1)
+    )
     rng = np.random.default_rng(seed)
 
-    def difference(rows_a: Floats, rows_b: Floats) -> dict[str, Floats]:
-        metrics_a, metrics_b = (_metrics(kind, first.with_rows(rows)) for rows in (rows_a, rows_b))
-        return {name: metrics_a[name] - metrics_b[name] for name in metrics_a}
+    def difference(change: Callable[[Sums, Sums], tuple[Floats, Floats]]) -> dict[str, Floats]:
+        found = []
+        for one, two in zip(first, second, strict=True):
+            metrics_a, metrics_b = (metrics_of(kind, one.with_rows(rows)) for rows in change(one, two))
+            found.append({name: metrics_a[name] - metrics_b[name] for name in metrics_a})
+        return _mean(found)
 
     def resampled(count: int) -> dict[str, Floats]:
         weights = _resample(rng, count, users)
-        return difference(weights @ first.rows, weights @ second.rows)
+        return difference(lambda one, two: (weights @ one.rows, weights @ two.rows))
 
     def swapped(count: int) -> dict[str, Floats]:
-        change = rng.integers(2, size=(count, users)).astype(np.float64) @ (second.rows - first.rows)
-        return difference(first.rows.sum(axis=0) + change, second.rows.sum(axis=0) - change)
+        swaps = rng.integers(2, size=(count, users)).astype(np.float64)
+
+        def swap(one: Sums, two: Sums) -> tuple[Floats, Floats]:
+            change = swaps @ (two.rows - one.rows)
+            return one.rows.sum(axis=0) + change, two.rows.sum(axis=0) - change
+
+        return difference(swap)
 
     bootstrapped, permuted = _over_draws(draws, resampled), _over_draws(draws, swapped)
-    values_a, values_b = aggregate(kind, labels, left), aggregate(kind, labels, right)
+    values = [tuple(aggregate(kind, labels, arm) for arm in both) for both in common]
+    queries = sum(len(left) for left, _ in common)
     result = {}
-    for name in (name for name in values_a if name in bootstrapped):
-        value = values_a[name] - values_b[name]
+    for name in (name for name in values[0][0] if name in bootstrapped):
+        value = float(np.mean([a[name] - b[name] for a, b in values]))
         drawn = _unbiased(name, bootstrapped[name], value, least=-1.0)
         low, high = _bounds(drawn)
         gains = _user_gains(name, first, second)
@@ -134,8 +166,8 @@ def paired(
             helped=float(np.mean(gains > TIE)),
             harmed=float(np.mean(gains < -TIE)),
             users=users,
-            queries=len(left),
-            left_out=len(a) + len(b) - 2 * len(left),
+            queries=queries,
+            left_out=sum(len(a) + len(b) for a, b in runs) - 2 * queries,
         )
     return result
 
@@ -166,57 +198,12 @@ def _common(a: Sequence[Scored], b: Sequence[Scored]) -> tuple[list[Scored], lis
     return [arm_a[id] for id in ids], [arm_b[id] for id in ids]
 
 
-def _cluster_numbers(scored: Sequence[Scored]) -> NDArray[np.intp]:
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(one.group, len(numbers)) for one in scored], dtype=np.intp)
-
-
-def _sums(
-    kind: Kind, labels: Sequence[str], scored: Sequence[Scored], clusters: NDArray[np.intp], names: Collection[str]
-) -> _Sums:
-    count: Floats = np.bincount(clusters).astype(np.float64)
-    parts: dict[str, Floats] = {"queries": count[:, None], "users": np.ones((len(count), 1))}
-    for name in names:
-        values = np.array([one.values[name] for one in scored], dtype=np.float64)
-        parts[name] = np.bincount(clusters, weights=values)[:, None].astype(np.float64)
-    for name in USER_MEANS[kind]:
-        parts[f"user_mean_{name}"] = parts[name] / count[:, None]
-    if kind == "classification":
-        gold = np.array([one.gold for one in scored], dtype=np.intp)
-        parts["gold"] = _label_counts(clusters, gold, len(labels))
-        for prefix, indices in (("", [one.official for one in scored]), ("lenient_", [one.lenient for one in scored])):
-            answers = np.array(indices, dtype=np.intp)
-            parts[prefix + "answered"] = _label_counts(clusters, answers, len(labels))
-            parts[prefix + "right"] = _label_counts(clusters, np.where(answers == gold, gold, -1), len(labels))
-    columns, start = {}, 0
-    for name, part in parts.items():
-        columns[name] = slice(start, start + part.shape[1])
-        start += part.shape[1]
-    return _Sums(columns, np.concatenate(list(parts.values()), axis=1))
-
-
-def _label_counts(clusters: NDArray[np.intp], indices: NDArray[np.intp], labels: int) -> Floats:
-    size = (int(clusters.max()) + 1) * labels
-    valid = indices >= 0
-    return np.bincount(clusters[valid] * labels + indices[valid], minlength=size).reshape(-1, labels).astype(np.float64)
-
-
-def _metrics(kind: Kind, sums: _Sums) -> dict[str, Floats]:
-    """The metrics of `aggregate` for each row of sums, as metric name -> [rows]."""
-    metrics: dict[str, Floats] = {}
-    counts = {"queries", "users", "gold", "answered", "right", "lenient_answered", "lenient_right"}
-    for name in (name for name in sums.columns if name not in counts):
-        mean = sums[name] / sums["users" if name.startswith("user_mean_") else "queries"]
-        metrics[name] = mean[:, 0]
-    for prefix in ("", "lenient_"):
-        if kind == "rating":
-            metrics[prefix + "rmse"] = np.sqrt(metrics.pop(prefix + "mse"))
-        if kind == "classification":
-            both = sums["gold"] + sums[prefix + "answered"]
-            f1 = 2 * sums[prefix + "right"] / np.maximum(both, 1)  # no gold and no answer: 0, as LaMP has it
-            metrics[prefix + "f1"] = f1.mean(axis=1)
-            metrics[prefix + "f1_present"] = f1.sum(axis=1) / (sums["gold"] > 0).sum(axis=1)  # f1 is 0 for the absent
-    return metrics
+def _mean(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """Mean over the runs; a draw that has no user of a run (nan) has no say in it."""
+    shared = [name for name in runs[0] if all(name in run for run in runs)]
+    return {
+        name: runs[0][name] if len(runs) == 1 else np.nanmean([run[name] for run in runs], axis=0) for name in shared
+    }
 
 
 def _resample(rng: np.random.Generator, draws: int, clusters: int) -> Floats:
@@ -247,10 +234,12 @@ def _p_bootstrap(differences: Floats) -> float:
     return min(1.0, 2 * (1 + int(one_side)) / (len(differences) + 1))
 
 
-def _user_gains(name: str, a: _Sums, b: _Sums) -> Floats:
-    """How much better a is than b for each cluster, by the additive value that stands for the metric."""
+def _user_gains(name: str, a: Sequence[Sums], b: Sequence[Sums]) -> Floats:
+    """How much better a is than b for each cluster, by the additive value that stands for the metric: [clusters]."""
     additive = name.removeprefix("user_mean_")
     for part, stand_in in (("f1_present", "accuracy"), ("f1", "accuracy"), ("rmse", "mse")):
         additive = additive.replace(part, stand_in)
-    gain = (a[additive] - b[additive])[:, 0] / a["queries"][:, 0]
+    with np.errstate(invalid="ignore"):  # 0 / 0 of a user whom a run has not: nan, and no part of their mean
+        gains = [(one[additive] - two[additive])[:, 0] / one["queries"][:, 0] for one, two in zip(a, b, strict=True)]
+    gain: Floats = np.nanmean(gains, axis=0)
     return gain if DIRECTION[name] else -gain

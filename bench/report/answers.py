@@ -1,0 +1,117 @@
+"""Users' questions for the page: prompt, answer, gold, and which baseline answered the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import store
+from bench.report.cells import kind_of, task_of
+from bench.report.experiments import Results
+from bench.score.metrics import PRIMARY
+from bench.types import Sample
+
+Row = dict[str, Any]
+
+
+class Answers:
+    """Collects the texts of many cells, each text once (`texts`; rows hold places in it).
+
+    `hidden`: by cell, how many users are left out because only so many are shown.
+    """
+
+    def __init__(self, users: int) -> None:
+        self.users = users
+        self.texts: list[str] = []
+        self.hidden: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+
+    def of(self, folder: Path, record: Mapping[str, Any]) -> list[Row]:
+        """The questions of a cell's first users, in the order of their answers; none without samples.jsonl."""
+        cell = record["cell"]
+        samples, _ = store.read_samples(store.Cell(folder.parents[2], cell["task"], cell["method"], folder.name))
+        people = list(dict.fromkeys(sample.group for sample in samples))
+        shown = set(people[: self.users])
+        self.hidden[record["key"]] = len(people) - len(shown)
+        scored = _scores(folder)
+        golds = _golds(folder, cell["task"], scored)
+        kind = kind_of(record["metrics"])
+        value = PRIMARY[kind][0] if kind else ""
+        return [
+            self._row(sample, golds.get(sample.id), scored.get(sample.id, {}).get("values", {}).get(value))
+            for sample in samples
+            if sample.group in shown
+        ]
+
+    def _row(self, sample: Sample, gold: str | None, value: float | None) -> Row:
+        return {
+            "id": sample.id,
+            "user": sample.group,
+            "prompt": self._place(sample.prompt),
+            "answer": self._place(sample.raw),
+            "gold": None if gold is None else self._place(gold),
+            "value": value,
+            "in": sample.tokens_in,
+            "out": sample.tokens_out,
+            "cut": sample.cut,
+        }
+
+    def _place(self, text: str) -> int:
+        if text not in self._places:
+            self._places[text] = len(self.texts)
+            self.texts.append(text)
+        return self._places[text]
+
+
+def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) -> dict[str, str]:
+    """The key of the cell to compare with, by key: an experiment's baseline, or else the plain instruct cell."""
+    found: dict[str, str] = {}
+    plain = {_alike(record): record["key"] for record in records if _plain(record)}
+    for record in records:
+        if record["status"] == "ok" and plain.get(_alike(record), record["key"]) != record["key"]:
+            found[record["key"]] = plain[_alike(record)]
+    for results in shown:
+        for (place, arm), runs in results.cells.items():
+            base = results.experiment.show.baseline
+            others = {run.seed: run for run in results.cells.get((place, base or ""), ())}
+            for run in runs if arm != base else ():
+                other = others.get(run.seed)
+                if run.record and other and other.record and run.record["cell"]["base"] == other.record["cell"]["base"]:
+                    found[run.record["key"]] = other.record["key"]
+    return found
+
+
+def _plain(record: Mapping[str, Any]) -> bool:
+    config = record["config"]
+    chosen = record["cell"]["method"] == "instruct" and config["method"].get("history", "selected") == "selected"
+    return record["status"] == "ok" and chosen and not config.get("noise_floor")
+
+
+def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a cell and its baseline share."""
+    cell, data = record["cell"], record["data"]
+    shown = record["config"].get("protocol", {}).get("history", "own")
+    return (
+        *(cell[name] for name in ("task", "model", "base", "decoding", "seed")),
+        data["hash"],
+        data["queries"],
+        shown,
+    )
+
+
+def _scores(folder: Path) -> dict[str, Any]:
+    path = folder / "scores.json"
+    return {row["id"]: row for row in store.read_json(path)} if path.exists() else {}
+
+
+def _golds(folder: Path, task: str, scored: Mapping[str, Any]) -> dict[str, str]:
+    """The golds as texts: of golds.json, or where that is missing the labels and ratings of scores.json."""
+    path = folder / "golds.json"
+    if path.exists():
+        return dict(store.read_json(path))
+    kind, labels = task_of(task)
+    numbers = {id: row["gold"] for id, row in scored.items() if row.get("gold") is not None}
+    if kind == "classification":
+        return {id: labels[int(number)] for id, number in numbers.items()}
+    return {id: f"{number:g}" for id, number in numbers.items()}

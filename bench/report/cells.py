@@ -1,0 +1,82 @@
+"""What a record says, in the words and numbers that every table needs. Loads no torch and no numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from bench.score.metrics import DIRECTION, PRIMARY, Kind, Scored
+from bench.types import InputError
+
+Record = Mapping[str, Any]
+TASKS = Path(__file__).parents[2] / "conf" / "task"
+NLL = ("nll_label", "nll_token")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as one row: `a.b` -> value."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def scored_rows(record: Record, rows: Sequence[Record]) -> list[Scored]:
+    """The rows of scores.json; InputError where another version wrote them."""
+    try:
+        return [Scored(**row) for row in rows]
+    except TypeError as error:
+        raise InputError(f"cell {record['key'][:8]}: scores.json is not what this version writes ({error})") from None
+
+
+def task_of(name: str) -> tuple[Kind, list[str]]:
+    """Kind and labels (macro-F1 is averaged over them), which are in the task's file and not in the record."""
+    import yaml
+
+    path = TASKS / f"{name}.yaml"
+    try:
+        task = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return task["kind"], list(task["labels"])
+    except (OSError, KeyError, TypeError):
+        raise InputError(f"{path}: not a task's file with kind and labels, so its cells cannot be compared") from None
+
+
+def kind_of(metrics: Container[str]) -> Kind | None:
+    """Which kind of task has these metrics."""
+    return next((kind for kind in get_args(Kind) if PRIMARY[kind][0] in metrics), None)
+
+
+def label(record: Record) -> str:
+    """The method, with the settings that make it another variant."""
+    cell = record["cell"]
+    return f"{cell['method']} ({cell['variant']})" if cell["variant"] else str(cell["method"])
+
+
+def note(record: Record) -> str:
+    """Why there is no score, or what a mean over seeds hides; empty where there is nothing to say."""
+    if record["status"] != "ok":
+        return f"{record['status']}: {record['error'] or 'no message'}"
+    notes = [f"unscored: {record['unscored']}"] if record["unscored"] else []
+    if record.get("overlap") is not None:
+        notes.append(f"layers shared by two seeds: {record['overlap']:.0%}")
+    return "; ".join(notes)
+
+
+def users(record: Record) -> int:
+    """How many users were tested."""
+    return int(next((metric["users"] for metric in record["metrics"].values()), record["data"]["users"]))
+
+
+def cost(record: Record, what: str) -> float:
+    """Seconds or tokens of the whole cell, over all phases."""
+    return sum(phase.get(what) or 0 for phase in record["cost"].values())
+
+
+def directions(names: Sequence[str]) -> list[str]:
+    """Which of the metrics are better when higher, and which when lower: at most two lines."""
+    lists = (
+        (word, [name for name in names if DIRECTION.get(name) is up])
+        for word, up in (("higher", True), ("lower", False))
+    )
+    return [f"{word} is better: {', '.join(found)}" for word, found in lists if found]

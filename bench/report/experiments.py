@@ -1,0 +1,236 @@
+"""An experiment as the report sees it: conf/experiment/NAME.yaml, the manifests of its cells, and their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench import manifest, store
+from bench.experiment import Design, key_of
+from bench.report.cells import task_of
+from bench.types import InputError, one_of
+
+CONF = Path(__file__).parents[2] / "conf"
+FAMILIES = {"zero_shot": "CHAMELEON's base is zero-shot", "task_adapted": "OPPU's base is task-adapted"}
+KINDS = ("table", "lines", "bars", "similarity", "efficiency", "pareto", "statistics")
+SCALES = ("paper", "laptop", "smoke")  # in this order; others after them
+
+Place = tuple[tuple[str, str], ...]
+"""Where a cell stands, without its arm and its seed: (axis, value), in the order of the experiment's axes."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """How an experiment is rendered.
+
+    `baseline`: the arm that all others are compared with. `x`: the axis (or axes) on a figure's x. `y`: `value`, or
+    `gain` over the baseline. `names`: names of the paper for values of axes and arms that are called otherwise here.
+    """
+
+    kind: str = "table"
+    baseline: str | None = None
+    x: str | Sequence[str] | None = None
+    y: str = "value"
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        one_of("experiment.show.kind", self.kind, KINDS)
+        one_of("experiment.show.y", self.y, ("value", "gain"))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What conf/experiment/NAME.yaml says; `design`: its arms and axes, those of the scale in place of the paper's."""
+
+    name: str
+    title: str
+    family: str
+    paper: str | None
+    show: Show
+    design: Design
+
+    @property
+    def scale(self) -> str:
+        return str(self.design.scale["name"])
+
+    @cached_property
+    def axes(self) -> dict[str, list[Any]]:
+        return self.design.axes()
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return tuple(self.design.experiment.get("arms") or ())
+
+    @property
+    def expected(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every cell that it should have, trivial rules included: arm and place."""
+        return ((cell.arm, cell.at) for cell in self.design.cells()) if self.arms else iter(())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell: an arm at one place with one seed. `record`: None where it has not finished.
+
+    `extra`: overrides from the command line beside the experiment's own.
+    """
+
+    arm: str
+    at: Mapping[str, Any]
+    folder: Path | None = None
+    record: Mapping[str, Any] | None = None
+    extra: tuple[str, ...] = ()
+
+    @property
+    def seed(self) -> str:
+        return str(self.at.get("seed", 0))
+
+    @property
+    def state(self) -> str:
+        """`ok`, `not run`, `running`, or `failed: STATUS`."""
+        if self.record is None:
+            return "running" if self.folder and (self.folder / "claim").is_dir() else "not run"
+        status = str(self.record["status"])
+        return "ok" if status == "ok" else f"failed: {status}"
+
+    @cached_property
+    def scores(self) -> list[dict[str, Any]]:
+        """The rows of scores.json; none where the cell has no golds or did not finish."""
+        path = self.folder / "scores.json" if self.folder else None
+        rows: list[dict[str, Any]] = store.read_json(path) if path and path.exists() else []
+        return rows
+
+
+@dataclass(frozen=True)
+class Results:
+    """All cells of an experiment at one scale. `notes`: what a reader must know of how they were found in `roots`."""
+
+    experiment: Experiment
+    runs: tuple[Run, ...]
+    notes: tuple[str, ...] = ()
+    roots: tuple[Path, ...] = ()
+
+    def place(self, run: Run) -> Place:
+        known = [axis for axis in self.experiment.axes if axis in run.at]
+        order = [*known, *(axis for axis in run.at if axis not in known)]
+        return tuple((axis, str(run.at[axis])) for axis in order if axis != "seed")
+
+    @cached_property
+    def cells(self) -> dict[tuple[Place, str], list[Run]]:
+        """The runs (seeds) of each place and arm."""
+        found: dict[tuple[Place, str], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault((self.place(run), run.arm), []).append(run)
+        return found
+
+    @cached_property
+    def places(self) -> list[Place]:
+        return list(dict.fromkeys(place for place, _ in self.cells))
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """Trivial rules, which no configuration names, come first: they are what every method has to beat."""
+        seen = dict.fromkeys(run.arm for run in self.runs)
+        return [*(arm for arm in seen if arm not in self.experiment.arms), *self.experiment.arms]
+
+
+def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experiment:
+    """The experiment of that name at a scale; InputError where there is none, or its file lacks a field."""
+    conf, known = conf or CONF, names(conf)
+    if name not in known:
+        raise InputError(f"{name}: no such experiment; there are {', '.join(known) or f'none in {conf}/experiment'}")
+    path, of_scale = conf / "experiment" / f"{name}.yaml", conf / "scale" / f"{scale}.yaml"
+    try:
+        given = _yaml(path)["experiment"]
+        one_of(f"{path}: experiment.family", given["family"], FAMILIES)
+        at_scale = (_yaml(of_scale) if of_scale.exists() else {}) | {"name": scale}
+        design = Design(given, at_scale, (), _yaml(conf / "config.yaml").get("rules") or {}, _kind_of)
+        show = Show(**(given.get("show") or {}))
+        return Experiment(given["name"], given["title"], given["family"], given.get("paper"), show, design)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not an experiment with name, title, family, axes, arms and show ({error})") from None
+
+
+def names(conf: Path | None = None) -> list[str]:
+    """The experiments that there are."""
+    return sorted(path.stem for path in ((conf or CONF) / "experiment").glob("*.yaml"))
+
+
+def scales(name: str, roots: Sequence[Path]) -> list[str]:
+    """The scales at which this experiment has been run: those with a manifest, or statistics."""
+    folders = [root / manifest.FOLDER / name for root in roots]
+    found = {path.parent.name for folder in folders for path in folder.glob("*/*.json")}
+    found |= {path.stem.partition("-")[2] for folder in folders for path in folder.glob("statistics-*.json")}
+    return sorted(found, key=lambda scale: (SCALES.index(scale) if scale in SCALES else len(SCALES), scale))
+
+
+def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
+    """The experiment's cells at its scale: those that it should have, and what has been run of them or beside them."""
+    notes: list[str] = []
+    cells: dict[tuple[str, Place], Run] = {}
+    more = 0
+    for run in _manifests(experiment, roots, notes):
+        key = (run.arm, _key(run.at))
+        more += key in cells
+        cells[key] = max(cells[key], run, key=_freshness) if key in cells else run
+    if more:
+        notes.append(f"{more} more cells were run for these places with other overrides; the last finished are shown.")
+    if extra := sorted({" ".join(run.extra) for run in cells.values() if run.extra}):
+        notes.append(f"Overrides beside the experiment's own: {'; or '.join(extra)}.")
+    for arm, at in experiment.expected:
+        cells.setdefault((arm, _key(at)), Run(arm, at))
+    order = {value: index for index, value in enumerate(_values(experiment))}
+    ranked = sorted(cells.values(), key=lambda run: [order.get((axis, str(run.at[axis])), 10**6) for axis in run.at])
+    return Results(experiment, tuple(ranked), tuple(notes), tuple(roots))
+
+
+def _values(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    return ((axis, str(value)) for axis, values in experiment.axes.items() for value in values)
+
+
+def _key(at: Mapping[str, Any]) -> Place:
+    return tuple(sorted((axis, str(value)) for axis, value in at.items()))
+
+
+def _freshness(run: Run) -> tuple[bool, str]:
+    return run.state == "ok", str(run.record.get("finished", "")) if run.record else ""
+
+
+def _kind_of(words: Sequence[str]) -> str:
+    return task_of(next(word for word in words if key_of(word) == "task").partition("=")[2])[0]
+
+
+def _manifests(experiment: Experiment, roots: Sequence[Path], notes: list[str]) -> Iterator[Run]:
+    """Each manifest of the roots as a run, with the record that any of the roots has of its cell."""
+    for root in roots:
+        for said in manifest.read(root, experiment.name, experiment.scale):
+            try:
+                arm, at, cell = said["arm"], dict(said["at"]), str(said["cell"])
+            except (KeyError, TypeError, ValueError):
+                place = root / manifest.FOLDER / experiment.name / experiment.scale
+                raise InputError(f"{place}: a manifest without arm, at and cell; run the experiment again") from None
+            folder = next((one / cell for one in roots if (one / cell / "record.json").exists()), root / cell)
+            yield Run(arm, at, folder, _record(folder, notes), tuple(said.get("extra") or ()))
+
+
+def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
+    path = folder / "record.json"
+    if not path.exists():
+        return None
+    record = store.read_json(path)
+    if isinstance(record, dict) and record.get("schema") == store.SCHEMA:
+        return record
+    notes.append(f"left out: {path}: not of schema {store.SCHEMA}, which this version reads; run the cell again")
+    return None
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {error}") from None
+    return found if isinstance(found, dict) else {}

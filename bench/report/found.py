@@ -1,0 +1,25 @@
+"""Every readable record below some folders; what cannot be read is said on stderr, not left out in silence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import store
+
+
+def readable(roots: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Records of this schema with their folders; of copies of a cell, the first root's."""
+    found = store.records(*roots)
+    older = [(folder, outdated(folder)) for folder, record in found.records if record.get("schema") != store.SCHEMA]
+    for _, reason in (*found.broken, *older):
+        print(f"bench.report: left out: {reason}", file=sys.stderr)
+    known = [(folder, record) for folder, record in found.records if record.get("schema") == store.SCHEMA]
+    return list({record["key"]: (folder, record) for folder, record in reversed(known)}.values())
+
+
+def outdated(folder: Path) -> str:
+    """What to say of a record that another version wrote."""
+    return f"{folder / 'record.json'}: not of schema {store.SCHEMA}, which this version reads; run the cell again"

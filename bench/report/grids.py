@@ -1,0 +1,293 @@
+"""The tables of an experiment: its numbers beside the paper's, the comparisons with the baseline, and the costs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bench.report import paper, statistics, values
+from bench.report.experiments import FAMILIES, Experiment, Place, Results, Run
+from bench.report.render import Grid
+from bench.report.values import Comparison, Summary, Value
+from bench.score.metrics import DIRECTION
+
+BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
+NUMBERS = (
+    "Paper: the number as printed, on the paper's own model and data; its star's test is not known to us.",
+    "Ours: the mean over seeds of each seed's metric; 95 %: bootstrap over users, each taken in all seeds or in none.",
+)
+COMPARED = (
+    "Mean over seeds, on the questions that both answered. p: two-sided, users resampled (boot) or swapped (perm).",
+    "Holm: corrected over all rows of this table. helped, harmed: users whom the arm serves better, worse.",
+)
+COSTS = (
+    "Per tested user, mean over seeds. Bytes: of patches, at two bytes a number. Tokens: in and out.",
+    "Seconds: without loading, adapting the base and scoring. What another cell had made already is in that cell's.",
+)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """An experiment's results on one base, ready to be laid out. Bases are never in one table: see `by_base`."""
+
+    results: Results
+    base: str
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.results.experiment
+
+    @cached_property
+    def printed(self) -> tuple[paper.Printed, ...]:
+        return paper.table(self.experiment.paper) if self.experiment.show.kind != "statistics" else ()
+
+    @cached_property
+    def keys(self) -> list[tuple[Place, str]]:
+        """Places in order, and at each the arms in order."""
+        both = ((place, arm) for place in self.results.places for arm in self.results.arms)
+        return [key for key in both if key in self.results.cells]
+
+    @cached_property
+    def summaries(self) -> dict[tuple[Place, str], Summary]:
+        return {key: values.summary(self.results.cells[key]) for key in self.keys}
+
+    def at(self, place: Place) -> list[Summary]:
+        return [self.summaries[place, arm] for arm in self.results.arms if (place, arm) in self.summaries]
+
+    def metrics(self, place: Place) -> list[str]:
+        return values.metrics_of(values.kind_at(self.results, place), self.at(place))
+
+    def paper_numbers(self, place: Place, metric: str, arm: str) -> dict[str, paper.Printed]:
+        """The paper's number for each of its models; only that of our model where it is the same."""
+        names = {metric, *(value for _, value in place), *re.split(r"[/ .]", arm), arm}
+        names |= {self.experiment.show.names[name] for name in names if name in self.experiment.show.names}
+        found = paper.find(self.printed, names)
+        same = [model for model in found if model == dict(place).get("model")]
+        return {model: found[model] for model in same or found}
+
+    @cached_property
+    def comparisons(self) -> dict[tuple[Place, str, str], Comparison]:
+        """By place, arm and metric: every arm but the baseline, where both have scores."""
+        base = self.experiment.show.baseline
+        found: dict[tuple[Place, str, str], Comparison] = {}
+        for place, arm in self.keys:
+            runs = self.results.cells[place, arm]
+            if base and arm != base and (place, base) in self.results.cells:
+                others = values.comparison(self.results, runs, self.results.cells[place, base])
+                found |= {(place, arm, metric): one for metric, one in others.items()}
+        return found
+
+
+def by_base(results: Results) -> list[Tables]:
+    """The results apart by base; cells that have not run stand with the experiment's own, or the first there is."""
+    bases = list(dict.fromkeys(_base(run) for run in results.runs if run.record))
+    own = BASES[results.experiment.family]
+    home = own if own in bases or not bases else bases[0]
+    found = []
+    for base in bases or [home]:
+        runs = tuple(run for run in results.runs if (_base(run) if run.record else home) == base)
+        found.append(Tables(Results(results.experiment, runs, results.notes, results.roots), base))
+    return found
+
+
+def grids(tables: Tables) -> list[Grid]:
+    """Numbers, comparisons and costs; the last two only where there is something to show."""
+    if tables.experiment.show.kind == "statistics":
+        return [statistics.grid(tables.experiment, tables.results.roots)]
+    return [
+        grid
+        for grid in (numbers(tables), comparisons(tables), costs(tables))
+        if grid.rows or grid.title == _title(tables)
+    ]
+
+
+def numbers(tables: Tables) -> Grid:
+    """As in the paper: rows are places and metrics, columns are arms; the paper's number stands above ours."""
+    axes, arms = _axes(tables), tables.results.arms
+    rows = [
+        row
+        for place in tables.results.places
+        for metric in tables.metrics(place)
+        for row in _rows(tables, place, metric)
+    ]
+    return Grid(
+        title=_title(tables),
+        above=head(tables),
+        head=[*axes, "metric", "whose", *arms, "users"],
+        rows=[[dict(place).get(axis, "") for axis in axes] + row for place, row in rows],
+        below=[*_failures(tables), *(NUMBERS if any("paper" in row[1] for _, row in rows) else NUMBERS[1:])],
+        labels=len(axes) + 2,
+    )
+
+
+def _rows(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, list[str]]]:
+    arms = tables.results.arms
+    name = f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
+    printed = {arm: tables.paper_numbers(place, metric, arm) for arm in arms}
+    for model in dict.fromkeys(model for one in printed.values() for model in one):
+        shown = [_printed(printed[arm].get(model)) for arm in arms]
+        yield place, [name, f"paper ({model})", *shown, ""]
+    summaries = [tables.summaries.get((place, arm)) for arm in arms]
+    found = [one.values.get(metric) if one else None for one in summaries]
+    users = sorted({one.users for one in found if one})
+    ours = [_ours(one, value, metric) for one, value in zip(summaries, found, strict=True)]
+    yield place, [name, "ours", *ours, "-".join(map(str, dict.fromkeys((*users[:1], *users[-1:]))))]
+    if any(found):
+        yield place, [name, "95 %", *map(_interval, found), ""]
+
+
+def comparisons(tables: Tables) -> Grid:
+    """Every arm minus the baseline, with Holm's correction over all rows."""
+    from bench.score.stats import holm
+
+    found, axes = tables.comparisons, _axes(tables)
+    keys = {
+        "/".join((*(f"{a}={b}" for a, b in place), arm, metric)): one for (place, arm, metric), one in found.items()
+    }
+    boot, perm = (holm({key: getattr(one, p) for key, one in keys.items()}) for p in ("p_bootstrap", "p_permutation"))
+    rows = []
+    for ((place, arm, metric), one), key in zip(found.items(), keys, strict=True):
+        ps = (one.p_bootstrap, boot[key], one.p_permutation, perm[key])
+        shares = [f"{round(share * one.users)} ({share:.0%})" for share in (one.helped, one.harmed)]
+        change = [f"{one.difference:+.3f}", f"[{one.low:z.3f}, {one.high:z.3f}]", *(f"{p:.4f}" for p in ps)]
+        where = [dict(place).get(axis, "") for axis in axes]
+        rows.append([*where, arm, f"{metric} {'↑' if DIRECTION[metric] else '↓'}", *change, *shares, str(one.users)])
+    change = ["difference", "95 %", "p boot", "Holm", "p perm", "Holm", "helped", "harmed", "users"]
+    return Grid(
+        title=f"{_title(tables)}: each arm minus {tables.experiment.show.baseline}",
+        head=[*axes, "arm", "metric", *change],
+        rows=rows,
+        above=head(tables)[:1],
+        below=COMPARED,
+        labels=len(axes) + 2,
+    )
+
+
+def costs(tables: Tables) -> Grid:
+    """What each arm costs, beside its first metric."""
+    axes, rows = _axes(tables), []
+    for (place, arm), one in tables.summaries.items():
+        if one.cost is None:
+            continue
+        metric = next(iter(tables.metrics(place)), "")
+        value = one.values.get(metric)
+        cost = [
+            f"{one.cost.seconds:,.2f}",
+            f"{one.cost.fit_seconds:,.2f}",
+            f"{one.cost.bytes:,.0f}",
+            f"{one.cost.tokens:,.0f}",
+        ]
+        quality = [metric, f"{value.value:z.3f}" if value else "-"]
+        rows.append([*(dict(place).get(axis, "") for axis in axes), arm, *quality, *cost])
+    return Grid(
+        title=f"{_title(tables)}: cost beside quality",
+        head=[*axes, "arm", "metric", "value", "seconds", "before the test", "bytes", "tokens"],
+        rows=rows,
+        above=head(tables)[:1],
+        below=COSTS,
+        labels=len(axes) + 2,
+    )
+
+
+def head(tables: Tables) -> list[str]:
+    """What the numbers are of: never to be taken for the paper's."""
+    records = [run.record for run in tables.results.runs if run.record]
+    scale = tables.experiment.scale
+    if not records:
+        return [f"Scale {scale}: nothing has run yet. {run_hint(tables.experiment)}", *tables.results.notes]
+    models = _listed(
+        f"{record['cell']['model']} {record.get('model', {}).get('dtype', '')}".strip() for record in records
+    )
+    data = _listed(f"{one['data']['name']}/{one['data']['split']} ({one['data']['kind']} split)" for one in records)
+    protocols = _listed(record["cell"]["protocol"] for record in records)
+    family = tables.experiment.family
+    odd = "" if tables.base == BASES[family] else f" (NOT the paper's: {FAMILIES[family]})"
+    ours = f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol {protocols}."
+    missing = sum(one.problem != "" for one in tables.summaries.values())
+    state = f"{missing} of {len(tables.summaries)} arms are missing or incomplete. {run_hint(tables.experiment)}"
+    return [ours, *([state] if missing else []), *tables.results.notes]
+
+
+def run_hint(experiment: Experiment) -> str:
+    scale = "" if experiment.scale == "paper" else f" scale={experiment.scale}"
+    return f"Run them: python -m bench -m experiment={experiment.name}{scale}"
+
+
+def as_csv(found: Sequence[Tables]) -> str:
+    """One row per place, arm and metric, not rounded: the paper's numbers, ours, the comparison, cost and state."""
+    from bench.score.stats import holm
+
+    rows: list[dict[str, Any]] = []
+    for tables in found:
+        adjusted = holm({str(key): one.p_permutation for key, one in tables.comparisons.items()})
+        for (place, arm), one in tables.summaries.items():
+            for metric in tables.metrics(place) or [""]:
+                value, against = one.values.get(metric), tables.comparisons.get((place, arm, metric))
+                row: dict[str, Any] = {
+                    "experiment": tables.experiment.name,
+                    "scale": tables.experiment.scale,
+                    "base": tables.base,
+                }
+                row |= {**dict(place), "arm": arm, "metric": metric, "state": one.problem or "ok", "seeds": one.seeds}
+                row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
+                if against:
+                    row["minus_baseline.p_permutation_holm"] = adjusted[str((place, arm, metric))]
+                printed = tables.paper_numbers(place, metric, arm)
+                rows.append(row | {f"paper.{model}": number.value for model, number in printed.items()})
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _fields(prefix: str, value: Any) -> dict[str, Any]:
+    return {prefix + name: getattr(value, name) for name in value.__dataclass_fields__} if value else {}
+
+
+def _base(run: Run) -> str:
+    return str(run.record["cell"]["base"]) if run.record else ""
+
+
+def _title(tables: Tables) -> str:
+    return f"{tables.experiment.title} [scale {tables.experiment.scale}]"
+
+
+def _axes(tables: Tables) -> list[str]:
+    return list(dict.fromkeys(axis for place in tables.results.places for axis, _ in place))
+
+
+def _listed(names: Iterator[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _printed(number: paper.Printed | None) -> str:
+    return f"{number.value:.3f}{'*' if number.star else ''}" if number else "-"
+
+
+def _ours(one: Summary | None, value: Value | None, metric: str) -> str:
+    if one is None:
+        return "-"
+    if value is None:
+        return one.problem if one.problem else "-"  # a rule has no NLL
+    return f"{value.value:z.3f}" + (f" ({one.problem})" if one.problem else "")
+
+
+def _interval(value: Value | None) -> str:
+    return f"[{value.low:z.3f}, {value.high:z.3f}]" if value and value.low is not None else ""
+
+
+def _failures(tables: Tables) -> list[str]:
+    """Each failed cell with its message, once."""
+    found = []
+    for (place, arm), runs in tables.results.cells.items():
+        for run in runs:
+            if run.record and run.state != "ok":
+                where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
+                found.append(f"Failed: {arm} at {where}: {run.record['status']}: {run.record['error'] or 'no message'}")
+    return found

@@ -1,0 +1,135 @@
+"""A grid of words as text, Markdown, LaTeX or HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["text", "md", "csv", "tex", "html"]
+
+_TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: `above` and `below` are lines of prose. A row of `groups` begins with the first `labels` columns."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    above: Sequence[str] = ()
+    below: Sequence[str] = ()
+    labels: int = 1
+
+
+def grids(found: Sequence[Grid], format: Format) -> str:
+    """All grids, one after the other; in HTML as a page of its own."""
+    render = {"text": _text, "md": _markdown, "csv": _csv, "tex": _latex, "html": _html}[format]
+    body = "\n\n".join(render(grid) for grid in found)
+    if format != "html":
+        return body
+    style = (
+        "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;"
+    )
+    style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}div{overflow-x:auto}"
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(found[0].title)}</title>'
+    return f"{head}<style>{style}</style>\n{body}\n</html>"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns two spaces apart, numbers to the right."""
+    columns = []
+    for head, *cells in zip(*rows, strict=True):
+        width = max(map(len, (head, *cells)))
+        numbers = all(cell == "" or cell[0] in "+-<0123456789" for cell in cells)
+        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in (head, *cells)])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+
+
+def piped(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table, its head the first row."""
+    cells = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return ["| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in row) + " |" for row in cells]
+
+
+def _text(grid: Grid) -> str:
+    rows = [grid.head, *_sparse(grid)]
+    columns = []
+    for place, cells in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, cells))
+        columns.append([cell.ljust(width) if place < grid.labels else cell.rjust(width) for cell in cells])
+    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    return "\n".join([grid.title, *grid.above, "", *lines, *([""] if grid.below else []), *grid.below])
+
+
+def _csv(grid: Grid) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([grid.head, *grid.rows])
+    return out.getvalue().rstrip("\n")
+
+
+def _markdown(grid: Grid) -> str:
+    above, below = ("\n".join(f"{line}  " for line in lines).rstrip() for lines in (grid.above, grid.below))
+    parts = [f"### {grid.title}", above, "\n".join(piped([grid.head, *grid.rows])), below]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _latex(grid: Grid) -> str:
+    columns = "l" * grid.labels + "r" * (len(grid.head) - grid.labels)
+    lines = [" & ".join(map(_tex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
+    caption = " ".join([grid.title + ".", *grid.above, *grid.below])
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(caption)}}}",
+            r"\resizebox{\textwidth}{!}{%  needs graphicx and booktabs",
+            rf"\begin{{tabular}}{{{columns}}}",
+            *(r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"),
+            r"\end{tabular}}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _html(grid: Grid) -> str:
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in grid.head)
+    rows = [
+        "".join(
+            f'<th scope="row">{html.escape(cell)}</th>' if place < grid.labels else f"<td>{html.escape(cell)}</td>"
+            for place, cell in enumerate(row)
+        )
+        for row in grid.rows
+    ]
+    above, below = ("".join(f"<p>{html.escape(line)}</p>" for line in lines) for lines in (grid.above, grid.below))
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    title = f"<h2>{html.escape(grid.title)}</h2>"
+    return f"{title}{above}\n<div><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n{below}"
+
+
+def _sparse(grid: Grid) -> list[list[str]]:
+    """The rows without the labels that the row above has too."""
+    found, last = [], [""] * grid.labels
+    for row in grid.rows:
+        labels = list(row[: grid.labels])
+        same = next((place for place in range(grid.labels) if labels[place] != last[place]), grid.labels)
+        found.append([*[""] * same, *row[same:]])
+        last = labels
+    return found
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"[\\&%$#_{}~^<>|↑↓−]", lambda mark: _TEX[mark[0]], _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

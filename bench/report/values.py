@@ -1,0 +1,169 @@
+"""What a table says of an arm at a place: metrics over its seeds with intervals, costs, and the paired comparison."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.cells import NLL, kind_of, scored_rows, task_of
+from bench.report.experiments import Results, Run
+from bench.score.metrics import PRIMARY, Kind
+from bench.types import InputError
+
+ASIDE = ("load", "base", "score")  # phases that are no cost of personalizing or answering
+
+
+@dataclass(frozen=True)
+class Value:
+    """One metric of an arm, mean over its seeds, with a 95 % interval over users (None: no interval is known)."""
+
+    value: float
+    low: float | None
+    high: float | None
+    users: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Per tested user, mean over seeds: seconds (without loading, the base and scoring), bytes of patches, tokens."""
+
+    seconds: float
+    fit_seconds: float  # of those, the seconds before the test
+    bytes: float
+    tokens: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An arm at a place: its values by metric, its cost, and what is missing (`problem`: empty if nothing is)."""
+
+    values: Mapping[str, Value]
+    cost: Cost | None
+    problem: str
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm minus the baseline in one metric; `p` by permutation, Holm's correction is over the whole table."""
+
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_permutation: float
+    helped: float
+    harmed: float
+    users: int
+
+
+def summary(runs: Sequence[Run]) -> Summary:
+    """The seeds of one arm at one place, as one."""
+    done = [run for run in runs if run.state == "ok"]
+    problem = _problem(runs)
+    if not done:
+        return Summary({}, None, problem, 0)
+    return Summary(_values(done), _cost(done), problem, len(done))
+
+
+def comparison(results: Results, runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Comparison]:
+    """Every primary metric and the gold's NLL, arm minus baseline, seed by seed on the same questions.
+
+    Empty where a side has no scores. Raises InputError where the two were scored against different golds.
+    """
+    from bench.score.stats import paired_runs
+
+    other = {run.seed: run for run in baseline if run.state == "ok" and run.scores}
+    pairs = [(run, other[run.seed]) for run in runs if run.state == "ok" and run.scores and run.seed in other]
+    if not pairs:
+        return {}
+    kind, labels = task_of(str(_record(pairs[0][0])["cell"]["task"]))
+    arms = [(_scored(run), _scored(base)) for run, base in pairs]
+    try:
+        found = paired_runs(kind, labels, arms)
+    except InputError as error:
+        raise InputError(f"{results.experiment.name}: {runs[0].arm} against {baseline[0].arm}: {error}") from None
+    return {
+        name: Comparison(
+            one.difference, one.low, one.high, one.p_bootstrap, one.p_permutation, one.helped, one.harmed, one.users
+        )
+        for name, one in found.items()
+        if name in (*PRIMARY[kind], *NLL)
+    }
+
+
+def kind_at(results: Results, place: Any) -> Kind | None:
+    """What the task of a place measures, from its finished records, or from the task's own file."""
+    for (where, _), runs in results.cells.items():
+        for run in runs if where == place else ():
+            if run.state == "ok" and (kind := kind_of(_record(run)["metrics"])):
+                return kind
+    task = dict(place).get("task")
+    return task_of(task)[0] if task else None
+
+
+def metrics_of(kind: Kind | None, summaries: Sequence[Summary]) -> list[str]:
+    """The metrics that the papers print, and the NLL where a cell has it."""
+    extra = [name for name in NLL if any(name in one.values for one in summaries)]
+    return [*(PRIMARY[kind] if kind else ()), *extra]
+
+
+def _problem(runs: Sequence[Run]) -> str:
+    states = [_state(run) for run in runs]
+    if all(state == "ok" for state in states):
+        return ""
+    if len(set(states)) == 1:
+        return states[0]
+    done = states.count("ok")
+    failed = next((state for state in states if state.startswith("failed")), None)
+    return failed if failed and not done else f"{done} of {len(states)} seeds"
+
+
+def _state(run: Run) -> str:
+    return "unscored" if run.state == "ok" and not _record(run)["metrics"] else run.state
+
+
+def _values(runs: Sequence[Run]) -> dict[str, Value]:
+    records = [_record(run) for run in runs]
+    shared = [name for name in records[0]["metrics"] if all(name in record["metrics"] for record in records)]
+    if len(runs) == 1 or not all(run.scores for run in runs):
+        return {name: _alone([record["metrics"][name] for record in records]) for name in shared}
+    from bench.score.stats import bootstrap_runs
+
+    kind, labels = task_of(str(records[0]["cell"]["task"]))
+    found = bootstrap_runs(kind, labels, [_scored(run) for run in runs])
+    return {name: Value(one.value, one.low, one.high, one.users) for name, one in found.items()}
+
+
+def _alone(metrics: Sequence[Mapping[str, float]]) -> Value:
+    value, users = statistics.fmean(one["value"] for one in metrics), max(int(one["users"]) for one in metrics)
+    if len(metrics) > 1:  # without scores.json there is nothing to resample
+        return Value(value, None, None, users)
+    return Value(value, metrics[0]["low"], metrics[0]["high"], users)
+
+
+def _cost(runs: Sequence[Run]) -> Cost:
+    def mean(of: Any) -> float:
+        return statistics.fmean(of(_record(run)) / max(1, _record(run)["data"]["users"]) for run in runs)
+
+    def total(record: Mapping[str, Any], *names: str, without: tuple[str, ...] = ASIDE) -> float:
+        phases = (phase for name, phase in record["cost"].items() if name not in without)
+        return float(sum(phase.get(name) or 0 for phase in phases for name in names))
+
+    return Cost(
+        seconds=mean(lambda record: total(record, "seconds")),
+        fit_seconds=mean(lambda record: total(record, "seconds", without=(*ASIDE, "generate"))),
+        bytes=mean(lambda record: float(record["counts"].get("patch_bytes", 0))),
+        tokens=mean(lambda record: total(record, "tokens_in", "tokens_out")),
+    )
+
+
+def _scored(run: Run) -> Any:
+    return scored_rows(_record(run), run.scores)
+
+
+def _record(run: Run) -> Mapping[str, Any]:
+    assert run.record is not None  # callers ask finished runs only
+    return run.record

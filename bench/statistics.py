@@ -1,0 +1,84 @@
+"""`python -m bench.statistics --data FOLDER`: the statistics of OPPU's data (Table 2), for `bench.report oppu_table2`.
+
+Counts what the protocol `oppu` would use; loads no model and no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from bench import manifest, store
+from bench.data import lamp
+from bench.data.record import Kind
+from bench.data.task import Task, load
+from bench.protocol import Protocol
+from bench.types import InputError, User
+
+CONF = Path(__file__).parents[1] / "conf"
+NAME = "oppu_table2"
+TASKS = ("lamp1", "lamp2n", "lamp2", "lamp3", "lamp4", "lamp5", "lamp7")  # of the paper's table
+Row = dict[str, float]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Count and write. Exit code 0, or 2 with one line that says what was wrong with the input."""
+    parser = argparse.ArgumentParser(prog="python -m bench.statistics", description=__doc__.split(":")[1].strip())
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="LaMP files in the official layout")
+    parser.add_argument("--kind", choices=("time", "user"), default="time", help="which split of LaMP (default: time)")
+    parser.add_argument("--task", action="append", choices=TASKS, help="repeat for several (default: all seven)")
+    parser.add_argument("--n-test", type=int, default=100, help="users with the longest histories (default: 100)")
+    parser.add_argument("--results", type=Path, default=Path("results/runs"), help="default: results/runs")
+    parser.add_argument("--scale", default="paper", help="under which name they are kept (default: paper)")
+    options = parser.parse_args(arguments)
+    path = options.results / manifest.FOLDER / NAME / f"statistics-{options.scale}.json"
+    try:
+        tasks = store.read_json(path)["tasks"] if path.exists() else {}
+        for name in options.task or TASKS:
+            tasks[name] = counted(_task(name), options.data, options.kind, options.n_test)
+        store.write_json(path, {"data": options.data.name, "kind": options.kind, "tasks": tasks})
+    except (InputError, store.StoreError) as error:
+        print(f"bench.statistics: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {path}; python -m bench.report {NAME} shows it")
+    return 0
+
+
+def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
+    """Questions and their mean lengths in words of the users who adapt the base and of those tested, whose mean history
+    size is in items. Train and dev users are pooled (reference 2.2).
+    """
+    train, dev = (lamp.read(task, root, split=split, kind=kind, progress=False) for split in ("train", "dev"))
+    protocol = Protocol("oppu", pool=True, choose="longest", n_test=n_test)
+    people = protocol.people(train.users, dev.users, seed=0)
+    sizes = [len(user.history) for user in people.tested]
+    return {
+        **{f"base_{name}": value for name, value in _lengths(people.fitting).items()},
+        **{f"peft_{name}": value for name, value in _lengths(people.tested).items()},
+        "peft_avg_history": fmean(sizes),
+        "peft_users": len(sizes),
+    }
+
+
+def _lengths(users: Iterable[User]) -> Row:
+    queries = [(len(one.input.split()), len((one.gold or "").split())) for user in users for one in user.queries]
+    return {
+        "n_q": len(queries),
+        "len_in": fmean(one for one, _ in queries),
+        "len_out": fmean(one for _, one in queries),
+    }
+
+
+def _task(name: str) -> Task:
+    values: Mapping[str, Any] = yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return load(**{key: value for key, value in values.items() if key != "_target_"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""An experiment's tables from made-up cells: the paper's numbers in their places, and nothing missing in silence."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made import answered, cell, conf, experiment, manifest
+
+from bench.report import experiments, grids, paper, write
+from bench.report.__main__ import main
+from bench.report.similarity import compare, of_cell
+from bench.score.metrics import score_one
+from bench.score.stats import bootstrap_runs, holm
+from bench.types import InputError
+
+LABELS = ["1", "2", "3", "4", "5"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A results folder and a conf folder with one experiment; read only."""
+    root = tmp_path_factory.mktemp("made")
+    return experiment(root / "results"), conf(root / "conf")
+
+
+def results(made, scale="small", name="made_table"):
+    root, where = made
+    return experiments.results(experiments.load(name, scale, where), [root])
+
+
+def tables(made, scale="small"):
+    [found] = grids.by_base(results(made, scale))
+    return found
+
+
+def rows(grid):
+    return [dict(zip(grid.head, row, strict=True)) for row in grid.rows]
+
+
+def only(found, **wanted):
+    """The only row with these words at the beginning of these columns."""
+    fitting = [row for row in found if all(row[name].startswith(word) for name, word in wanted.items())]
+    assert len(fitting) == 1, (wanted, found)
+    return fitting[0]
+
+
+def test_paper_numbers_stand_above_ours_in_their_own_rows_and_columns(made):
+    found = rows(grids.numbers(tables(made)))
+    for model, instruct, chameleon in (("mistral", "0.198", "0.396"), ("flan_t5_xxl", "0.238", "0.420")):
+        row = only(found, task="lamp2", metric="accuracy", whose=f"paper ({model})")
+        assert (row["instruct"], row["chameleon"], row["majority_user"]) == (instruct, chameleon, "-")
+    row = only(found, task="lamp3", metric="rmse", whose="paper (flan_t5_xxl)")
+    assert (row["instruct"], row["chameleon"]) == ("0.818", "0.714")
+
+
+def test_only_the_papers_number_of_our_model_stands_where_it_is_the_same(made):
+    found = [row["whose"] for row in rows(grids.numbers(tables(made, "paper")))]
+    assert "paper (mistral)" in found and "paper (flan_t5_xxl)" not in found
+
+
+def test_our_number_is_the_mean_of_the_seeds_metrics_with_one_interval_over_users(made):
+    runs = [
+        [score_one("rating", LABELS, one.raw, gold, id=one.id, group=one.group) for one, gold in pairs]
+        for pairs in (answered("lamp3", 0.5, seed=seed) for seed in (0, 1))
+    ]
+    expected = bootstrap_runs("rating", LABELS, runs)["mae"]
+    found = rows(grids.numbers(tables(made)))
+    assert only(found, task="lamp3", metric="mae", whose="ours")["instruct"] == f"{expected.value:.3f}"
+    interval = f"[{expected.low:.3f}, {expected.high:.3f}]"
+    assert only(found, task="lamp3", metric="mae", whose="95 %")["instruct"] == interval
+    assert only(found, task="lamp3", metric="mae", whose="ours")["users"] == "20"
+
+
+def test_a_failed_seed_is_said_in_the_cell_and_its_error_below(made):
+    grid = grids.numbers(tables(made))
+    assert only(rows(grid), task="lamp3", metric="mae", whose="ours")["chameleon"].endswith("(1 of 2 seeds)")
+    assert [
+        line for line in grid.below if line.startswith("Failed: chameleon at lamp3, smollm2, seed 1: oom: it broke")
+    ]
+
+
+def test_cells_that_have_not_run_say_so_and_how_to_run_them(made):
+    grid = grids.numbers(tables(made, "paper"))
+    assert {row["chameleon"] for row in rows(grid) if row["whose"] == "ours"} == {"not run"}
+    assert "python -m bench -m experiment=made_table" in " ".join(grid.above)
+
+
+def test_running_and_failed_cells_are_told_from_those_that_have_not_run(tmp_path):
+    root, where = tmp_path / "results", conf(tmp_path / "conf")
+    at = {"model": "smollm2", "seed": 0}
+    failed = cell(root, "lamp2", "chameleon", status="error", seed=0)
+    manifest(root, "made_table", "chameleon", {"task": "lamp2", **at}, failed)
+    begun = root / "lamp3" / "chameleon" / ("a" * 16)
+    (begun / "claim").mkdir(parents=True)
+    manifest(root, "made_table", "chameleon", {"task": "lamp3", **at}, begun)
+    runs = {(run.arm, run.at["task"], run.seed): run.state for run in results((root, where)).runs}
+    assert runs["chameleon", "lamp2", "0"] == "failed: error"
+    assert runs["chameleon", "lamp3", "0"] == "running"
+    assert runs["chameleon", "lamp3", "1"] == runs["majority_user", "lamp2", "0"] == "not run"
+
+
+def test_the_head_says_whose_numbers_these_are(made):
+    above = " ".join(grids.numbers(tables(made)).above)
+    for word in ("scale small", "smollm2-135m bfloat16", "lamp/dev", "task_adapted (NOT the paper's"):
+        assert word in above
+
+
+def test_bases_are_never_in_one_table(tmp_path):
+    root, where = tmp_path / "results", conf(tmp_path / "conf")
+    experiment(root, base="instruct")
+    adapted = cell(root, "lamp2", "chameleon", skill=0.9, base="task_adapted")
+    at = {"task": "lamp2", "model": "smollm2", "seed": 0}
+    manifest(root, "made_table", "chameleon_adapted", at, adapted)
+    apart = grids.by_base(results((root, where)))
+    assert [one.base for one in apart] == ["instruct", "task_adapted"]
+    for one in apart:
+        bases = {run.record["cell"]["base"] for run in one.results.runs if run.record}
+        assert bases == {one.base}
+    assert all("chameleon_adapted" not in key for key in apart[0].comparisons)
+
+
+def test_two_experiments_never_share_a_table(capsys):
+    assert main(["chameleon_table1", "oppu_table1"]) == 2
+    assert "one experiment at a time" in capsys.readouterr().err
+
+
+def test_every_arm_is_compared_with_the_baseline_and_corrected_over_the_table(made):
+    one = tables(made)
+    grid = grids.comparisons(one)
+    arms = {(row["arm"], row["task"]) for row in rows(grid)}
+    assert arms == {(arm, task) for arm in ("majority_user", "chameleon") for task in ("lamp2", "lamp3")}
+    adjusted = holm({str(key): found.p_permutation for key, found in one.comparisons.items()})
+    shown = dict(zip(map(str, one.comparisons), (row[-4] for row in grid.rows), strict=True))
+    assert len(adjusted) == len(grid.rows) == 8
+    assert shown == {key: f"{p:.4f}" for key, p in adjusted.items()}
+    better = only(rows(grid), arm="chameleon", task="lamp2", metric="accuracy")
+    assert float(better["difference"]) > 0.2 and better["harmed"].startswith("0 ")
+
+
+def test_costs_stand_beside_quality_and_leave_out_loading(made):
+    row = only(rows(grids.costs(tables(made))), arm="chameleon", task="lamp2")
+    assert (row["seconds"], row["before the test"], row["bytes"], row["tokens"]) == ("0.93", "0.62", "400", "93")
+
+
+def test_latex_has_as_many_cells_as_columns_and_escapes_its_own_signs(made):
+    text = write.text([results(made)], "tex")
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.count(" & ") for line in body[:9]} == {7} and r"majority\_user" in text and r"95 \%" in text
+
+
+def test_html_and_markdown_escape_what_a_record_says(made, tmp_path):
+    root = tmp_path / "results"
+    bad = cell(root, "lamp2", "chameleon", status="error", error="<script>alert(1)</script> | more")
+    manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, bad)
+    assert "<script>" not in write.text([results((root, made[1]))], "html")
+    grid = [line for line in write.text([results(made)], "md").splitlines() if line.startswith("| ")]
+    assert grid and all(line.count("|") == grid[0].count("|") for line in grid[:9])
+
+
+def test_csv_has_paper_ours_and_comparison_unrounded(made):
+    found = list(csv.DictReader(io.StringIO(write.text([results(made)], "csv"))))
+    row = only(found, task="lamp2", arm="chameleon", metric="accuracy")
+    assert (row["paper.mistral"], row["state"], row["seeds"]) == ("0.396", "ok", "2")
+    assert 0 < float(row["minus_baseline.p_permutation_holm"]) < 0.05 and len(row["value"]) > 5
+
+
+def test_names_of_the_paper_are_found_where_an_axis_is_called_otherwise(tmp_path):
+    where = conf(
+        tmp_path / "conf",
+        paper="oppu.table3_irrelevant_history",
+        family="task_adapted",
+        axes={"model": ["llama2"], "task": ["lamp1"], "protocol.least_similar": [None, 100]},
+        arms={"oppu_k1": ["method=oppu"]},
+        show={"kind": "table", "baseline": None, "names": {"None": "full", "100": "irrelevant"}},
+        rules=False,
+    )
+    found = rows(grids.numbers(tables((tmp_path, where), "paper")))
+    for axis, value in (("None", "0.675"), ("100", "0.699")):
+        row = only(found, **{"protocol.least_similar": axis, "metric": "accuracy", "whose": "paper"})
+        assert row["oppu_k1"] == value
+
+
+def test_every_experiment_renders_with_no_results_at_all_and_finds_its_paper_table():
+    for name in experiments.names():
+        found = experiments.load(name)
+        text = write.text([experiments.results(found, [])], "text")
+        assert found.title in text
+        if found.paper and found.show.kind == "table":
+            assert "paper (" in text and len(paper.table(found.paper)) > 0, name
+
+
+def test_an_unknown_experiment_is_an_error_that_lists_the_known(capsys, made):
+    assert main(["chameleon_table9"]) == 2
+    assert "chameleon_table1" in capsys.readouterr().err
+    with pytest.raises(InputError, match="made_table"):
+        experiments.load("other", conf=made[1])
+
+
+def test_a_report_of_an_experiment_loads_no_torch_and_no_hydra(tmp_path):
+    code = "import sys; from bench.report.__main__ import main; assert main(sys.argv[1:]) == 0; "
+    code += "print(sorted({'torch', 'transformers', 'hydra', 'matplotlib'} & set(sys.modules)))"
+    command = [sys.executable, "-c", code, "chameleon_table1", "--results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_similarity_of_patches_is_that_of_their_tensors_and_of_the_product(tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    rng, paths, products = np.random.default_rng(0), [], []
+    for index in range(3):
+        a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 5), (4, 2)))
+        b *= index != 2  # an untrained patch: B is 0
+        save_file({"layer.a": a, "layer.b": b}, tmp_path / f"{index}.safetensors")
+        paths.append(tmp_path / f"{index}.safetensors")
+        products.append((a.ravel(), b.ravel(), (b @ a).ravel()))
+    found = compare(paths)
+    for place, kind in enumerate(("A", "B", "BA")):
+        one, two, nothing = (product[place] for product in products)
+        cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
+        assert found[kind][0, 1] == pytest.approx(cosine, abs=1e-6) and found[kind][0, 0] == pytest.approx(1)
+        assert found[kind][0, 2] == (0 if kind != "A" else pytest.approx(found["A"][2, 0]))
+        assert nothing is not None
+
+
+def test_similarity_is_kept_beside_the_record_when_the_artifacts_are_gone(tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    artifacts = tmp_path / "artifacts"
+    (artifacts / "patches").mkdir(parents=True)
+    for name in "pq":
+        save_file(
+            {"m.a": np.ones((1, 2), "f4"), "m.b": np.ones((2, 1), "f4")}, artifacts / f"patches/{name}.safetensors"
+        )
+    users = [{"user": "u1", "patches": ["p"]}, {"user": "u2", "patches": ["q"]}, {"user": "u3", "patches": []}]
+    (artifacts / "adapt-00000.json").write_text(json.dumps(users))
+    first = of_cell(tmp_path)
+    shutil.rmtree(artifacts)
+    assert of_cell(tmp_path) == first and first["users"] == ["u1", "u2"]
+    assert first["kinds"]["BA"] == pytest.approx(np.ones((2, 2)))
+    assert of_cell(Path(tmp_path / "other")) is None
+
+
+def test_statistics_of_the_data_stand_beside_the_papers(tmp_path, capsys):
+    from bench import statistics
+    from bench.data import sample
+
+    sample.write(tmp_path / "data")
+    arguments = ["--data", str(tmp_path / "data"), "--task", "lamp3", "--n-test", "5", "--results", str(tmp_path)]
+    assert statistics.main([*arguments, "--scale", "laptop"]) == 0
+    counts = json.loads((tmp_path / "experiments/oppu_table2/statistics-laptop.json").read_text())["tasks"]["lamp3"]
+    assert counts["peft_users"] == 5 and counts["peft_len_out"] == counts["base_len_out"] == 1
+    capsys.readouterr()
+    assert main(["oppu_table2", "--results", str(tmp_path), "--scale", "laptop", "--format", "csv"]) == 0
+    found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert only(found, task="lamp3", whose="paper")["history items"] == "959.8"
+    assert only(found, task="lamp3", whose="ours")["history items"] == f"{counts['peft_avg_history']:,.1f}"
+    assert only(found, task="lamp1", whose="ours")["history items"] == "not counted"
