@@ -22,7 +22,7 @@ FLOORS = (
     {"lm"},
     {"method", "protocol"},
     {"plan", "record", "run"},
-    {"show"},
+    {"show", "launch"},
     {"__main__"},
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
