@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def resolve(config: DictConfig) -> Plan:
     root = _root(config)
     tested = lamp.read(task, root, split=protocol.test_split, kind=config.data.kind)
     fitted = lamp.read(task, root, split=protocol.fit_split, kind=config.data.kind)
-    users = list(islice(tested.users, config.limit))
+    users = tested.users[: config.limit]
     trainers = fitted.users
     group = protocol.group(trainers, config.seed)
     identity = spec.identity()

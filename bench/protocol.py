@@ -30,13 +30,13 @@ class Protocol:
         random.Random(f"group/{seed}").shuffle(order)
         return [users[index] for index in sorted(order[: self.group_size])]
 
-    def tested(self, users: Sequence[User], seed: int) -> list[User]:
+    def tested(self, users: Sequence[User], seed: int) -> Sequence[User]:
         """The tested users, with the history that the protocol lets them keep."""
         if self.history == "none":
             return [replace(user, history=()) for user in users]
         if self.history == "other":
             return _exchanged(users, seed)
-        return list(users)
+        return users
 
 
 def _exchanged(users: Sequence[User], seed: int) -> list[User]:

@@ -18,10 +18,10 @@ REPO = Path(__file__).parents[1]
 # From the ground up: a room may use its own floor and those below.
 FLOORS = (
     {"types"},
-    {"data", "score", "budget", "env", "store", "claims"},
+    {"data", "score", "budget", "env", "store", "claims", "files"},
     {"lm"},
     {"method", "protocol"},
-    {"plan", "record", "run"},
+    {"plan", "record", "run", "job", "scoring", "shard", "windows"},
     {"show", "launch"},
     {"__main__"},
 )

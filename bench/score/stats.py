@@ -18,6 +18,7 @@ from bench.types import InputError
 Floats = NDArray[np.float64]
 
 CHUNK = 256  # draws in memory at once
+WEIGHTS = 2**21  # and so many numbers of theirs: fewer draws at once for more than 8,192 clusters
 TIE = 1e-12  # differences below this are rounding
 
 
@@ -77,7 +78,11 @@ def bootstrap(
     sums = _sums(kind, labels, scored, clusters, value_names(scored))
     users = len(sums.rows)
     rng = np.random.default_rng(seed)
-    drawn = _over_draws(draws, lambda count: _metrics(kind, sums.with_rows(_resample(rng, count, users) @ sums.rows)))
+
+    def resampled(count: int) -> dict[str, Floats]:
+        return _metrics(kind, sums.with_rows(_resample(rng, count, users) @ sums.rows))
+
+    drawn = _over_draws(draws, users, resampled)
     return {name: Interval(value, *_bounds(drawn[name]), users=users) for name, value in values.items()}
 
 
@@ -110,7 +115,7 @@ def paired(
         change = rng.integers(2, size=(count, users)).astype(np.float64) @ (second.rows - first.rows)
         return difference(first.rows.sum(axis=0) + change, second.rows.sum(axis=0) - change)
 
-    bootstrapped, permuted = _over_draws(draws, resampled), _over_draws(draws, swapped)
+    bootstrapped, permuted = _over_draws(draws, users, resampled), _over_draws(draws, users, swapped)
     values_a, values_b = aggregate(kind, labels, left), aggregate(kind, labels, right)
     result = {}
     for name in (name for name in values_a if name in bootstrapped):
@@ -217,10 +222,11 @@ def _resample(rng: np.random.Generator, draws: int, clusters: int) -> Floats:
     return np.bincount(picks.ravel(), minlength=draws * clusters).reshape(draws, clusters).astype(np.float64)
 
 
-def _over_draws(draws: int, compute: Callable[[int], dict[str, Floats]]) -> dict[str, Floats]:
+def _over_draws(draws: int, clusters: int, compute: Callable[[int], dict[str, Floats]]) -> dict[str, Floats]:
     if draws < 1:
         raise InputError(f"draws is {draws}, must be at least 1")
-    chunks = [compute(min(CHUNK, draws - start)) for start in range(0, draws, CHUNK)]
+    step = max(1, min(CHUNK, WEIGHTS // clusters))
+    chunks = [compute(min(step, draws - start)) for start in range(0, draws, step)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
