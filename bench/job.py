@@ -59,7 +59,8 @@ class Job:
         from bench.lm import held
         from bench.lm.cache import ResponseCache
 
-        with self._phase("load"):
+        # A worker that has the model from the cell before has no such phase: who counts them counts loads.
+        with nullcontext() if held.holds(self.plan.spec, base) else self._phase("load"):
             cache = ResponseCache(self.plan.cell.root / "cache" / "answers.sqlite")
             return held.model(self.plan.spec, base, budget=self.budget, cache=cache)
 

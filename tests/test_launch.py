@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
+import multiprocessing
 import os
-import re
 from pathlib import Path
 
 import pytest
-from cells import TINY, run, start
+from cells import TINY, run
 from conftest import ROOT
 
 from bench.data import sample
+from bench.launch import Prefixed, take_accelerator
 
 SWEEP = ("method=instruct,majority", "protocol.history=own,none", "limit=6")
 RAY = (
@@ -21,6 +23,8 @@ RAY = (
     "+hydra.launcher.ray.init.num_cpus=1",
 )
 VOLATILE = ("cost", "started", "finished", "environment")
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+SUBMITIT = ("hydra/launcher=submitit_local",)
 WORKERS = {"PYTHONPATH": str(ROOT)}
 
 
@@ -55,16 +59,16 @@ def results(folder: Path) -> dict[str, tuple[object, object]]:
     return found
 
 
-def loads(folder: Path) -> list[float]:
-    """Seconds that each cell with a model took to load it."""
-    records = [json.loads(path.read_text()) for path in (folder / "runs").glob("lamp*/instruct/*/record.json")]
-    return sorted(record["cost"]["load"]["seconds"] for record in records)
+def loads(folder: Path) -> int:
+    """How many cells loaded a model."""
+    records = (json.loads(path.read_text()) for path in (folder / "runs").glob("lamp*/instruct/*/record.json"))
+    return sum("load" in record["cost"] for record in records)
 
 
 @pytest.mark.parametrize("launcher", [
-    pytest.param(("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), id="joblib"),
-    pytest.param(RAY, id="ray", marks=needs("ray", "ray")),
-    pytest.param(("hydra/launcher=submitit_local",), id="submitit", marks=needs("submitit", "slurm")),
+    pytest.param(JOBLIB, id="joblib"),
+    pytest.param(RAY, id="ray", marks=[needs("ray", "ray"), pytest.mark.slow]),
+    pytest.param(SUBMITIT, id="submitit", marks=[needs("submitit", "slurm"), pytest.mark.slow]),
 ])  # fmt: skip
 def test_every_launcher_leaves_the_records_of_a_serial_sweep(
     launcher: tuple[str, ...], words: tuple[str, ...], serial: Path, tmp_path: Path
@@ -74,16 +78,39 @@ def test_every_launcher_leaves_the_records_of_a_serial_sweep(
     assert len(results(tmp_path)) == 4
     assert results(tmp_path) == results(serial)
     assert not list((tmp_path / "runs" / ".sweep").glob(".codes-*"))
+    if launcher in (JOBLIB, RAY):
+        assert loads(tmp_path) == loads(serial) == 1, "one worker loads the model once, for both cells that ask it"
 
 
-@pytest.mark.parametrize("launcher", [
-    pytest.param(("hydra/launcher=joblib", "hydra.launcher.n_jobs=1"), id="joblib"),
-    pytest.param(RAY, id="ray", marks=needs("ray", "ray")),
-])  # fmt: skip
-def test_a_failed_job_and_bad_input_in_a_worker_reach_the_exit_code(
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
+def test_bad_input_and_a_failed_job_reach_the_exit_code_and_stop_no_other(
     launcher: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    bad = ("task=lamp7,lamp3", "method=majority", "method.rule=median", "limit=3")
-    code, said = run("-m", *words, *bad, *launcher, folder=tmp_path, environment=WORKERS)
+    bad = ("task=lamp7,lamp3", "method=majority", "method.rule=median")
+    code, said = run("-m", *words, *bad, "limit=3", *launcher, folder=tmp_path, environment=WORKERS)
     assert code == 2, said
     assert "no such rule" in said and "Traceback" not in said and "mae" in said
+    assert ("\n[1] majority" in said) == bool(launcher), "lines of jobs in other processes have their job's number"
+
+
+def test_a_worker_takes_the_accelerator_of_its_turn_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.delenv("LAMPLIGHT_ACCELERATOR", raising=False)
+    take_accelerator()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6", "this process is no worker"
+    monkeypatch.setattr(multiprocessing.current_process(), "_name", "LokyProcess-4")
+    take_accelerator()
+    take_accelerator()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+    monkeypatch.delenv("LAMPLIGHT_ACCELERATOR")
+
+
+def test_lines_of_a_job_come_whole_and_with_its_number() -> None:
+    stream = io.StringIO()
+    prefixed = Prefixed(stream, "[3] ")
+    prefixed.write("one\ntw")
+    assert stream.getvalue() == "[3] one\n" and not prefixed.isatty()
+    prefixed.write("o\n")
+    prefixed.write("rest")
+    prefixed.flush()
+    assert stream.getvalue() == "[3] one\n[3] two\n[3] rest\n"
