@@ -6,12 +6,16 @@ import multiprocessing
 import os
 import secrets
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+# The launchers' defaults stand in conf/hydra/launcher under the plug-ins' own names, which is what is meant.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _ended: list[int] = []  # the code of a single run

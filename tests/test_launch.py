@@ -16,14 +16,14 @@ from conftest import ROOT
 from bench.data import sample
 from bench.launch import Prefixed, take_accelerator
 
-SWEEP = ("method=instruct,majority", "protocol.history=own,none", "limit=6")
+SWEEP = ("method=instruct", "protocol.history=own,none", "seed=0,1", "limit=6")
 RAY = (
     "hydra/launcher=ray",
     "hydra.launcher.ray.init.object_store_memory=78643200",
     "+hydra.launcher.ray.init.num_cpus=1",
 )
 VOLATILE = ("cost", "started", "finished", "environment")
-JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 SUBMITIT = ("hydra/launcher=submitit_local",)
 WORKERS = {"PYTHONPATH": str(ROOT)}
 
@@ -78,8 +78,10 @@ def test_every_launcher_leaves_the_records_of_a_serial_sweep(
     assert len(results(tmp_path)) == 4
     assert results(tmp_path) == results(serial)
     assert not list((tmp_path / "runs" / ".sweep").glob(".codes-*"))
-    if launcher in (JOBLIB, RAY):
-        assert loads(tmp_path) == loads(serial) == 1, "one worker loads the model once, for both cells that ask it"
+    assert "ConfigStore" not in said
+    if launcher != SUBMITIT:
+        most = 2 if launcher == JOBLIB else 1
+        assert loads(serial) == 1 <= loads(tmp_path) <= most, "a worker loads the model once for all of its cells"
 
 
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
