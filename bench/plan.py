@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -120,7 +119,7 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     return Plan(
         values | {"variant": _variant(_own(words, values["experiment"]))},
         fields, task, spec, base, base_key, method, protocol, decoding,
-        Later(lambda: list(islice(people().tested, config.limit))),
+        Later(lambda: people().tested[: config.limit]),
         Later(lambda: protocol.group(people().fitting, config.seed)),
         Later(lambda: people().fitting), people, tested, fitted, cell,
         [word for word in words if not word.startswith(_NOT_THE_CELL)],

@@ -100,7 +100,7 @@ class Protocol:
         random.Random(f"group/{seed}").shuffle(order)
         return [users[index] for index in sorted(order[: self.group_size])]
 
-    def tested(self, task: Task, users: Sequence[User], seed: int) -> list[User]:
+    def tested(self, task: Task, users: Sequence[User], seed: int) -> Sequence[User]:
         """The tested users, with the history that the protocol lets them keep."""
         if self.history == "none":
             users = [replace(user, history=()) for user in users]
@@ -112,9 +112,9 @@ class Protocol:
             users = histories.sized(task, users, self.items, self.words)
         return self.fitting(task, users)
 
-    def fitting(self, task: Task, users: Sequence[User]) -> list[User]:
+    def fitting(self, task: Task, users: Sequence[User]) -> Sequence[User]:
         """The fit users, with items of the form in which the tested users' are shown."""
-        return list(users) if self.history_format == "full" else histories.formatted(task, users, self.history_format)
+        return users if self.history_format == "full" else histories.formatted(task, users, self.history_format)
 
 
 def _exchanged(users: Sequence[User], seed: int) -> list[User]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,10 +10,11 @@ from bench import env, store
 from bench.budget import Budget
 from bench.lm.base import fingerprint
 from bench.plan import Plan, find_base, known
-from bench.score import metrics, stats
-from bench.types import Personalization, Sample
+from bench.score import stats
+from bench.scoring import Tally
+from bench.types import Personalization, User
 
-_PRIVATE = ("task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules")
+_PRIVATE = ("task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules", "shard", "window")
 
 
 def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
@@ -26,8 +26,7 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
         "kind": plan.tested.kind,
         "hash": plan.tested.hash,
         "fit_hash": plan.fitted.hash,
-        "users": len({user.group for user in plan.users}),
-        "queries": sum(len(user.queries) for user in plan.users),
+        **_people(plan.users),
         "golds": plan.tested.golds,
     }
     return {
@@ -48,34 +47,27 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
     }
 
 
-def results(
-    plan: Plan,
-    samples: Sequence[Sample],
-    scored: Sequence[metrics.Scored],
-    shared: Personalization,
-    personals: Sequence[Personalization],
-    dropped: int,
-) -> dict[str, Any]:
+def results(plan: Plan, found: Tally, shared: Personalization, dropped: int) -> dict[str, Any]:
     """The part that only a finished cell has: metrics with intervals, counts, the method's facts."""
     task = plan.task
-    patches = {patch.id: patch.bytes for one in personals for patch in one.patches}
     counts = {
         **{f"data_{name}": count for name, count in plan.tested.counts.items()},
         **{f"protocol_{name}": count for name, count in plan.counts.items()},
-        "samples": len(samples),
-        "unparsed": sum(metrics.unparsed(task.kind, task.labels, sample.raw) for sample in samples),
-        "truncated": sum(sample.cut > 0 for sample in samples),
-        "unfinished": sum(not sample.finished for sample in samples),
+        "samples": found.samples,
+        "unparsed": found.unparsed,
+        "truncated": found.truncated,
+        "unfinished": found.unfinished,
         "lines_dropped": dropped,
         "fit_users": len(plan.group),
-        "patches": len(patches),
-        "patch_bytes": sum(patches.values()),
-        "patch_bytes_per_user": sum(patches.values()) / max(1, len(personals)),
+        "patches": len(found.patches),
+        "patch_bytes": sum(found.patches.values()),
+        "patch_bytes_per_user": sum(found.patches.values()) / max(1, found.users),
     }
-    result = {"counts": counts, "facts": dict(shared.facts) | _summed([one.facts for one in personals])}
-    if not scored:
+    facts = dict(shared.facts) | {f"users_{name}": count for name, count in found.facts.items()}
+    result = {"counts": counts, "facts": facts}
+    if not found.scored:
         return result | {"unscored": f"the {plan.tested.split} split has no golds; predictions.json is for submission"}
-    intervals = stats.bootstrap(task.kind, task.labels, scored)
+    intervals = stats.bootstrap(task.kind, task.labels, found.scored)
     return result | {"metrics": {name: asdict(interval) for name, interval in intervals.items()}}
 
 
@@ -85,12 +77,13 @@ def _base(plan: Plan) -> str:
     return "instruct" if plan.base_key is None else fingerprint(path) if path else "not there"
 
 
-def _summed(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts over the users, of what the method counted for each."""
-    total: Counter[str] = Counter()
-    for one in facts:
-        total.update({name: int(value) for name, value in one.items() if isinstance(value, int)})
-    return {f"users_{name}": count for name, count in total.items()}
+def _people(users: Sequence[User]) -> dict[str, int]:
+    """Persons (groups) and questions, in one pass over users that may be on disk."""
+    groups, queries = set[str](), 0
+    for user in users:
+        groups.add(user.group)
+        queries += len(user.queries)
+    return {"users": len(groups), "queries": queries}
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,9 @@ def cell(config: DictConfig) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
+    if result.missing:
+        print(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
+        return 0
     print(tables.line(dict(result.record)) + ("  (was done)" if result.cached else ""))
     comparison = baseline(result)
     if comparison:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import math
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims import beat, me, take
+from bench.files import StoreError as StoreError
+from bench.files import plain, write
+from bench.files import read_json as read_json
+from bench.files import write_json as write_json
+from bench.files import write_rows as write_rows
+from bench.files import writing as writing
 from bench.types import InputError, Sample
 
 SCHEMA = 1
 
 _MARKS = {"record.json", "samples.jsonl", "config.yaml"}  # a folder with one of these is a cell
-
-
-class StoreError(Exception):
-    """A result could not be written: one line that names the folder and what to do."""
 
 
 class Busy(Exception):
@@ -34,20 +33,8 @@ class Busy(Exception):
 
 def key(parts: Mapping[str, Any]) -> str:
     """16 hex digits that change with any part and not with the order of names; InputError on what is not JSON."""
-    text = json.dumps(_plain(parts, ""), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _plain(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(part, f"{where}[{place}]") for place, part in enumerate(value)]
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where or 'value'}: {value!r:.80} ({type(value).__name__}) is not JSON")
-    if wrong := [name for name in value if not isinstance(name, str)]:
-        raise InputError(f"{where or 'value'}: the name {wrong[0]!r} is not a string, so this is not JSON")
-    return {name: _plain(part, f"{where}.{name}" if where else name) for name, part in value.items()}
 
 
 @dataclass(frozen=True)
@@ -84,29 +71,6 @@ class Cell:
         return self.folder / "artifacts"
 
 
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Inside, a disk that is full or cannot be written becomes a StoreError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        advice = "run the same command again: nothing that was finished is lost; or"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice = f"free some space and {advice}"
-        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            advice = "make it writable, or"
-        what = (error.strerror or str(error)).lower()
-        raise StoreError(f"{folder}: {what}; {advice} write elsewhere with results.root=FOLDER") from error
-
-
-def _write(fd: int, text: str) -> None:
-    # A lone surrogate is no UTF-8; backslashreplace writes it as \ud800, which is how JSON spells it.
-    rest = memoryview(text.encode("utf-8", "backslashreplace"))
-    while rest:  # a nearly full disk takes a part, and says why only when asked again
-        rest = rest[os.write(fd, rest) :]
-    os.fsync(fd)
-
-
 def append(cell: Cell, samples: Sequence[Sample]) -> None:
     """Add a batch in one write, on disk when this returns. A line that a crash cut off is removed first."""
     text = "".join(json.dumps(asdict(sample), ensure_ascii=False) + "\n" for sample in samples)
@@ -115,7 +79,7 @@ def append(cell: Cell, samples: Sequence[Sample]) -> None:
         with cell.samples.open("ab+", buffering=0) as file:
             size = _drop_cut_line(file.fileno())
             try:
-                _write(file.fileno(), text)
+                write(file.fileno(), text)
             except OSError:
                 with suppress(OSError):  # should this fail too, the next reader drops the cut line
                     os.ftruncate(file.fileno(), size)
@@ -134,18 +98,27 @@ def _drop_cut_line(fd: int) -> int:
     return end
 
 
-def read_samples(cell: Cell) -> tuple[list[Sample], int]:
-    """The samples (the first of each id), and how many lines were dropped: 1 if a crash cut off the last, else 0."""
-    samples: dict[str, Sample] = {}
+def stream_samples(cell: Cell) -> Iterator[Sample | None]:
+    """The samples as they stand in the file, one at a time; at the end None for a line that a crash cut off."""
     if not cell.samples.exists():
-        return [], 0
+        return
     with cell.samples.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
-                return list(samples.values()), 1
-            sample = _sample(line, f"{cell.samples}: line {number}")
+                yield None
+                return
+            yield _sample(line, f"{cell.samples}: line {number}")
+
+
+def read_samples(cell: Cell) -> tuple[list[Sample], int]:
+    """The samples (the first of each id), and how many lines were dropped: 1 if a crash cut off the last, else 0."""
+    samples, cut = dict[str, Sample](), 0
+    for sample in stream_samples(cell):
+        if sample is None:
+            cut = 1
+        else:
             samples.setdefault(sample.id, sample)
-    return list(samples.values()), 0
+    return list(samples.values()), cut
 
 
 def _sample(line: bytes, where: str) -> Sample:
@@ -156,34 +129,6 @@ def _sample(line: bytes, where: str) -> Sample:
         return Sample(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{where} is no sample ({error}); delete the line to have its question asked again") from None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new one."""
-    text = json.dumps(_plain(value, ""), ensure_ascii=False, indent=1) + "\n"
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb", buffering=0) as file:
-                _write(file.fileno(), text)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is safe
-            os.fsync(folder)
-        os.close(folder)
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file; InputError naming the file when it cannot be read."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: broken JSON ({error}); delete the file and run the cell again") from None
 
 
 def write_record(cell: Cell, record: Mapping[str, Any]) -> None:

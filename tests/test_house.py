@@ -18,12 +18,12 @@ REPO = Path(__file__).parents[1]
 # From the ground up: a room may use its own floor and those below.
 FLOORS = (
     {"types"},
-    {"data", "score", "budget", "env", "store", "claims"},
+    {"data", "score", "budget", "env", "store", "claims", "files"},
     {"manifest", "experiment"},
     {"lm"},
     {"method", "protocol"},
-    {"plan", "record", "run"},
-    {"show", "forecast"},
+    {"plan", "record", "run", "job", "scoring", "shard", "windows"},
+    {"show", "forecast", "launch"},
     {"sweep"},
     {"__main__"},
 )

@@ -31,6 +31,11 @@ def model(spec: ModelSpec, base: Path | None, *, budget: Budget, cache: Response
     return _held[key]
 
 
+def holds(spec: ModelSpec, base: Path | None) -> bool:
+    """Whether `model` would load nothing."""
+    return _key(spec, base) in _held
+
+
 def adopt(lm: LM, base: Path) -> None:
     """Merge a base that was just trained on the kept model; from here on it is kept as the adapted one."""
     lm.adopt(Patch.load(base), fingerprint(base))

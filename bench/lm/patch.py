@@ -248,10 +248,12 @@ def save_personalizations(
     write_json(folder / f"{name}.json", values)
 
 
-def load_personalizations(folder: Path, name: str) -> list[Personalization] | None:
-    """What `save_personalizations` wrote, or None where it is not complete. Equal patches are one object."""
+def load_personalizations(
+    folder: Path, name: str, known: Mapping[str, Patch] | None = None
+) -> list[Personalization] | None:
+    """What `save_personalizations` wrote, or None where it is not complete. Equal and `known` patches are one."""
     path = folder / f"{name}.json"
-    return _from_values(folder, read_json(path)) if path.exists() else None
+    return _from_values(folder, read_json(path), known or {}) if path.exists() else None
 
 
 def load_users(folder: Path) -> dict[str, Personalization]:
@@ -264,7 +266,7 @@ def load_users(folder: Path) -> dict[str, Personalization]:
         raise InputError(f"{folder}: no personalizations (adapt-*.json)")
     if any("user" not in value for value in values):
         raise InputError(f"{folder}: adapt-*.json does not say which user is meant; delete the cell and run it again")
-    return dict(zip((value["user"] for value in values), _from_values(folder, values), strict=True))
+    return dict(zip((value["user"] for value in values), _from_values(folder, values, {}), strict=True))
 
 
 def _as_json(personal: Personalization) -> dict[str, Any]:
@@ -278,9 +280,11 @@ def _as_json(personal: Personalization) -> dict[str, Any]:
     }
 
 
-def _from_values(folder: Path, values: Sequence[Mapping[str, Any]]) -> list[Personalization]:
+def _from_values(
+    folder: Path, values: Sequence[Mapping[str, Any]], known: Mapping[str, Patch]
+) -> list[Personalization]:
     ids = {id for value in values for id in value["patches"]}
-    patches = {id: Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
+    patches = {id: known.get(id) or Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
     return [_from_json(value, patches) for value in values]
 
 

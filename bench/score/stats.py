@@ -16,6 +16,7 @@ from bench.score.sums import Floats, Sums, cluster_numbers, metrics_of, sums_of
 from bench.types import InputError
 
 CHUNK = 256  # draws in memory at once
+WEIGHTS = 2**21  # and so many numbers of theirs: fewer draws at once for more than 8,192 clusters
 TIE = 1e-12  # differences below this are rounding
 
 
@@ -82,7 +83,7 @@ def bootstrap_runs(
         weights = _resample(rng, count, users)
         return _mean([metrics_of(kind, one.with_rows(weights @ one.rows)) for one in sums])
 
-    drawn = _over_draws(draws, resampled)
+    drawn = _over_draws(draws, users, resampled)
     means = {
         name: float(np.mean([values[name] for values in every]))
         for name in every[0]
@@ -148,7 +149,7 @@ def paired_runs(
 
         return difference(swap)
 
-    bootstrapped, permuted = _over_draws(draws, resampled), _over_draws(draws, swapped)
+    bootstrapped, permuted = _over_draws(draws, users, resampled), _over_draws(draws, users, swapped)
     values = [tuple(aggregate(kind, labels, arm) for arm in both) for both in common]
     queries = sum(len(left) for left, _ in common)
     result = {}
@@ -212,10 +213,11 @@ def _resample(rng: np.random.Generator, draws: int, clusters: int) -> Floats:
     return np.bincount(picks.ravel(), minlength=draws * clusters).reshape(draws, clusters).astype(np.float64)
 
 
-def _over_draws(draws: int, compute: Callable[[int], dict[str, Floats]]) -> dict[str, Floats]:
+def _over_draws(draws: int, clusters: int, compute: Callable[[int], dict[str, Floats]]) -> dict[str, Floats]:
     if draws < 1:
         raise InputError(f"draws is {draws}, must be at least 1")
-    chunks = [compute(min(CHUNK, draws - start)) for start in range(0, draws, CHUNK)]
+    step = max(1, min(CHUNK, WEIGHTS // clusters))
+    chunks = [compute(min(step, draws - start)) for start in range(0, draws, step)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 

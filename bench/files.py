@@ -1,0 +1,108 @@
+"""Files that appear whole: JSON written in one step, and errors of the disk that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bench.types import InputError
+
+
+class StoreError(Exception):
+    """A result could not be written: one line that names the folder and what to do."""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Inside, a disk that is full or cannot be written becomes a StoreError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = "run the same command again: nothing that was finished is lost; or"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = f"free some space and {advice}"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            advice = "make it writable, or"
+        what = (error.strerror or str(error)).lower()
+        raise StoreError(f"{folder}: {what}; {advice} write elsewhere with results.root=FOLDER") from error
+
+
+def encoded(text: str) -> bytes:
+    """A lone surrogate is no UTF-8; backslashreplace writes it as \\ud800, which is how JSON spells it."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def write(fd: int, text: str) -> None:
+    """All of a text, on disk when this returns."""
+    rest = memoryview(encoded(text))
+    while rest:  # a nearly full disk takes a part, and says why only when asked again
+        rest = rest[os.write(fd, rest) :]
+    os.fsync(fd)
+
+
+def plain(value: Any, where: str = "") -> Any:
+    """The value as JSON has it; InputError naming the place of what is not JSON."""
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(part, f"{where}[{place}]") for place, part in enumerate(value)]
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where or 'value'}: {value!r:.80} ({type(value).__name__}) is not JSON")
+    if wrong := [name for name in value if not isinstance(name, str)]:
+        raise InputError(f"{where or 'value'}: the name {wrong[0]!r} is not a string, so this is not JSON")
+    return {name: plain(part, f"{where}.{name}" if where else name) for name, part in value.items()}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new one."""
+    replace(path, [json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n"])
+
+
+def write_rows(path: Path, rows: Iterable[Any]) -> None:
+    """The file that `write_json` writes for a list of objects, with one of them in memory at a time."""
+
+    def texts() -> Iterator[str]:
+        lead = "[\n "
+        for row in rows:
+            yield lead + json.dumps(plain(row), ensure_ascii=False, indent=1).replace("\n", "\n ")
+            lead = ",\n "
+        yield "\n]\n" if lead[0] == "," else "[]\n"
+
+    replace(path, texts())
+
+
+def replace(path: Path, texts: Iterable[str]) -> None:
+    """Put texts, one after the other, in the place of a file, in one step."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                for text in texts:
+                    file.write(encoded(text))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is safe
+            os.fsync(folder)
+        os.close(folder)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; InputError naming the file when it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: broken JSON ({error}); delete the file and run the cell again") from None
