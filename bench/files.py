@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bench.env import cache_folder
 from bench.types import InputError
 
 
@@ -20,18 +21,25 @@ class StoreError(Exception):
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Inside, a disk that is full or cannot be written becomes a StoreError that says what to do."""
+def writing(folder: Path, elsewhere: str | None = None) -> Iterator[None]:
+    """Inside, a disk that is full or cannot be written becomes a StoreError that says what to do.
+
+    `elsewhere`: how the command is told to write to another folder, where that is neither results.root nor the cache.
+    """
     try:
         yield
     except OSError as error:
-        advice = "run the same command again: nothing that was finished is lost; or"
+        if elsewhere is None:
+            elsewhere = "LAMPLIGHT_CACHE=FOLDER" if folder.is_relative_to(cache_folder()) else "results.root=FOLDER"
+        advice = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice = f"free some space and {advice}"
+            advice = "free some space and run the same command again: nothing that was finished is lost; or "
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            advice = "make it writable, or"
+            advice = "make it writable, or "
+        elif error.errno == errno.EIO:
+            advice = "run the same command again: nothing that was finished is lost; or "
         what = (error.strerror or str(error)).lower()
-        raise StoreError(f"{folder}: {what}; {advice} write elsewhere with results.root=FOLDER") from error
+        raise StoreError(f"{folder}: {what}; {advice}write elsewhere with {elsewhere}") from error
 
 
 def encoded(text: str) -> bytes:
@@ -78,15 +86,15 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
     replace(path, texts())
 
 
-def replace(path: Path, texts: Iterable[str]) -> None:
-    """Put texts, one after the other, in the place of a file, in one step."""
+def replace(path: Path, parts: Iterable[str | bytes]) -> None:
+    """Put parts, one after the other, in the place of a file, in one step."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                for text in texts:
-                    file.write(encoded(text))
+                for part in parts:
+                    file.write(encoded(part) if isinstance(part, str) else part)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

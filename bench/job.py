@@ -199,7 +199,8 @@ class Job:
     def _gold_likelihood(self, shared: Personalization) -> None:
         """Negative log-likelihood of each gold text per token (nats); label tasks have theirs from generation.
 
-        Kept by question id, a file for each window; empty where a rule gave answers.
+        Kept by question id, a file for each window, empty where a rule gave answers; beside an unfinished window's what
+        it has so far.
         """
         if self.plan.task.labels or not self.plan.tested.golds:
             return
@@ -213,13 +214,17 @@ class Job:
                     continue
                 requests = [request for _, _, request in self._asked(window, shared)]
                 golds = [[str(query.gold)] for user in window.users for query in user.queries]
-                found = {}
+                partial = paths[window.number].with_suffix(".part")
+                found = store.read_values(partial)
+                done = [name in found for name in window.ids]
                 if all(request.answer is None for request in requests):
-                    for index, [(total, tokens)] in self.lm.likelihood(requests, golds, salt=self._salt):
-                        found[index] = -total / tokens
+                    scored = self.lm.likelihood(requests, golds, salt=self._salt, done=done.__getitem__)
+                    for index, [(total, tokens)] in scored:
+                        found[window.ids[index]] = -total / tokens
+                        store.append_value(partial, window.ids[index], -total / tokens)
                         progress.advance()
-                ids = window.ids
-                store.write_json(paths[window.number], {ids[index]: found[index] for index in sorted(found)})
+                store.write_json(paths[window.number], {name: found[name] for name in window.ids if name in found})
+                partial.unlink(missing_ok=True)
 
     @contextmanager
     def _phase(self, name: str, total: int | None = None) -> Iterator[Progress]:

@@ -210,7 +210,8 @@ def data_root(config: DictConfig) -> Path:
             raise InputError("data=lamp needs data.root=FOLDER, in LaMP's layout (get one: python -m bench.download)")
         return Path(config.data.root).expanduser()
     root = cache_folder() / "sample" / f"v{sample.VERSION}-seed{config.data.seed}"
-    sample.write(root, seed=config.data.seed)
+    with store.writing(root):
+        sample.write(root, seed=config.data.seed)
     return root
 
 

@@ -24,7 +24,7 @@ def cell(config: DictConfig) -> int:
         if config.dry:
             print(plan_text(resolve(config)))
             return 0
-        result = run(config)
+        return told(run(config))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -37,11 +37,18 @@ def cell(config: DictConfig) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def told(result: Result) -> int:
+    """Print a cell's result; the exit code."""
     if result.missing:
         print(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
         return 0
     print(tables.line(dict(result.record)) + ("  (was done)" if result.cached else ""))
-    comparison = baseline(result)
+    try:
+        comparison = baseline(result)
+    except InputError as error:  # of another cell's folder: this one is done all the same
+        comparison = f"  no comparison with the baseline: {error}"
     if comparison:
         print(comparison)
     print(f"  record: {result.plan.cell.record}")
@@ -54,11 +61,16 @@ def baseline(result: Result) -> str | None:
     if mine["status"] != "ok" or mine["unscored"]:
         return None
     root = result.plan.cell.root / result.plan.task.name / "instruct"
-    for path, other in store.records(root).records:
-        if other["key"] != mine["key"] and _is_baseline(other, mine):
-            scores = [store.read_json(folder / "scores.json") for folder in (result.plan.cell.folder, path)]
-            return tables.against(dict(mine), scores[0], other, scores[1])
-    return None
+    found = [
+        (other["cell"]["seed"] != mine["cell"]["seed"], other["key"], path, other)
+        for path, other in store.records(root).records
+        if other["key"] != mine["key"] and _is_baseline(other, mine)
+    ]
+    if not found:
+        return None
+    _, _, path, other = min(found, key=lambda one: one[:2])  # of the same seed where there is one
+    scores = [store.read_json(folder / "scores.json") for folder in (result.plan.cell.folder, path)]
+    return tables.against(dict(mine), scores[0], other, scores[1])
 
 
 def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
@@ -94,8 +106,20 @@ def plan_text(plan: Plan) -> str:
         f"{len(plan.users)} users, {questions} questions",
         f"model     {plan.spec.name}, {plan.spec.resolved_dtype()}, base {base}",
         f"protocol  {plan.protocol.name}, {len(plan.group)} fit users of {len(plan.trainers)}, seed {plan.seed}",
-        f"method    {plan.config['method']}",
-        f"prompt of question {user.queries[0].id}, history as stored:",
+        f"method    {_fields(plan.config['method'])}",
+        f"prompt of question {user.queries[0].id}, with its first history items (which ones the method shows, the run "
+        "finds out):",
         prompt,
     ]
     return "\n".join(lines)
+
+
+def _fields(values: Mapping[str, Any], prefix: str = "") -> str:
+    """`history=selected select.n_items=10`: a method's settings in a line."""
+    words = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            words.append(_fields(value, f"{prefix}{name}."))
+        elif name != "_target_":
+            words.append(f"{prefix}{name}={value}")
+    return " ".join(word for word in words if word)

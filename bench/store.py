@@ -121,6 +121,22 @@ def read_samples(cell: Cell) -> tuple[list[Sample], int]:
     return list(samples.values()), cut
 
 
+def append_value(path: Path, name: str, value: float) -> None:
+    """Add one named number to a file of them."""
+    with writing(path.parent), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps([name, value]) + "\n")
+
+
+def read_values(path: Path) -> dict[str, float]:
+    """The numbers that were appended, by name; a line that a crash cut off is left out, and what was written to it."""
+    found: dict[str, float] = {}
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else ():
+        with suppress(ValueError):
+            name, value = json.loads(line)
+            found[name] = value
+    return found
+
+
 def _sample(line: bytes, where: str) -> Sample:
     try:
         fields = json.loads(line)

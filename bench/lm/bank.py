@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,20 +56,20 @@ def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> 
             raise InputError(f"{job.name}: no examples to train on")
     read = [[_encoded(lm, one, adapter) for one in job.examples] for job in jobs]
     parts = [_parts(rows, job.seed, adapter) for rows, job in zip(read, jobs, strict=True)]
-    with budget.phase("training", total=len(jobs)) as progress:
+    examples = [len(rows) * adapter.tuning.epochs for rows in read]
+    with budget.phase("training", total=sum(examples)) as progress:
         found = {index: known for index, part in enumerate(parts) if (known := lm.recall(part))}
-        progress.advance(len(found))
+        progress.advance(sum(examples[index] for index in found))
         for group in grouped(lm, {index: rows for index, rows in enumerate(read) if index not in found}, adapter):
             budget.check()
             started = time.monotonic()
             work = _Group(lm, [read[index] for index in group], [jobs[index].seed for index in group], adapter)
-            trained = work.train(budget)
+            trained = work.train(budget, progress.advance)
             each = (time.monotonic() - started) / len(group)
             for index, own in zip(group, trained, strict=True):
                 _check(jobs[index], own, start(lm, adapter, [jobs[index].seed]), adapter)
                 lm.keep(parts[index], own, seconds=each)
                 found[index] = own
-            progress.advance(len(group))
     return [as_patch(found[index], adapter) for index in range(len(jobs))]
 
 
@@ -93,8 +93,8 @@ class _Group:
             for rows, seed in zip(read, seeds, strict=True)
         ]
 
-    def train(self, budget: Budget) -> list[dict[str, Tensor]]:
-        """The trained tensors of each user."""
+    def train(self, budget: Budget, advance: Callable[[int], None]) -> list[dict[str, Tensor]]:
+        """The trained tensors of each user; `advance` hears of each step's examples."""
         tuning = self.adapter.tuning
         rates = [schedule(len(plan), tuning.warmup) for plan in self.plans]
         optimizer = _AdamW(self.weights, tuning)
@@ -110,6 +110,7 @@ class _Group:
             room = self._backward(step, room, budget)
             paces = zip(self.plans, rates, strict=True)
             optimizer.step([rate(number) if number < len(plan) else 0.0 for plan, rate in paces])
+            advance(len(step))
             if number + 1 < max(map(len, self.plans)):
                 budget.check()
         trained = {name: tensor.detach().cpu() for name, tensor in self.weights.items()}

@@ -25,11 +25,12 @@ class ResponseCache:
 
     def __init__(self, path: Path) -> None:
         self.folder = path.parent
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.hits = 0
-        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        with writing(self.folder), _disk():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
 
     @staticmethod
     def key(parts: Mapping[str, object]) -> str:

@@ -127,11 +127,19 @@ def _used_again(lm: LM, known: Sequence[Known | None]) -> list[Completion] | Non
 
 
 def score(
-    lm: LM, requests: Sequence[Request], encoded: Sequence[Encoded], answers: Sequence[Sequence[str]], *, salt: str
+    lm: LM,
+    requests: Sequence[Request],
+    encoded: Sequence[Encoded],
+    answers: Sequence[Sequence[str]],
+    *,
+    salt: str,
+    done: Callable[[int], bool] | None,
 ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
     """See LM.likelihood."""
     wanted = [[lm.answer_ids(answer) for answer in row] for row in answers]
     for batch in plan(encoded, lm.spec.batch_tokens, salt=salt):
+        if done and all(map(done, batch)):
+            continue
 
         def work(rows: list[int]) -> list[list[tuple[float, int]]]:
             with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():

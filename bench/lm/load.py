@@ -14,6 +14,7 @@ import torch
 
 from bench.env import cache_folder
 from bench.lm.spec import ModelSpec, package_gguf
+from bench.store import writing
 from bench.types import InputError
 
 _TINY_TEMPLATE = (
@@ -70,10 +71,11 @@ def unpacked(package: str) -> Path:
     config = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
     clean = type(model)(type(model.config)(**config)).bfloat16()
     clean.load_state_dict(model.state_dict())
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent))
-    clean.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
+    with writing(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent))
+        clean.save_pretrained(partial)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
     try:
         partial.replace(folder)
     except OSError:  # another process was first

@@ -168,13 +168,18 @@ class LM:
         return [found[index] for index in range(len(requests))]
 
     def likelihood(
-        self, requests: Sequence[Request], answers: Sequence[Sequence[str]], *, salt: str = ""
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[Sequence[str]],
+        *,
+        salt: str = "",
+        done: Callable[[int], bool] | None = None,
     ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
         """For each request, in any order: of each of its answers the log-probability (nats, with the end token) and the
-        number of tokens. `salt` as in `generate`.
+        number of tokens. `salt` and `done` as in `generate`.
         """
         encoded = [self.encode(request) for request in requests]
-        yield from generate.score(self, requests, encoded, answers, salt=salt)
+        yield from generate.score(self, requests, encoded, answers, salt=salt, done=done)
 
     def activations(
         self,

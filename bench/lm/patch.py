@@ -8,7 +8,6 @@ before the prompt's own tokens. `bench.lm.rows` applies patches, each row of a b
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from bench.store import read_json, write_json, writing
+from bench.files import replace as replace_file
+from bench.store import read_json, write_json
 from bench.types import InputError, Item, Personalization
 
 Positions = Literal["all", "last", "generated"]
@@ -224,11 +224,7 @@ def _fits(name: str, module: nn.Linear, widths: Mapping[Side, int]) -> None:
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file at once: whole or not at all. Raises StoreError where the disk refuses."""
-    partial = path.with_suffix(f".{os.getpid()}")
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save(dict(tensors), metadata=dict(metadata or {})))
-        partial.replace(path)
+    replace_file(path, [save(dict(tensors), metadata=dict(metadata or {}))])
 
 
 def save_personalizations(

@@ -78,6 +78,8 @@ class Chameleon(Method):
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """Group mode: one edit from the fit users' questions. Their golds are never used."""
         if self.mode == "user":
+            if not task.has_answers:
+                raise InputError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
             return Personalization()
         chosen = self.select.select(task, users)
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
