@@ -148,18 +148,12 @@ def paired_runs(
         value = float(np.mean([a[name] - b[name] for a, b in values]))
         low, high = _bounds(bootstrapped[name])
         gains = _user_gains(name, first, second)
+        extreme = int(np.sum(np.abs(permuted[name]) >= abs(value) - TIE))
         result[name] = Paired(
-            difference=value,
-            low=low,
-            high=high,
-            p_bootstrap=_p_bootstrap(bootstrapped[name]),
-            p_permutation=(1 + int(np.sum(np.abs(permuted[name]) >= abs(value) - TIE))) / (draws + 1),
-            helped=float(np.mean(gains > TIE)),
-            harmed=float(np.mean(gains < -TIE)),
-            users=users,
-            queries=queries,
+            value, low, high, _p_bootstrap(bootstrapped[name]), p_permutation=(1 + extreme) / (draws + 1),
+            helped=float(np.mean(gains > TIE)), harmed=float(np.mean(gains < -TIE)), users=users, queries=queries,
             left_out=sum(len(a) + len(b) for a, b in runs) - 2 * queries,
-        )
+        )  # fmt: skip
     return result
 
 
