@@ -81,7 +81,8 @@ def _inner(factors: Floats) -> Floats:
 def _cosines(products: Floats) -> Floats:
     length = np.sqrt(np.maximum(np.diagonal(products), 0))
     scale = np.outer(length, length)
-    return np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    cosines: Floats = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    return cosines
 
 
 def _patches(artifacts: Path) -> Mapping[str, Path]:
