@@ -31,14 +31,16 @@ class Given:
 
 @dataclass(frozen=True)
 class Planned:
-    """One cell of an experiment. `at`: its place on the axes; `words`: all its overrides; `extra`: what the command line
-    added to every cell, without PLACES.
+    """One cell of an experiment. `at`: its place on the axes; `words`: all its overrides; `extra`: what the command
+    line added to every cell, without PLACES; `own`: the keys that are not the same throughout the experiment by
+    its own file or the scale's.
     """
 
     arm: str
     at: Mapping[str, Any]
     words: tuple[str, ...]
     extra: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,8 +100,9 @@ class Design:
                 own, place = self._arm(entries, at)
                 if any(place[one.key] not in one.values for one in self.given if one.key in axes):
                     continue  # the command line narrowed an axis on which this arm stands elsewhere
-                words = self._in_order([*self._words(place), *own, *last])
-                planned.setdefault((words, json.dumps(place)), Planned(arm, place, words, extra))
+                placed = [*self._words(place), *own, *last]
+                words, keys = self._in_order(placed), tuple(dict.fromkeys(map(key_of, placed)))
+                planned.setdefault((words, json.dumps(place)), Planned(arm, place, words, extra, keys))
         return list(planned.values())
 
     def axes(self, *, whole: bool = False) -> dict[str, list[Any]]:

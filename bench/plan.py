@@ -27,7 +27,6 @@ from bench.method import Method
 from bench.protocol import Protocol
 from bench.types import Decoding, InputError, User
 
-
 _NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
 
 
@@ -36,8 +35,8 @@ class Plan:
     """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all who may fit.
 
     `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them.
-    `overrides`: what asks for this cell, without this machine's folders. `counts`: of the protocol's choice of users and
-    items, known once the plan is checked.
+    `overrides`: what asks for this cell, without this machine's folders. `counts`: of the protocol's choice of users
+    and items, known once the plan is checked.
     """
 
     config: Mapping[str, Any]
@@ -118,7 +117,8 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
         raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
     words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
-        values | {"variant": _variant(words)}, fields, task, spec, base, base_key, method, protocol, decoding,
+        values | {"variant": _variant(_own(words, values["experiment"]))},
+        fields, task, spec, base, base_key, method, protocol, decoding,
         Later(lambda: list(islice(people().tested, config.limit))),
         Later(lambda: protocol.group(people().fitting, config.seed)),
         Later(lambda: people().fitting), people, tested, fitted, cell,
@@ -193,6 +193,11 @@ def known(value: Any) -> Any:
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     content = [f"{one.relative_to(path)}:{digest(one, cache_folder() / 'data')}" for one in files]
     return f"{path.name}@{store.key({'files': content})[:16]}"
+
+
+def _own(words: Sequence[str], experiment: Mapping[str, Any] | None) -> Sequence[str]:
+    """Of an experiment's cell, the overrides that its other cells need not have."""
+    return [word for word in words if experiment is None or word.partition("=")[0] in experiment["own"]]
 
 
 def _variant(words: Sequence[str]) -> str:

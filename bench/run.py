@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from bench import record as records
 from bench import manifest, store
+from bench import record as records
 from bench.budget import Budget, Progress
 from bench.lm import base as bases
 from bench.plan import Plan, checked, find_base, resolve

@@ -68,9 +68,7 @@ class Experiments(BasicSweeper):
                 config = self._composed(words)
                 if not OmegaConf.is_dict(config.experiment):
                     raise InputError("experiment=: name one, as in experiment=chameleon_table1 (see --help)")
-                experiment, of_scale, rules = (
-                    _plain(config[part]) for part in ("experiment", "scale", "rules")
-                )
+                experiment, of_scale, rules = (_plain(config[part]) for part in ("experiment", "scale", "rules"))
                 design = Design(experiment, of_scale, given, rules, self._kind_of, Transformer.str)
                 cells = design.cells()
                 print(f"{name} at scale {of_scale['name']}: {len(cells)} cells", file=sys.stderr)
@@ -114,7 +112,8 @@ def _given(override: Override) -> Given:
 
 def _told(cell: Planned, name: str, scale: str) -> list[str]:
     """What a cell is told of its experiment, for its manifest (bench/manifest.py)."""
-    said = {"name": name, "scale": scale, "arm": cell.arm, "at": cell.at, "hash": cell.hash, "extra": cell.extra}
+    said = {"name": name, "scale": scale, "arm": cell.arm, "at": cell.at, "hash": cell.hash}
+    said |= {"extra": cell.extra, "own": cell.own}
     return [f"scale={scale}", f"experiment={Transformer.str(_quoted(said))}"]
 
 
