@@ -11,8 +11,10 @@ from conftest import task_named, tiny_lm
 
 from bench.budget import Budget
 from bench.data.retrieval import PCASelection
+from bench.lm.model import LM
 from bench.types import Item, MethodError, Query, Request, User
-from methods.chameleon import insight, pairs
+from methods.chameleon import edit, insight, pairs
+from methods.chameleon import method as method_module
 from methods.chameleon.insight import Insight
 from methods.chameleon.method import Chameleon
 from methods.chameleon.pairs import Question
@@ -84,31 +86,57 @@ def test_alpha_zero_and_no_layer_leave_the_model_alone() -> None:
     assert replace(METHOD, n_layers=0).fit(lm, TASK, users, budget()).patches == ()
 
 
-def test_halves_of_the_edit_are_what_they_say() -> None:
-    """P only doubles the theta_P component of the MLP's output; N only removes theta_N's."""
-    lm, users = tiny_lm(), people()
-    for half in ("personalized", "neutral"):
+def test_halves_of_the_edit_are_what_they_say(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """P alone doubles theta_P's part of the MLP's output, N alone removes theta_N's, and neither touches the rest."""
+    lm, users, used = tiny_lm(), people(), []
+    as_patch = edit.as_patch
+    monkeypatch.setattr(
+        method_module, "as_patch", lambda lm, found, **how: used.append(found) or as_patch(lm, found, **how)
+    )
+    factors = {"personalized": (2.0, None), "neutral": (None, 0.0)}
+    for half, (of_p, of_n) in factors.items():
         shared = replace(METHOD, edit=half).fit(lm, TASK, users, budget())
-        [(_, low)] = shared.patches[0].weights.items()
-        change = low.b @ low.a
-        assert torch.linalg.matrix_rank(change, rtol=1e-4) == 1
+        [(name, low)] = shared.patches[0].weights.items()
+        weight = lm.model.get_submodule(name).weight.detach().float()
+        found = used.pop()
+        theta_p, theta_n = (theta[found.layers[0]] for theta in (found.theta_p, found.theta_n))
+        theta, factor = (theta_p, of_p) if of_p is not None else (theta_n, of_n)
+        edited = weight + low.b @ low.a
+        assert torch.allclose(theta @ edited, factor * (theta @ weight), atol=1e-5)
+        rest = torch.eye(len(theta)) - torch.outer(theta, theta)
+        assert torch.allclose(rest @ edited, rest @ weight, atol=1e-5)
     both = METHOD.fit(lm, TASK, users, budget())
     [(_, low)] = both.patches[0].weights.items()
     assert torch.linalg.matrix_rank(low.b @ low.a, rtol=1e-4) == 2
 
 
+def test_each_control_replaces_the_directions_that_it_names() -> None:
+    names = ("theta_p", "theta_n", "theta_p_mean", "theta_n_rematched")
+    tensors = {name: torch.nn.functional.normalize(torch.randn(4, 8), dim=-1) for name in names}
+    found = edit.Directions(tensors["theta_p"], tensors["theta_n"], (2, 1), {})
+    mean = edit.controlled(found, tensors, "mean_activation", 0)
+    assert mean == replace(found, theta_p=tensors["theta_p_mean"])
+    rematched = edit.controlled(found, tensors, "rematched_pairs", 0)
+    assert rematched == replace(found, theta_n=tensors["theta_n_rematched"])
+    drawn = [edit.controlled(found, tensors, "random_directions", seed) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0].theta_p, drawn[1].theta_p) and not torch.equal(drawn[0].theta_p, drawn[2].theta_p)
+    assert not torch.equal(drawn[0].theta_p, drawn[0].theta_n)
+    assert torch.allclose(drawn[0].theta_n.norm(dim=-1), torch.ones(4))
+    assert edit.controlled(found, tensors, "none", 0) is found
+
+
 @pytest.mark.parametrize("control", ["random_directions", "mean_activation", "rematched_pairs"])
 def test_a_control_edits_the_same_layers_otherwise(control: str) -> None:
     lm, users = tiny_lm(), people()
-    real = METHOD.fit(lm, TASK, users, budget())
-    other = replace(METHOD, control=control).fit(lm, TASK, users, budget())
+    plain = replace(METHOD, svd_center=True)  # uncentred, the top direction of alike prompts is their mean
+    real = plain.fit(lm, TASK, users, budget())
+    other = replace(plain, control=control).fit(lm, TASK, users, budget())
     assert other.facts["layers"] == real.facts["layers"]
     assert set(other.patches[0].weights) == set(real.patches[0].weights)
-    if control != "mean_activation":
-        assert other.patches[0].id != real.patches[0].id
+    assert other.patches[0].id != real.patches[0].id
     if control == "random_directions":
         assert (
-            replace(METHOD, control=control, draw=1).fit(lm, TASK, users, budget()).patches[0].id != other.patches[0].id
+            replace(plain, control=control, draw=1).fit(lm, TASK, users, budget()).patches[0].id != other.patches[0].id
         )
 
 
@@ -173,23 +201,46 @@ def test_an_insight_is_the_phrase_alone(text: str, phrase: str) -> None:
     assert insight.clean(text) == phrase
 
 
-def test_activations_equal_a_plain_forward_pass() -> None:
-    """The MLP's output at the answer's last token, read as a branch behind a prompt that two answers share."""
-    for family in ("llama", "mistral", "qwen2"):
-        lm = tiny_lm(family)
-        request = Request(TASK.render(people(1)[0].queries[0], people(1)[0].history))
-        states = lm.activations([request, request], ["4", "25"])
+@pytest.mark.parametrize(("family", "side"), [
+    ("llama", "decoder"), ("mistral", "decoder"), ("qwen2", "decoder"), ("t5", "decoder"), ("t5", "encoder"),
+])  # fmt: skip
+@pytest.mark.parametrize("space", ["mlp", "resid"])
+def test_activations_equal_a_plain_forward_pass(family: str, side: str, space: str) -> None:
+    """Each pool of each space, read as a branch behind a prompt that two answers share, is what a hook sees alone."""
+    lm = tiny_lm(family)
+    request = Request(TASK.render(people(1)[0].queries[0], people(1)[0].history))
+    for pool in ("last", "mean_answer", "last_eos"):
+        states = lm.activations([request, request], ["4", "25"], space=space, pool=pool, side=side)  # type: ignore[arg-type]
         for index, answer in enumerate(("4", "25")):
-            seen: dict[int, torch.Tensor] = {}
+            expected = alone(lm, request, answer, space, pool, side)
+            assert (states[:, index] - expected).abs().max() / expected.abs().max() < 1e-4, pool
 
-            def keep(_module, _args, output, layer, seen=seen):  # type: ignore[no-untyped-def]
-                seen[layer] = output[0, -1]
 
-            handles = [
-                module.register_forward_hook(partial(keep, layer=layer)) for layer, (_, module) in enumerate(lm.mlps())
-            ]
-            lm.model(torch.tensor([[*lm.encode(request).ids, *lm.answer_ids(answer, end=False)]]))
-            for handle in handles:
-                handle.remove()
-            expected = torch.stack([seen[layer] for layer in range(4)])
-            assert (states[:, index] - expected).abs().max() / expected.abs().max() < 1e-4
+def alone(lm: LM, request: Request, answer: str, space: str, pool: str, side: str) -> torch.Tensor:
+    """[layers, width] by hooks in one forward pass: the MLP's output, or the layer's."""
+    seen: dict[int, torch.Tensor] = {}
+
+    def keep(_module: object, _args: object, output: torch.Tensor | tuple[torch.Tensor, ...], layer: int) -> None:
+        seen[layer] = (output[0] if isinstance(output, tuple) else output)[0]
+
+    names = [name for name, _ in lm.mlps(side)]  # type: ignore[arg-type]
+    if space == "resid":
+        names = [".".join(name.split(".")[: 4 if lm.seq2seq else 3]) for name in names]
+        names = [name.removesuffix(".layer") if lm.seq2seq else name for name in names]
+    modules = [lm.model.get_submodule(name) for name in names]
+    handles = [module.register_forward_hook(partial(keep, layer=layer)) for layer, module in enumerate(modules)]
+    ids = lm.answer_ids(answer, end=pool == "last_eos")
+    prompt = list(lm.encode(request).ids)
+    if side == "encoder":  # the answer stands behind the prompt, before the end token
+        prompt = [*prompt[:-1], *ids]
+        lm.model.get_encoder()(input_ids=torch.tensor([[*prompt, lm.end]]))
+        seen.update({layer: states[: len(prompt)] for layer, states in seen.items()})
+    elif lm.seq2seq:
+        start = [lm.model.config.decoder_start_token_id]
+        lm.model(input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[*start, *ids]]))
+    else:
+        lm.model(torch.tensor([[*prompt, *ids]]))
+    for handle in handles:
+        handle.remove()
+    states = torch.stack([seen[layer] for layer in range(len(modules))])
+    return states[:, -len(ids) :].mean(1) if pool == "mean_answer" else states[:, -1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,14 +31,15 @@ def scored_rows(record: Record, rows: Sequence[Record]) -> list[Scored]:
         raise InputError(f"cell {record['key'][:8]}: scores.json is not what this version writes ({error})") from None
 
 
-def task_of(name: str) -> tuple[Kind, list[str]]:
+@cache
+def task_of(name: str) -> tuple[Kind, tuple[str, ...]]:
     """Kind and labels (macro-F1 is averaged over them), which are in the task's file and not in the record."""
     import yaml
 
     path = TASKS / f"{name}.yaml"
     try:
-        task = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return task["kind"], list(task["labels"])
+        task = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return task["kind"], tuple(task["labels"])
     except (OSError, KeyError, TypeError):
         raise InputError(f"{path}: not a task's file with kind and labels, so its cells cannot be compared") from None
 

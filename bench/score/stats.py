@@ -158,18 +158,12 @@ def paired_runs(
         drawn = _unbiased(name, bootstrapped[name], value, least=-1.0)
         low, high = _bounds(drawn)
         gains = _user_gains(name, first, second)
+        extreme = int(np.sum(np.abs(permuted[name]) >= abs(value) - TIE))
         result[name] = Paired(
-            difference=value,
-            low=low,
-            high=high,
-            p_bootstrap=_p_bootstrap(drawn),
-            p_permutation=(1 + int(np.sum(np.abs(permuted[name]) >= abs(value) - TIE))) / (draws + 1),
-            helped=float(np.mean(gains > TIE)),
-            harmed=float(np.mean(gains < -TIE)),
-            users=users,
-            queries=queries,
+            value, low, high, _p_bootstrap(drawn), p_permutation=(1 + extreme) / (draws + 1),
+            helped=float(np.mean(gains > TIE)), harmed=float(np.mean(gains < -TIE)), users=users, queries=queries,
             left_out=sum(len(a) + len(b) for a, b in runs) - 2 * queries,
-        )
+        )  # fmt: skip
     return result
 
 
