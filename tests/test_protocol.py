@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from conftest import task_named
+
 from bench.protocol import Protocol
 from bench.types import Item, Query, User
 
@@ -16,12 +18,12 @@ def test_a_larger_group_contains_the_smaller_of_the_same_seed() -> None:
 
 
 def test_unseen_users_keep_no_history() -> None:
-    assert all(user.history == () for user in Protocol("unseen", history="none").tested(USERS, 0))
+    assert all(user.history == () for user in Protocol("unseen", history="none").tested(task_named("lamp3"), USERS, 0))
 
 
 def test_another_history_never_is_the_same_persons() -> None:
     owner = {user.history[0].id: user.group for user in USERS}
-    changed = Protocol("seen", history="other").tested(USERS, 0)
+    changed = Protocol("seen", history="other").tested(task_named("lamp3"), USERS, 0)
     assert all(owner[user.history[0].id] != user.group for user in changed)
     assert [user.queries for user in changed] == [user.queries for user in USERS]
 

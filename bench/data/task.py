@@ -92,8 +92,7 @@ class Task:
         if not self.has_answers or len(left) == 2:
             return None
         template = self.oppu["retrieval_history"]
-        found: str = next(part for part in _SIDE.findall(template) if part.endswith(f"{{{left[0]}}}"))
-        return found
+        return next(side for side in map(str, _SIDE.findall(template)) if side.endswith(f"{{{left[0]}}}"))
 
     @property
     def has_answers(self) -> bool:
