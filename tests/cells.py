@@ -7,6 +7,7 @@ import runpy
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -77,16 +78,19 @@ def run(
     *words: str,
     folder: Path,
     kill_after: float | None = None,
+    kill_when: Callable[[], object] | None = None,
     with_signal: int = signal.SIGKILL,
     environment: dict[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Exit code (negative: the signal that ended it) and output. `kill_after`: seconds until the signal is sent."""
+    """Exit code (negative: the signal that ended it) and output. `kill_after`: seconds until the signal is sent, or
+    `kill_when`: what must be true first.
+    """
     output = folder / "output.txt"
     before = output.stat().st_size if output.exists() else 0
     pid = start((*words, f"results.root={folder / 'runs'}"), output=output, environment=environment)
-    if kill_after is not None:
-        limit = time.monotonic() + kill_after
-        while time.monotonic() < limit:
+    if kill_after is not None or kill_when is not None:
+        limit = time.monotonic() + (kill_after or 0)
+        while not kill_when() if kill_when else time.monotonic() < limit:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status), _said(output, before)
