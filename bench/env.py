@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def describe() -> dict[str, object]:
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "system": platform.system(),
         "processor": _processor(),
+        "accelerators": _accelerators(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
 
@@ -49,6 +51,14 @@ def _git() -> dict[str, object] | None:
         return {"revision": run("rev-parse", "HEAD"), "dirty": bool(run("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _accelerators() -> list[str]:
+    """Names of the GPUs that this process sees, where it has loaded torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
 def _processor() -> str:

@@ -208,7 +208,14 @@ def _compared(a: Record, b: Record) -> list[str]:
     """The head of a comparison: the two cells, where their configs differ, and what makes them hard to compare."""
     names = [f"{label(record)}, seed {record['cell']['seed']}, key {record['key'][:8]}" for record in (a, b)]
     flat_a, flat_b = flat(a["config"]), flat(b["config"])
-    different = [name for name in {**flat_a, **flat_b} if flat_a.get(name, "-") != flat_b.get(name, "-")]
+    different = [
+        name
+        for name in {**flat_a, **flat_b}
+        if flat_a.get(name, "-") != flat_b.get(name, "-")
+        and name != "variant"
+        # of two methods, the settings that one of them has not tell nothing apart
+        and (name in flat_a and name in flat_b or not name.startswith("method."))
+    ]
     rows = [[name, str(flat_a.get(name, "-")), str(flat_b.get(name, "-"))] for name in different]
     config = ["", *aligned([["config", "A", "B"], *rows]), ""] if rows else ["their configs do not differ"]
     facts = [(r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)]
