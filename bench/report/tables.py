@@ -214,7 +214,7 @@ def _compared(a: Record, b: Record) -> list[str]:
         if flat_a.get(name, "-") != flat_b.get(name, "-")
         and name != "variant"
         # of two methods, the settings that one of them has not tell nothing apart
-        and (name in flat_a and name in flat_b or not name.startswith("method."))
+        and ((name in flat_a and name in flat_b) or not name.startswith("method."))
     ]
     rows = [[name, str(flat_a.get(name, "-")), str(flat_b.get(name, "-"))] for name in different]
     config = ["", *aligned([["config", "A", "B"], *rows]), ""] if rows else ["their configs do not differ"]
