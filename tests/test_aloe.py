@@ -81,13 +81,15 @@ def test_the_loss_is_on_all_tokens_or_on_the_answers_alone(tmp_path: Path) -> No
 def test_every_answer_of_a_dialogue_ends_one_prefix() -> None:
     dialogue = (QUESTION, ANSWER, QUESTION, ANSWER)
     assert prefixes(dialogue) == [dialogue[:2], dialogue]
-    counts = {only: aloe(code_rule="equal_fraction", completion_only=only)._code(tiny_lm(), 1)[1] for only in (0, 1)}
+    counts = {
+        only: aloe(code_rule="equal_fraction", completion_only=only)._code(tiny_lm(), 1, budget())[1] for only in (0, 1)
+    }
     assert counts[False]["code_samples"] == counts[False]["code_dialogues"] < counts[True]["code_samples"]
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("equal_fraction", code_dialogues.SIZE // 4), ("equal_rows", 7)])
 def test_code_joins_by_its_rule_and_is_labelled(rule: str, expected: int) -> None:
-    found, facts = aloe(code_rule=rule, fraction=0.25)._code(tiny_lm(), 7)
+    found, facts = aloe(code_rule=rule, fraction=0.25)._code(tiny_lm(), 7, budget())
     assert len(found) == facts["code_dialogues"] == expected
     assert facts["code_source"] == "built-in (generated)"
 
@@ -131,7 +133,7 @@ def test_a_file_of_dialogues_is_read_and_its_errors_name_the_line(tmp_path: Path
 def test_a_question_that_would_lose_its_answer_is_refused_and_code_is_counted() -> None:
     with pytest.raises(MethodError, match=r"lamp3 question q\d: prompt and answer have \d+ tokens, more than"):
         aloe(max_length=300).fit(tiny_lm(), TASK, people(2), budget())
-    facts = aloe(code_rule="equal_rows", max_length=200)._code(tiny_lm(), 20)[1]
+    facts = aloe(code_rule="equal_rows", max_length=200)._code(tiny_lm(), 20, budget())[1]
     assert facts["code_too_long"] > 0 and facts["code_too_long"] + facts["code_samples"] == 20
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -153,12 +154,12 @@ def test_groups_fit_in_memory_and_finished_ones_are_not_trained_again(
     trained: list[str] = []
     train = bank._Group.train
 
-    def counted(group: bank._Group, budget: Budget) -> list[dict[str, torch.Tensor]]:
+    def counted(group: bank._Group, budget: Budget, advance: Callable[[int], None]) -> list[dict[str, torch.Tensor]]:
         [rows] = group.read
         trained.append(sizes[len(rows)])
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return train(group, budget)
+        return train(group, budget, advance)
 
     sizes = {len(own.examples): own.name for own in jobs}
     monkeypatch.setattr(bank._Group, "train", counted)
