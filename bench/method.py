@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from bench.data.retrieval import PCASelection
+from bench.data.task import Task
 from bench.types import Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
-    from bench.data.task import Task
     from bench.lm.model import LM
 
 
@@ -32,3 +33,19 @@ class Method(ABC):
     @abstractmethod
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         """The request for one question. Pure and cheap."""
+
+
+class OnePatch(Method):
+    """A method whose `fit` learns one patch for all users; they are asked with the instruct baseline's prompt."""
+
+    select: PCASelection
+    history: Literal["selected", "none"] = "selected"
+
+    def adapt(
+        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
+    ) -> Sequence[Personalization]:
+        chosen = self.select.select(task, users) if self.history == "selected" else [()] * len(users)
+        return [Personalization(items=items, patches=shared.patches) for items in chosen]
+
+    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
+        return Request(task.render(query, personal.items or ()), personal.patches)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.spec import AdapterFolder
-from bench.method import Method
-from bench.types import InputError, Personalization, Query, Request, User
+from bench.method import OnePatch
+from bench.types import InputError, Personalization, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Adapter(Method):
+class Adapter(OnePatch):
     """An adapter trained elsewhere (LoRA, IA3, prompt tuning) on the base of the cell, with `instruct`'s prompt."""
 
     adapter: AdapterFolder
@@ -38,12 +38,3 @@ class Adapter(Method):
             raise InputError(f"{self.adapter.folder}: {error}") from error
         facts = {"adapter_modules": len(patch.weights) + len(patch.scales), "adapter_virtual_tokens": patch.virtual}
         return Personalization(patches=(patch,), facts=facts)
-
-    def adapt(
-        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
-    ) -> list[Personalization]:
-        chosen = self.select.select(task, users) if self.history == "selected" else [()] * len(users)
-        return [Personalization(items=items, patches=shared.patches) for items in chosen]
-
-    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, personal.items or ()), personal.patches)

@@ -13,8 +13,8 @@ from bench.data import code_dialogues
 from bench.data.code_dialogues import Dialogue
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
-from bench.method import Method
-from bench.types import InputError, Message, MethodError, Personalization, Query, Request, User
+from bench.method import OnePatch
+from bench.types import InputError, Message, MethodError, Personalization, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Aloe(Method):
+class Aloe(OnePatch):
     """One patch from conversations: the baseline's prompt with history as the user's turn, the gold as the assistant's.
 
     A question of LaMP is a conversation of one exchange. A code dialogue has several: with the loss on all tokens it is
@@ -83,15 +83,6 @@ class Aloe(Method):
             "loss_on": "answers" if self.completion_only or lm.seq2seq else "all tokens",
         } | facts
         return Personalization(patches=(patch,), facts=facts | spent.facts())
-
-    def adapt(
-        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
-    ) -> list[Personalization]:
-        chosen = self.select.select(task, users)
-        return [Personalization(items=items, patches=shared.patches) for items in chosen]
-
-    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, personal.items or ()), personal.patches)
 
     def _row(self, lm: LM, name: str, dialogue: Dialogue) -> Row:
         """A question and its answer as the model reads them. One that is too long would lose its answer: refused."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
-from bench.method import Method
+from bench.method import OnePatch
 from bench.types import Item, MethodError, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class DPO(Method):
+class DPO(OnePatch):
     """One adapter trained to prefer an answer over another (A17).
 
     `pairs`: `gold_vs_neutral` prefers the gold to the frozen model's impersonal answer, or where that is the gold (or
@@ -81,15 +81,6 @@ class DPO(Method):
         patch, facts = preference.train(lm, rows, how, Training.of(self.training, self.seed), budget)
         notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
         return Personalization(patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes)
-
-    def adapt(
-        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
-    ) -> list[Personalization]:
-        chosen = self.select.select(task, users)
-        return [Personalization(items=items, patches=shared.patches) for items in chosen]
-
-    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, personal.items or ()), personal.patches)
 
     def _pairs(
         self, lm: LM, task: Task, asked: Sequence[tuple[Query, tuple[Item, ...]]], budget: Budget

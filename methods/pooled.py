@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.base import BaseSpec, examples
-from bench.method import Method
-from bench.types import MethodError, Personalization, Query, Request, User
+from bench.method import OnePatch
+from bench.types import MethodError, Personalization, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pooled(Method):
+class Pooled(OnePatch):
     """One adapter for all users (OPPU 3.2 trains one for the task in the same way; reference 2.1).
 
     The examples are those of an adapted base: the fit users' questions, and up to `leave_out` items of their own
@@ -49,15 +49,6 @@ class Pooled(Method):
         tuned = train(lm, chosen, recipe(lm, self.tuning, self.seed), budget)
         counts = {"examples": len(found), "examples_chosen": len(chosen), "fraction": self.fraction}
         return Personalization(patches=(tuned.patch,), facts=counts | tuned.spent.facts())
-
-    def adapt(
-        self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
-    ) -> list[Personalization]:
-        chosen = self.select.select(task, users) if self.history == "selected" else [()] * len(users)
-        return [Personalization(items=items, patches=shared.patches) for items in chosen]
-
-    def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, personal.items or ()), personal.patches)
 
     def _spec(self, task: Task) -> BaseSpec:
         """Which examples: as for an adapted base, all of them, showing as many items as the test's prompts do."""

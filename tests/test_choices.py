@@ -32,7 +32,8 @@ PARTS = list(parts())
 
 
 def choices(part: Any) -> list[str]:
-    return [name for name, hint in get_type_hints(type(part)).items() if get_origin(hint) is Literal]
+    hints = get_type_hints(type(part))
+    return [one.name for one in fields(part) if get_origin(hints[one.name]) is Literal]
 
 
 @pytest.mark.parametrize(("group", "option", "part"), PARTS, ids=[f"{group}={option}" for group, option, _ in PARTS])
