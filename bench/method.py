@@ -35,8 +35,8 @@ class Method(ABC):
         """The request for one question. Pure and cheap."""
 
 
-class OnePatch(Method):
-    """A method whose `fit` learns one patch for all users; they are asked with the instruct baseline's prompt."""
+class BaselinePrompt(Method):
+    """A method with the instruct baseline's prompt: selected history, or none. `fit` may learn a patch for all."""
 
     select: PCASelection
     history: Literal["selected", "none"] = "selected"

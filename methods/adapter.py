@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.spec import AdapterFolder
-from bench.method import OnePatch
+from bench.method import BaselinePrompt
 from bench.types import InputError, Personalization, User
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Adapter(OnePatch):
+class Adapter(BaselinePrompt):
     """An adapter trained elsewhere (LoRA, IA3, prompt tuning) on the base of the cell, with `instruct`'s prompt."""
 
     adapter: AdapterFolder

@@ -13,7 +13,7 @@ from bench.data import code_dialogues
 from bench.data.code_dialogues import Dialogue
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
-from bench.method import OnePatch
+from bench.method import BaselinePrompt
 from bench.types import InputError, Message, MethodError, Personalization, Request, User
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Aloe(OnePatch):
+class Aloe(BaselinePrompt):
     """One patch from conversations: the baseline's prompt with history as the user's turn, the gold as the assistant's.
 
     A question of LaMP is a conversation of one exchange. A code dialogue has several: with the loss on all tokens it is

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
-from bench.method import OnePatch
+from bench.method import BaselinePrompt
 from bench.types import Item, MethodError, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class DPO(OnePatch):
+class DPO(BaselinePrompt):
     """One adapter trained to prefer an answer over another (A17).
 
     `pairs`: `gold_vs_neutral` prefers the gold to the frozen model's impersonal answer, or where that is the gold (or

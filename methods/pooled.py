@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.base import BaseSpec, examples
-from bench.method import OnePatch
+from bench.method import BaselinePrompt
 from bench.types import MethodError, Personalization, User
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pooled(OnePatch):
+class Pooled(BaselinePrompt):
     """One adapter for all users (OPPU 3.2 trains one for the task in the same way; reference 2.1).
 
     The examples are those of an adapted base: the fit users' questions, and up to `leave_out` items of their own
