@@ -79,7 +79,7 @@ def made(name: str, tmp_path: Path, *words: str) -> Path:
 def test_merged_shards_are_the_cell_as_a_whole(
     cell_words: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    whole = made("whole", tmp_path, *words, *cell_words)
+    whole = made("whole", tmp_path, "-m", *words, *cell_words)  # as a sweep words its overrides
     parts = made("parts", tmp_path, *THREE, *words, *cell_words)
     assert differences(left(parts), left(whole)) == []
     assert cell(parts).name == cell(whole).name and not (cell(parts) / "shards").exists()
