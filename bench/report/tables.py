@@ -169,10 +169,12 @@ def _section(records: Sequence[Record], *, markdown: bool) -> str:
         row["variant"] = " ".join(word for word in row["variant"].split() if word not in common)
     filled = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
     cells = [filled, *([row[column] for column in filled] for row in rows)]
+    ruled = kind is None or any(record["cell"]["method"] == "majority" for record in records)
+    missing = f"no trivial rule is among these rows: method=majority task={first['cell']['task']} says what to beat"
     if not markdown:
-        return "\n".join([head, *directions(filled), *aligned(cells)])
+        return "\n".join([head, *directions(filled), *aligned(cells), *([] if ruled else [missing])])
     lines = piped(cells)
-    return "\n".join([f"### {head}", "", *directions(filled), "", *lines])
+    return "\n".join([f"### {head}", "", *directions(filled), "", *lines, *([] if ruled else ["", missing])])
 
 
 def _common(variants: Sequence[str]) -> list[str]:
