@@ -91,7 +91,7 @@ def test_bad_input_and_a_failed_job_reach_the_exit_code_and_stop_no_other(
     bad = ("task=lamp7,lamp3", "method=majority", "method.rule=median")
     code, said = run("-m", *words, *bad, "limit=3", *launcher, folder=tmp_path, environment=WORKERS)
     assert code == 2, said
-    assert "no such rule" in said and "Traceback" not in said and "mae" in said
+    assert "has query, nearest" in said and "Traceback" not in said and "mae" in said
     assert ("\n[1] majority" in said) == bool(launcher), "lines of jobs in other processes have their job's number"
 
 

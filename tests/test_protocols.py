@@ -197,7 +197,6 @@ def test_a_history_without_sides_has_no_side_to_drop() -> None:
 def test_a_protocol_that_makes_no_sense_is_refused() -> None:
     for words, changes in (
         ("protocol.pool=true needs", {"pool": True}), ("protocol.words=0", {"words": 0}),
-        ("protocol.history_format=half", {"history_format": "half"}),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             protocol("seen", **changes)
