@@ -10,10 +10,10 @@ demo: .venv/.ready
 	$(BIN)/python -m bench.report --task lamp3
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow"
 
 slow: .venv/.ready
-	$(BIN)/python -m pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m slow
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

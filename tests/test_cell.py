@@ -183,6 +183,7 @@ def test_the_noise_floor_is_the_baseline_in_other_batches(data: Path, tmp_path: 
     assert sorted(texts[0]) == sorted(texts[1]), "in float32 batching changes nothing"
 
 
+@pytest.mark.timeout(900)  # a dozen runs, one after the other
 def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(data: Path, tmp_path: Path) -> None:
     """SIGKILL at random moments, from the first to the last phase."""
     words = (*on(data), *CHAMELEON, *BASE)
