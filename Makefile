@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow browser lint clean
 
 demo: .venv/.ready
 	$(BIN)/python -m bench -m method=majority method.rule=global,median task=lamp3 limit=60
@@ -14,6 +14,10 @@ test: lint
 
 slow: .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m slow
+
+# For the tests that use the report's page (root, Debian or its like); without it they are skipped.
+browser:
+	command -v chromedriver || (apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver)
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
