@@ -8,13 +8,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report import paper, statistics, values
 from bench.report.experiments import FAMILIES, Experiment, Place, Results, Run
 from bench.report.render import Grid
-from bench.report.values import Comparison, Summary, Value
+from bench.report.values import Summary, Value
 from bench.score.metrics import DIRECTION
+
+if TYPE_CHECKING:
+    from bench.score.stats import Paired
 
 BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
 NUMBERS = (
@@ -71,10 +74,10 @@ class Tables:
         return {model: found[model] for model in same or found}
 
     @cached_property
-    def comparisons(self) -> dict[tuple[Place, str, str], Comparison]:
+    def comparisons(self) -> dict[tuple[Place, str, str], Paired]:
         """By place, arm and metric: every arm but the baseline, where both have scores."""
         base = self.experiment.show.baseline
-        found: dict[tuple[Place, str, str], Comparison] = {}
+        found: dict[tuple[Place, str, str], Paired] = {}
         for place, arm in self.keys:
             runs = self.results.cells[place, arm]
             if base and arm != base and (place, base) in self.results.cells:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from bench.report.experiments import Place
 from bench.report.grids import Tables, head
 from bench.report.style import finish, marks, panels
-from bench.report.values import Comparison, Value
+from bench.report.values import Value
 from bench.score.metrics import DIRECTION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bench.score.stats import Paired
+
 INTERVALS = "Whiskers: 95 % intervals, bootstrap over users; means over seeds."
-Point = tuple[str, Value | Comparison]
+Point = tuple[str, "Value | Paired"]
 
 
 def lines(tables: Tables) -> Figure | None:
@@ -196,7 +198,7 @@ def _points(tables: Tables, rest: Place, metric: str, arm: str, x: str | None) -
     for place in tables.results.places:
         if tuple(part for part in place if part[0] != x) != rest:
             continue
-        one: Value | Comparison | None
+        one: Value | Paired | None
         if tables.experiment.show.y == "gain":
             one = tables.comparisons.get((place, arm, metric))
         else:
@@ -219,7 +221,7 @@ def _metrics(tables: Tables, rest: Place) -> list[str]:
     return tables.metrics(full)[:2]
 
 
-def _heights(values: Sequence[Value | Comparison]) -> tuple[list[float], list[list[float]]]:
+def _heights(values: Sequence[Value | Paired]) -> tuple[list[float], list[list[float]]]:
     """Heights, and how far the interval reaches below and above (0 where there is none)."""
     heights = [one.value if isinstance(one, Value) else one.difference for one in values]
     bounds: list[list[float]] = [[], []]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report.cells import NLL, kind_of, scored_rows, task_of
 from bench.report.experiments import Results, Run
 from bench.score.metrics import PRIMARY, Kind
 from bench.types import InputError
+
+if TYPE_CHECKING:
+    from bench.score.stats import Paired
 
 ASIDE = ("load", "base", "score")  # phases that are no cost of personalizing or answering
 
@@ -45,20 +48,6 @@ class Summary:
     seeds: int
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """An arm minus the baseline in one metric; `p` by permutation, Holm's correction is over the whole table."""
-
-    difference: float
-    low: float
-    high: float
-    p_bootstrap: float
-    p_permutation: float
-    helped: float
-    harmed: float
-    users: int
-
-
 def summary(runs: Sequence[Run]) -> Summary:
     """The seeds of one arm at one place, as one."""
     done = [run for run in runs if run.state == "ok"]
@@ -68,7 +57,7 @@ def summary(runs: Sequence[Run]) -> Summary:
     return Summary(_values(done), _cost(done), problem, len(done))
 
 
-def comparison(results: Results, runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Comparison]:
+def comparison(results: Results, runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Paired]:
     """Every primary metric and the gold's NLL, arm minus baseline, seed by seed on the same questions.
 
     Empty where a side has no scores. Raises InputError where the two were scored against different golds.
@@ -85,13 +74,7 @@ def comparison(results: Results, runs: Sequence[Run], baseline: Sequence[Run]) -
         found = paired_runs(kind, labels, arms)
     except InputError as error:
         raise InputError(f"{results.experiment.name}: {runs[0].arm} against {baseline[0].arm}: {error}") from None
-    return {
-        name: Comparison(
-            one.difference, one.low, one.high, one.p_bootstrap, one.p_permutation, one.helped, one.harmed, one.users
-        )
-        for name, one in found.items()
-        if name in (*PRIMARY[kind], *NLL)
-    }
+    return {name: one for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
 
 
 def kind_at(results: Results, place: Any) -> Kind | None:
