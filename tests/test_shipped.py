@@ -23,8 +23,10 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_demo_needs_no_training() -> None:
-    assert "lamp3" in {path.stem.split("-")[-2] for path in BASES}
+def test_the_sample_needs_no_training() -> None:
+    """But for lamp1, which these few examples do not teach (docs/results.md)."""
+    shipped = {path.stem.split("-")[-2] for path in BASES}
+    assert shipped == {"lamp2", "lamp2n", "lamp3", "lamp4", "lamp5", "lamp6", "lamp7"}
 
 
 @pytest.mark.parametrize("path", BASES, ids=lambda path: path.stem)
