@@ -12,7 +12,7 @@ from conftest import task_named, tiny_lm
 from bench.budget import Budget
 from bench.data.retrieval import PCASelection
 from bench.lm.model import LM
-from bench.types import Item, MethodError, Query, Request, User
+from bench.types import Item, MethodError, Personalization, Query, Request, User
 from methods.chameleon import edit, insight, pairs
 from methods.chameleon import method as method_module
 from methods.chameleon.insight import Insight
@@ -69,7 +69,7 @@ def test_the_edit_is_the_only_difference_to_the_baseline() -> None:
     lm, users = tiny_lm(), people()
     shared = METHOD.fit(lm, TASK, users, budget())
     mine = METHOD.adapt(lm, TASK, users, shared, budget())
-    theirs = Instruct(SELECT).adapt(lm, TASK, users, shared, budget())
+    theirs = Instruct(SELECT).adapt(lm, TASK, users, Personalization(), budget())
     for user, one, other in zip(users, mine, theirs, strict=True):
         edited = METHOD.request(TASK, user, user.queries[0], one)
         assert replace(edited, patches=()) == Instruct(SELECT).request(TASK, user, user.queries[0], other)
