@@ -16,6 +16,7 @@ import datetime
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -100,12 +101,10 @@ def measure(users: int, folder: Path) -> dict[str, Any]:
     os.environ["LAMPLIGHT_CACHE"] = str(folder / "cache")
     words = ("method=random_history", "model=tiny", "task=lamp3", "data=lamp", f"data.root={root}", "limit=null")
     sys.argv = ["bench", *words, "retriever.ranker=recency", "progress=false", f"results.root={folder / 'runs'}"]
-    from bench.__main__ import main
-
     before = _resident()
     started = time.monotonic()
-    with contextlib.redirect_stdout(sys.stderr):
-        main()
+    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
+        runpy.run_module("bench", run_name="__main__", alter_sys=True)
     seconds = time.monotonic() - started
     [path] = (folder / "runs").glob("lamp3/*/*/record.json")
     record = json.loads(path.read_text())
