@@ -226,3 +226,12 @@ def test_no_view_is_wider_than_the_window(opened, made, width):
             assert wide <= window == width, view
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_page_that_cannot_be_written_is_one_line_and_exit_code_1(tmp_path, capsys):
+    cell(tmp_path / "runs", "lamp2", "instruct")
+    (tmp_path / "file").write_text("in the way")
+    where = ["--results", str(tmp_path / "runs"), "--out", str(tmp_path / "file" / "page.html")]
+    assert main(["page", *where]) == 1
+    said = capsys.readouterr().err
+    assert "write elsewhere with --out FILE" in said and said.count("\n") == 1

@@ -33,13 +33,13 @@ examples:
   python -m bench.report page --out report.html            one page to look around in
 
 Cells with other data, models, bases or protocols stand in tables of their own. Failed cells are rows with their error.
-Exit code: 0 done, 2 bad input.
+Exit code: 0 done, 1 the report could not be written, 2 bad input.
 """
 FORMATS = get_args(Format)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print or write what was asked. Exit code 0, or 2 with one line that says what was wrong with the input."""
+    """Print or write what was asked. Exit code 0; 1 (not written) or 2 (bad input) with one line."""
     options = _parser().parse_intermixed_args(arguments)
     try:
         print(_answer(options))
@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"bench.report: {error}", file=sys.stderr)
         return 2
+    except store.StoreError as error:
+        print(f"bench.report: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing may be flushed to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -32,7 +32,7 @@ def write(roots: Sequence[Path], path: Path, *, users: int) -> str:
     if users < 0:
         raise InputError(f"--users {users}: how many users of each cell to show with their texts, 0 or more")
     text = page(roots, users=users)
-    with store.writing(path.parent):
+    with store.writing(path.parent, "--out FILE"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return f"wrote {path} ({len(text) / 1e6:.1f} MB)"

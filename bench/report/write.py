@@ -25,7 +25,7 @@ def files(results: Results, folder: Path) -> list[Path]:
     """Write the tables in every format, and the figures as PNG and SVG; the paths written."""
     from bench.report import figures
 
-    with store.writing(folder):
+    with store.writing(folder, "--out DIR"):
         folder.mkdir(parents=True, exist_ok=True)
         name, written = f"{results.experiment.name}-{results.experiment.scale}", []
         for format, suffix in SUFFIXES.items():
