@@ -137,6 +137,8 @@ def texts(driver, selector):
 
 def press(driver, selector, *keys):
     driver.find_element("css selector", selector).send_keys(*keys)
+    # a link's view is drawn by an event that follows the key
+    driver.execute_async_script("const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => done()), 100)")
 
 
 def column(driver, number):
