@@ -6,9 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from made import answered, cell, conf, experiment, manifest
 
 from bench.report import experiments, grids, paper, write
@@ -140,6 +142,25 @@ def test_every_arm_is_compared_with_the_baseline_and_corrected_over_the_table(ma
     assert shown == {key: f"{p:.4f}" for key, p in adjusted.items()}
     better = only(rows(grid), arm="chameleon", task="lamp2", metric="accuracy")
     assert float(better["difference"]) > 0.2 and better["harmed"].startswith("0 ")
+
+
+def test_an_arm_with_a_baseline_of_its_own_is_compared_with_that_one(made):
+    found = results(made)
+    show = replace(found.experiment.show, baselines={"chameleon": "majority_user"})
+    [one] = grids.by_base(replace(found, experiment=replace(found.experiment, show=show)))
+    place, metric = next((place, metric) for place, arm, metric in one.comparisons if arm == "chameleon")
+    mean = {arm: one.summaries[place, arm].values[metric].value for arm in found.arms}
+    difference = one.comparisons[place, "chameleon", metric].difference
+    assert difference == pytest.approx(mean["chameleon"] - mean["majority_user"])
+    assert mean["majority_user"] != mean["instruct"]
+    assert only(rows(grids.comparisons(one)), arm="chameleon (minus majority_user)", task="lamp2", metric="accuracy")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_an_experiment_compares_with_is_one_of_its_arms(path):
+    one = experiments.load(path.stem, "paper")
+    named = [*one.show.baselines, *one.show.baselines.values(), *filter(None, [one.show.baseline])]
+    assert set(named) <= set(one.arms)
 
 
 def test_costs_stand_beside_quality_and_leave_out_loading(made):

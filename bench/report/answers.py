@@ -73,9 +73,9 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
             found[record["key"]] = plain[_alike(record)]
     for results in shown:
         for (place, arm), runs in results.cells.items():
-            base = results.experiment.show.baseline
+            base = results.experiment.show.baseline_of(arm)
             others = {run.seed: run for run in results.cells.get((place, base or ""), ())}
-            for run in runs if arm != base else ():
+            for run in runs:
                 other = others.get(run.seed)
                 if run.record and other and other.record and run.record["cell"]["base"] == other.record["cell"]["base"]:
                     found[run.record["key"]] = other.record["key"]

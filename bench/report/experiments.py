@@ -26,12 +26,14 @@ Place = tuple[tuple[str, str], ...]
 class Show:
     """How an experiment is rendered.
 
-    `baseline`: the arm that all others are compared with. `x`: the axis (or axes) on a figure's x. `y`: `value`, or
-    `gain` over the baseline. `names`: names of the paper for values of axes and arms that are called otherwise here.
+    `baseline`: the arm that all others are compared with, but those that `baselines` (arm: baseline) names. `x`: the
+    axis (or axes) on a figure's x. `y`: `value`, or `gain` over the baseline. `names`: names of the paper for values
+    of axes and arms that are called otherwise here.
     """
 
     kind: str = "table"
     baseline: str | None = None
+    baselines: Mapping[str, str] = field(default_factory=dict)
     x: str | Sequence[str] | None = None
     y: str = "value"
     names: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +41,11 @@ class Show:
     def __post_init__(self) -> None:
         one_of("experiment.show.kind", self.kind, KINDS)
         one_of("experiment.show.y", self.y, ("value", "gain"))
+
+    def baseline_of(self, arm: str) -> str | None:
+        """What the arm is compared with; None for a baseline itself that has no other."""
+        found = self.baselines.get(arm, self.baseline)
+        return None if found == arm else found
 
 
 @dataclass(frozen=True)

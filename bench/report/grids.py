@@ -75,13 +75,12 @@ class Tables:
 
     @cached_property
     def comparisons(self) -> dict[tuple[Place, str, str], Paired]:
-        """By place, arm and metric: every arm but the baseline, where both have scores."""
-        base = self.experiment.show.baseline
+        """By place, arm and metric: every arm minus its baseline, where both have scores."""
         found: dict[tuple[Place, str, str], Paired] = {}
         for place, arm in self.keys:
-            runs = self.results.cells[place, arm]
-            if base and arm != base and (place, base) in self.results.cells:
-                others = values.comparison(self.results, runs, self.results.cells[place, base])
+            base = self.results.cells.get((place, self.experiment.show.baseline_of(arm) or ""))
+            if base:
+                others = values.comparison(self.results, self.results.cells[place, arm], base)
                 found |= {(place, arm, metric): one for metric, one in others.items()}
         return found
 
@@ -145,10 +144,10 @@ def _rows(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, li
 
 
 def comparisons(tables: Tables) -> Grid:
-    """Every arm minus the baseline, with Holm's correction over all rows."""
+    """Every arm minus its baseline, with Holm's correction over all rows."""
     from bench.score.stats import holm
 
-    found, axes = tables.comparisons, _axes(tables)
+    found, axes, show = tables.comparisons, _axes(tables), tables.experiment.show
     keys = {
         "/".join((*(f"{a}={b}" for a, b in place), arm, metric)): one for (place, arm, metric), one in found.items()
     }
@@ -159,10 +158,11 @@ def comparisons(tables: Tables) -> Grid:
         shares = [f"{round(share * one.users)} ({share:.0%})" for share in (one.helped, one.harmed)]
         change = [f"{one.difference:+.3f}", f"[{one.low:z.3f}, {one.high:z.3f}]", *(f"{p:.4f}" for p in ps)]
         where = [dict(place).get(axis, "") for axis in axes]
-        rows.append([*where, arm, f"{metric} {'↑' if DIRECTION[metric] else '↓'}", *change, *shares, str(one.users)])
+        named = f"{arm} (minus {show.baselines[arm]})" if arm in show.baselines else arm
+        rows.append([*where, named, f"{metric} {'↑' if DIRECTION[metric] else '↓'}", *change, *shares, str(one.users)])
     change = ["difference", "95 %", "p boot", "Holm", "p perm", "Holm", "helped", "harmed", "users"]
     return Grid(
-        title=f"{_title(tables)}: each arm minus {tables.experiment.show.baseline}",
+        title=f"{_title(tables)}: each arm minus {show.baseline}",
         head=[*axes, "arm", "metric", *change],
         rows=rows,
         above=head(tables)[:1],
