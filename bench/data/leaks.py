@@ -65,7 +65,8 @@ def report(
     `learnt_histories`: the fit users' history items are training examples too (the task-adapted base).
     """
     found: dict[str, list[str]] = {field.name: [] for field in fields(LeakReport)}
-    names, histories, asked, dated = set[str](), set[bytes](), dict[bytes, list[str]](), False
+    # Digests in place of texts: what is kept of a user does not grow with what they wrote.
+    names, histories, asked, dated = set[str](), set[bytes](), dict[bytes, tuple[str, ...]](), False
     for user in users:
         texts = {query.id: _words(_question(task, query)) for query in user.queries}
         for kind, item in _in_history(user, [words for words in texts.values() if words], task):
@@ -74,15 +75,17 @@ def report(
         histories.update(_fingerprint(user, task))
         dated = dated or any(query.date for query in user.queries)
         for query, words in texts.items():
-            asked.setdefault(b" ".join(words), []).append(query)
+            if words:
+                key = _digest(words)
+                asked[key] = (*asked.get(key, ()), query)
     shared, held = dict[str, None](), dict[str, None]()
     for user in fit_users:
         if not names.isdisjoint((user.id, user.group)) or not histories.isdisjoint(_fingerprint(user, task)):
             found["fit_test_overlap_users"].append(user.id)
-        keys = (b" ".join(_words(_question(task, query))) for query in user.queries)
-        shared.update((query, None) for key in keys if key for query in asked.get(key, ()))
+        for question in user.queries:
+            shared.update(dict.fromkeys(asked.get(_digest(_words(_question(task, question))), ())))
         for learnt in user.history if learnt_histories else ():
-            held.update((query, None) for query in asked.get(b" ".join(_words(learnt.fields[task.source])), ()))
+            held.update(dict.fromkeys(asked.get(_digest(_words(learnt.fields[task.source])), ())))
     found["fit_test_overlap_texts"], found["fit_history_holds_query"] = list(shared), list(held)
     known = {kind: tuple(ids) for kind, ids in found.items() if dated or kind != "items_after_query"}
     return LeakReport(**known)
@@ -151,5 +154,9 @@ def _words(text: str) -> list[bytes]:
 
 def _fingerprint(user: User, task: Task) -> list[bytes]:
     """The history as a hash; none for an empty one, which two strangers may well share."""
-    texts = sorted(item.fields[task.source] for item in user.history)
-    return [hashlib.blake2b("\0".join(texts).encode()).digest()] if texts else []
+    texts = sorted(item.fields[task.source].encode() for item in user.history)
+    return [_digest(texts)] if texts else []
+
+
+def _digest(texts: Sequence[bytes]) -> bytes:
+    return hashlib.blake2b(b"\0".join(texts), digest_size=16).digest()
