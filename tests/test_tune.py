@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from conftest import FAMILIES, task_named, tiny_lm
@@ -127,6 +129,53 @@ def test_no_training_prompt_shows_the_item_it_asks_for() -> None:
         owner = asked.split(" ")[1]
         shown = [line for line in prompt.splitlines() if "rating score for product" in line]
         assert shown and all(f'"review {owner} ' in line for line in shown), "only the user's own items are shown"
+
+
+def authors(count: int = 8) -> list[User]:
+    task, users = task_named("lamp1"), []
+    for person in range(count):
+        items = tuple(
+            Item(f"{person}-{place}", {"title": f"paper {person} {place}", "abstract": ""}) for place in range(9)
+        )
+        text = task.input_template.format(title=f"asked {person}", ref1=f"real {person} a", ref2=f"real {person} b")
+        query = Query(str(person), text, task.query_text(text), f"[{1 + person % 2}]")
+        users.append(User(str(person), items, (query,)))
+    return users
+
+
+def test_citations_are_asked_in_both_orders_with_a_hidden_paper_of_the_authors_own() -> None:
+    spec = BaseSpec(no_history_share=0, repeats=1)
+    found = base.examples(tiny_lm(), task_named("lamp1"), authors(), spec)
+    assert 8 * 2 * (1 + 2) <= len(found) <= 8 * 2 * (1 + spec.leave_out // 2)
+    asked: dict[tuple[str, frozenset[str]], set[tuple[str, str]]] = {}
+    for one in found:
+        prompt = one.request.messages[0].text
+        title, *options = re.findall(r'"(asked .*?|real .*?|paper .*?)"', prompt[prompt.index("Now, given") :])
+        writer = title.split()[1]
+        right = options[task_named("lamp1").labels.index(one.answer)].split()
+        if right[0] == "real":
+            assert right[1:] == [writer, "ba"[int(writer) % 2 == 0]]
+        else:
+            assert right[:2] == ["paper", writer], "the reference is the author's own, and the other one is not"
+            assert [option.split()[1] == writer for option in options].count(True) == 1
+        lines = [line for line in prompt.splitlines() if line[:1].isdigit()]
+        assert lines and not any(" ".join(right) in line for line in lines), "the prompt does not show it"
+        asked.setdefault((title, frozenset(options)), set()).add((one.answer, " ".join(right)))
+    assert all(
+        len({answer for answer, _ in both}) == 2 and len({right for _, right in both}) == 1 for both in asked.values()
+    )
+
+
+def test_a_limit_of_one_task_wins_and_leaves_the_keys_of_others_alone() -> None:
+    most = {"classification": 40, "rating": 40, "generation": 40}
+    spec, own = BaseSpec(max_examples=most), BaseSpec(max_examples=most | {"lamp1": 60})
+    counts = [len(base.examples(tiny_lm(), task_named("lamp1"), authors(), one)) for one in (spec, own)]
+    assert counts == [40, 60]
+    model = {"name": "m", "weights": "w", "chat": True, "max_prompt_tokens": 1, "history_tokens": 1}
+    same = [
+        spec.key(model, task_named(name), "d") == own.key(model, task_named(name), "d") for name in ("lamp2", "lamp1")
+    ]
+    assert same == [True, False]
 
 
 def test_balance_evens_out_the_labels() -> None:

@@ -142,7 +142,7 @@ def _near(question: set[bytes], words: list[bytes]) -> bool:
 
 def _question(task: Task, query: Query) -> str:
     """The text to look for in the history: for LaMP-1 the paper's own title, without the candidates."""
-    return task.candidates(query.input)[0] if task.name == "lamp1" else query.text
+    return task.candidates(query.input)[0] if task.cites else query.text
 
 
 def _words(text: str) -> list[bytes]:

@@ -58,7 +58,7 @@ class Task:
 
     def query_text(self, text: str) -> str:
         """The bare review, description, tweet inside LaMP's `input`; for LaMP-1 title and candidates on three lines."""
-        if self.name == "lamp1":
+        if self.cites:
             title, one, two = self.candidates(text)
             return f'"{title}"\n[1]: "{one}"\n[2]: "{two}"'
         for marker in self.markers:
@@ -76,7 +76,7 @@ class Task:
 
     def retrieval_query(self, query: Query) -> str:
         """What a retriever looks for (reference 1.5): the query text; for LaMP-1 the two candidates."""
-        return " ".join(self.candidates(query.input)[1:]) if self.name == "lamp1" else query.text
+        return " ".join(self.candidates(query.input)[1:]) if self.cites else query.text
 
     def corpus_text(self, item: Item) -> str:
         """What a retriever reads of an item; of one that has lost these fields, what is left."""
@@ -98,6 +98,11 @@ class Task:
     def has_answers(self) -> bool:
         """Whether a history item can be asked as a question: not in LaMP-1 and LaMP-7."""
         return self.target not in (None, self.source)
+
+    @property
+    def cites(self) -> bool:
+        """Whether a question asks which of two papers an author would cite (LaMP-1)."""
+        return self.name == "lamp1"
 
     def answer(self, item: Item) -> str | None:
         """The answer side of a history item, as the task would have it answered; None where it has none."""
@@ -189,7 +194,7 @@ class Task:
         if not items:
             return [query.input]
         lines = [self._line(self.lamp["item"], item, rank=rank) for rank, item in enumerate(items)]
-        if self.name == "lamp1":
+        if self.cites:
             before, word, after = query.input.partition("title")
             return [before + word, *(_lead(line, self.lamp["joiner"]) for line in lines), after]
         before, after = self.lamp["whole"].split("{items}")
@@ -199,7 +204,7 @@ class Task:
         parts: list[Part] = [profile + "\n"] if profile else []
         lines = [self._line(self.oppu["retrieval_history"], item, rank=rank) for rank, item in enumerate(items)]
         parts += [*lines, "\n"] if lines else []
-        values = self.candidates(query.input) if self.name == "lamp1" else (query.text,)
+        values = self.candidates(query.input) if self.cites else (query.text,)
         pieces = self.oppu["prompt"].split("{}")
         return [*parts, pieces[0] + "".join(value + piece for value, piece in zip(values, pieces[1:], strict=True))]
 

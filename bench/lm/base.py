@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.data.task import Task
+from bench.data.task import Kind, Task
 from bench.env import cache_folder
 from bench.lm.profile import Profile
 from bench.types import Completion, Item, Query, Request, User
@@ -34,10 +35,11 @@ class BaseSpec:
     `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a written profile
     (`profile`). `style`: CHAMELEON's A.3 prompt without insight, or OPPU's own. `no_history_share`: share of history
     prompts that show none, so that one base answers both. `leave_out`: up to so many of a training user's own history
-    items are asked as questions, others shown (0: none). `repeats`: where the history has no answers to ask for
-    (LaMP-1, LaMP-7), how often each question is asked, each time with another choice of the history. `balance`:
-    examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by kind of
-    task; None takes all.
+    items are asked as questions, others shown (0: none); in LaMP-1 a paper of the author's stands for the reference,
+    another author's for the other one, and every pair is asked in both orders. `repeats`: where the history has no
+    answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each time with another choice of the history.
+    `balance`: examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by
+    kind of task, or of one task by its name, which wins; None takes all.
     """
 
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
@@ -61,11 +63,18 @@ class BaseSpec:
         unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
         unsaid |= {"profile"} if self.form != "profile" else set()
         recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
+        recipe["max_examples"] = {
+            name: most for name, most in self.max_examples.items() if name in get_args(Kind) or name == task.name
+        }
         written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
         prompts = {"chameleon": dict(task.chameleon), "oppu": written}
         weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
         parts = [recipe, prompts, weights, task.name, list(task.labels), data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:16]
+
+    def most(self, task: Task) -> int | None:
+        """How many examples at most."""
+        return self.max_examples.get(task.name, self.max_examples[task.kind])
 
 
 def find(key: str, *, shipped: bool = True) -> Path | None:
@@ -106,8 +115,10 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     stream = random.Random(f"base/{spec.seed}")
     found: list[_Pair] = []
     for turn in range(1 if task.has_answers else spec.repeats):
+        if task.cites and len(found) >= (spec.most(task) or math.inf):
+            break  # whole groups of questions, which share what they show
         for user in users:
-            found += _pairs(task, user, spec, stream, f"{user.id}/{turn}")
+            found += _pairs(task, user, spec, stream, f"{user.id}/{turn}", users)
     stream.shuffle(found)
     chosen = _balanced(found, spec, task)
     named = {pair.user for pair in chosen} if spec.form == "profile" else set()
@@ -139,10 +150,12 @@ class _Pair:
     group: str
 
 
-def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group: str) -> list[_Pair]:
+def _pairs(
+    task: Task, user: User, spec: BaseSpec, stream: random.Random, group: str, users: Sequence[User]
+) -> list[_Pair]:
     """One user's pairs over one choice of history; of a dated one the earlier part is shown, the later asked."""
     history = list(user.history)
-    asked = spec.leave_out if task.has_answers else 0
+    asked = spec.leave_out if task.has_answers else spec.leave_out // 2 if task.cites else 0
     size = min(len(history), stream.randint(min(3, spec.n_items), spec.n_items))
     size = min(size, max(1, len(history) - asked // 2)) if asked else size
     order = list(range(len(history)))
@@ -151,21 +164,56 @@ def _pairs(task: Task, user: User, spec: BaseSpec, stream: random.Random, group:
     bare = spec.form == "plain" or (spec.form == "history" and stream.random() < spec.no_history_share)
     shown = () if bare else tuple(history[index] for index in sorted(order[:size]))
     group = "" if bare else group
-    pairs = []
-    for index in order[size : size + asked]:
-        answer, text = task.answer(history[index]), history[index].fields.get(task.source, "")
+    kept = [history[index] for index in order[size : size + asked]]
+    found = _citations(task, user, kept, users, stream) if task.cites else _questions(task, user, kept)
+    return [_Pair(user.id, query, shown, answer, group) for query, answer in found]
+
+
+def _questions(task: Task, user: User, kept: Sequence[Item]) -> Iterator[tuple[Query, str]]:
+    """History items that have both sides, asked, and the user's own questions; with the answers."""
+    for item in kept:
+        answer, text = task.answer(item), item.fields.get(task.source, "")
         if answer and text.strip():
-            query = Query(f"{user.id}/{index}", task.input_template.replace("{" + task.source + "}", text), text)
-            pairs.append(_Pair(user.id, query, shown, answer, group))
+            yield Query(item.id, task.input_template.replace("{" + task.source + "}", text), text), answer
     for query in user.queries:
         if query.gold is not None:
-            pairs.append(_Pair(user.id, replace(query, gold=None), shown, query.gold, group))
-    return pairs
+            yield replace(query, gold=None), query.gold
+
+
+def _citations(
+    task: Task, user: User, papers: Sequence[Item], users: Sequence[User], stream: random.Random
+) -> Iterator[tuple[Query, str]]:
+    """LaMP-1's questions, and the same asked with papers of the author's own as the reference; all in both orders.
+
+    In one order alone, what a few examples have in common by chance is where the right one stands.
+    """
+    asked = [query for query in user.queries if query.gold is not None]
+    found: list[tuple[Query, str, str]] = []  # with the right one and the wrong one
+    for query in asked:
+        _, *options = task.candidates(query.input)
+        right = task.labels.index(str(query.gold))
+        found.append((query, options[right], options[1 - right]))
+    for paper in papers if asked and len(users) > 1 else ():
+        other = _stranger(user, users, stream)
+        if other.history:
+            own, foreign = (item.fields[task.source] for item in (paper, stream.choice(other.history)))
+            found.append((replace(stream.choice(asked), id=paper.id), own, foreign))
+    for query, right_one, wrong_one in found:
+        title, *_ = task.candidates(query.input)
+        for answer, (one, two) in zip(task.labels, ((right_one, wrong_one), (wrong_one, right_one)), strict=True):
+            text = task.input_template.format(title=title, ref1=one, ref2=two)
+            yield replace(query, input=text, text=task.query_text(text), gold=None), answer
+
+
+def _stranger(user: User, users: Sequence[User], stream: random.Random) -> User:
+    while (other := users[stream.randrange(len(users))]).id == user.id:
+        pass
+    return other
 
 
 def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     """At most `max_examples`, of each label in proportion to count ** balance."""
-    limit = spec.max_examples[task.kind] or len(found)
+    limit = spec.most(task) or len(found)
     if not task.labels or not found:
         return found[:limit]
     pools: dict[str, list[_Pair]] = {}
