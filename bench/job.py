@@ -139,12 +139,14 @@ class Job:
                 progress.advance(min(CHUNK, len(self.users) - at))
 
     def _asked(self, window: Window, shared: Personalization) -> list[tuple[User, Query, Request]]:
-        """The window's questions as they are asked."""
+        """The window's questions as they are asked. Their names, for errors, begin with the file that holds them."""
         plan = self.plan
+        sources = (plan.tested, plan.fitted) if plan.protocol.pool else (plan.tested,)
+        where = " or ".join(next(iter(one.files), one.split) for one in sources)
         found = []
         for user, query, personal in window.asked(window.personals(self.cell.artifacts, shared)):
             request = plan.method.request(plan.task, user, query, personal)
-            found.append((user, query, replace(request, name=f"{plan.task.name} question {query.id}")))
+            found.append((user, query, replace(request, name=f"{where}: question {query.id}")))
         return found
 
     def _generate(self, shared: Personalization) -> None:

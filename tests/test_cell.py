@@ -70,6 +70,15 @@ def test_chameleon_is_compared_with_the_baseline_on_the_same_questions(data: Pat
     assert record["cost"]["pairs"]["tokens_in"] > 0
 
 
+def test_a_question_too_long_for_the_model_is_named_with_its_file(data: Path, tmp_path: Path) -> None:
+    words = ("method=instruct", "method.history=none", "model.max_prompt_tokens=60")
+    code, said = run(*on(data), *words, folder=tmp_path)
+    assert code == 2, said
+    first = json.loads((data / "LaMP_3" / "dev" / "dev_questions.json").read_text())[:10]
+    assert any(f"LaMP_3/dev/dev_questions.json: question {one['id']}: the prompt without any" in said for one in first)
+    assert "Traceback" not in said
+
+
 def test_no_user_text_is_in_the_record(data: Path, tmp_path: Path) -> None:
     run(*on(data), *CHAMELEON, folder=tmp_path)
     text = (cell_of(tmp_path, "chameleon") / "record.json").read_text()
