@@ -21,7 +21,7 @@ from bench.data.sample_people import TASKS as _TASKS
 from bench.data.sample_people import Fields, Person, Question
 from bench.types import InputError
 
-VERSION = "1"
+VERSION = "2"
 TASKS = tuple(_TASKS)
 TIME_TASKS = ("lamp2", "lamp2n", "lamp3", "lamp4")
 

@@ -68,21 +68,20 @@ def _asker(
 
 def _citing_author(rng: Random, turn: int) -> Person:
     areas = rng.sample(sorted(citations.TOPICS), 2)
-    interests = [(area, rng.choice(sorted(citations.TOPICS[area]))) for area in areas]
+    interests = [texts.Interest.draw(rng, area) for area in areas]
 
     def write(rng: Random, n: int) -> Fields:
-        area, topic = interests[n % 2]
+        interest = interests[n % 2]
         if n > 3 and rng.random() < 0.1:
-            area = rng.choice(sorted(citations.TOPICS))
-            topic = rng.choice(sorted(citations.TOPICS[area]))
-        paper = texts.paper(rng, area, topic)
+            interest = texts.Interest.draw(rng, rng.choice(sorted(citations.TOPICS)))
+        paper = interest.paper(rng)
         return {"title": paper.title, "abstract": paper.abstract}
 
     def ask(rng: Random) -> Question:
-        area, topic = rng.choice(interests)
-        other = rng.choice(sorted(set(citations.TOPICS[area]) - {topic}))
-        title = texts.undecided(rng, area, rng.sample((topic, other), 2))
-        options = [texts.reference(rng, rng.choice(citations.TOPICS[area][each])) for each in (topic, other)]
+        interest = rng.choice(interests)
+        other = texts.Interest.draw(rng, interest.area, but=interest.topic)
+        title = texts.undecided(rng, interest.area, rng.sample((interest.topic, other.topic), 2))
+        options = [interest.reference(rng), other.reference(rng)]
         gold = turn % 2
         first, second = options if gold == 0 else options[::-1]
         instruction = (

@@ -108,21 +108,35 @@ class Paper:
     abstract: str
 
 
-def paper(rng: Random, area: str, topic: str) -> Paper:
-    """A paper on one topic; its title (5 to 9 words) and abstract name terms of no other topic."""
-    first, second = rng.sample(citations.TOPICS[area][topic], 2)
-    setting = rng.choice(citations.SETTINGS).lower()
-    abstract = rng.choice(citations.ABSTRACTS).format(term=first.lower(), second=second.lower(), setting=setting)
-    return Paper(reference(rng, first), abstract)
+@dataclass(frozen=True)
+class Interest:
+    """What an author works on again and again: two terms of one topic, in one setting."""
 
+    area: str
+    topic: str
+    terms: tuple[str, ...]
+    setting: str
 
-def reference(rng: Random, term: str) -> str:
-    """A paper title of 5 to 9 words that names the term."""
+    @classmethod
+    def draw(cls, rng: Random, area: str, but: str = "") -> Interest:
+        """Of any topic of the area but one."""
+        topic = rng.choice(sorted(set(citations.TOPICS[area]) - {but}))
+        return cls(area, topic, tuple(rng.sample(citations.TOPICS[area][topic], 2)), rng.choice(citations.SETTINGS))
 
-    def make() -> str:
-        return rng.choice(citations.TITLES).format(term=term, setting=rng.choice(citations.SETTINGS))
+    def paper(self, rng: Random) -> Paper:
+        """A title (5 to 9 words) and an abstract that name terms of no other topic."""
+        first, second = rng.sample(self.terms, 2)
+        abstract = rng.choice(citations.ABSTRACTS).format(
+            term=first.lower(), second=second.lower(), setting=self.setting.lower()
+        )
+        return Paper(self._title(rng, first), abstract)
 
-    return fitting(5, 9, make, str)
+    def reference(self, rng: Random) -> str:
+        """A paper title of 5 to 9 words."""
+        return self._title(rng, rng.choice(self.terms))
+
+    def _title(self, rng: Random, term: str) -> str:
+        return fitting(5, 9, lambda: rng.choice(citations.TITLES).format(term=term, setting=self.setting), str)
 
 
 def undecided(rng: Random, area: str, topics: Sequence[str]) -> str:
