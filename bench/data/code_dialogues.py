@@ -37,8 +37,8 @@ class CodeDialogues:
         return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
-def read(source: str | None, split: str) -> CodeDialogues:
-    """The generated set (None), a `.jsonl` file, or a hub data set (`owner/name`) and its split.
+def read(source: str | None, split: str, revision: str | None = None) -> CodeDialogues:
+    """The generated set (None), a `.jsonl` file, or a hub data set (`owner/name`), its split and revision.
 
     A row has `messages` or `conversations`: a list of `{"role": system | user | assistant, "content": text}`. Turns
     after the last of the assistant are left out. Raises InputError that names the row and the field.
@@ -46,11 +46,11 @@ def read(source: str | None, split: str) -> CodeDialogues:
     if source is None:
         return CodeDialogues(generated(), BUILT_IN)
     path = Path(source).expanduser()
-    rows = _lines(path) if source.endswith(".jsonl") else _hub(source, split)
+    rows = _lines(path) if source.endswith(".jsonl") else _hub(source, split, revision)
     found = tuple(_dialogue(row, where) for where, row in rows)
     if not found:
         raise InputError(f"{source}: no dialogues")
-    return CodeDialogues(found, path.name if source.endswith(".jsonl") else f"{source} ({split})")
+    return CodeDialogues(found, path.name if source.endswith(".jsonl") else f"{source}@{revision or 'main'} ({split})")
 
 
 def generated(count: int = SIZE, seed: int = 0) -> tuple[Dialogue, ...]:
@@ -126,11 +126,11 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
                 raise InputError(f"{path}: line {number}: not JSON ({error})") from error
 
 
-def _hub(name: str, split: str) -> Iterable[tuple[str, Any]]:
+def _hub(name: str, split: str, revision: str | None) -> Iterable[tuple[str, Any]]:
     import datasets
 
     try:
-        rows: Any = datasets.load_dataset(name, split=split)
+        rows: Any = datasets.load_dataset(name, split=split, revision=revision)
     except Exception as error:  # the library raises its own kinds for a missing name, split or network
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
