@@ -12,9 +12,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.data.task import Kind, Task
+from bench.data.task import Task
 from bench.env import cache_folder
 from bench.lm.profile import Profile
 from bench.types import Completion, Item, Query, Request, User
@@ -39,7 +39,7 @@ class BaseSpec:
     another author's for the other one, and every pair is asked in both orders. `repeats`: where the history has no
     answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each time with another choice of the history.
     `balance`: examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by
-    kind of task, or of one task by its name, which wins; None takes all.
+    kind of task, and so many times that of the tasks named in `more`; None takes all.
     """
 
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
@@ -53,6 +53,7 @@ class BaseSpec:
     max_examples: Mapping[str, int | None] = field(
         default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
     )
+    more: Mapping[str, int] = field(default_factory=dict)
     tuning: Mapping[str, Any] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
     seed: int = 0
@@ -63,9 +64,8 @@ class BaseSpec:
         unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
         unsaid |= {"profile"} if self.form != "profile" else set()
         recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
-        recipe["max_examples"] = {
-            name: most for name, most in self.max_examples.items() if name in get_args(Kind) or name == task.name
-        }
+        recipe["more"] = recipe["more"].get(task.name, 1)
+        recipe = {name: value for name, value in recipe.items() if (name, value) != ("more", 1)}
         written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
         prompts = {"chameleon": dict(task.chameleon), "oppu": written}
         weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
@@ -74,7 +74,8 @@ class BaseSpec:
 
     def most(self, task: Task) -> int | None:
         """How many examples at most."""
-        return self.max_examples.get(task.name, self.max_examples[task.kind])
+        most = self.max_examples[task.kind]
+        return None if most is None else most * self.more.get(task.name, 1)
 
 
 def find(key: str, *, shipped: bool = True) -> Path | None:
