@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.progress import Progress, Screen
 from bench.types import OverBudget
 
 UNLIMITED = ("load", "base", "generate", "score")
@@ -26,11 +27,13 @@ _ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 class Cost:
     """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules where readable.
 
-    `reused`: seconds that kept results, made by an earlier run and used here, took when they were made.
+    `reused`: seconds that kept results, made by an earlier run and used here, took when they were made. `cache_hits`:
+    how many of the model's texts among them came from the response cache.
     """
 
     seconds: float = 0.0
     reused: float = 0.0
+    cache_hits: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     peak_memory: int = 0
@@ -76,7 +79,7 @@ class Budget:
         self._since = time.monotonic()
         self._limited = 0.0
         self._inner_joules = 0.0
-        self._progress = progress
+        self._screen = Screen(show=progress)
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Progress]:
@@ -88,7 +91,7 @@ class Budget:
         self._open.append(name)
         outer = _at_work.set(self)
         cost = self.costs.setdefault(name, Cost())
-        bar = Progress(name, total, show=self._progress)
+        bar = self._screen.bar(name, total)
         try:
             yield bar
         finally:
@@ -108,10 +111,11 @@ class Budget:
             self.costs[self._open[-1]].tokens_in += tokens_in
             self.costs[self._open[-1]].tokens_out += tokens_out
 
-    def charge(self, seconds: float) -> None:
+    def charge(self, seconds: float, *, cache_hits: int = 0) -> None:
         """Count what a kept result took when it was made, so that a second run looks no cheaper than the first."""
         if self._open:
             self.costs[self._open[-1]].reused += seconds
+            self.costs[self._open[-1]].cache_hits += cache_hits
         if self._counting:
             self._limited += seconds
 
@@ -181,45 +185,6 @@ def loading() -> Iterator[None]:
         return
     with budget.phase("load"):
         yield
-
-
-class Progress:
-    """A bar on standard error with the time left; on a plain stream a line every half minute and at the end."""
-
-    def __init__(self, name: str, total: int | None, *, show: bool) -> None:
-        self.name, self.total, self.done = name, total, 0
-        self._start = self._said = time.monotonic()
-        self._bar = None
-        self._show = show
-        if show and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn())
-            self._bar = Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-            self._bar.start()
-            self._task = self._bar.add_task(name, total=total)
-
-    def advance(self, steps: int = 1) -> None:
-        self.done += steps
-        if self._bar:
-            self._bar.update(self._task, advance=steps)
-        elif self._show and time.monotonic() - self._said > 30:
-            self._said = time.monotonic()
-            self._say(
-                f"about {(self._said - self._start) / self.done * ((self.total or self.done) - self.done):.0f} s left"
-            )
-
-    def close(self) -> None:
-        if self._bar:
-            self._bar.stop()
-        elif self._show and self.done:
-            self._say(f"{time.monotonic() - self._start:.1f} s")
-
-    def _say(self, clock: str) -> None:
-        of = f"/{self.total}" if self.total is not None else ""
-        print(f"{self.name:>12}  {self.done}{of}  {clock}", file=sys.stderr, flush=True)
 
 
 def _reset_peak() -> None:

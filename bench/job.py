@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench import record as records
 from bench import scoring, store
-from bench.budget import Budget, Progress
+from bench.budget import Budget
 from bench.env import cache_folder
 from bench.lm import base as bases
 from bench.plan import Plan, find_base
+from bench.progress import Progress
 from bench.types import Completion, InputError, Personalization, Query, Request, Sample, User
 from bench.windows import CHUNK, Window, chunk_name, windows
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 def claimed(cell: store.Cell) -> AbstractContextManager[None]:
     """Hold the cell alone; who has to wait is told for whom."""
     return store.claim(cell, on_wait=lambda who: print(f"waiting for {who}", file=sys.stderr))
+
+
+_retrained: set[str] = set()
+"""Keys of the adapted bases that this process has trained."""
 
 
 class Job:
@@ -46,18 +51,27 @@ class Job:
     def lm(self) -> LM:
         """The model on its base, loaded when something first needs it."""
         plan = self.plan
-        base = None if plan.base.retrain else find_base(plan)
+        base = None if self._retrain else find_base(plan)
         if plan.base_key is None or base is not None:
             return self._load(base)
         with claimed(store.Cell(cache_folder() / "bases", "claims", plan.task.name, plan.base_key)):
-            base = None if plan.base.retrain else find_base(plan)  # another cell may have trained it meanwhile
+            base = None if self._retrain else find_base(plan)  # another cell may have trained it meanwhile
             lm = self._load(base)
             if base is None:
                 from bench.lm import held
 
                 with self._phase("base"):
                     held.adopt(lm, bases.adapt(lm, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key))
+                _retrained.add(plan.base_key)
+                if plan.base.retrain:
+                    store.write_json(self.cell.artifacts / "base.json", {"key": plan.base_key})
             return lm
+
+    @property
+    def _retrain(self) -> bool:
+        """Whether the base is to be made again, which a process does once and a resumed cell not twice."""
+        made = self.plan.base_key in _retrained or (self.cell.artifacts / "base.json").exists()
+        return self.plan.base.retrain and not made
 
     def _load(self, base: Path | None) -> LM:
         from bench.lm import held

@@ -103,7 +103,7 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     known_by = {
         "schema": store.SCHEMA,
         "task": asdict(task),
-        "method": fields,
+        "method": _said(method, fields),
         "model": identity,
         "base": base_key or "instruct",
         "protocol": known(protocol.identity()),
@@ -222,6 +222,12 @@ def _fields(method: Method, configured: Mapping[str, Any]) -> dict[str, Any]:
     """The method's fields; one that says its own `identity` (a folder: a hash of its files) is known by that."""
     named = {name: getattr(getattr(method, name, None), "identity", None) for name in configured}
     return {name: who() if (who := named[name]) else known(value) for name, value in configured.items()}
+
+
+def _said(method: Method, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields by which the cell is known: a setting younger than published records is not said at its default."""
+    unsaid = getattr(method, "UNSAID", {})
+    return {name: value for name, value in fields.items() if name not in unsaid or value != unsaid[name]}
 
 
 def known(value: Any) -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 import time
 
 import pytest
@@ -48,3 +52,29 @@ def test_an_interrupted_run_keeps_what_it_had_spent() -> None:
     second.restore(first.report(), first.limited)  # type: ignore[arg-type]
     assert second.left() < 0
     assert second.report()["pairs"]["seconds"] == first.report()["pairs"]["seconds"]
+
+
+def test_bars_of_nested_phases_share_one_display() -> None:
+    """Two displays on one terminal erase each other's lines: one alone hides and shows the cursor, once."""
+    code = (
+        "import time; from bench.budget import Budget; budget = Budget()\n"
+        "with budget.phase('fit'):\n"
+        "    for _ in range(2):\n"
+        "        with budget.phase('pairs', total=3) as bar:\n"
+        "            bar.advance(3); time.sleep(0.25)\n"
+    )
+    terminal, stderr = pty.openpty()
+    done = subprocess.Popen([sys.executable, "-c", code], stderr=stderr, env=os.environ | {"TERM": "xterm"})
+    os.close(stderr)
+    said = b""
+    try:
+        while part := os.read(terminal, 1 << 16):
+            said += part
+    except OSError:  # the other end is closed
+        pass
+    assert done.wait() == 0
+    assert said.count(b"\x1b[?25l") == said.count(b"\x1b[?25h") == 1
+    last = said.rpartition(b"\x1b[2K")[0].rpartition(b"fit")[2] + said.rpartition(b"\x1b[2K")[2]
+    assert b"pairs" in last and b"3/3" in last, (
+        "the last frame has both lines, the second phase of a name on the first's"
+    )

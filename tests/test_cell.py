@@ -110,6 +110,22 @@ def test_deleting_the_golds_changes_no_answer(data: Path, tmp_path: Path) -> Non
     assert [set(one) for one in predictions["golds"]] == [{"id", "output"}] * 10
 
 
+def test_a_base_is_made_again_once_a_sweep_and_not_again_on_resume(data: Path, tmp_path: Path) -> None:
+    words = ("-m", *on(data), *BASE, "method=instruct", "base.retrain=true")
+    code, said = run(*words, "method.history=selected,none", folder=tmp_path)
+    assert code == 0, said
+    cells = sorted((tmp_path / "runs" / "lamp3" / "instruct").iterdir())
+    records = [json.loads((cell / "record.json").read_text()) for cell in cells]
+    assert ["base" in record["cost"] for record in records].count(True) == 1
+    assert len({record["model"]["base"] for record in records}) == 1
+    trained = next(cell for cell, record in zip(cells, records, strict=True) if "base" in record["cost"])
+    (trained / "record.json").unlink()
+    (trained / "artifacts" / "cost.json").unlink()
+    code, said = run(*words, "method.history=selected,none", folder=tmp_path)
+    assert code == 0, said
+    assert "base" not in json.loads((trained / "record.json").read_text())["cost"]
+
+
 @pytest.mark.parametrize("task", ["lamp1", "lamp2", "lamp2n", "lamp4", "lamp5", "lamp6", "lamp7"])
 def test_every_task_runs(task: str, data: Path, tmp_path: Path) -> None:
     common = (*on(data), f"task={task}", "limit=3", "protocol.group_size=6")

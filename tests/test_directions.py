@@ -372,6 +372,16 @@ def test_ranking_by_training_loss_keeps_the_held_out_bar() -> None:
         rank_layers(heldout, null, null, rank_by="train", **limits)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_layer_without_held_out_loss_is_never_chosen_by_it(strict: bool) -> None:
+    nothing, train = torch.full((4,), float("nan")), torch.rand(4, 2)
+    limits = {"n_layers": 2, "exclude_first": 0, "exclude_last": 0, "margin": 0.0, "require_below_null": strict}
+    assert rank_layers(nothing, nothing, nothing, train=train, **limits).layers == ()  # type: ignore[arg-type]
+    some = torch.tensor([float("nan"), 0.3, float("nan"), 0.2])
+    null = torch.full((4,), 0.5)
+    assert rank_layers(some, null, null, train=train, **limits).layers == (3, 1)  # type: ignore[arg-type]
+
+
 def test_rematch_moves_every_row_and_loses_none() -> None:
     rows = torch.arange(30.0).reshape(1, 15, 2)
     for seed in range(5):

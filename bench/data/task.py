@@ -102,7 +102,7 @@ class Task:
     @property
     def cites(self) -> bool:
         """Whether a question asks which of two papers an author would cite (LaMP-1)."""
-        return self.name == "lamp1"
+        return "{ref1}" in self.input_template
 
     def answer(self, item: Item) -> str | None:
         """The answer side of a history item, as the task would have it answered; None where it has none."""

@@ -161,7 +161,8 @@ def rank_layers(
     `heldout`: `[layers]`; nulls `[layers]` or `[draws, layers]`; `train`: `[layers, restarts]`, for `rank_by="train"`.
     Usable: inside the excluded ends, and held-out loss below every null draw (and `plateau`) by the share `margin`; 0
     is the plain rule. Of layers of unrelated noise, 28-32 % were below one draw of both nulls, 0-3 % by a margin of .1
-    (16-150 pairs, width 192); where the two sides of a pair share a text, none were.
+    (16-150 pairs, width 192); where the two sides of a pair share a text, none were. Pairs too few for two folds have
+    no held-out loss (NaN): no layer is chosen by it.
     """
     if rank_by == "train" and train is None:
         raise InputError("rank_layers: rank_by is 'train' but no training loss was given")
@@ -171,7 +172,9 @@ def rank_layers(
     inside = range(exclude_first, total - exclude_last)
     below = (heldout < (1 - margin) * bar.clamp(max=plateau)).tolist()
     usable = tuple(layer in inside and below[layer] for layer in range(total))
-    candidates = [layer for layer in inside if usable[layer] or not require_below_null]
+    candidates = [
+        layer for layer in inside if not math.isnan(loss[layer]) and (usable[layer] or not require_below_null)
+    ]
     ranked = sorted(candidates, key=lambda layer: (loss[layer], -layer))
     return LayerChoice(tuple(ranked[:n_layers]), usable, tuple(loss))
 

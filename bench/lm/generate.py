@@ -122,7 +122,7 @@ def _used_again(lm: LM, known: Sequence[Known | None]) -> list[Completion] | Non
         return None
     if lm.cache:
         lm.cache.hits += len(found)
-    lm.budget.charge(sum(seconds or 0.0 for _, seconds in found))
+    lm.budget.charge(sum(seconds or 0.0 for _, seconds in found), cache_hits=len(found))
     return [answer for answer, _ in found]
 
 

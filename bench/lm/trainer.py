@@ -21,8 +21,9 @@ import torch
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 
-from bench.budget import Budget, Progress, Spent
+from bench.budget import Budget, Spent
 from bench.lm.tune import module_names
+from bench.progress import Progress
 from bench.types import InputError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
@@ -41,6 +41,8 @@ class Chameleon(Method):
     than two is left unedited, and counted. `edit`: which half is applied. `control`, `draw`: what stands in for the
     directions.
     """
+
+    UNSAID: ClassVar = {"null_margin": 0.1, "exclude_first": 2, "exclude_last": 1}  # younger than published records
 
     select: PCASelection
     insights_per_user: int = 1
