@@ -138,7 +138,8 @@ class Design:
     def _wanted(self) -> set[str]:
         known = list(self.experiment.get("arms") or {})
         if self.experiment.get("rules"):
-            known += [f"majority_{rule}" for rule in sorted({rule for some in self.rules.values() for rule in some})]
+            some = {rule for kind in self.rules for rule in self._rules_of(kind)}
+            known += [f"majority_{rule}" for rule in sorted(some)]
         only = self.experiment.get("only")
         for arm in only or ():
             if arm not in known:
@@ -150,7 +151,12 @@ class Design:
         if not self.experiment.get("rules"):
             return {}
         kind = self.kind_of(self._in_order(placed))
-        return {f"majority_{rule}": ["method=majority", f"method.rule={rule}"] for rule in self.rules[kind]}
+        return {f"majority_{rule}": ["method=majority", f"method.rule={rule}"] for rule in self._rules_of(kind)}
+
+    def _rules_of(self, kind: str) -> list[str]:
+        """All rules of a kind of task, or those of them that the experiment names."""
+        chosen = self.experiment["rules"]
+        return [rule for rule in self.rules[kind] if chosen is True or rule in chosen]
 
     def _arm(self, entries: Sequence[Any], at: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """An arm's overrides at a place, and the place as this arm has it.

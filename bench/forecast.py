@@ -126,7 +126,9 @@ def _left(plan: Plan, measured: Measured, bases: set[str], questions: int) -> fl
 
 
 def _expected(record: Mapping[str, Any], questions: int) -> float:
-    took = {name: phase["seconds"] for name, phase in record["cost"].items() if name != "base"}
+    took = {
+        name: phase["seconds"] + (phase.get("reused") or 0) for name, phase in record["cost"].items() if name != "base"
+    }
     once: float = sum(seconds for name, seconds in took.items() if name in ONCE)
     rest: float = sum(took.values()) - once
     return once + rest * questions / max(1, int(record["data"]["queries"]))

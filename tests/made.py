@@ -96,11 +96,12 @@ def cell(
 
 def manifest(
     root: Path, name: str, arm: str, at: Mapping[str, Any], folder: Path | None, *, scale: str = "small",
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] = (), extra: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """What a job leaves before it runs; for no folder, of a cell that has not begun."""
     place = folder.relative_to(root).as_posix() if folder else "lamp2/none/0000000000000000"
     content = {"experiment": name, "scale": scale, "arm": arm, "at": at, "overrides": list(overrides), "cell": place}
+    content["extra"] = list(extra)
     code = hashlib.sha256(json.dumps([arm, at, overrides]).encode()).hexdigest()[:8]
     path = root / "experiments" / name / scale / f"{arm.replace('/', '_')}-{code}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

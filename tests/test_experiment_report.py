@@ -168,6 +168,39 @@ def test_costs_stand_beside_quality_and_leave_out_loading(made):
     assert (row["seconds"], row["before the test"], row["bytes"], row["tokens"]) == ("0.93", "0.62", "400", "93")
 
 
+def test_costs_count_what_kept_results_took_when_they_were_made(tmp_path):
+    """Else the arm that ran first would pay for all."""
+    root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
+    phase = {"tokens_in": 0, "tokens_out": 0, "peak_memory": 0, "joules": None}
+    for arm, seconds, reused in (("instruct", 40.0, 0.0), ("chameleon", 0.5, 39.5)):
+        cost = {"pairs": phase | {"seconds": seconds, "reused": reused}, "generate": phase | {"seconds": 20.0}}
+        manifest(root, "made_table", arm, at, cell(root, "lamp2", arm, cost=cost))
+    found = rows(grids.costs(tables((root, conf(tmp_path / "conf")))))
+    assert [(row["seconds"], row["before the test"]) for row in found] == [("3.00", "2.00")] * 2
+
+
+def test_a_method_that_edited_nothing_is_said_to_be_the_baseline(tmp_path):
+    root = tmp_path / "results"
+    for seed, layers in ((0, []), (1, [3])):
+        bare = cell(root, "lamp2", "chameleon", seed=seed, facts={"layers": layers})
+        manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": seed}, bare)
+    made = (root, conf(tmp_path / "conf"))
+    found = rows(grids.numbers(tables(made)))
+    shown = only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
+    assert shown.endswith("(no edit in 1 of 2 seeds)")
+
+
+def test_a_try_with_other_overrides_does_not_replace_the_experiments_own_cell(tmp_path):
+    root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
+    whole = cell(root, "lamp2", "chameleon", skill=0.9)
+    few = cell(root, "lamp2", "chameleon", users=3, variant="limit=3", finished="2026-02-01T00:00:00+00:00")
+    manifest(root, "made_table", "chameleon", at, whole)
+    manifest(root, "made_table", "chameleon", at, few, overrides=["limit=3"], extra=["limit=3"])
+    found = results((root, conf(tmp_path / "conf")))
+    [run] = [run for run in found.runs if run.arm == "chameleon" and run.record]
+    assert run.folder == whole and any("1 more cells" in note for note in found.notes)
+
+
 def test_latex_has_as_many_cells_as_columns_and_escapes_its_own_signs(made):
     text = write.text([results(made)], "tex")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]

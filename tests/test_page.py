@@ -119,6 +119,7 @@ def browser(tmp_path_factory):
         options.add_argument(flag)
     driver = selenium.Chrome(options=options, service=Service(DRIVER))
     driver.set_window_size(1280, 900)
+    driver.implicitly_wait(20)  # on a busy machine a view is drawn some time after the event that asks for it
     yield driver
     driver.quit()
 

@@ -183,7 +183,10 @@ def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
         more += key in cells
         cells[key] = max(cells[key], run, key=_freshness) if key in cells else run
     if more:
-        notes.append(f"{more} more cells were run for these places with other overrides; the last finished are shown.")
+        notes.append(
+            f"{more} more cells were run for these places with other overrides; shown are those without, "
+            "or else the last finished."
+        )
     if extra := sorted({" ".join(run.extra) for run in cells.values() if run.extra}):
         notes.append(f"Overrides beside the experiment's own: {'; or '.join(extra)}.")
     for arm, at in experiment.expected:
@@ -201,8 +204,9 @@ def _key(at: Mapping[str, Any]) -> Place:
     return tuple(sorted((axis, str(value)) for axis, value in at.items()))
 
 
-def _freshness(run: Run) -> tuple[bool, str]:
-    return run.state == "ok", str(run.record.get("finished", "")) if run.record else ""
+def _freshness(run: Run) -> tuple[bool, bool, str]:
+    """Finished before failed, the experiment's own before a try with other overrides, the last before the first."""
+    return run.state == "ok", not run.extra, str(run.record.get("finished", "")) if run.record else ""
 
 
 def _kind_of(words: Sequence[str]) -> str:

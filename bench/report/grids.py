@@ -30,7 +30,8 @@ COMPARED = (
 )
 COSTS = (
     "Per tested user, mean over seeds. Bytes: of patches, at two bytes a number. Tokens: in and out.",
-    "Seconds: without loading, adapting the base and scoring. What another cell had made already is in that cell's.",
+    "Seconds: without loading, adapting the base and scoring; with what results kept from other cells took when made.",
+    "Tokens of such results are counted in the cell that made them.",
 )
 
 
@@ -236,7 +237,13 @@ def as_csv(found: Sequence[Tables]) -> str:
                     "scale": tables.experiment.scale,
                     "base": tables.base,
                 }
-                row |= {**dict(place), "arm": arm, "metric": metric, "state": one.problem or "ok", "seeds": one.seeds}
+                row |= {
+                    **dict(place),
+                    "arm": arm,
+                    "metric": metric,
+                    "state": one.problem or one.unedited or "ok",
+                    "seeds": one.seeds,
+                }
                 row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
                 if against:
                     row["minus_baseline.p_permutation_holm"] = adjusted[str((place, arm, metric))]
@@ -278,7 +285,8 @@ def _ours(one: Summary | None, value: Value | None, metric: str) -> str:
         return "-"
     if value is None:
         return one.problem if one.problem else "-"  # a rule has no NLL
-    return f"{value.value:z.3f}" + (f" ({one.problem})" if one.problem else "")
+    said = ", ".join(filter(None, (one.problem, one.unedited)))
+    return f"{value.value:z.3f}" + (f" ({said})" if said else "")
 
 
 def _interval(value: Value | None) -> str:

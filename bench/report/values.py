@@ -40,12 +40,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Summary:
-    """An arm at a place: its values by metric, its cost, and what is missing (`problem`: empty if nothing is)."""
+    """An arm at a place: its values by metric, its cost, and what is missing (`problem`: empty if nothing is).
+
+    `unedited`: says so where CHAMELEON found no layer to edit, so that the arm is the baseline itself.
+    """
 
     values: Mapping[str, Value]
     cost: Cost | None
     problem: str
     seeds: int
+    unedited: str = ""
 
 
 def summary(runs: Sequence[Run]) -> Summary:
@@ -54,7 +58,12 @@ def summary(runs: Sequence[Run]) -> Summary:
     problem = _problem(runs)
     if not done:
         return Summary({}, None, problem, 0)
-    return Summary(_values(done), _cost(done), problem, len(done))
+    return Summary(_values(done), _cost(done), problem, len(done), _unedited(done))
+
+
+def _unedited(done: Sequence[Run]) -> str:
+    bare = sum(_record(run)["facts"].get("layers") == [] for run in done)
+    return "" if not bare else "no edit" if bare == len(done) else f"no edit in {bare} of {len(done)} seeds"
 
 
 def comparison(results: Results, runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Paired]:
@@ -136,8 +145,8 @@ def _cost(runs: Sequence[Run]) -> Cost:
         return float(sum(phase.get(name) or 0 for phase in phases for name in names))
 
     return Cost(
-        seconds=mean(lambda record: total(record, "seconds")),
-        fit_seconds=mean(lambda record: total(record, "seconds", without=(*ASIDE, "generate"))),
+        seconds=mean(lambda record: total(record, "seconds", "reused")),
+        fit_seconds=mean(lambda record: total(record, "seconds", "reused", without=(*ASIDE, "generate"))),
         bytes=mean(lambda record: float(record["counts"].get("patch_bytes", 0))),
         tokens=mean(lambda record: total(record, "tokens_in", "tokens_out")),
     )
