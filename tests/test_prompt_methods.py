@@ -16,6 +16,7 @@ import pytest
 import yaml
 from cells import TINY, run
 from conftest import ROOT, task_named, tiny_lm
+from test_patch import random_patch
 
 from bench.budget import Budget
 from bench.data import sample
@@ -284,6 +285,19 @@ def test_a_sweep_over_k_pays_for_the_profiles_once(tmp_path: Path, calls: list[i
     assert found[0] == found[1] == found[2] and found[0][2] is None
     adapted(PAG(HASH, replace(FEW, seed=1)), users, fresh_lm(tmp_path))
     assert sum(calls) == 4, "another seed is another draw"
+
+
+def test_a_profile_is_one_text_behind_every_adapted_base(tmp_path: Path, calls: list[int]) -> None:
+    """PAG's k = 0 and k = 1 stand on two bases; the model that writes is the same one, before either."""
+    users, found = people(), []
+    for number in (1, 2):
+        lm = fresh_lm(tmp_path)
+        lm.adopt(random_patch(lm, number), f"base {number}")
+        found.append([one.text.get("profile") for one in adapted(PAG(HASH, FEW, k=0), users, lm)])
+        assert sum(calls) == 2
+    assert found[0] == found[1]
+    adapted(PAG(HASH, replace(FEW, writer="base"), k=0), users, lm)
+    assert sum(calls) == 4, "an adapted base that writes itself is another writer"
 
 
 @pytest.mark.parametrize(("arm", "summaries", "descriptions"), [
