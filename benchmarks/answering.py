@@ -17,7 +17,6 @@ costs to apply them. The arms take turns in every round; the times are medians o
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -28,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize
+from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize, written
 
 from bench.lm.generate import MAX_ROWS
 from bench.lm.model import LM
@@ -143,17 +142,16 @@ def same(one: Sequence[str], other: Sequence[str]) -> float:
 def main(words: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     arguments(parser)
-    parser.add_argument("--limit", type=int, default=64, help="prompts; default 64")
+    parser.add_argument("--limit", type=int, default=100, help="prompts; default 100")
     parser.add_argument("--base", type=Path, help="a task-adapted base (safetensors) to merge into the weights first")
     parser.add_argument("--patches", type=int, default=100, help="users whose patches are mixed; default 100")
     parser.add_argument("--repeats", type=int, default=5, help="rounds with patches; default 5")
     parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "answering.json")
     args = parser.parse_args(words)
+    if args.limit < args.patches:
+        parser.error(f"--limit {args.limit}: fewer prompts than --patches {args.patches}, so that not all are mixed")
     record = measured(args)
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    args.results.write_text(json.dumps(record, indent=2) + "\n")
-    print(table(record))
-    print(f"written to {args.results}")
+    written(record, table(record), args.results)
     if record["weights"] == "float32" and record["equal_answers"] < 1:
         sys.exit(f"{record['different_answers']} answers differ in float32, where all must be equal")
 

@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 import yaml
-from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize
+from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize, written
 
 from bench.budget import Budget
 from bench.lm import bank
@@ -222,10 +222,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if "ours" not in args.arms:
         parser.error("--arms: the ratios are to `ours`, which is missing")
     record = measured(args)
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    args.results.write_text(json.dumps(record, indent=2) + "\n")
-    print(table(record))
-    print(f"written to {args.results}")
+    written(record, table(record), args.results)
     if len({arm["steps"] for arm in record["arms"].values()}) > 1:
         sys.exit("the arms took different numbers of steps: they cannot be compared")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -79,7 +80,11 @@ def load(name: str, dtype: str, users: Sequence[User]) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    lm = LM(ModelSpec(name, "tiny:llama", chat=False, dtype=dtype, max_prompt_tokens=3584, history_tokens=2048))  # type: ignore[arg-type]
+    lm = LM(
+        ModelSpec(
+            name, "tiny:llama", chat=False, dtype=dtype, max_prompt_tokens=3584, history_tokens=2048, batch_tokens=16384
+        )
+    )  # type: ignore[arg-type]
     torch.manual_seed(0)
     with torch.device(lm.device):
         lm.model = AutoModelForCausalLM.from_config(LlamaConfig(**LLAMA_7B), dtype=torch.bfloat16)
@@ -140,6 +145,15 @@ def frame(args: Namespace, **asked: Any) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **packages},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def written(record: dict[str, Any], table: str, path: Path) -> None:
+    """The record as JSON, its table beside it as text and on the screen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".txt").write_text(table + "\n", encoding="utf-8")
+    print(table)
+    print(f"written to {path}, the table to {path.with_suffix('.txt')}")
 
 
 def synchronize() -> None:

@@ -59,17 +59,17 @@ class OPPU(Method):
 
         profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
         summaries = {id: one.text for id, one in profiles.items()}
-        made, pairs = [], []
+        adapter, made, pairs = self._adapter(lm, task), [], []
         for user in users:
             budget.check()
             made.append(self.pairs(task, before_all(user), summaries.get(user.id)))
-            pairs.append([pair for pair in made[-1] if _fits(lm, pair)])
+            pairs.append([pair for pair in made[-1] if _fits(lm, pair, adapter)])
         jobs = {
             index: Job(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
             for index, (user, own) in enumerate(zip(users, pairs, strict=True))
             if own
         }
-        trained = train_all(lm, list(jobs.values()), self._adapter(lm, task), budget) if jobs else []
+        trained = train_all(lm, list(jobs.values()), adapter, budget) if jobs else []
         patches = dict(zip(jobs, trained, strict=True))
         found = []
         for index, (user, places) in enumerate(zip(users, self._places(task, users, budget=budget), strict=True)):
@@ -152,10 +152,12 @@ class OPPU(Method):
         return Adapter(self.peft, Tuning(**values, targets=targets, epochs=epochs, batch=batch), virtual_tokens=tokens)
 
 
-def _fits(lm: LM, pair: Example) -> bool:
+def _fits(lm: LM, pair: Example, adapter: Adapter) -> bool:
     """Whether the item can be asked: a question is never cut, so one that is longer than the model reads cannot."""
+    from bench.lm.bank import encoded
+
     try:
-        lm.encode(pair.request)
+        encoded(lm, pair, adapter)
     except InputError:
         return False
     return True

@@ -151,6 +151,19 @@ def test_an_item_longer_than_the_model_reads_is_left_out_and_counted() -> None:
     assert (personal.facts["items_learnt"], personal.facts["items_too_long"]) == (2, 1)
 
 
+def test_an_item_that_fits_only_without_the_soft_prompt_is_left_out_and_counted() -> None:
+    task, user = task_named("lamp3"), reviewer("ann", 3)
+    lengths = [len(tiny_lm().encode(pair.request).ids) for pair in oppu(k=0).pairs(task, user, None)]
+    long = replace(user.history[1], fields={"text": "long " * 40, "score": "3"})
+    user = replace(user, history=(user.history[0], long, user.history[2]))
+    longest = max(len(tiny_lm().encode(pair.request).ids) for pair in oppu(k=0).pairs(task, user, None))
+    lm = tiny_lm("llama", max_prompt_tokens=longest)
+    assert longest > max(lengths) + 20
+    for peft, left_out in (("lora", 0), ("prompt_tuning", 1)):
+        [personal] = oppu(k=0, peft=peft).adapt(lm, task, [user], SHARED, Budget(progress=False))
+        assert (personal.facts["items_learnt"], personal.facts["items_too_long"]) == (3 - left_out, left_out)
+
+
 def test_nothing_newer_than_the_question_is_learnt() -> None:
     user = reviewer("ann", 6, dated=True)
     asked = replace(user, queries=(replace(user.queries[0], date="2020-01-03"),))

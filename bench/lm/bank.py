@@ -54,7 +54,7 @@ def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> 
     for job in jobs:
         if not job.examples:
             raise InputError(f"{job.name}: no examples to train on")
-    read = [[_encoded(lm, one, adapter) for one in job.examples] for job in jobs]
+    read = [[encoded(lm, one, adapter) for one in job.examples] for job in jobs]
     parts = [_parts(rows, job.seed, adapter) for rows, job in zip(read, jobs, strict=True)]
     examples = [len(rows) * adapter.tuning.epochs for rows in read]
     with budget.phase("training", total=sum(examples)) as progress:
@@ -169,8 +169,11 @@ def _batches(step: Step, room: int) -> list[list[tuple[int, Row]]]:
     return passes
 
 
-def _encoded(lm: LM, example: Example, adapter: Adapter) -> Row:
-    """Prompt and answer as token ids; placeholders stand where the soft prompt will."""
+def encoded(lm: LM, example: Example, adapter: Adapter) -> Row:
+    """Prompt and answer as token ids; placeholders stand where the soft prompt will.
+
+    Raises InputError where a question is longer than what the model reads beside the soft prompt.
+    """
     request = example.request
     if adapter.peft == "prompt_tuning":
         request = replace(request, patches=(Patch(prompt=torch.zeros(adapter.virtual_tokens, 1)),))

@@ -32,7 +32,8 @@ examples:
   python -m bench.report compare results/runs/lamp3/chameleon/3fa9c0d2e4b61a07 81c0
   python -m bench.report page --out report.html            one page to look around in
 
-Cells with other data, models, kinds of base or protocols stand in tables of their own. Failed cells are rows with their error.
+Cells with other data, models, kinds of base or protocols stand in tables of their own.
+Failed cells are rows with their error.
 Exit code: 0 done, 1 the report could not be written, 2 bad input.
 """
 FORMATS = get_args(Format)
