@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.report import paper, statistics, values
 from bench.report.experiments import FAMILIES, Experiment, Place, Results, Run
@@ -220,44 +218,6 @@ def head(tables: Tables) -> list[str]:
 def run_hint(experiment: Experiment) -> str:
     scale = "" if experiment.scale == "paper" else f" scale={experiment.scale}"
     return f"Run them: python -m bench -m experiment={experiment.name}{scale}"
-
-
-def as_csv(found: Sequence[Tables]) -> str:
-    """One row per place, arm and metric, not rounded: the paper's numbers, ours, the comparison, cost and state."""
-    from bench.score.stats import holm
-
-    rows: list[dict[str, Any]] = []
-    for tables in found:
-        adjusted = holm({str(key): one.p_permutation for key, one in tables.comparisons.items()})
-        for (place, arm), one in tables.summaries.items():
-            for metric in tables.metrics(place) or [""]:
-                value, against = one.values.get(metric), tables.comparisons.get((place, arm, metric))
-                row: dict[str, Any] = {
-                    "experiment": tables.experiment.name,
-                    "scale": tables.experiment.scale,
-                    "base": tables.base,
-                }
-                row |= {
-                    **dict(place),
-                    "arm": arm,
-                    "metric": metric,
-                    "state": one.problem or one.unedited or "ok",
-                    "seeds": one.seeds,
-                }
-                row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
-                if against:
-                    row["minus_baseline.p_permutation_holm"] = adjusted[str((place, arm, metric))]
-                printed = tables.paper_numbers(place, metric, arm)
-                rows.append(row | {f"paper.{model}": number.value for model, number in printed.items()})
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().rstrip("\n")
-
-
-def _fields(prefix: str, value: Any) -> dict[str, Any]:
-    return {prefix + name: getattr(value, name) for name in value.__dataclass_fields__} if value else {}
 
 
 def _base(run: Run) -> str:

@@ -1,0 +1,48 @@
+"""An experiment as one flat table of unrounded numbers, for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from bench.report.grids import Tables
+
+
+def as_csv(found: Sequence[Tables]) -> str:
+    """One row per place, arm and metric, not rounded: the paper's numbers, ours, the comparison, cost and state."""
+    from bench.score.stats import holm
+
+    rows: list[dict[str, Any]] = []
+    for tables in found:
+        adjusted = holm({str(key): one.p_permutation for key, one in tables.comparisons.items()})
+        for (place, arm), one in tables.summaries.items():
+            for metric in tables.metrics(place) or [""]:
+                value, against = one.values.get(metric), tables.comparisons.get((place, arm, metric))
+                row: dict[str, Any] = {
+                    "experiment": tables.experiment.name,
+                    "scale": tables.experiment.scale,
+                    "base": tables.base,
+                }
+                row |= {
+                    **dict(place),
+                    "arm": arm,
+                    "metric": metric,
+                    "state": one.problem or one.unedited or "ok",
+                    "seeds": one.seeds,
+                }
+                row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
+                if against:
+                    row["minus_baseline.p_permutation_holm"] = adjusted[str((place, arm, metric))]
+                printed = tables.paper_numbers(place, metric, arm)
+                rows.append(row | {f"paper.{model}": number.value for model, number in printed.items()})
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _fields(prefix: str, value: Any) -> dict[str, Any]:
+    return {prefix + name: getattr(value, name) for name in value.__dataclass_fields__} if value else {}
