@@ -105,6 +105,12 @@ class Design:
                 planned.setdefault((words, json.dumps(place)), Planned(arm, place, words, extra, keys))
         return list(planned.values())
 
+    def places(self) -> list[tuple[str, ...]]:
+        """The overrides of every place, for an experiment without arms: it counts its data."""
+        axes, last = self.axes(), [word for one in self.given if one.key not in self.axes() for word in one.words]
+        found = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
+        return [] if self.experiment.get("arms") else [self._in_order([*self._words(at), *last]) for at in found]
+
     def axes(self, *, whole: bool = False) -> dict[str, list[Any]]:
         """The experiment's axes, each with the scale's values where it has some; narrowed by the command line, whose
         sweeps of other keys are new axes, unless `whole`.

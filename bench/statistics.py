@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig
 
 from bench import manifest, store
 from bench.data import lamp
@@ -24,7 +25,7 @@ from bench.types import InputError, User
 CONF = Path(__file__).parents[1] / "conf"
 NAME = "oppu_table2"
 TASKS = ("lamp1", "lamp2n", "lamp2", "lamp3", "lamp4", "lamp5", "lamp7")  # of the paper's table
-Row = dict[str, float]
+Row = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,17 +38,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results/runs"), help="default: results/runs")
     parser.add_argument("--scale", default="paper", help="under which name they are kept (default: paper)")
     options = parser.parse_args(arguments)
-    path = options.results / manifest.FOLDER / NAME / f"statistics-{options.scale}.json"
     try:
-        tasks = store.read_json(path)["tasks"] if path.exists() else {}
         for name in options.task or TASKS:
-            tasks[name] = counted(_task(name), options.data, options.kind, options.n_test)
-        store.write_json(path, {"data": options.data.name, "kind": options.kind, "tasks": tasks})
+            found = counted(_task(name), options.data, options.kind, options.n_test)
+            path = _keep(options.results, options.scale, name, found | {"data": options.data.name})
     except (InputError, store.StoreError) as error:
         print(f"bench.statistics: {error}", file=sys.stderr)
         return 2
     print(f"wrote {path}; python -m bench.report {NAME} shows it")
     return 0
+
+
+def count(config: DictConfig, scale: str) -> None:
+    """One task of the experiment, as a configuration has it; kept in its results folder."""
+    from bench.plan import data_root
+
+    task = _task(config.task.name)
+    found = counted(task, data_root(config), config.data.kind, config.protocol.n_test)
+    path = _keep(Path(config.results.root), scale, task.name, found | {"data": config.data.name})
+    print(f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested users: {path}")
+
+
+def _keep(results: Path, scale: str, task: str, found: Row) -> Path:
+    """Beside what was counted of other tasks, each with its data."""
+    path = results / manifest.FOLDER / NAME / f"statistics-{scale}.json"
+    tasks = store.read_json(path)["tasks"] if path.exists() else {}
+    store.write_json(path, {"tasks": tasks | {task: found}})
+    return path
 
 
 def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
@@ -63,6 +80,7 @@ def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
         **{f"peft_{name}": value for name, value in _lengths(people.tested).items()},
         "peft_avg_history": fmean(sizes),
         "peft_users": len(sizes),
+        "kind": kind,
     }
 
 

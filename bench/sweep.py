@@ -36,32 +36,34 @@ class Experiments(BasicSweeper):
         if not any(override.key_or_group == "experiment" for override in overrides):
             return super().sweep(arguments)
         try:
-            planned = self._planned(overrides)
+            designs = self._designs(overrides)
+            planned = [(name, scale, cell) for name, scale, design in designs for cell in design.cells()]
             jobs = [[*cell.words, *_told(cell, name, scale)] for name, scale, cell in planned]
             if self.config.dry:
                 self._forecast(planned, jobs)
                 return []
             self._check(jobs)
+            self._count(designs)
         except InputError as error:
             raise CompactHydraException(f"error: {error}") from None
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         returns, first = [], 0
-        for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size):
+        for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size) if jobs else ():
             results = self.launcher.launch(batch, initial_job_idx=first)
             _ = [result.return_value for result in results]  # raises where a job did
             returns.append(results)
             first += len(batch)
-        for name, scale in dict.fromkeys((name, scale) for name, scale, _ in planned):
+        for name, scale in dict.fromkeys((name, scale) for name, scale, _ in designs):
             print(f"its tables and figures: python -m bench.report {name} --scale {scale}", file=sys.stderr)
         return returns
 
-    def _planned(self, overrides: Sequence[Override]) -> list[tuple[str, str, Planned]]:
-        """The cells of each experiment and scale on the command line."""
+    def _designs(self, overrides: Sequence[Override]) -> list[tuple[str, str, Design]]:
+        """Each experiment and scale on the command line."""
         about = [override for override in overrides if key_of(override.get_key_element()).partition(".")[0] in OURS]
         given = [_given(override) for override in overrides if override not in about]
         chosen = {one.key: one for one in map(_given, about)}
         changes = [word for one in chosen.values() if one.key not in OURS for word in one.words]
-        planned = []
+        designs = []
         for name in chosen["experiment"].values:
             for scale in chosen["scale"].values if "scale" in chosen else (None,):
                 words = [f"experiment={name}", *([f"scale={scale}"] if scale else []), *changes]
@@ -70,10 +72,10 @@ class Experiments(BasicSweeper):
                     raise InputError("experiment=: name one, as in experiment=chameleon_table1 (see --help)")
                 experiment, of_scale, rules = (_plain(config[part]) for part in ("experiment", "scale", "rules"))
                 design = Design(experiment, of_scale, given, rules, self._kind_of, Transformer.str)
-                cells = design.cells()
-                print(f"{name} at scale {of_scale['name']}: {len(cells)} cells", file=sys.stderr)
-                planned += [(str(name), str(of_scale["name"]), cell) for cell in cells]
-        return planned
+                what = f"{len(design.cells())} cells" if experiment["arms"] else "counts its data, runs no cell"
+                print(f"{name} at scale {of_scale['name']}: {what}", file=sys.stderr)
+                designs.append((str(name), str(of_scale["name"]), design))
+        return designs
 
     def _composed(self, words: Iterable[str]) -> DictConfig:
         assert self.hydra_context is not None and self.config is not None
@@ -90,6 +92,14 @@ class Experiments(BasicSweeper):
         self.validate_batch_is_legal(jobs)
         if jobs:
             data_root(self._composed(jobs[0]))
+
+    def _count(self, designs: Iterable[tuple[str, str, Design]]) -> None:
+        """The statistics of each place of an experiment without arms."""
+        from bench import statistics
+
+        for name, scale, design in designs:
+            for words in design.places():
+                statistics.count(self._composed([f"experiment={name}", f"scale={scale}", *words]), scale)
 
     def _forecast(self, planned: Sequence[tuple[str, str, Planned]], jobs: Sequence[Sequence[str]]) -> None:
         from bench import forecast

@@ -259,8 +259,20 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     assert code == 2 and said.count("data=lamp needs data.root=FOLDER") == 1  # not once for each cell
 
 
+def test_an_experiment_of_statistics_counts_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("experiment=oppu_table2", "scale=smoke", "task=lamp3,lamp7", "protocol.n_test=5")
+    code, said = cells.run(*words, folder=tmp_path)
+    assert code == 0, said
+    assert "counts its data, runs no cell" in said and "lamp7: " in said
+    assert report(["oppu_table2", "--results", str(tmp_path / "runs"), "--scale", "smoke"]) == 0
+    table = capsys.readouterr().out
+    assert "Ours: sample (user split), 5 users tested." in table and table.count("not counted") == 5 * 7
+    code, said = cells.run("experiment=oppu_table2", "task=lamp3", folder=tmp_path)
+    assert code == 2 and "data=lamp needs data.root=FOLDER" in said and "Traceback" not in said
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "oppu_table2"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_at_smoke_scale(name: str, tmp_path: Path) -> None:
     _, said = cells.run(f"experiment={name}", "scale=smoke", "progress=false", folder=tmp_path)
     assert "Traceback" not in said and "\nerror: " not in said, said

@@ -31,7 +31,7 @@ FLOORS = (
 APART = {
     "report": {"experiment", "manifest", "store", "score", "types"},
     "download": {"data", "env", "types"},
-    "statistics": {"data", "protocol", "manifest", "store", "types"},
+    "statistics": {"data", "plan", "protocol", "manifest", "store", "types"},
     "export": {"data", "lm", "store", "env", "types"},
 }
 METHODS_USE = {"types", "method", "data", "lm", "budget"}

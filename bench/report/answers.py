@@ -94,6 +94,7 @@ def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
     shown = record["config"].get("protocol", {}).get("history", "own")
     return (
         *(cell[name] for name in ("task", "model", "base", "decoding", "seed")),
+        record["model"].get("base"),  # two adapted bases are two models
         data["hash"],
         data["queries"],
         shown,

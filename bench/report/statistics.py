@@ -31,15 +31,18 @@ def grid(experiment: Experiment, roots: Sequence[Path]) -> Grid:
         rows.append([task, "paper", *(_word(column, one.value if one else None) for column, one in numbers.items())])
         ours = found.get("tasks", {}).get(task)
         rows.append([task, "ours", *(_word(column, ours[column]) if ours else "not counted" for column in COLUMNS)])
-    data = f"Ours: {found['data']} ({found['kind']} split)." if found else "Nothing has been counted yet."
+    counted = found.get("tasks", {}).values()
+    said = dict.fromkeys(f"{one['data']} ({one['kind']} split), {one['peft_users']} users tested" for one in counted)
+    data = f"Ours: {'; '.join(said)}." if said else "Nothing has been counted yet."
+    scale = "" if experiment.scale == "paper" else f" scale={experiment.scale}"
     return Grid(
         title=f"{experiment.title} [scale {experiment.scale}]",
         head=["task", "whose", *COLUMNS.values()],
         rows=rows,
-        above=[f"{data} Count: python -m bench.statistics --data FOLDER --scale {experiment.scale}"],
+        above=[f"{data} Count: python -m bench experiment={experiment.name}{scale}"],
         below=[
-            "base: users whose questions adapt the base; tested: the 100 users with the longest histories. Lengths are",
-            "means over questions, in words here; how the paper counts them is not said.",
+            "base: users whose questions adapt the base; tested: those with the longest histories (the paper: 100).",
+            "Lengths are means over questions, in words here; how the paper counts them is not said.",
         ],
         labels=2,
     )
