@@ -100,7 +100,7 @@ def test_small_passes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_gradient_never_crosses_to_another_user() -> None:
     lm, how = tiny_lm("llama"), adapter("lora", "llama")
-    read = [[bank._encoded(lm, one, how) for one in job(number, 2).examples] for number in (1, 2)]
+    read = [[bank.encoded(lm, one, how) for one in job(number, 2).examples] for number in (1, 2)]
     group = bank._Group(lm, read, [1, 2], how)
     group._passes([(0, row) for row in read[0]], 1000)
     for tensor in group.weights.values():
