@@ -18,6 +18,7 @@ COMMON = (
 )
 CELLS = {
     "lamp3": ("limit=60", "protocol.group_size=120", "base.max_examples.rating=400"),
+    "lamp2": ("limit=60", "protocol.group_size=120", "base.max_examples.classification=480", "base.more.lamp2=1"),
     "lamp4": ("limit=40", "protocol.group_size=40", "base.max_examples.generation=240"),
 }
 METHODS = (
