@@ -111,7 +111,7 @@ def export(folder: Path, out: Path, *, user: str | None = None, say: Callable[[s
 
 def _personals(cell: Cell, user: str | None) -> dict[str, Personalization]:
     """The personalizations asked for, by user."""
-    from bench.lm.patch import load_users
+    from bench.lm.kept import load_users
 
     found = load_users(cell.folder / "artifacts")
     if user is None:

@@ -124,7 +124,7 @@ class Job:
             return self._fitted(self.plan.cell.artifacts)
 
     def _fitted(self, artifacts: Path) -> Personalization:
-        from bench.lm.patch import load_personalizations, save_personalizations
+        from bench.lm.kept import load_personalizations, save_personalizations
 
         done = load_personalizations(artifacts, "fit")
         if done is not None:
@@ -137,7 +137,7 @@ class Job:
 
     def _adapt(self, shared: Personalization) -> None:
         """One personalization for each user, chunk by chunk; each chunk is on disk before the next starts."""
-        from bench.lm.patch import save_personalizations
+        from bench.lm.kept import save_personalizations
 
         late: Any = _Late(self)
         with self._phase("adapt", total=len(self.users)) as progress:

@@ -98,7 +98,7 @@ def remove(whole: Cell) -> None:
 
 
 def _merge_personalizations(parts: Sequence[Cell], whole: Cell, users: Sequence[User]) -> None:
-    from bench.lm.patch import load_personalizations, save_personalizations
+    from bench.lm.kept import load_personalizations, save_personalizations
 
     def found() -> Iterator[Personalization]:
         for part in parts:

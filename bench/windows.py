@@ -34,7 +34,7 @@ class Window:
 
     def personals(self, artifacts: Path, shared: Personalization) -> list[Personalization]:
         """What the users' chunks on disk hold; a patch of several users is read once."""
-        from bench.lm.patch import load_personalizations
+        from bench.lm.kept import load_personalizations
 
         known: dict[str, Patch] = {patch.id: patch for patch in shared.patches}
         found: list[Personalization] = []

@@ -12,7 +12,9 @@ differ.
 Patches are of the shapes of OPPU's adapters (rank 8 on q and v) and of CHAMELEON's edit (rank 2 on five `down_proj`),
 with factors so small that the answers, and with them the work, stay those of the model alone: what differs is what it
 costs to apply them. The arms take turns in every round; the times are medians over the rounds, and so are the ratios to
-`none` of the same round.
+`none` of the same round. The harness fills its batches by tokens, so that they hold fewer rows than there are users. In
+the arms `in one batch` the first --patches prompts stand in a single one, each with its own patch, and are compared
+with the same batch without patches.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import Any
 import torch
 from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize, written
 
-from bench.lm.generate import MAX_ROWS
+from bench.lm import generate
 from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
 from bench.lm.prefill import padded
@@ -41,6 +43,7 @@ BATCH = 16
 NEW_TOKENS = 200
 SMALL = 1e-6
 EDITED = 5
+SINGLE = " in one batch"
 
 
 def prompts(args: Namespace, users: Sequence[User]) -> list[Request]:
@@ -71,6 +74,16 @@ def plain(lm: LM, requests: Sequence[Request]) -> list[str]:
 
 def ours(lm: LM, requests: Sequence[Request]) -> list[str]:
     return [one.text for one in lm.answers(requests, max_new_tokens=NEW_TOKENS)]
+
+
+def single(lm: LM, requests: Sequence[Request]) -> list[str]:
+    """All in one batch, however many they are."""
+    spec, rows = lm.spec, generate.MAX_ROWS
+    lm.spec, generate.MAX_ROWS = replace(spec, batch_tokens=sys.maxsize), len(requests)
+    try:
+        return ours(lm, requests)
+    finally:
+        lm.spec, generate.MAX_ROWS = spec, rows
 
 
 def adapter(lm: LM, seed: int) -> Patch:
@@ -116,19 +129,22 @@ def with_patches(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[s
         "shared edit": [replace(request, patches=(edited,)) for request in requests],
         "mixed LoRAs": [replace(request, patches=(users[at % len(users)],)) for at, request in enumerate(requests)],
     }
+    arms |= {f"{name}{SINGLE}": arms[name][: args.patches] for name in ("none", "mixed LoRAs")}
     times: dict[str, list[float]] = {name: [] for name in arms}
     texts: dict[str, list[str]] = {}
     for number in range(args.repeats):
         order = list(arms)[number % len(arms) :] + list(arms)[: number % len(arms)]
         for name in order:
-            texts[name], seconds = clocked(lm, arms[name], ours)
+            how = single if name.endswith(SINGLE) else ours
+            texts[name], seconds = clocked(lm, arms[name], how)
             times[name].append(seconds)
+    without = {name: "none" + SINGLE * name.endswith(SINGLE) for name in arms}
     return {
         name: {
             "seconds": median(spent),
             "rounds": spent,
-            "relative_to_none": median(mine / none for mine, none in zip(spent, times["none"], strict=True)),
-            "answers_as_with_none": same(texts[name], texts["none"]),
+            "relative_to_none": median(mine / none for mine, none in zip(spent, times[without[name]], strict=True)),
+            "answers_as_with_none": same(texts[name], texts[without[name]]),
         }
         for name, spent in times.items()
     }
@@ -185,7 +201,7 @@ def measured(args: Namespace) -> dict[str, Any]:
             repeats=args.repeats,
             new_tokens=NEW_TOKENS,
             batch_of_generate=BATCH,
-            most_rows_of_ours=MAX_ROWS,
+            most_rows_of_ours=generate.MAX_ROWS,
         ),
     }
 
@@ -202,7 +218,7 @@ def table(record: dict[str, Any]) -> str:
         f"ratio {record['ratio']:.2f}; {record['different_answers']} of {record['prompts']} answers differ",
     ]
     lines += [
-        f"{name:<14}{one['seconds']:>9.2f} s{one['relative_to_none']:>10.3f} of none; "
+        f"{name:<24}{one['seconds']:>9.2f} s{one['relative_to_none']:>10.3f} of none; "
         f"{one['answers_as_with_none']:.0%} of its answers"
         for name, one in record["patches"].items()
     ]

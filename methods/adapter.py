@@ -27,9 +27,9 @@ class Adapter(BaselinePrompt):
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """The adapter as a patch. Raises InputError where it does not fit the model, or changes nothing."""
-        from bench.lm.adapters import from_peft
+        from bench.lm.patch import Patch
 
-        patch = from_peft(self.adapter.folder)
+        patch = Patch.from_peft(self.adapter.folder)
         if not patch.changes:
             raise InputError(f"{self.adapter.folder}: the adapter changes nothing (was it saved before training?)")
         try:

@@ -20,7 +20,8 @@ from bench.env import cache_folder
 from bench.export import Base, Cell, _copy, example, main
 from bench.lm import base as bases
 from bench.lm.adapters import joined
-from bench.lm.patch import Patch, load_users, save_personalizations
+from bench.lm.kept import load_users, save_personalizations
+from bench.lm.patch import Patch
 from bench.lm.spec import ModelSpec
 from bench.types import Item, Message, Personalization, Request
 
@@ -147,6 +148,26 @@ def test_the_rendered_example_is_what_the_model_reads(plain: Path, tmp_path: Pat
     shown = (tmp_path / "out" / "README.md").read_text().split("```\n")[2].strip("\n")
     turn = shown.removeprefix("<s><user>").removesuffix("</s><assistant>")
     assert tiny_lm().encode(Request((Message("user", (turn,)),))).text == shown
+
+
+@pytest.mark.parametrize("kind", ["lora", "ia3", "prompt_tuning"])
+def test_what_oppu_trained_for_each_user_leaves_the_harness_as_it_is(
+    kind: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    oppu = ("method=oppu", "method.form=plain", f"method.peft={kind}", "limit=2")
+    cell = made(tmp_path / "cell", *words, *BASE, *oppu)
+    users = exported(cell, tmp_path / "out")
+    assert len(set(users.values())) == 2
+    lm = harness("llama")
+    lm.adopt(adapted(cell), "base")
+    for user, personal in load_users(cell / "artifacts").items():
+        [patch] = personal.patches
+        assert patch.changes
+        base: Any = PeftModel.from_pretrained(fresh("llama"), str(tmp_path / "out" / "base")).merge_and_unload()
+        own = PeftModel.from_pretrained(base, str(tmp_path / "out" / "adapters" / users[user])).eval()
+        assert same(plainly(lm, own), ours(lm, patch))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "task").glob("*.yaml")))

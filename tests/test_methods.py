@@ -74,3 +74,22 @@ def test_every_method_runs(family: str, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_every_method_runs_on_every_task(family: str, data: Path, tmp_path: Path) -> None:
     check(family, TASKS, data, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_one_sweep_of_all_methods(tmp_path: Path) -> None:
+    """The words a new user writes, on the embedded sample: defaults stand, but for what makes it long."""
+    words = ("-m", "method=glob(*)", "task=lamp2,lamp3,lamp7", "limit=8")
+    path = adapter("llama", tmp_path / "adapter")
+    shorter = ("model=tiny", "progress=false", "protocol.group_size=24", "profile.max_new_tokens=8", *BASE_FEW)
+    assert run(*words, *shorter, f"adapter.path={path}", folder=tmp_path)[0] == 0
+    found = rows(tmp_path)
+    assert set(found) == {(method, task) for method in METHODS for task in ("lamp2", "lamp3", "lamp7")}
+    assert {(record["status"], record["counts"]["samples"]) for record in found.values()} == {("ok", 8)}
+
+
+def test_a_sweep_without_an_adapter_runs_the_other_methods(tmp_path: Path) -> None:
+    code, said = run("-m", *TINY, "task=lamp3", "method=adapter,majority", folder=tmp_path)
+    assert code != 0 and "adapter.path=FOLDER" in said
+    assert {name for name, record in rows(tmp_path).items() if record["status"] == "ok"} == {("majority", "lamp3")}

@@ -11,7 +11,8 @@ from conftest import tiny_lm
 from bench.budget import Budget
 from bench.lm import directions
 from bench.lm.generate import plan
-from bench.lm.patch import LowRank, Patch, Scale, load_personalizations, save_personalizations
+from bench.lm.kept import load_personalizations, save_personalizations
+from bench.lm.patch import LowRank, Patch, Scale
 from bench.lm.rows import applied
 from bench.lm.tune import Example, Tuning, tune
 from bench.types import InputError, Item, Line, Message, Personalization, Request

@@ -159,7 +159,7 @@ def test_without_history_nothing_is_ranked(ranker: Ranker) -> None:
 
 
 def test_a_ranking_is_found_again_from_disk_for_each_question(tmp_path: Path) -> None:
-    from bench.lm.patch import load_personalizations, save_personalizations
+    from bench.lm.kept import load_personalizations, save_personalizations
 
     history = tweets("zero", "one", "two", "three")
     queries = (Query("a", "", ""), Query("b", "", ""), Query("c", "", ""))

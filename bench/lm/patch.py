@@ -8,7 +8,7 @@ before the prompt's own tokens. `bench.lm.rows` applies patches, each row of a b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bench.files import replace as replace_file
-from bench.store import read_json, write_json
-from bench.types import InputError, Item, Personalization
+from bench.types import InputError
 
 Positions = Literal["all", "last", "generated"]
 Side = Literal["in", "out"]
@@ -165,6 +164,16 @@ class Patch:
         }
         return Patch(weights, positions, scales, tensors.get("prompt"))
 
+    @staticmethod
+    def from_peft(source: Any) -> Patch:
+        """The patch that equals a PEFT adapter: a folder, or the active adapter of a `PeftModel`.
+
+        Raises InputError for a missing or damaged folder, and for what a patch cannot express.
+        """
+        from bench.lm.adapters import from_peft
+
+        return from_peft(source)
+
 
 def check(model: nn.Module, patches: Iterable[Patch]) -> None:
     """Raises InputError unless the model has every module and width that the patches change."""
@@ -225,71 +234,3 @@ def _fits(name: str, module: nn.Linear, widths: Mapping[Side, int]) -> None:
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file at once: whole or not at all. Raises StoreError where the disk refuses."""
     replace_file(path, [save(dict(tensors), metadata=dict(metadata or {}))])
-
-
-def save_personalizations(
-    personals: Sequence[Personalization], folder: Path, name: str, *, users: Sequence[str] = ()
-) -> None:
-    """Write `name.json`, and each different patch once as `patches/ID.safetensors`. `users`: whose they are, by id.
-
-    The JSON comes last and in one piece, so that its existence means complete.
-    """
-    for patch in {patch.id: patch for personal in personals for patch in personal.patches}.values():
-        path = folder / "patches" / f"{patch.id}.safetensors"
-        if not path.exists():
-            patch.save(path)
-    values = [_as_json(personal) for personal in personals]
-    if users:
-        values = [value | {"user": user} for value, user in zip(values, users, strict=True)]
-    write_json(folder / f"{name}.json", values)
-
-
-def load_personalizations(
-    folder: Path, name: str, known: Mapping[str, Patch] | None = None
-) -> list[Personalization] | None:
-    """What `save_personalizations` wrote, or None where it is not complete. Equal and `known` patches are one."""
-    path = folder / f"{name}.json"
-    return _from_values(folder, read_json(path), known or {}) if path.exists() else None
-
-
-def load_users(folder: Path) -> dict[str, Personalization]:
-    """The personalizations of a cell's tested users by user id, in the order of the users.
-
-    Raises InputError where there are none, or where they do not say whose they are.
-    """
-    values = [value for path in sorted(folder.glob("adapt-*.json")) for value in read_json(path)]
-    if not values:
-        raise InputError(f"{folder}: no personalizations (adapt-*.json)")
-    if any("user" not in value for value in values):
-        raise InputError(f"{folder}: adapt-*.json does not say which user is meant; delete the cell and run it again")
-    return dict(zip((value["user"] for value in values), _from_values(folder, values, {}), strict=True))
-
-
-def _as_json(personal: Personalization) -> dict[str, Any]:
-    items = None if personal.items is None else [[item.id, dict(item.fields), item.date] for item in personal.items]
-    return {
-        "text": dict(personal.text),
-        "items": items,
-        "patches": [patch.id for patch in personal.patches],
-        "facts": dict(personal.facts),
-        "notes": dict(personal.notes),
-    }
-
-
-def _from_values(
-    folder: Path, values: Sequence[Mapping[str, Any]], known: Mapping[str, Patch]
-) -> list[Personalization]:
-    ids = {id for value in values for id in value["patches"]}
-    patches = {id: known.get(id) or Patch.load(folder / "patches" / f"{id}.safetensors") for id in ids}
-    return [_from_json(value, patches) for value in values]
-
-
-def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Personalization:
-    items = value["items"]
-    return Personalization(
-        text=value["text"],
-        items=None if items is None else tuple(Item(id, fields, date) for id, fields, date in items),
-        patches=tuple(patches[id] for id in value["patches"]),
-        facts=value["facts"],
-        notes=value["notes"],
-    )

@@ -21,7 +21,6 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from bench.budget import Budget
-from bench.lm.adapters import from_peft
 from bench.lm.patch import Patch
 from bench.lm.trainer import Training, nf4_copy, quiet, run, shared_copy
 from bench.types import MethodError
@@ -115,7 +114,7 @@ def train(
         before = _reference(trainer, data[:PROBE_PAIRS])
         spent = run(trainer, training, len(pairs), budget)
         drift = float((_reference(trainer, data[:PROBE_PAIRS]) - before).abs().max())
-        patch = from_peft(trainer.model)
+        patch = Patch.from_peft(trainer.model)
     if not drift <= tolerance * max(len(pair.chosen) + len(pair.rejected) for pair in pairs[:PROBE_PAIRS]):
         raise MethodError(
             f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base with the "

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from bench.budget import Budget, Spent
-from bench.lm.adapters import from_peft
 from bench.lm.patch import LowRank, Patch
 from bench.lm.trainer import Training, quiet, run, shared_copy
 from bench.types import MethodError
@@ -65,7 +64,7 @@ def train(lm: LM, rows: Sequence[Row], sft: SFT, training: Training, budget: Bud
         make = _seq2seq if lm.seq2seq else _causal
         trainer = make(lm, model, rows, sft, training, folder)
         spent = run(trainer, training, len(rows), budget)
-        patch = _weight_change(lm.model, model, names) if sft.full else from_peft(trainer.model)
+        patch = _weight_change(lm.model, model, names) if sft.full else Patch.from_peft(trainer.model)
     if not patch.finite:
         raise MethodError("training diverged: the adapter has numbers that are not finite; lower the learning rate")
     if not patch.changes:
