@@ -98,6 +98,12 @@ def take_accelerator() -> None:
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = shown.split(",") if shown else [str(at) for at, _ in enumerate(_gpus())]
     if there and number.isdigit():
+        if int(number) > len(there):
+            print(
+                f"worker {number} shares an accelerator with another, as there are {len(there)}: memory may not "
+                f"suffice for both; hydra.launcher.n_jobs={len(there)} gives each its own",
+                file=sys.stderr,
+            )
         os.environ["LAMPLIGHT_ACCELERATOR"] = there[(int(number) - 1) % len(there)]
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["LAMPLIGHT_ACCELERATOR"]
 

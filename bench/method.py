@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
-from bench.types import Personalization, Query, Request, User
+from bench.types import Item, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -49,3 +49,14 @@ class BaselinePrompt(Method):
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         return Request(task.render(query, personal.items or ()), personal.patches)
+
+
+def shown(
+    select: PCASelection, task: Task, users: Sequence[User], asked: Sequence[tuple[User, Query]], budget: Budget
+) -> list[tuple[Query, tuple[Item, ...]]]:
+    """Questions with the history that their prompts show, selected for those users alone who are asked one of them."""
+    wanted = {user.id for user, _ in asked}
+    some = [user for user in users if user.id in wanted]
+    chosen = select.select(task, some, budget.check)
+    items = {user.id: shown for user, shown in zip(some, chosen, strict=True)}
+    return [(query, items[user.id]) for user, query in asked]

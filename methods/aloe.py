@@ -13,7 +13,7 @@ from bench.data import code_dialogues
 from bench.data.code_dialogues import Dialogue
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
-from bench.method import BaselinePrompt
+from bench.method import BaselinePrompt, shown
 from bench.types import InputError, Message, MethodError, Personalization, Request, User
 
 if TYPE_CHECKING:
@@ -56,20 +56,16 @@ class Aloe(BaselinePrompt):
             from bench.lm.trainer import Training
             from bench.lm.tune import share
 
-        asked = [
-            (f"{task.name} question {query.id}", (*task.render(query, items), Message("assistant", (query.gold,))))
-            for user, items in zip(users, self.select.select(task, users), strict=True)
-            for query in user.queries
-            if query.gold is not None
-        ]
+        asked = [(user, query) for user in users for query in user.queries if query.gold is not None]
         random.Random(f"aloe/{self.seed}").shuffle(asked)
         if not asked:
             raise MethodError(f"aloe: none of the {len(users)} fit users of {task.name} has a question with an answer")
         chosen = share(asked, self.fraction)
         rows = []
-        for name, dialogue in chosen:
+        for query, items in shown(self.select, task, users, chosen, budget):
             budget.check()
-            rows.append(self._row(lm, name, dialogue))
+            dialogue = (*task.render(query, items), Message("assistant", (str(query.gold),)))
+            rows.append(self._row(lm, f"{task.name} question {query.id}", dialogue))
         code, facts = self._code(lm, len(chosen), budget)
         how = sft.SFT(self.completion_only, self.packing, self.max_length, self.full_finetune)
         training = Training.of(self.training, self.seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
-from bench.method import BaselinePrompt
+from bench.method import BaselinePrompt, shown
 from bench.types import Item, MethodError, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
@@ -60,15 +60,13 @@ class DPO(BaselinePrompt):
             from bench.lm.tune import share
 
         asked = [
-            (query, items)
-            for user, items in zip(users, self.select.select(task, users), strict=True)
-            for query in user.queries
-            if self.pairs == "self" or query.gold is not None
+            (user, query) for user in users for query in user.queries if self.pairs == "self" or query.gold is not None
         ]
         random.Random(f"dpo/{self.seed}").shuffle(asked)
         if not asked:
             raise MethodError(f"dpo: none of the {len(users)} fit users of {task.name} has a question to learn from")
-        made, counts = self._pairs(lm, task, share(asked, self.fraction), budget)
+        chosen = share(asked, self.fraction)
+        made, counts = self._pairs(lm, task, shown(self.select, task, users, chosen, budget), budget)
         if not made:
             raise MethodError(
                 f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users"

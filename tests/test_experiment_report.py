@@ -112,6 +112,27 @@ def test_the_head_says_whose_numbers_these_are(made):
         assert word in above
 
 
+def test_arms_that_ran_on_different_data_are_a_note_and_the_rest_is_compared(tmp_path):
+    root, where = experiment(tmp_path / "results"), conf(tmp_path / "conf")
+    path = next((root / "lamp2" / "chameleon").glob("*/scores.json"))
+    scores = json.loads(path.read_text())
+    scores[0]["group"] = "another"
+    path.write_text(json.dumps(scores))
+    found = tables((root, where))
+    [note] = found.incomparable
+    assert note.startswith("Not compared: chameleon at lamp2, smollm2: query 0-0: the two arms differ in gold or group")
+    assert note in grids.numbers(found).below
+    compared = {(dict(place)["task"], arm) for place, arm, _ in found.comparisons}
+    assert compared == {("lamp2", "majority_user"), ("lamp3", "majority_user"), ("lamp3", "chameleon")}
+
+
+def test_the_papers_rows_of_no_known_place_stand_below(tmp_path):
+    [found] = grids.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
+    below = grids.numbers(found).below
+    assert "Paper, row1_partial_unknown (lamp2, accuracy): retrieval_k1 0.530, oppu_k0 0.486, oppu_k1 0.624." in below
+    assert len([line for line in below if line.startswith("Paper, row")]) == 2 * 2 * 2
+
+
 def test_bases_are_never_in_one_table(tmp_path):
     root, where = tmp_path / "results", conf(tmp_path / "conf")
     experiment(root, base="instruct")

@@ -95,7 +95,9 @@ def test_bad_input_and_a_failed_job_reach_the_exit_code_and_stop_no_other(
     assert ("\n[1] majority" in said) == bool(launcher), "lines of jobs in other processes have their job's number"
 
 
-def test_a_worker_takes_the_accelerator_of_its_turn_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_takes_the_accelerator_of_its_turn_and_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     monkeypatch.delenv("LAMPLIGHT_ACCELERATOR", raising=False)
     take_accelerator()
@@ -104,6 +106,8 @@ def test_a_worker_takes_the_accelerator_of_its_turn_and_keeps_it(monkeypatch: py
     take_accelerator()
     take_accelerator()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+    said = capsys.readouterr().err
+    assert said.count("worker 4 shares an accelerator") == 1 and "hydra.launcher.n_jobs=2 gives each its own" in said
     monkeypatch.delenv("LAMPLIGHT_ACCELERATOR")
 
 

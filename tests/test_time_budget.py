@@ -16,10 +16,11 @@ from trained import people
 
 from bench.budget import Budget, loading
 from bench.data import sample
+from bench.data.retrieval import PCASelection
 from bench.lm.cache import ResponseCache
 from bench.lm.model import LM
 from bench.lm.spec import ModelSpec
-from bench.method import Method
+from bench.method import Method, shown
 from bench.types import Completion, Message, OverBudget, Request
 from methods.chameleon.insight import Insight
 from methods.chameleon.method import Chameleon
@@ -205,3 +206,34 @@ def test_a_cell_tells_what_it_spent_and_a_training_that_stops_is_a_result(tmp_pa
     told = record["budget"]
     assert record["facts"]["stopped_by_budget"] and told["limit"] == pytest.approx(1.2)
     assert told["overshoot"] == pytest.approx(told["spent"] - 1.2, abs=2e-3) and told["overshoot"] > 0
+
+
+# Choosing the history
+
+
+def test_history_is_chosen_for_those_alone_who_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    users, select = people(8), PCASelection(n_items=2, embedder="hash")
+    expected = dict(zip([user.id for user in users], select.select(TASK, users), strict=True))
+    asked = [(user, user.queries[0]) for user in (users[5], users[2])]
+    seen: list[str] = []
+    real = PCASelection.select
+
+    def spy(self: PCASelection, task: Any, some: Any, check: Any) -> Any:
+        seen.extend(user.id for user in some)
+        return real(self, task, some, check)
+
+    monkeypatch.setattr(PCASelection, "select", spy)
+    found = shown(select, TASK, users, asked, Budget(progress=False))
+    assert found == [(query, expected[user.id]) for user, query in asked]
+    assert seen == [users[2].id, users[5].id]
+
+
+def test_the_budget_is_asked_while_history_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.data.retrieval.WINDOW", 2)
+    users, select = people(8), PCASelection(n_items=2, embedder="hash")
+    budget = Ticking(2)
+    with pytest.raises(OverBudget), budget.phase("fit"):
+        select.select(TASK, users, budget.check)
+    whole = select.select(TASK, users)
+    monkeypatch.setattr("bench.data.retrieval.WINDOW", 100)
+    assert select.select(TASK, users) == whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
+
+WINDOW = 256
+"""Users whose histories are embedded at once."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,21 @@ class PCASelection:
     order: Literal["history", "score"] = "history"
     embedder: str = "minilm"
 
-    def select(self, task: Task, users: Sequence[User]) -> list[tuple[Item, ...]]:
-        """The items to show for each user."""
+    def select(
+        self, task: Task, users: Sequence[User], check: Callable[[], object] = lambda: None
+    ) -> list[tuple[Item, ...]]:
+        """The items to show for each user. `check` is called now and then; what it raises ends the selection."""
         long = [user for user in users if len(user.history) > self.n_items]
-        vectors = embed([task.item_text(item) for user in long for item in user.history], self.embedder)
-        chosen, at = {}, 0
-        for user in long:
-            rows = self.rank(vectors[at : at + len(user.history)])
-            at += len(user.history)
-            kept = rows if self.order == "score" else sorted(rows)
-            chosen[user.id] = tuple(user.history[row] for row in kept)
+        chosen: dict[str, tuple[Item, ...]] = {}
+        for start in range(0, len(long), WINDOW):
+            check()
+            some, at = long[start : start + WINDOW], 0
+            vectors = embed([task.item_text(item) for user in some for item in user.history], self.embedder)
+            for user in some:
+                rows = self.rank(vectors[at : at + len(user.history)])
+                at += len(user.history)
+                kept = rows if self.order == "score" else sorted(rows)
+                chosen[user.id] = tuple(user.history[row] for row in kept)
         return [chosen.get(user.id, user.history) for user in users]
 
     def rank(self, vectors: Array) -> list[int]:

@@ -28,7 +28,8 @@ class Show:
 
     `baseline`: the arm that all others are compared with, but those that `baselines` (arm: baseline) names. `x`: the
     axis (or axes) on a figure's x. `y`: `value`, or `gain` over the baseline. `names`: names of the paper for values
-    of axes and arms that are called otherwise here.
+    of axes and arms that are called otherwise here. `unplaced`: rows of the paper that stand below the table, as it is
+    not known which place of ours is theirs.
     """
 
     kind: str = "table"
@@ -37,6 +38,7 @@ class Show:
     x: str | Sequence[str] | None = None
     y: str = "value"
     names: Mapping[str, str] = field(default_factory=dict)
+    unplaced: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         one_of("experiment.show.kind", self.kind, KINDS)

@@ -13,6 +13,7 @@ from bench.report.experiments import FAMILIES, Experiment, Place, Results, Run
 from bench.report.render import Grid
 from bench.report.values import Summary, Value
 from bench.score.metrics import DIRECTION
+from bench.types import InputError
 
 if TYPE_CHECKING:
     from bench.score.stats import Paired
@@ -72,16 +73,29 @@ class Tables:
         same = [model for model in found if model == dict(place).get("model")]
         return {model: found[model] for model in same or found}
 
-    @cached_property
+    @property
     def comparisons(self) -> dict[tuple[Place, str, str], Paired]:
         """By place, arm and metric: every arm minus its baseline, where both have scores."""
+        return self._compared[0]
+
+    @property
+    def incomparable(self) -> tuple[str, ...]:
+        """The arms that did not answer what their baseline did, and why."""
+        return self._compared[1]
+
+    @cached_property
+    def _compared(self) -> tuple[dict[tuple[Place, str, str], Paired], tuple[str, ...]]:
         found: dict[tuple[Place, str, str], Paired] = {}
+        apart = []
         for place, arm in self.keys:
             base = self.results.cells.get((place, self.experiment.show.baseline_of(arm) or ""))
-            if base:
-                others = values.comparison(self.results, self.results.cells[place, arm], base)
-                found |= {(place, arm, metric): one for metric, one in others.items()}
-        return found
+            try:
+                others = values.comparison(self.results.cells[place, arm], base or ())
+            except InputError as error:
+                apart.append(f"Not compared: {arm} at {', '.join(value for _, value in place)}: {error}")
+                continue
+            found |= {(place, arm, metric): one for metric, one in others.items()}
+        return found, tuple(apart)
 
 
 def by_base(results: Results) -> list[Tables]:
@@ -121,7 +135,12 @@ def numbers(tables: Tables) -> Grid:
         above=head(tables),
         head=[*axes, "metric", "whose", *arms, "users"],
         rows=[[dict(place).get(axis, "") for axis in axes] + row for place, row in rows],
-        below=[*_failures(tables), *(NUMBERS if any("paper" in row[1] for _, row in rows) else NUMBERS[1:])],
+        below=[
+            *_failures(tables),
+            *tables.incomparable,
+            *_unplaced(tables),
+            *(NUMBERS if any("paper" in row[1] for _, row in rows) else NUMBERS[1:]),
+        ],
         labels=len(axes) + 2,
     )
 
@@ -262,3 +281,16 @@ def _failures(tables: Tables) -> list[str]:
                 where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
                 found.append(f"Failed: {arm} at {where}: {run.record['status']}: {run.record['error'] or 'no message'}")
     return found
+
+
+def _unplaced(tables: Tables) -> Iterator[str]:
+    """The paper's rows of which no place of ours is known to be the same, as printed."""
+    tasks = dict.fromkeys(dict(place).get("task", "") for place in tables.results.places)
+    for task, row in ((task, row) for task in tasks for row in tables.experiment.show.unplaced):
+        here = [one for one in tables.printed if {task, row} <= one.where]
+        metrics = [metric for metric in DIRECTION if any(metric in one.where for one in here)]
+        for metric in metrics:
+            shown = [
+                f"{' '.join(one.where - {task, row, metric})} {one.value:.3f}" for one in here if metric in one.where
+            ]
+            yield f"Paper, {row} ({task}, {metric}): {', '.join(shown)}."

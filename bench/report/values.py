@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from bench.report.cells import NLL, kind_of, scored_rows, task_of
 from bench.report.experiments import Results, Run
 from bench.score.metrics import PRIMARY, Kind
-from bench.types import InputError
 
 if TYPE_CHECKING:
     from bench.score.stats import Paired
@@ -66,7 +65,7 @@ def _unedited(done: Sequence[Run]) -> str:
     return "" if not bare else "no edit" if bare == len(done) else f"no edit in {bare} of {len(done)} seeds"
 
 
-def comparison(results: Results, runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Paired]:
+def comparison(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Paired]:
     """Every primary metric and the gold's NLL, arm minus baseline, seed by seed on the same questions.
 
     Empty where a side has no scores. Raises InputError where the two were scored against different golds.
@@ -79,10 +78,7 @@ def comparison(results: Results, runs: Sequence[Run], baseline: Sequence[Run]) -
         return {}
     kind, labels = task_of(str(_record(pairs[0][0])["cell"]["task"]))
     arms = [(_scored(run), _scored(base)) for run, base in pairs]
-    try:
-        found = paired_runs(kind, labels, arms)
-    except InputError as error:
-        raise InputError(f"{results.experiment.name}: {runs[0].arm} against {baseline[0].arm}: {error}") from None
+    found = paired_runs(kind, labels, arms)
     return {name: one for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
 
 

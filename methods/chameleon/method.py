@@ -83,7 +83,7 @@ class Chameleon(Method):
             if not task.has_answers:
                 raise InputError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
             return Personalization()
-        chosen = self.select.select(task, users)
+        chosen = self.select.select(task, users, budget.check)
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
         questions = [
             Question(query, items, one, user.group or user.id)
