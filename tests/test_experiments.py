@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -215,19 +216,27 @@ def test_file_and_experiment_have_one_name() -> None:
 
 # Running them
 
-REFUSALS = ("only ",)  # CHAMELEON of one user: too few pairs differ
 
-
-def checked(name: str, folder: Path, planned: Sequence[Planned]) -> None:
-    """Every planned cell left a manifest and a record that is ok or says why not; the report shows them."""
+def checked(name: str, folder: Path, planned: Sequence[Planned], code: int) -> None:
+    """Every planned cell left a manifest and a record with numbers; CHAMELEON of one user alone may refuse, which the
+    exit code tells. The report shows them.
+    """
     found = manifest.read(folder / "runs", name, "smoke")
     assert {(one["arm"], json.dumps(one["at"])) for one in found} == {
         (cell.arm, json.dumps(dict(cell.at))) for cell in planned
     }
+    refused = 0
     for one in found:
         record = json.loads((folder / "runs" / one["cell"] / "record.json").read_text())
-        assert record["status"] == "ok" or record["error"].startswith(REFUSALS), f"{one['arm']}: {record['error']}"
+        if record["status"] == "ok":
+            values = [metric["value"] for metric in record["metrics"].values()]
+            assert values and all(map(math.isfinite, values)) and record["counts"]["samples"] > 0
+        else:
+            few = record["cell"]["method"] == "chameleon" and one["at"].get("protocol.group_size") == 1
+            assert few and record["error"].startswith("only "), f"{one['arm']}: {record['error']}"
+            refused += 1
         assert "experiment" not in record["config"] and str(folder) not in json.dumps([record, one])
+    assert code == (1 if refused else 0)
     assert report([name, "--results", str(folder / "runs"), "--scale", "smoke"]) == 0
 
 
@@ -241,7 +250,7 @@ def test_an_experiment_runs_goes_on_and_is_listed(tmp_path: Path) -> None:
         for cell in design("chameleon_table3", "smoke", given("task", "lamp3")).cells()
         if cell.arm in ("instruct", "both", "majority_user")
     ]
-    checked("chameleon_table3", tmp_path, planned)
+    checked("chameleon_table3", tmp_path, planned, code)
     code, said = cells.run(*words, only, folder=tmp_path)
     assert code == 0 and said.count("(was done)") == 3
     code, said = cells.run(*words, "dry=true", folder=tmp_path)
@@ -274,9 +283,9 @@ def test_an_experiment_of_statistics_counts_its_data(tmp_path: Path, capsys: pyt
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_at_smoke_scale(name: str, tmp_path: Path) -> None:
-    _, said = cells.run(f"experiment={name}", "scale=smoke", "progress=false", folder=tmp_path)
+    code, said = cells.run(f"experiment={name}", "scale=smoke", "progress=false", folder=tmp_path)
     assert "Traceback" not in said and "\nerror: " not in said, said
-    checked(name, tmp_path, design(name, "smoke").cells())
+    checked(name, tmp_path, design(name, "smoke").cells(), code)
 
 
 # What a dry run expects
