@@ -38,6 +38,7 @@ class Jobs(Callback):
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if os.getpid() != self.starter:
             take_accelerator()
+            tell_of_hidden_accelerators()
             self._streams = sys.stdout, sys.stderr
             sys.stdout, sys.stderr = (cast(TextIO, Prefixed(one, _name(config))) for one in self._streams)
 
@@ -106,6 +107,16 @@ def take_accelerator() -> None:
             )
         os.environ["LAMPLIGHT_ACCELERATOR"] = there[(int(number) - 1) % len(there)]
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["LAMPLIGHT_ACCELERATOR"]
+
+
+def tell_of_hidden_accelerators() -> None:
+    """A job that is shown none of this machine's accelerators runs on the CPU: never in silence."""
+    if _gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        print(
+            f"this job is shown none of the {len(_gpus())} accelerators here and takes the CPU "
+            "(on Ray: hydra.launcher.ray.remote.num_gpus=1)",
+            file=sys.stderr,
+        )
 
 
 def _gpus() -> list[Path]:

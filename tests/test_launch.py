@@ -13,8 +13,9 @@ import pytest
 from cells import TINY, run
 from conftest import ROOT
 
+from bench import launch
 from bench.data import sample
-from bench.launch import Prefixed, take_accelerator
+from bench.launch import Prefixed, take_accelerator, tell_of_hidden_accelerators
 
 SWEEP = ("method=instruct", "protocol.history=own,none", "seed=0,1", "limit=6")
 RAY = (
@@ -109,6 +110,19 @@ def test_a_worker_takes_the_accelerator_of_its_turn_and_keeps_it(
     said = capsys.readouterr().err
     assert said.count("worker 4 shares an accelerator") == 1 and "hydra.launcher.n_jobs=2 gives each its own" in said
     monkeypatch.delenv("LAMPLIGHT_ACCELERATOR")
+
+
+def test_a_job_that_is_shown_no_accelerator_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "0000:01").mkdir()
+    monkeypatch.setattr(launch, "_GPUS", tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    tell_of_hidden_accelerators()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    tell_of_hidden_accelerators()
+    assert "none of the 1 accelerators here" in capsys.readouterr().err
 
 
 def test_lines_of_a_job_come_whole_and_with_its_number() -> None:
