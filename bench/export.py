@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -105,7 +105,7 @@ def export(folder: Path, out: Path, *, user: str | None = None, say: Callable[[s
         to_peft(base.patch, out / "base", model=base.source, task_type=base.task_type)
         say("base: LoRA, the adaption to the task; merge it before the others")
     store.write_json(out / "users.json", {name: None if patch is None else patch.id for name, patch in owners.items()})
-    (out / "README.md").write_text(readme(cell, base, next(iter(personals.values())), kinds), encoding="utf-8")
+    (out / "README.md").write_text(readme(cell, base, _fullest(personals.values()), kinds), encoding="utf-8")
     say(f"README.md: how to load {'it' if len(adapters) == 1 else 'them'}, prompt, decoding  ({out})")
 
 
@@ -122,6 +122,11 @@ def _personals(cell: Cell, user: str | None) -> dict[str, Personalization]:
             f"{cell.folder}: no user {user!r}; it has {len(found)} users ({some}{', ...' * (len(found) > _SHOWN)})"
         )
     return {user: found[user]}
+
+
+def _fullest(personals: Iterable[Personalization]) -> Personalization:
+    """Of those who have a patch, one whose prompt shows the most: with words of their own, and the most items."""
+    return max(personals, key=lambda one: (bool(one.patches), bool(one.text), len(one.items or ())))
 
 
 def _patch(personal: Personalization) -> Patch | None:

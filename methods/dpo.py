@@ -33,8 +33,9 @@ class DPO(BaselinePrompt):
     """One adapter trained to prefer an answer over another (A17).
 
     `pairs`: `gold_vs_neutral` prefers the gold to the frozen model's impersonal answer, or where that is the gold (or
-    empty) to another label or another user's gold. `self` prefers the model's personal answer to its impersonal one,
-    reads no gold, and drops equal pairs. `fraction`: share of the questions, taken before anything is generated.
+    empty) to another label or the gold of another question. `self` prefers the model's personal answer to its
+    impersonal one, reads no gold, and drops equal pairs. `fraction`: share of the questions, taken before anything is
+    generated.
     `max_length`: tokens of prompt and answer. `training`: see `bench.lm.trainer.Training`.
     """
 

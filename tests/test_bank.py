@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_lm
+import yaml
+from conftest import ROOT, tiny_lm
 from safetensors.torch import load_file
 
 from bench.budget import Budget
 from bench.lm import bank, tune
 from bench.lm.bank import Job, train_all
 from bench.lm.cache import ResponseCache
+from bench.lm.memory import free_bytes, kept_bytes
 from bench.lm.model import LM
 from bench.lm.patch import Patch
 from bench.lm.spec import ModelSpec
@@ -29,6 +31,7 @@ TARGETS = {
     ("ia3", "llama"): ("k_proj", "v_proj", "down_proj"),
     ("ia3", "t5"): ("k", "v", "wo"),
 }
+KINDS = yaml.safe_load((ROOT / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))["method"]["kinds"]
 PEFTS: tuple[Peft, ...] = ("lora", "ia3", "prompt_tuning")
 
 
@@ -43,8 +46,9 @@ def calm_lm(family: str) -> LM:
 
 
 def adapter(peft: Peft, family: str, **changes: object) -> Adapter:
-    fields = {"targets": TARGETS.get((peft, family), ()), "learning_rate": 1e-4, "epochs": 3, "batch": 3}
-    fields |= {"weight_decay": 0.01, "max_grad_norm": 0.3} | changes
+    """With the rates, decay and clipping that ship."""
+    rates = {name: KINDS[peft][name] for name in ("learning_rate", "weight_decay", "warmup", "max_grad_norm")}
+    fields = {"targets": TARGETS.get((peft, family), ()), "epochs": 3, "batch": 3} | rates | changes
     return Adapter(peft, Tuning(**fields), virtual_tokens=4)  # type: ignore[arg-type]
 
 
@@ -174,7 +178,26 @@ def test_groups_fit_in_memory_and_finished_ones_are_not_trained_again(
     assert len([path for path in tmp_path.glob("*.safetensors") if load_file(path)]) == 6  # of both adapters
 
 
-def test_what_cannot_be_trained_is_refused() -> None:
+def test_what_a_pass_keeps_for_its_gradient_is_measured_without_the_weights() -> None:
+    layer, x = torch.nn.Linear(8, 4), torch.ones(5, 8, requires_grad=True)
+
+    def forward() -> torch.Tensor:
+        return layer(x).tanh().sum()
+
+    assert kept_bytes(forward, layer.parameters()) == 4 * (5 * 8 + 5 * 4)  # what the layer read, and tanh's output
+    assert kept_bytes(forward, []) == 4 * (5 * 8 + 5 * 4 + 4 * 8)
+    assert 0 < free_bytes(torch.device("cpu")) < 2**50
+
+
+def test_as_many_users_at_once_as_their_adapters_leave_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, how = tiny_lm("llama"), adapter("lora", "llama")
+    one = sum(tensor.nbytes for tensor in bank.start(lm, how, [0]).values())
+    monkeypatch.setattr(bank, "free_bytes", lambda device: int(2.5 * 4 * one / bank.STATE_SHARE))
+    read = {user: [([1] * length, [2])] for user, length in enumerate((3, 9, 5, 7, 1))}
+    assert bank.grouped(lm, read, how) == [[1, 3], [2, 0], [4]]  # the most to read first
+
+
+def test_what_cannot_be_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny_lm("llama")
     with pytest.raises(InputError, match="user 5: no examples"):
         train_all(lm, [Job("user 5", [])], adapter("lora", "llama"), Budget(progress=False))
@@ -183,6 +206,10 @@ def test_what_cannot_be_trained_is_refused() -> None:
     for peft in PEFTS:
         with pytest.raises(MethodError, match="user 1: training changed nothing"):
             train_all(lm, [job(1, 2)], adapter(peft, "llama", learning_rate=0.0), Budget(progress=False))
+    with monkeypatch.context() as patch, pytest.raises(MethodError, match="user 1: training changed nothing"):
+        losses = bank.answer_losses  # no gradient: of a LoRA, decay still moves A
+        patch.setattr(bank, "answer_losses", lambda lm, rows: 0 * losses(lm, rows))
+        train_all(lm, [job(1, 2)], adapter("lora", "llama"), Budget(progress=False))
     with pytest.raises(MethodError, match="user 1: training diverged"):
         train_all(lm, [job(1, 4)], adapter("lora", "llama", learning_rate=float("nan")), Budget(progress=False))
     with pytest.raises(OverBudget):

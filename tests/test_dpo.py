@@ -70,6 +70,12 @@ def test_the_harness_answers_as_the_trained_policy(quantize: str) -> None:
     assert margin((patch,)) > margin(()) + 6
 
 
+def test_checkpointing_changes_no_patch_on_four_bits() -> None:
+    plain, saved = (trained(tiny_lm(), checkpointing=value)[0] for value in (False, True))
+    for name, low in plain.weights.items():
+        assert torch.allclose(low.b, saved.weights[name].b, atol=1e-6), name
+
+
 def test_a_reference_with_the_adapter_on_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trl.trainer.dpo_trainer.use_adapter", lambda *_args, **_named: nullcontext())
     with pytest.raises(MethodError, match=r"the reference policy moved by .* nats while DPO trained"):

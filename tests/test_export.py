@@ -141,6 +141,16 @@ def test_a_t5_cell_is_exported_for_an_encoder_decoder(words: tuple[str, ...], tm
     assert same(plainly(harness("t5"), model), ours(harness("t5"), patch))
 
 
+def test_the_readmes_example_is_of_a_user_whose_adapter_is_exported(plain: Path, tmp_path: Path) -> None:
+    """The first user may have neither adapter nor history: then the prompt of the others is shown."""
+    names = patched(plain, [(), (patch_of(tiny_lm(), "lora"),)])
+    found = load_users(plain / "artifacts")
+    bare = [replace(found[names[0]], items=()), *list(found.values())[1:]]
+    save_personalizations(bare, plain / "artifacts", "adapt-00000", users=names)
+    exported(plain, tmp_path / "out")
+    assert '1. <score 1> is the rating score for product: "<text 1>".' in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_the_rendered_example_is_what_the_model_reads(plain: Path, tmp_path: Path) -> None:
     """The template of the README is the harness's own: with the names put in, the same text comes out."""
     patched(plain, [(patch_of(tiny_lm(), "lora"),)])

@@ -19,7 +19,7 @@ from bench.data.rank import Retriever
 from bench.lm import bank, tune
 from bench.lm.loss import answer_losses
 from bench.lm.profile import Profile
-from bench.types import InputError, Item, Personalization, Query, User
+from bench.types import Completion, InputError, Item, Personalization, Query, User
 from methods.oppu import OPPU
 
 YAML = yaml.safe_load((ROOT / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))["method"]
@@ -169,6 +169,38 @@ def test_nothing_newer_than_the_question_is_learnt() -> None:
     asked = replace(user, queries=(replace(user.queries[0], date="2020-01-03"),))
     [personal] = oppu().adapt(tiny_lm(), task_named("lamp3"), [asked], SHARED, Budget(progress=False))
     assert personal.facts["items_learnt"] == 3
+
+
+def test_everyone_has_the_profile_that_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The released code joins profiles by their place in a list (reference 2.7); here one has no history, so none."""
+    task, users, trained = task_named("lamp3"), [reviewer("ann", 3), reviewer("none", 0), reviewer("bob", 2)], []
+    written = {name: Completion(f"profile of {name}", 1, 1, True) for name in ("bob", "ann")}
+    monkeypatch.setattr(Profile, "write", lambda *_args, **_named: written)
+
+    def watched(lm: Any, jobs: list[bank.Job], *_: Any) -> list[Any]:
+        trained.extend(jobs)
+        return [bank.Patch()] * len(jobs)
+
+    monkeypatch.setattr(bank, "train_all", watched)
+    method = oppu(form="pag", k=1)
+    ann, none, bob = method.adapt(tiny_lm(), task, users, SHARED, Budget(progress=False))
+    for job, own, other in zip(trained, ("ann", "bob"), ("bob", "ann"), strict=True):
+        assert all(f"profile of {own}" in words(one) and f"of {other}" not in words(one) for one in job.examples)
+    for user, personal in zip(users, (ann, none, bob), strict=True):
+        asked = method.request(task, user, user.queries[0], personal).messages[0].text
+        assert [name for name in written if f"profile of {name}" in asked] == [user.id] * (user.id in written)
+
+
+def test_epochs_and_batches_are_the_papers_or_the_codes() -> None:
+    """Reference 2.3: the paper's table by task, and the code's defaults for every task."""
+    printed = {"1": (3, 16), "2n": (3, 16), "2": (3, 4), "3": (3, 3), "4": (2, 8), "5": (2, 4), "7": (2, 8)}
+
+    def used(recipe: str, task: str) -> tuple[int, int]:
+        tuning = oppu(recipe=recipe)._adapter(tiny_lm(), task_named(f"lamp{task}")).tuning
+        return tuning.epochs, tuning.batch
+
+    assert {task: used("paper", task) for task in printed} == printed
+    assert {used("code", task) for task in printed} == {(2, 16)}
 
 
 def test_a_fresh_adapter_is_zero_before_and_not_after() -> None:

@@ -191,9 +191,11 @@ def _parts(rows: Rows, seed: int, adapter: Adapter) -> dict[str, Any]:
 
 
 def _check(job: Job, own: Mapping[str, Tensor], before: Mapping[str, Tensor], adapter: Adapter) -> None:
-    if not as_patch(own, adapter).finite:
+    patch = as_patch(own, adapter)
+    if not patch.finite:
         raise MethodError(f"{job.name}: training diverged: the adapter has numbers that are not finite; train slower")
-    if all(torch.equal(tensor, before[name][0].detach().cpu()) for name, tensor in own.items()):
+    same = all(torch.equal(tensor, before[name][0].detach().cpu()) for name, tensor in own.items())
+    if same or not patch.changes:  # decay alone moves a LoRA's A
         raise MethodError(f"{job.name}: training changed nothing: the adapter is as it was")
 
 
