@@ -82,7 +82,13 @@ def test_one_sweep_of_all_methods(tmp_path: Path) -> None:
     """The words a new user writes, on the embedded sample: defaults stand, but for what makes it long."""
     words = ("-m", "method=glob(*)", "task=lamp2,lamp3,lamp7", "limit=8")
     path = adapter("llama", tmp_path / "adapter")
-    shorter = ("model=tiny", "progress=false", "protocol.group_size=24", "profile.max_new_tokens=8", *BASE_FEW)
+    shorter = (
+        "model=tiny",
+        "model.history_tokens=30",
+        "protocol.group_size=24",
+        "profile.max_new_tokens=8",
+        *BASE_FEW,
+    )
     assert run(*words, *shorter, f"adapter.path={path}", folder=tmp_path)[0] == 0
     found = rows(tmp_path)
     assert set(found) == {(method, task) for method in METHODS for task in ("lamp2", "lamp3", "lamp7")}
