@@ -1,4 +1,9 @@
-"""How long `python -m bench.report` takes on many records, interpreter included: python benchmarks/report.py."""
+"""How long `python -m bench.report` takes on many records, interpreter included.
+
+    python benchmarks/report.py
+
+The ratios are to `--help`, which reads no record: what is left is start-up.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +12,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from datetime import UTC, datetime
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[1]
+from setting import REPO, machine, written
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1000, help="default 1000")
     parser.add_argument("--repeats", type=int, default=5, help="the fastest counts; default 5")
     parser.add_argument("--record", type=Path, help="copy this record (default: the first of results/published)")
+    parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "report.json")
     args = parser.parse_args()
     source = args.record or min((REPO / "results" / "published").rglob("record.json"))
+    seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         _fill(Path(folder), json.loads(source.read_text(encoding="utf-8")), args.records)
         for command in (["--help"], ["--results", folder], ["chameleon_table1", "--results", folder]):
-            times = [_timed(command) for _ in range(args.repeats)]
-            print(f"{min(times):6.2f} s  python -m bench.report {' '.join(command).replace(folder, 'DIR')}")
+            words = " ".join(command).replace(folder, "DIR")
+            seconds[words] = min(_timed(command) for _ in range(args.repeats))
+    rows = {words: {"seconds": taken, "ratio": taken / seconds["--help"]} for words, taken in seconds.items()}
+    lines = [f"{args.records} records", f"{'s':>6}{'/ help':>8}"]
+    lines += [f"{one['seconds']:6.2f}{one['ratio']:8.2f}  python -m bench.report {words}" for words, one in rows.items()]
+    record = {
+        "what": "starting the report on many records",
+        "records": args.records,
+        "rows": rows,
+        "machine": machine(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    written(record, "\n".join(lines), args.results)
 
 
 def _fill(root: Path, record: dict[str, object], count: int) -> None:
