@@ -35,7 +35,8 @@ def main() -> None:
             seconds[words] = min(_timed(command) for _ in range(args.repeats))
     rows = {words: {"seconds": taken, "ratio": taken / seconds["--help"]} for words, taken in seconds.items()}
     lines = [f"{args.records} records", f"{'s':>6}{'/ help':>8}"]
-    lines += [f"{one['seconds']:6.2f}{one['ratio']:8.2f}  python -m bench.report {words}" for words, one in rows.items()]
+    for words, row in rows.items():
+        lines.append(f"{row['seconds']:6.2f}{row['ratio']:8.2f}  python -m bench.report {words}")
     record = {
         "what": "starting the report on many records",
         "records": args.records,
