@@ -178,6 +178,8 @@ def measured(args: Namespace) -> dict[str, Any]:
     if args.base:
         lm.adopt(Patch.load(args.base), args.base.stem)
     requests = prompts(args, users)
+    if len(requests) < args.patches:
+        sys.exit(f"--patches {args.patches}: the split has {len(requests)} prompts, too few to mix them all")
     ours(lm, requests[:2])
     plain(lm, requests[:2])
     theirs, slow = clocked(lm, requests, plain)

@@ -63,3 +63,8 @@ def test_answering_gives_the_answers_of_plain_generate(run) -> None:  # type: ig
     assert set(found["patches"]) == {"none", "shared LoRA", "shared edit", "mixed LoRAs"} | single
     assert all(arm["answers_as_with_none"] == 1 for arm in found["patches"].values())
     assert all(found["patches"][name]["relative_to_none"] == 1 for name in ("none", "none in one batch"))
+
+
+def test_answering_refuses_more_patches_than_there_are_prompts(run) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SystemExit, match="--patches 900: the split has [0-9]+ prompts"):
+        run("answering", "--task", "lamp2n", "--limit", "900", "--patches", "900", "--repeats", "1")
