@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -89,6 +90,48 @@ def test_batches_depend_on_the_prompts_alone() -> None:
     assert texts(plan, encoded) != texts(generate.plan(encoded, 800, salt="noise floor"), encoded)
     for batch in plan:
         assert len(batch) == 1 or len(batch) * max(len(encoded[index].ids) for index in batch) <= 800
+
+
+@pytest.mark.parametrize("alike", [1, 2])
+@pytest.mark.parametrize("decoding", [Decoding(), Decoding("sample", seed=3), Decoding("likelihood")])
+def test_prompts_of_several_passes_are_answered_together_as_alone(any_lm, monkeypatch, decoding, alike) -> None:  # type: ignore[no-untyped-def]
+    how = {"max_new_tokens": 8, "decoding": decoding, "labels": LABELS}
+    alone = [together(any_lm, [request], **how)[0] for request in REQUESTS]
+    longest = max(len(any_lm.encode(request).ids) for request in REQUESTS)
+    monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=2 * longest))
+    read, passes, steps = generate.answer_batch, [], []
+
+    def watched(lm, prompts, patches, parts, *rest):  # type: ignore[no-untyped-def]
+        passes.append([len(part) for part in parts])
+        return read(lm, prompts, patches, parts, *rest)
+
+    def counted(lm, prefix, tokens):  # type: ignore[no-untyped-def]
+        steps.append(len(tokens))
+        return prefill.step(lm, prefix, tokens)
+
+    monkeypatch.setattr(generate, "answer_batch", watched)
+    monkeypatch.setattr("bench.lm.decode.step", counted)
+    found = together(any_lm, REQUESTS, alike=alike, **how)
+    assert len(passes) == 1 and len(passes[0]) > 1 and sum(passes[0]) == len(REQUESTS)
+    assert len(steps) <= 7, "one step a token for all passes"
+    for index, one in enumerate(alone):
+        assert (found[index].text, found[index].tokens_out) == (one.text, one.tokens_out)
+        assert found[index].label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
+
+
+def test_a_batch_is_read_in_passes_that_fit() -> None:
+    lm = tiny_lm()
+    encoded = [lm.encode(request) for request in REQUESTS]
+    for alike in (1, 2):
+        for batch in generate.plan(encoded, 500, alike=alike, held=3):
+            prompts = [encoded[index] for index in batch]
+            passes = generate._passes(prompts, 500, alike)
+            assert [row for part in passes for row in part] == list(range(len(prompts)))
+            for part in passes:
+                assert len(part) == alike or len(part) * max(len(prompts[row].ids) for row in part) <= 500
+    short = [lm.encode(ask(str(number))) for number in range(200)]
+    assert [len(batch) for batch in generate.plan(short, 10**6, held=3)] == [192, 8]
+    assert [len(part) for part in generate._passes(short, 10**6, 1)] == [64, 64, 64, 8]
 
 
 def test_out_of_memory_halves_the_batch() -> None:

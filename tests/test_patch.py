@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -121,8 +122,12 @@ def test_a_batch_of_every_kind_of_patch_equals_each_alone(any_lm) -> None:  # ty
         assert torch.allclose(together[index], scores(any_lm, [request])[0], atol=2e-3)
 
 
-def test_a_batch_of_every_kind_of_patch_writes_what_each_writes_alone(any_lm) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_batch_of_every_kind_of_patch_writes_what_each_writes_alone(any_lm, monkeypatch, passes) -> None:  # type: ignore[no-untyped-def]
     mixed = mixed_requests(any_lm)
+    sizes = [len(any_lm.encode(one).ids) for one in mixed]
+    monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=-(-max(sizes) * len(sizes) // passes)))
+    assert len(plan([any_lm.encode(one) for one in mixed], any_lm.spec.batch_tokens, held=3)) == 1
     together = {index: answer for batch in any_lm.generate(mixed, max_new_tokens=12) for index, answer in batch}
     for index, request in enumerate(mixed):
         [[(_, alone)]] = any_lm.generate([request], max_new_tokens=12)

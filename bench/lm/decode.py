@@ -2,7 +2,8 @@
 
 The prompt is read once. Answers to score (the labels of a task, the gold) are then read as branches of one tree behind
 it: each token sees the prompt and its own answer alone, so that fifteen labels cost some forty tokens, not fifteen
-prompts.
+prompts. New answers are written for the prompts of several passes together: a step reads all weights, so that it costs
+nearly the same for a hundred rows as for two.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.lm.prefill import Prefix, padded, read, step
+from bench.lm.prefill import Prefix, joined, padded, read, step
 from bench.lm.rows import Rows
 from bench.types import Completion, Decoding
 
@@ -26,20 +27,30 @@ def answer_batch(
     lm: LM,
     prompts: Sequence[Encoded],
     patches: Rows,
+    passes: Sequence[Sequence[int]],
     max_new_tokens: int,
     decoding: Decoding,
     labels: tuple[str, ...],
     wanted: list[list[int]],
     alike: int = 1,
 ) -> list[Completion]:
-    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens). `alike`: see `read`."""
-    prefix = read(lm, prompts, patches, alike)
-    scores = branch_scores(lm, prefix, [wanted] * len(prompts)) if labels else [None] * len(prompts)
+    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens). `passes`: which prompts
+    are read at once, in their order. `alike`: see `read`.
+    """
+    scores: list[list[float] | None] = []
+    held: list[Prefix] = []
+    for rows in passes:
+        lm.budget.check()
+        with patches.only(torch.tensor(rows, device=lm.device)):
+            prefix = read(lm, [prompts[row] for row in rows], patches, alike)
+            scores += branch_scores(lm, prefix, [wanted] * len(rows)) if labels else [None] * len(rows)
+        if decoding.rule != "likelihood":
+            held.append(prefix)
     if decoding.rule == "likelihood":
         best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
         texts, news, finished = [labels[index] for index in best], [0] * len(best), [True] * len(best)
     else:
-        texts, news, finished = _write(lm, prompts, prefix, patches, max_new_tokens, decoding, labels)
+        texts, news, finished = _write(lm, prompts, joined(held), patches, max_new_tokens, decoding, labels)
     return [
         Completion(text, len(prompt.ids), new, prompt.cut, end, None if row is None else tuple(row))
         for text, prompt, new, end, row in zip(texts, prompts, news, finished, scores, strict=True)

@@ -30,36 +30,53 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 MAX_ROWS = 64
+"""Rows of one pass, at the most."""
+
+HELD = 3
+"""So many full passes are read before their answers are written, together."""
 
 
 def plan(
-    encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0, alike: int = 1
+    encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0, alike: int = 1, held: int = 1
 ) -> list[list[int]]:
-    """Batches of indices, longest prompts first, each of at most `batch_tokens` padded tokens and MAX_ROWS rows.
+    """Batches of indices, longest prompts first, each of at most `batch_tokens` padded tokens and MAX_ROWS rows, or
+    `held` times as much.
 
     Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row needs. A salt shuffles
     the prompts into other batches. So many prompts in a row as are `alike` stay together.
     """
 
     def length(first: int) -> int:
-        family = encoded[first : first + alike]
-        return max(len(one.ids) - one.virtual for one in family) + extra
+        return _length(encoded[first : first + alike]) + extra
 
     def place(first: int) -> tuple[int, str]:
         text = "".join(one.text for one in encoded[first : first + alike])
         digest = hashlib.sha256((salt + text).encode("utf-8", "replace")).hexdigest()
         return (0 if salt else -length(first), digest)
 
-    batches: list[list[int]] = []
+    order = sorted(range(0, len(encoded), alike), key=place)
+    filled = packed([length(first) for first in order], held * batch_tokens, held * MAX_ROWS, alike)
+    return [[row for at in batch for row in range(order[at], order[at] + alike)] for batch in filled]
+
+
+def packed(lengths: Sequence[int], tokens: int, rows: int, alike: int = 1) -> list[list[int]]:
+    """Places in a row, put together while they fit into so many padded tokens and rows; each place holds `alike` rows
+    of its length at the most.
+    """
+    filled: list[list[int]] = []
     longest = 0
-    for first in sorted(range(0, len(encoded), alike), key=place):
-        longest = max(longest, length(first))
-        full = not batches or len(batches[-1]) >= MAX_ROWS or (len(batches[-1]) + alike) * longest > batch_tokens
-        if full:
-            batches.append([])
-            longest = length(first)
-        batches[-1].extend(range(first, first + alike))
-    return batches
+    for place, length in enumerate(lengths):
+        longest = max(longest, length)
+        more = (len(filled[-1]) + 1) * alike if filled else 0
+        if not filled or len(filled[-1]) * alike >= rows or more * longest > tokens:
+            filled.append([])
+            longest = length
+        filled[-1].append(place)
+    return filled
+
+
+def _length(family: Sequence[Encoded]) -> int:
+    return max(len(one.ids) - one.virtual for one in family)
 
 
 def run(
@@ -87,14 +104,15 @@ def run(
             rows = [index for family in families for index in family]
             with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():
                 prompts = [encoded[index] for index in rows]
-                found = answer_batch(lm, prompts, patches, max_new_tokens, decoding, labels, wanted, alike)
+                passes = _passes(prompts, lm.spec.batch_tokens, alike)
+                found = answer_batch(lm, prompts, patches, passes, max_new_tokens, decoding, labels, wanted, alike)
                 return [found[at : at + alike] for at in range(0, len(found), alike)]
 
         families = [batch[at : at + alike] for at in range(0, len(batch), alike)]
         answered = halving(work, families, [requests[family[0]].name for family in families])
         return [one for family in answered for one in family]
 
-    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike):
+    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike, held=HELD):
         if done is not None and all(done(index) for index in batch):
             continue
         keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
@@ -110,6 +128,15 @@ def run(
             if lm.cache and cached:
                 lm.cache.put(dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch))
         yield list(zip(batch, answers, strict=True))
+
+
+def _passes(prompts: Sequence[Encoded], batch_tokens: int, alike: int) -> list[list[int]]:
+    """Which prompts of a batch are read at once."""
+    lengths = [_length(prompts[at : at + alike]) for at in range(0, len(prompts), alike)]
+    return [
+        [row for at in places for row in range(at * alike, (at + 1) * alike)]
+        for places in packed(lengths, batch_tokens, MAX_ROWS, alike)
+    ]
 
 
 def _used_again(lm: LM, known: Sequence[Known | None]) -> list[Completion] | None:

@@ -34,6 +34,42 @@ class Prefix:
             self.encoder.last_hidden_state = self.encoder.last_hidden_state[keep]
 
 
+def joined(prefixes: Sequence[Prefix]) -> Prefix:
+    """Prompts that were read in several passes as one batch, padded on the right. The caches are taken apart: of each
+    layer there is one copy more at a time.
+    """
+    first, *others = prefixes
+    if not others:
+        return first
+    for layers in zip(*(_layers(prefix.cache) for prefix in prefixes), strict=True):
+        for kind in ("keys", "values"):
+            setattr(layers[0], kind, _stacked([getattr(layer, kind) for layer in layers], dim=2))
+            for layer in layers[1:]:
+                setattr(layer, kind, None)
+    if first.encoder is not None:
+        first.encoder.last_hidden_state = _stacked([prefix.encoder.last_hidden_state for prefix in prefixes])
+    logits, mask = torch.cat([one.logits for one in prefixes]), _stacked([one.mask for one in prefixes])
+    return Prefix(first.cache, logits, mask, first.encoder)
+
+
+def _layers(cache: Any) -> list[Any]:
+    """The layers of a decoder's cache, or of both caches of an encoder-decoder model."""
+    if hasattr(cache, "cross_attention_cache"):
+        return [*cache.self_attention_cache.layers, *cache.cross_attention_cache.layers]
+    return list(cache.layers)
+
+
+def _stacked(parts: Sequence[Tensor], dim: int = 1) -> Tensor:
+    """Rows one below the other, with zeros behind those that are shorter along `dim`."""
+    longest = max(part.shape[dim] for part in parts)
+    whole = parts[0].new_zeros(sum(map(len, parts)), *parts[0].shape[1:dim], longest, *parts[0].shape[dim + 1 :])
+    at = 0
+    for part in parts:
+        whole[at : at + len(part)].narrow(dim, 0, part.shape[dim]).copy_(part)
+        at += len(part)
+    return whole
+
+
 def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike: int = 1) -> Prefix:
     """Read a batch of prompts.
 
@@ -43,6 +79,7 @@ def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike:
     `alike`: of so many prompts in a row what they begin with is read once (they must have the same patches).
     """
     rows = [prompt.ids for prompt in prompts]
+    _tell(patches, "body")
     if lm.seq2seq:
         ids, mask = padded(rows, lm.pad, lm.device, left=False)
         encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
@@ -90,7 +127,7 @@ def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, ali
     return Prefix(prefix.cache, torch.empty(0), mask, None, patches)
 
 
-def _tell(patches: Rows | None, part: Literal["end", "answer"]) -> None:
+def _tell(patches: Rows | None, part: Literal["body", "end", "answer"]) -> None:
     if patches is not None:
         patches.reading = part
 

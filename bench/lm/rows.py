@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -94,6 +94,19 @@ class Rows:
             stack.select(keep)
         for factors in self._scales.values():
             factors.row = factors.row[keep]
+        self._prompts = [self._prompts[row] for row in keep.tolist()]
+
+    @contextmanager
+    def only(self, keep: Tensor) -> Iterator[None]:
+        """Inside, these rows alone are read; behind it, all are there again."""
+        whole = self._stacks, self._scales, self._prompts
+        self._stacks = {name: replace(stack) for name, stack in self._stacks.items()}
+        self._scales = {name: replace(factors) for name, factors in self._scales.items()}
+        self.select(keep)
+        try:
+            yield
+        finally:
+            self._stacks, self._scales, self._prompts = whole
 
     def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
         """The module's output with all low-rank changes of `x` (its input) added in place, then scaled."""
