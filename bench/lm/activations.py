@@ -49,7 +49,8 @@ def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space
                     at += size
         return [None] * len(rows)
 
-    for batch in plan(leaders, lm.spec.batch_tokens):
+    behind = max(sum(len(tokens[index]) for index in group) for group in members)
+    for batch in plan(leaders, lm.spec.batch_tokens, extra=behind):
         lm.budget.check()
         halving(work, batch, [leaders[row].text[:80] for row in batch])
         lm.budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))
@@ -60,7 +61,7 @@ def _branches(lm: LM, prefix: Prefix, answers: list[list[list[int]]], space: Spa
     """For each row the states [layers, nodes, width] at its answers' tokens, laid end to end."""
     if not lm.seq2seq:
         with _recorded(lm, space, "decoder") as states:
-            branches(lm, prefix, answers)
+            branches(lm, prefix, answers, last=1)
         yield from torch.stack([state.float().cpu() for state in states]).transpose(0, 1)
         return
     start = int(lm.model.config.decoder_start_token_id)

@@ -83,8 +83,10 @@ def branch_scores(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[in
     return totals
 
 
-def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]]) -> Tensor:
-    """Logits [rows, nodes, vocabulary] at every token of every answer (token ids), laid end to end in each row."""
+def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]], *, last: int = 0) -> Tensor:
+    """Logits [rows, nodes, vocabulary] at every token of every answer (token ids), laid end to end in each row. `last`:
+    a decoder's at so many last nodes alone.
+    """
     flat = [[token for tokens in row for token in tokens] for row in answers]
     nodes = max(1, max(map(len, flat)))
     ids = torch.full((len(flat), nodes), lm.pad)
@@ -103,6 +105,7 @@ def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]])
         position_ids=positions,
         past_key_values=prefix.cache,
         use_cache=True,
+        logits_to_keep=last,
     )
     prefix.cache.crop(-nodes)
     return torch.as_tensor(out.logits)
