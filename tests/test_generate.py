@@ -134,6 +134,32 @@ def test_a_batch_is_read_in_passes_that_fit() -> None:
     assert [len(part) for part in generate._passes(short, 10**6, 1)] == [64, 64, 64, 8]
 
 
+def test_a_pass_ends_where_prompts_are_shorter_by_an_eighth() -> None:
+    lengths = [1400, 1300, 1200, 900, 880, 700, 300, 200, 100]
+    assert generate.packed(lengths, 16000, 64) == [[0, 1], [2, 3], [4, 5, 6], [7, 8]]
+    assert generate.packed(lengths, 16000, 64, even=False) == [list(range(9))]
+    assert generate.packed([900, 700, 100], 16000, 64, alike=2) == [[0, 1], [2]]
+
+
+def test_new_tokens_are_written_into_the_cache() -> None:
+    """Past its room the cache grows; what stands in it is what transformers' own would hold."""
+    from transformers.cache_utils import DynamicLayer
+
+    from bench.lm.growing import ROOM, GrowingLayer
+
+    keys, values = torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 4)
+    ours, theirs = GrowingLayer(keys, values, 4), DynamicLayer()
+    theirs.update(keys[:, :, :4], values[:, :, :4])
+    for number in range(2 * ROOM + 3):
+        if number == 7:
+            ours.batch_select_indices(torch.tensor([0, 2]))
+            theirs.batch_select_indices(torch.tensor([0, 2]))
+        new = torch.randn(3 if number < 7 else 2, 2, 1, 4), torch.randn(3 if number < 7 else 2, 2, 1, 4)
+        for mine, other in zip(ours.update(*new), theirs.update(*new), strict=True):
+            assert torch.equal(mine, other)
+        assert ours.get_seq_length() == theirs.get_seq_length()
+
+
 def test_out_of_memory_halves_the_batch() -> None:
     tried: list[int] = []
 

@@ -35,12 +35,15 @@ MAX_ROWS = 64
 HELD = 3
 """So many full passes are read before their answers are written, together."""
 
+ENOUGH = 2048
+"""Padded tokens of a pass that are worth a pass of their own, where padding can be saved."""
+
 
 def plan(
     encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0, alike: int = 1, held: int = 1
 ) -> list[list[int]]:
-    """Batches of indices, longest prompts first, each of at most `batch_tokens` padded tokens and MAX_ROWS rows, or
-    `held` times as much.
+    """Batches of indices, longest prompts first: passes of at most `batch_tokens` padded tokens and MAX_ROWS rows, or
+    with `held` what is answered together, so many times as much.
 
     Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row needs. A salt shuffles
     the prompts into other batches. So many prompts in a row as are `alike` stay together.
@@ -55,23 +58,26 @@ def plan(
         return (0 if salt else -length(first), digest)
 
     order = sorted(range(0, len(encoded), alike), key=place)
-    filled = packed([length(first) for first in order], held * batch_tokens, held * MAX_ROWS, alike)
+    lengths = [length(first) for first in order]
+    filled = packed(lengths, held * batch_tokens, held * MAX_ROWS, alike, even=held == 1)
     return [[row for at in batch for row in range(order[at], order[at] + alike)] for batch in filled]
 
 
-def packed(lengths: Sequence[int], tokens: int, rows: int, alike: int = 1) -> list[list[int]]:
+def packed(lengths: Sequence[int], tokens: int, rows: int, alike: int = 1, *, even: bool = True) -> list[list[int]]:
     """Places in a row, put together while they fit into so many padded tokens and rows; each place holds `alike` rows
-    of its length at the most.
+    of its length at the most. `even`: what is shorter by an eighth starts anew, once there are ENOUGH tokens.
     """
     filled: list[list[int]] = []
-    longest = 0
+    longest = held = 0
     for place, length in enumerate(lengths):
         longest = max(longest, length)
-        more = (len(filled[-1]) + 1) * alike if filled else 0
-        if not filled or len(filled[-1]) * alike >= rows or more * longest > tokens:
+        full = held >= rows or (held + alike) * longest > tokens
+        uneven = even and held * longest >= ENOUGH and length < longest * 7 / 8
+        if not filled or full or uneven:
             filled.append([])
-            longest = length
+            longest, held = length, 0
         filled[-1].append(place)
+        held += alike
     return filled
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
+from bench.lm.growing import ROOM, GrowingLayer
 from bench.lm.rows import Rows
 from bench.lm.shared import MIN_SHARED, shared_prefix
 
@@ -35,34 +37,35 @@ class Prefix:
 
 
 def joined(prefixes: Sequence[Prefix]) -> Prefix:
-    """Prompts that were read in several passes as one batch, padded on the right. The caches are taken apart: of each
-    layer there is one copy more at a time.
+    """Prompts that were read in several passes as one batch, padded on the right, with room for new tokens. The passes'
+    own caches are emptied on the way, so that of one layer alone there are two copies at a time.
     """
-    first, *others = prefixes
-    if not others:
-        return first
-    for layers in zip(*(_layers(prefix.cache) for prefix in prefixes), strict=True):
-        for kind in ("keys", "values"):
-            setattr(layers[0], kind, _stacked([getattr(layer, kind) for layer in layers], dim=2))
-            for layer in layers[1:]:
-                setattr(layer, kind, None)
+    first = prefixes[0]
+    for caches in zip(*(_caches(prefix.cache) for prefix in prefixes), strict=True):
+        for number in range(len(caches[0].layers)):
+            layers = [cache.layers[number] for cache in caches]
+            size = max(layer.get_seq_length() for layer in layers)
+            keys = _stacked([layer.keys for layer in layers], dim=2, length=size + ROOM)
+            values = _stacked([layer.values for layer in layers], dim=2, length=size + ROOM)
+            for cache in caches:
+                cache.layers[number] = GrowingLayer(keys, values, size)
     if first.encoder is not None:
         first.encoder.last_hidden_state = _stacked([prefix.encoder.last_hidden_state for prefix in prefixes])
     logits, mask = torch.cat([one.logits for one in prefixes]), _stacked([one.mask for one in prefixes])
     return Prefix(first.cache, logits, mask, first.encoder)
 
 
-def _layers(cache: Any) -> list[Any]:
-    """The layers of a decoder's cache, or of both caches of an encoder-decoder model."""
+def _caches(cache: Any) -> list[Any]:
+    """A decoder's cache, or both caches of an encoder-decoder model."""
     if hasattr(cache, "cross_attention_cache"):
-        return [*cache.self_attention_cache.layers, *cache.cross_attention_cache.layers]
-    return list(cache.layers)
+        return [cache.self_attention_cache, cache.cross_attention_cache]
+    return [cache]
 
 
-def _stacked(parts: Sequence[Tensor], dim: int = 1) -> Tensor:
-    """Rows one below the other, with zeros behind those that are shorter along `dim`."""
-    longest = max(part.shape[dim] for part in parts)
-    whole = parts[0].new_zeros(sum(map(len, parts)), *parts[0].shape[1:dim], longest, *parts[0].shape[dim + 1 :])
+def _stacked(parts: Sequence[Tensor], dim: int = 1, length: int | None = None) -> Tensor:
+    """Rows one below the other, with zeros behind those that are shorter than `length` (or the longest) along `dim`."""
+    size = length or max(part.shape[dim] for part in parts)
+    whole = parts[0].new_zeros(sum(map(len, parts)), *parts[0].shape[1:dim], size, *parts[0].shape[dim + 1 :])
     at = 0
     for part in parts:
         whole[at : at + len(part)].narrow(dim, 0, part.shape[dim]).copy_(part)
@@ -98,7 +101,8 @@ def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike:
 
 def _bodies(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
     ids, mask = padded(bodies, lm.pad, lm.device, left=False)
-    out = lm.model(input_ids=ids, use_cache=True, logits_to_keep=torch.tensor([0]))
+    # A cache without the model's configuration keeps all tokens; a sliding window's would count the padding.
+    out = lm.model(input_ids=ids, past_key_values=DynamicCache(), use_cache=True, logits_to_keep=torch.tensor([0]))
     return Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
 
 

@@ -1,0 +1,43 @@
+"""A key-value cache that new tokens are written into; transformers' own is copied for each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers.cache_utils import DynamicLayer
+
+ROOM = 64
+
+
+class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """One layer's keys and values [rows, heads, tokens, width]: the first `size` tokens of tensors with room behind."""
+
+    def __init__(self, keys: Tensor, values: Tensor, size: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lazy_initialization(keys, values)
+        self._hold(keys, values, size)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+        start = self.get_seq_length()
+        end = start + key_states.shape[2]
+        if end > self._all_keys.shape[2]:
+            self._hold(_roomier(self._all_keys, start, end), _roomier(self._all_values, start, end), start)
+        self._all_keys[:, :, start:end] = key_states
+        self._all_values[:, :, start:end] = value_states
+        return self._hold(self._all_keys, self._all_values, end)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._hold(self._all_keys[indices], self._all_values[indices], self.get_seq_length())
+
+    def _hold(self, keys: Tensor, values: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        self._all_keys, self._all_values = keys, values
+        shown = keys[:, :, :size], values[:, :, :size]
+        self.keys, self.values = shown
+        return shown
+
+
+def _roomier(states: Tensor, kept: int, size: int) -> Tensor:
+    whole = states.new_empty(*states.shape[:2], size + ROOM, states.shape[3])
+    whole[:, :, :kept] = states[:, :, :kept]
+    return whole
