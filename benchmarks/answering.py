@@ -12,9 +12,9 @@ differ.
 Patches are of the shapes of OPPU's adapters (rank 8 on q and v) and of CHAMELEON's edit (rank 2 on five `down_proj`),
 with factors so small that the answers, and with them the work, stay those of the model alone: what differs is what it
 costs to apply them. The arms take turns in every round; the times are medians over the rounds, and so are the ratios to
-`none` of the same round. The harness fills its batches by tokens, so that they hold fewer rows than there are users. In
-the arms `in one batch` the first --patches prompts stand in a single one, each with its own patch, and are compared
-with the same batch without patches.
+`none` of the same round. The harness fills its batches by tokens. In the arms `in one batch` the first --patches
+prompts stand in a single one, each with its own patch (read in passes of like length, as always, and written together),
+and are compared with the same batch without patches.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def measured(args: Namespace) -> dict[str, Any]:
             repeats=args.repeats,
             new_tokens=NEW_TOKENS,
             batch_of_generate=BATCH,
-            most_rows_of_ours=generate.MAX_ROWS,
+            most_rows_of_ours=generate.HELD * generate.MAX_ROWS,
         ),
     }
 

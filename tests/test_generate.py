@@ -10,9 +10,10 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench.lm import generate, prefill
+from bench.lm import generate, growing, load, prefill
 from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
+from bench.lm.spec import ModelSpec
 from bench.types import Decoding, InputError, Line, Message, Request
 
 LABELS = ("comedy", "dark comedy", "action")
@@ -99,6 +100,9 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(any_lm, monkey
     alone = [together(any_lm, [request], **how)[0] for request in REQUESTS]
     longest = max(len(any_lm.encode(request).ids) for request in REQUESTS)
     monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=2 * longest))
+    monkeypatch.setattr(generate, "ENOUGH", 1)  # so that passes are of like length in these few tokens too
+    monkeypatch.setattr(prefill, "ROOM", 2)
+    monkeypatch.setattr(growing, "ROOM", 2)
     read, passes, steps = generate.answer_batch, [], []
 
     def watched(lm, prompts, patches, parts, *rest):  # type: ignore[no-untyped-def]
@@ -114,6 +118,8 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(any_lm, monkey
     found = together(any_lm, REQUESTS, alike=alike, **how)
     assert len(passes) == 1 and len(passes[0]) > 1 and sum(passes[0]) == len(REQUESTS)
     assert len(steps) <= 7, "one step a token for all passes"
+    floor = list(any_lm.generate(REQUESTS, salt="noise floor", alike=alike, **how))
+    assert len(floor) > 1, "the noise floor has other neighbours, when answers are written too"
     for index, one in enumerate(alone):
         assert (found[index].text, found[index].tokens_out) == (one.text, one.tokens_out)
         assert found[index].label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
@@ -291,6 +297,29 @@ def test_a_family_has_its_patch_and_stays_together_where_memory_is_scarce(monkey
     monkeypatch.setattr(generate, "answer_batch", scarce)
     found = answered(lm, requests, alike=2)
     assert [found[index].text for index in range(len(requests))] == alone
+
+
+def test_a_family_with_a_soft_prompt_has_it_once() -> None:
+    lm = tiny_lm("llama")
+    patch = Patch({}, prompt=torch.randn(6, 32))
+    requests = family("0 ", "tersely", "at length, and kindly", patches=(patch,))
+    apart, together = answered(lm, requests, labels=LABELS), answered(lm, requests, labels=LABELS, alike=2)
+    plain = answered(lm, [Request(one.messages) for one in requests], labels=LABELS)
+    for index, one in apart.items():
+        assert together[index].text == one.text
+        assert together[index].label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
+        assert together[index].label_logprobs != pytest.approx(plain[index].label_logprobs, abs=1e-2)
+
+
+def test_a_sliding_window_that_is_too_short_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    model, tokenizer = load.tiny("mistral")
+    model.config.sliding_window = 1000
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    spec = ModelSpec("mine", str(tmp_path), dtype="float32", device="cpu", max_prompt_tokens=800)
+    with pytest.raises(InputError, match=r"mine: .* sees 1000 tokens back.*model.max_prompt_tokens=744 or fewer"):
+        load.load(spec)
+    load.load(replace(spec, max_prompt_tokens=744))
 
 
 def test_markers_in_a_users_text_are_words(any_lm: LM) -> None:

@@ -40,7 +40,6 @@ def answer_batch(
     scores: list[list[float] | None] = []
     held: list[Prefix] = []
     for rows in passes:
-        lm.budget.check()
         with patches.only(torch.tensor(rows, device=lm.device)):
             prefix = read(lm, [prompts[row] for row in rows], patches, alike)
             scores += branch_scores(lm, prefix, [wanted] * len(rows)) if labels else [None] * len(rows)

@@ -42,8 +42,8 @@ ENOUGH = 2048
 def plan(
     encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0, alike: int = 1, held: int = 1
 ) -> list[list[int]]:
-    """Batches of indices, longest prompts first: passes of at most `batch_tokens` padded tokens and MAX_ROWS rows, or
-    with `held` what is answered together, so many times as much.
+    """Batches of indices, longest prompts first: passes of like length, of at most `batch_tokens` padded tokens and
+    MAX_ROWS rows; or with `held` so many times as much, of any length, as is answered together.
 
     Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row needs. A salt shuffles
     the prompts into other batches. So many prompts in a row as are `alike` stay together.
@@ -118,7 +118,8 @@ def run(
         answered = halving(work, families, [requests[family[0]].name for family in families])
         return [one for family in answered for one in family]
 
-    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike, held=HELD):
+    held = 1 if salt or lm.budget.minutes is not None else HELD  # other neighbours throughout; less to lose at a limit
+    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike, held=held):
         if done is not None and all(done(index) for index in batch):
             continue
         keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]

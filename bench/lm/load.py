@@ -17,6 +17,7 @@ from bench.lm.spec import ModelSpec, package_gguf
 from bench.store import writing
 from bench.types import InputError
 
+ANSWER_TOKENS = 256
 _TINY_TEMPLATE = (
     "{{ '<s>' }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '</s>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
@@ -33,6 +34,7 @@ def load(spec: ModelSpec) -> tuple[Any, Any, torch.device]:
     else:
         folder = str(unpacked(name)) if kind == "package" and package_gguf(name) else None
         model, tokenizer = _pretrained(folder or _known(spec), spec, dtype)
+    _refuse_short_window(model.config.get_text_config(), spec)
     model = model.to(device=device, dtype=dtype).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -109,7 +111,7 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
     encoder |= {"feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0} | special
     families: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         "llama": (AutoModelForCausalLM.from_config, LlamaConfig, decoder),
-        "mistral": (AutoModelForCausalLM.from_config, MistralConfig, decoder),
+        "mistral": (AutoModelForCausalLM.from_config, MistralConfig, decoder | {"sliding_window": None}),
         "qwen2": (AutoModelForCausalLM.from_config, Qwen2Config, decoder),
         "t5": (T5ForConditionalGeneration, T5Config, encoder),
     }
@@ -120,6 +122,18 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
         torch.manual_seed(seed)
         model = build(config(**fields))
     return model, tokenizer
+
+
+def _refuse_short_window(config: Any, spec: ModelSpec) -> None:
+    """Layers with a sliding window count the padding between a prompt and its answer: they must see past both."""
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
+    if window and "sliding_attention" in kinds and window < spec.max_prompt_tokens + ANSWER_TOKENS:
+        most = max(1, window - ANSWER_TOKENS)
+        raise InputError(
+            f"{spec.name}: its attention sees {window} tokens back, too few for prompts of {spec.max_prompt_tokens} "
+            f"and their answers; set model.max_prompt_tokens={most} or fewer"
+        )
 
 
 def _byte_tokenizer(*, encoder_decoder: bool) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from bench.lm.growing import ROOM, GrowingLayer
-from bench.lm.rows import Rows
+from bench.lm.rows import Reading, Rows
 from bench.lm.shared import MIN_SHARED, shared_prefix
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, ali
     prefix.cache.batch_select_indices(of)
     if patches is not None:
         patches.select(of)
+    _tell(patches, "rest")
     rest, real = padded(
         [body[shared[place] :] for place, body in zip(of.tolist(), bodies, strict=True)], lm.pad, lm.device, left=False
     )
@@ -131,7 +132,7 @@ def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, ali
     return Prefix(prefix.cache, torch.empty(0), mask, None, patches)
 
 
-def _tell(patches: Rows | None, part: Literal["body", "end", "answer"]) -> None:
+def _tell(patches: Rows | None, part: Reading) -> None:
     if patches is not None:
         patches.reading = part
 

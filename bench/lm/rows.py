@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from bench.lm.patch import Patch, Positions, Side, check, embedding, linear
 
-ACTS_ON = {"all": ("body", "end", "answer"), "last": ("end", "answer"), "generated": ("answer",)}
+Reading = Literal["body", "rest", "end", "answer"]
+ACTS_ON = {"all": ("body", "rest", "end", "answer"), "last": ("end", "answer"), "generated": ("answer",)}
 
 
 @dataclass
@@ -29,9 +30,13 @@ class _Stack:
         # the change is as exact as the layer's own output, to 2^-8 of itself, and no float copy of x is made.
         if self.a.dtype != x.dtype:
             self.a, self.b = self.a.to(x.dtype), self.b.to(x.dtype)
-        low = x @ self.a[0] if len(self.a) == 1 else torch.bmm(x, self.a)
+        shared = len(self.a) == 1
+        low = x @ self.a[0] if shared else torch.bmm(x, self.a)
         low[:, :start] = 0
-        return output.baddbmm_(low, self.b.expand(len(x), -1, -1))
+        if not shared:
+            return output.baddbmm_(low, self.b)
+        output.view(-1, output.shape[-1]).addmm_(low.view(-1, low.shape[-1]), self.b[0])  # one product, not one a row
+        return output
 
     def select(self, keep: Tensor) -> None:
         if len(self.a) > 1:
@@ -52,13 +57,14 @@ class _Factors:
 class Rows:
     """The patches of the rows of the batch in flight.
 
-    `reading` says which part the model reads: the prompt's body, its end (the last token), or the answer. `again`: how
+    `reading` says which part the model reads: the prompt's body, its rest where the body is read in two parts, its end
+    (the last token), or the answer. `again`: how
     many leading tokens of the next pass belong to the prompt. Soft prompts take the place of the first tokens of the
     body, which `LM.encode` has reserved for them.
     """
 
     def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
-        self.reading: Literal["body", "end", "answer"] = "body"
+        self.reading: Reading = "body"
         self.again = 0
         self._stacks: dict[tuple[str, Positions], _Stack] = {}
         self._scales: dict[tuple[str, Side, Positions], _Factors] = {}

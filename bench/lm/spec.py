@@ -23,7 +23,7 @@ class ModelSpec:
     installed. `chat`: wrap prompts in the tokenizer's chat template. `dtype`: `auto` is bfloat16 where this machine
     is fast at it. `max_prompt_tokens`: a prompt's limit; the history in it is shortened to fit, and to
     `history_tokens` at the most. `base`: what `base=auto` means for this model. `batch_tokens`: padded prompt tokens
-    read at once.
+    read at once; while answers are written, the cache of three times as many is held.
     """
 
     name: str
