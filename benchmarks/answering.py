@@ -10,11 +10,11 @@ answers must be equal; in bfloat16 padding and neighbours change roundings, and 
 differ.
 
 Patches are of the shapes of OPPU's adapters (rank 8 on q and v) and of CHAMELEON's edit (rank 2 on five `down_proj`),
-with factors so small that the answers, and with them the work, stay those of the model alone: what differs is what it
-costs to apply them. The arms take turns in every round; the times are medians over the rounds, and so are the ratios to
-`none` of the same round. The harness fills its batches by tokens. In the arms `in one batch` the first --patches
-prompts stand in a single one, each with its own patch (read in passes of like length, as always, and written together),
-and are compared with the same batch without patches.
+with B = 0: the answers, and with them the work, are those of the model alone, and what differs is what it costs to
+apply them. The arms take turns in every round; the times are medians over the rounds, and so are the ratios to `none`
+of the same round. The harness fills its batches by tokens. In the arms `in one batch` the first --patches prompts stand
+in a single one, each with its own patch (read in passes of like length, as always, and written together), and are
+compared with the same batch without patches.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from methods.rag import RAG
 
 BATCH = 16
 NEW_TOKENS = 200
-SMALL = 1e-6
 EDITED = 5
 SINGLE = " in one batch"
 
@@ -89,7 +88,7 @@ def single(lm: LM, requests: Sequence[Request]) -> list[str]:
 def adapter(lm: LM, seed: int) -> Patch:
     """Of the shape of OPPU's: rank 8 on q and v."""
     start = fresh(lm, Tuning(rank=8, targets=("q_proj", "v_proj"), seed=seed))
-    return _small({name: (low.a.detach().cpu(), len(low.b)) for name, low in start.items()}, seed)
+    return _idle({name: (low.a.detach().cpu(), len(low.b)) for name, low in start.items()})
 
 
 def edit(lm: LM, seed: int = 0) -> Patch:
@@ -98,17 +97,13 @@ def edit(lm: LM, seed: int = 0) -> Patch:
     chosen = sorted({names[at * (len(names) - 1) // (EDITED - 1)] for at in range(EDITED)})
     stream = torch.Generator().manual_seed(seed)
     shapes = {name: modules[name] for name in chosen}
-    return _small(
-        {name: (torch.randn(2, one.in_features, generator=stream), one.out_features) for name, one in shapes.items()},
-        seed,
+    return _idle(
+        {name: (torch.randn(2, one.in_features, generator=stream), one.out_features) for name, one in shapes.items()}
     )
 
 
-def _small(factors: dict[str, tuple[torch.Tensor, int]], seed: int) -> Patch:
-    stream = torch.Generator().manual_seed(seed)
-    return Patch(
-        {name: LowRank(a, SMALL * torch.randn(width, len(a), generator=stream)) for name, (a, width) in factors.items()}
-    )
+def _idle(factors: dict[str, tuple[torch.Tensor, int]]) -> Patch:
+    return Patch({name: LowRank(a, torch.zeros(width, len(a))) for name, (a, width) in factors.items()})
 
 
 def clocked(lm: LM, requests: Sequence[Request], how: Any) -> tuple[list[str], float]:
