@@ -197,7 +197,7 @@ def test_a_dry_run_loads_nothing_and_shows_a_prompt(data: Path, tmp_path: Path) 
 
 def test_the_noise_floor_is_the_baseline_in_other_batches(data: Path, tmp_path: Path) -> None:
     for words in ((), ("noise_floor=true",)):
-        code, said = run(*on(data), "method=instruct", "model.batch_tokens=3000", *words, folder=tmp_path)
+        code, said = run(*on(data), "method=instruct", "model.batch_tokens=1000", *words, folder=tmp_path)
         assert code == 0, said
     assert "10 common queries" in said
     texts = [
@@ -263,7 +263,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, mon
                 raise OSError(errno.ENOSPC, "No space left on device")
         real(cell, samples)  # type: ignore[arg-type]
 
-    words = (*on(data), "method=instruct", "model.batch_tokens=3000")
+    words = (*on(data), "method=instruct", "model.batch_tokens=1000")
     monkeypatch.setattr(store, "append", full)
     code, said = run(*words, folder=tmp_path)
     assert code == 1 and "no space left" in said.lower() and "Traceback" not in said

@@ -104,7 +104,7 @@ def test_a_missing_shard_is_named_and_the_last_one_merges(words: tuple[str, ...]
 
 
 def test_a_killed_shard_goes_on_and_the_rest_is_the_whole(words: tuple[str, ...], tmp_path: Path) -> None:
-    task = (*words, "task=lamp4", "method=instruct", "model.batch_tokens=3000")
+    task = (*words, "task=lamp4", "method=instruct", "model.batch_tokens=1000")
     whole = made("whole", tmp_path, *task)
     parts = tmp_path / "parts"
     parts.mkdir()
