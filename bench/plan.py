@@ -30,6 +30,12 @@ from bench.types import Decoding, InputError, User, check_fields, one_of
 
 _NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
 
+# Sections of the configuration that are no group, and a setting of each to name in an error.
+_SECTIONS = {
+    "results": "root", "budget": "minutes", "shard": "count", "adapter": "path", "selection": "n_items",
+    "retriever": "ranker", "profile": "items", "rules": "rating",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -177,6 +183,9 @@ def _check(config: DictConfig, parts: Mapping[str, object]) -> None:
 
 
 def _values(config: DictConfig) -> dict[str, Any]:
+    for name, setting in _SECTIONS.items():
+        if not isinstance(config[name], DictConfig):
+            raise InputError(f"{name}={config[name]}: {name} has settings of its own, as in {name}.{setting}=...")
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:  # a value that another one is looked up by

@@ -64,6 +64,8 @@ def test_chameleons_controls_are_among_the_choices_that_are_checked() -> None:
     (("data.kind=timed",), "choose user or time"),
     (("limit=0",), "limit=0"),
     (("limit=-3",), "limit=-3"),
+    (("budget=5",), "budget.minutes="),
+    (("selection=5",), "selection.n_items="),
     (("limit=many",), "limit=many"),
     (("seed=x",), "seed=x"),
     (("budget.minutes=-1",), "budget.minutes=-1"),
