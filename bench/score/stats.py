@@ -16,7 +16,7 @@ from bench.score.sums import Floats, Sums, cluster_numbers, metrics_of, sums_of
 from bench.types import InputError
 
 CHUNK = 256  # draws in memory at once
-WEIGHTS = 2**21  # and so many numbers of theirs: fewer draws at once for more than 8,192 clusters
+WEIGHTS = 2**19  # and so many numbers of theirs: fewer draws at once for more than 2,048 clusters
 TIE = 1e-12  # differences below this are rounding
 
 
