@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from made import answered, cell, conf, experiment, manifest
 
-from bench.report import experiments, grids, paper, write
+from bench.report import beside, experiments, grids, paper, write
 from bench.report.__main__ import main
 from bench.report.similarity import compare, of_cell
 from bench.score.metrics import score_one
@@ -36,7 +36,7 @@ def results(made, scale="small", name="made_table"):
 
 
 def tables(made, scale="small"):
-    [found] = grids.by_base(results(made, scale))
+    [found] = beside.by_base(results(made, scale))
     return found
 
 
@@ -76,6 +76,22 @@ def test_our_number_is_the_mean_of_the_seeds_metrics_with_one_interval_over_user
     interval = f"[{expected.low:.3f}, {expected.high:.3f}]"
     assert only(found, task="lamp3", metric="mae", whose="95 %")["instruct"] == interval
     assert only(found, task="lamp3", metric="mae", whose="ours")["users"] == "20"
+
+
+def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_numbers(made, monkeypatch):
+    found = results(made)
+    unprinted = replace(found, experiment=replace(found.experiment, paper=None))
+    [one] = beside.by_base(unprinted)
+    wide = rows(grids.numbers(one))
+    monkeypatch.setattr(grids, "MANY", 1)
+    tall = grids.numbers(one)
+    assert tall.head == ["task", "model", "metric", "arm", "ours", "95 %", "users"]
+    for whose, column in (("ours", "ours"), ("95 %", "95 %")):
+        for row in (row for row in wide if row["whose"] == whose):
+            for arm in ("majority_user", "instruct", "chameleon"):
+                same = [one[column] for one in rows(tall) if (one["task"], one["metric"], one["arm"]) == (
+                    row["task"], row["metric"], arm)]  # fmt: skip
+                assert same == [row[arm]] or (same == [] and row[arm] in ("-", "")), (arm, row)
 
 
 def test_a_failed_seed_is_said_in_the_cell_and_its_error_below(made):
@@ -127,7 +143,7 @@ def test_arms_that_ran_on_different_data_are_a_note_and_the_rest_is_compared(tmp
 
 
 def test_the_papers_rows_of_no_known_place_stand_below(tmp_path):
-    [found] = grids.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
+    [found] = beside.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
     below = grids.numbers(found).below
     assert "Paper, row1_partial_unknown (lamp2, accuracy): retrieval_k1 0.530, oppu_k0 0.486, oppu_k1 0.624." in below
     assert len([line for line in below if line.startswith("Paper, row")]) == 2 * 2 * 2
@@ -139,7 +155,7 @@ def test_bases_are_never_in_one_table(tmp_path):
     adapted = cell(root, "lamp2", "chameleon", skill=0.9, base="task_adapted")
     at = {"task": "lamp2", "model": "smollm2", "seed": 0}
     manifest(root, "made_table", "chameleon_adapted", at, adapted)
-    apart = grids.by_base(results((root, where)))
+    apart = beside.by_base(results((root, where)))
     assert [one.base for one in apart] == ["instruct", "task_adapted"]
     for one in apart:
         bases = {run.record["cell"]["base"] for run in one.results.runs if run.record}
@@ -168,7 +184,7 @@ def test_every_arm_is_compared_with_the_baseline_and_corrected_over_the_table(ma
 def test_an_arm_with_a_baseline_of_its_own_is_compared_with_that_one(made):
     found = results(made)
     show = replace(found.experiment.show, baselines={"chameleon": "majority_user"})
-    [one] = grids.by_base(replace(found, experiment=replace(found.experiment, show=show)))
+    [one] = beside.by_base(replace(found, experiment=replace(found.experiment, show=show)))
     place, metric = next((place, metric) for place, arm, metric in one.comparisons if arm == "chameleon")
     mean = {arm: one.summaries[place, arm].values[metric].value for arm in found.arms}
     difference = one.comparisons[place, "chameleon", metric].difference

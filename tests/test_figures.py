@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from made import cell, conf, experiment, manifest
 
-from bench.report import experiments, grids, plots, write
+from bench.report import beside, experiments, plots, write
 from bench.report.style import marks
 
 SIZES = (10, 20, 40)
 SKILLS = {"instruct": (0.3, 0.3, 0.3), "chameleon": (0.4, 0.6, 0.9)}
 
 
-def tables(root: Path, where: Path) -> grids.Tables:
+def tables(root: Path, where: Path) -> beside.Tables:
     found = experiments.results(experiments.load("made_table", "small", where), [root])
-    [one] = grids.by_base(found)
+    [one] = beside.by_base(found)
     return one
 
 
-def along(folder: Path, **show: Any) -> grids.Tables:
+def along(folder: Path, **show: Any) -> beside.Tables:
     """Two arms at three sizes of the group, one task, one seed; fit takes 2 + 3 seconds a fit user, for 20 users."""
     root, axis = folder / "results", "protocol.group_size"
     axes = {"task": ["lamp2"], axis: list(SIZES), "model": ["smollm2"], "seed": [0]}
@@ -36,7 +36,7 @@ def along(folder: Path, **show: Any) -> grids.Tables:
     return tables(root, where)
 
 
-def values(found: grids.Tables, arm: str, metric: str = "accuracy") -> list[Any]:
+def values(found: beside.Tables, arm: str, metric: str = "accuracy") -> list[Any]:
     return [found.summaries[place, arm].values[metric] for place in found.results.places]
 
 

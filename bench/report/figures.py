@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import grids, plots
+from bench.report import beside, plots
+from bench.report.beside import Tables
 from bench.report.experiments import Results
-from bench.report.grids import Tables
 from bench.report.style import LOOK
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def save(results: Results, folder: Path) -> list[Path]:
 
 def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Each figure that has something to show, by name."""
-    apart = grids.by_base(results)
+    apart = beside.by_base(results)
     for tables in apart:
         base = f"-{tables.base}" if len(apart) > 1 else ""
         for name, figure in of_tables(tables):

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from bench.report.grids import Tables
+from bench.report.beside import Tables
 
 
 def as_csv(found: Sequence[Tables]) -> str:

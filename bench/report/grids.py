@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
-from bench.report import paper, statistics, values
-from bench.report.experiments import FAMILIES, Experiment, Place, Results, Run
+from bench.report import paper, statistics
+from bench.report.beside import BASES, Tables
+from bench.report.experiments import FAMILIES, Experiment, Place
 from bench.report.render import Grid
 from bench.report.values import Summary, Value
 from bench.score.metrics import DIRECTION
-from bench.types import InputError
 
-if TYPE_CHECKING:
-    from bench.score.stats import Paired
-
-BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
+MANY = 10  # arms that stand side by side where no paper has such a table
 NUMBERS = (
     "Paper: the number as printed, on the paper's own model and data; its star's test is not known to us.",
     "Ours: the mean over seeds of each seed's metric; 95 %: bootstrap over users, each taken in all seeds or in none.",
@@ -34,82 +27,6 @@ COSTS = (
 )
 
 
-@dataclass(frozen=True)
-class Tables:
-    """An experiment's results on one base, ready to be laid out. Bases are never in one table: see `by_base`."""
-
-    results: Results
-    base: str
-
-    @property
-    def experiment(self) -> Experiment:
-        return self.results.experiment
-
-    @cached_property
-    def printed(self) -> tuple[paper.Printed, ...]:
-        return paper.table(self.experiment.paper) if self.experiment.show.kind != "statistics" else ()
-
-    @cached_property
-    def keys(self) -> list[tuple[Place, str]]:
-        """Places in order, and at each the arms in order."""
-        both = ((place, arm) for place in self.results.places for arm in self.results.arms)
-        return [key for key in both if key in self.results.cells]
-
-    @cached_property
-    def summaries(self) -> dict[tuple[Place, str], Summary]:
-        return {key: values.summary(self.results.cells[key]) for key in self.keys}
-
-    def at(self, place: Place) -> list[Summary]:
-        return [self.summaries[place, arm] for arm in self.results.arms if (place, arm) in self.summaries]
-
-    def metrics(self, place: Place) -> list[str]:
-        return values.metrics_of(values.kind_at(self.results, place), self.at(place))
-
-    def paper_numbers(self, place: Place, metric: str, arm: str) -> dict[str, paper.Printed]:
-        """The paper's number for each of its models; only that of our model where it is the same."""
-        names = {metric, *(value for _, value in place), *re.split(r"[/ .]", arm), arm}
-        names |= {self.experiment.show.names[name] for name in names if name in self.experiment.show.names}
-        found = paper.find(self.printed, names)
-        same = [model for model in found if model == dict(place).get("model")]
-        return {model: found[model] for model in same or found}
-
-    @property
-    def comparisons(self) -> dict[tuple[Place, str, str], Paired]:
-        """By place, arm and metric: every arm minus its baseline, where both have scores."""
-        return self._compared[0]
-
-    @property
-    def incomparable(self) -> tuple[str, ...]:
-        """The arms that did not answer what their baseline did, and why."""
-        return self._compared[1]
-
-    @cached_property
-    def _compared(self) -> tuple[dict[tuple[Place, str, str], Paired], tuple[str, ...]]:
-        found: dict[tuple[Place, str, str], Paired] = {}
-        apart = []
-        for place, arm in self.keys:
-            base = self.results.cells.get((place, self.experiment.show.baseline_of(arm) or ""))
-            try:
-                others = values.comparison(self.results.cells[place, arm], base or ())
-            except InputError as error:
-                apart.append(f"Not compared: {arm} at {', '.join(value for _, value in place)}: {error}")
-                continue
-            found |= {(place, arm, metric): one for metric, one in others.items()}
-        return found, tuple(apart)
-
-
-def by_base(results: Results) -> list[Tables]:
-    """The results apart by base; cells that have not run stand with the experiment's own, or the first there is."""
-    bases = list(dict.fromkeys(_base(run) for run in results.runs if run.record))
-    own = BASES[results.experiment.family]
-    home = own if own in bases or not bases else bases[0]
-    found = []
-    for base in bases or [home]:
-        runs = tuple(run for run in results.runs if (_base(run) if run.record else home) == base)
-        found.append(Tables(Results(results.experiment, runs, results.notes, results.roots), base))
-    return found
-
-
 def grids(tables: Tables) -> list[Grid]:
     """Numbers, comparisons and costs; the last two only where there is something to show."""
     if tables.experiment.show.kind == "statistics":
@@ -122,24 +39,26 @@ def grids(tables: Tables) -> list[Grid]:
 
 
 def numbers(tables: Tables) -> Grid:
-    """As in the paper: rows are places and metrics, columns are arms; the paper's number stands above ours."""
+    """As in the paper: rows are places and metrics, columns are arms; the paper's number stands above ours.
+
+    Where no paper says how they stand and the arms are many, they are rows too.
+    """
     axes, arms = _axes(tables), tables.results.arms
+    upright = not tables.printed and len(arms) > MANY
+    lay = _below_each_other if upright else _rows
     rows = [
-        row
-        for place in tables.results.places
-        for metric in tables.metrics(place)
-        for row in _rows(tables, place, metric)
+        row for place in tables.results.places for metric in tables.metrics(place) for row in lay(tables, place, metric)
     ]
     return Grid(
         title=_title(tables),
         above=head(tables),
-        head=[*axes, "metric", "whose", *arms, "users"],
+        head=[*axes, "metric", *(("arm", "ours", "95 %") if upright else ("whose", *arms)), "users"],
         rows=[[dict(place).get(axis, "") for axis in axes] + row for place, row in rows],
         below=[
             *_failures(tables),
             *tables.incomparable,
             *_unplaced(tables),
-            *(NUMBERS if any("paper" in row[1] for _, row in rows) else NUMBERS[1:]),
+            *(NUMBERS if any(row[1].startswith("paper (") for _, row in rows) else NUMBERS[1:]),
         ],
         labels=len(axes) + 2,
     )
@@ -159,6 +78,15 @@ def _rows(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, li
     yield place, [name, "ours", *ours, "-".join(map(str, dict.fromkeys((*users[:1], *users[-1:]))))]
     if any(found):
         yield place, [name, "95 %", *map(_interval, found), ""]
+
+
+def _below_each_other(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, list[str]]]:
+    name = f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
+    for arm in tables.results.arms:
+        one = tables.summaries.get((place, arm))
+        value = one.values.get(metric) if one else None
+        if (shown := _ours(one, value, metric)) != "-":
+            yield place, [name, arm, shown, _interval(value), str(value.users) if value else ""]
 
 
 def comparisons(tables: Tables) -> Grid:
@@ -237,10 +165,6 @@ def head(tables: Tables) -> list[str]:
 def run_hint(experiment: Experiment) -> str:
     scale = "" if experiment.scale == "paper" else f" scale={experiment.scale}"
     return f"Run them: python -m bench -m experiment={experiment.name}{scale}"
-
-
-def _base(run: Run) -> str:
-    return str(run.record["cell"]["base"]) if run.record else ""
 
 
 def _title(tables: Tables) -> str:

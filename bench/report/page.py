@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import store
-from bench.report import experiments, figures, grids
+from bench.report import beside, experiments, figures, grids
 from bench.report.answers import Answers, baselines
 from bench.report.cells import NLL, cost, flat, kind_of, users
 from bench.report.experiments import Results
@@ -112,7 +112,7 @@ def _cell(record: Mapping[str, Any]) -> Data:
 def _experiment(results: Results) -> list[Data]:
     """The tables and figures of an experiment, once for each base."""
     found = []
-    for tables in grids.by_base(results):
+    for tables in beside.by_base(results):
         drawn = [
             {"alt": f"{results.experiment.title}: {name}. {' '.join(grids.head(tables))}", "source": _inline(figure)}
             for name, figure in figures.of_tables(tables)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.report.beside import Tables
 from bench.report.experiments import Place
-from bench.report.grids import Tables, head
+from bench.report.grids import head
 from bench.report.style import finish, marks, panels
 from bench.report.values import Value
 from bench.score.metrics import DIRECTION

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import store
-from bench.report import flat, grids, render
+from bench.report import beside, flat, grids, render
 from bench.report.experiments import Results
 from bench.report.render import Format
 
@@ -15,7 +15,7 @@ SUFFIXES: dict[Format, str] = {"text": "txt", "md": "md", "csv": "csv", "tex": "
 
 def text(found: Sequence[Results], format: Format) -> str:
     """The tables of one experiment at one scale or several, each base apart."""
-    apart = [tables for results in found for tables in grids.by_base(results)]
+    apart = [tables for results in found for tables in beside.by_base(results)]
     if format == "csv" and found[0].experiment.show.kind != "statistics":
         return flat.as_csv(apart)
     return render.grids([grid for tables in apart for grid in grids.grids(tables)], format)

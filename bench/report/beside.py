@@ -1,0 +1,98 @@
+"""An experiment's results on one base: summaries, comparisons with the baseline, and the paper's number for each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bench.report import paper, values
+from bench.report.experiments import Experiment, Place, Results, Run
+from bench.report.values import Summary
+from bench.types import InputError
+
+if TYPE_CHECKING:
+    from bench.score.stats import Paired
+
+BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """An experiment's results on one base, ready to be laid out. Bases are never in one table: see `by_base`."""
+
+    results: Results
+    base: str
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.results.experiment
+
+    @cached_property
+    def printed(self) -> tuple[paper.Printed, ...]:
+        return paper.table(self.experiment.paper) if self.experiment.show.kind != "statistics" else ()
+
+    @cached_property
+    def keys(self) -> list[tuple[Place, str]]:
+        """Places in order, and at each the arms in order."""
+        both = ((place, arm) for place in self.results.places for arm in self.results.arms)
+        return [key for key in both if key in self.results.cells]
+
+    @cached_property
+    def summaries(self) -> dict[tuple[Place, str], Summary]:
+        return {key: values.summary(self.results.cells[key]) for key in self.keys}
+
+    def at(self, place: Place) -> list[Summary]:
+        return [self.summaries[place, arm] for arm in self.results.arms if (place, arm) in self.summaries]
+
+    def metrics(self, place: Place) -> list[str]:
+        return values.metrics_of(values.kind_at(self.results, place), self.at(place))
+
+    def paper_numbers(self, place: Place, metric: str, arm: str) -> dict[str, paper.Printed]:
+        """The paper's number for each of its models; only that of our model where it is the same."""
+        names = {metric, *(value for _, value in place), *re.split(r"[/ .]", arm), arm}
+        names |= {self.experiment.show.names[name] for name in names if name in self.experiment.show.names}
+        found = paper.find(self.printed, names)
+        same = [model for model in found if model == dict(place).get("model")]
+        return {model: found[model] for model in same or found}
+
+    @property
+    def comparisons(self) -> dict[tuple[Place, str, str], Paired]:
+        """By place, arm and metric: every arm minus its baseline, where both have scores."""
+        return self._compared[0]
+
+    @property
+    def incomparable(self) -> tuple[str, ...]:
+        """The arms that did not answer what their baseline did, and why."""
+        return self._compared[1]
+
+    @cached_property
+    def _compared(self) -> tuple[dict[tuple[Place, str, str], Paired], tuple[str, ...]]:
+        found: dict[tuple[Place, str, str], Paired] = {}
+        apart = []
+        for place, arm in self.keys:
+            base = self.results.cells.get((place, self.experiment.show.baseline_of(arm) or ""))
+            try:
+                others = values.comparison(self.results.cells[place, arm], base or ())
+            except InputError as error:
+                apart.append(f"Not compared: {arm} at {', '.join(value for _, value in place)}: {error}")
+                continue
+            found |= {(place, arm, metric): one for metric, one in others.items()}
+        return found, tuple(apart)
+
+
+def by_base(results: Results) -> list[Tables]:
+    """The results apart by base; cells that have not run stand with the experiment's own, or the first there is."""
+    bases = list(dict.fromkeys(_base(run) for run in results.runs if run.record))
+    own = BASES[results.experiment.family]
+    home = own if own in bases or not bases else bases[0]
+    found = []
+    for base in bases or [home]:
+        runs = tuple(run for run in results.runs if (_base(run) if run.record else home) == base)
+        found.append(Tables(Results(results.experiment, runs, results.notes, results.roots), base))
+    return found
+
+
+def _base(run: Run) -> str:
+    return str(run.record["cell"]["base"]) if run.record else ""
