@@ -28,7 +28,8 @@ class Cost:
     """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules where readable.
 
     `reused`: seconds that kept results, made by an earlier run and used here, took when they were made. `cache_hits`:
-    how many of the model's texts among them came from the response cache.
+    how many of the model's texts among them came from the response cache. `inside`: the step (base,
+    fit, adapt) that the phase was part of, where it was.
     """
 
     seconds: float = 0.0
@@ -38,6 +39,7 @@ class Cost:
     tokens_out: int = 0
     peak_memory: int = 0
     joules: float | None = None
+    inside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Budget:
         self._inner_joules = 0.0
         self._open.append(name)
         outer = _at_work.set(self)
-        cost = self.costs.setdefault(name, Cost())
+        cost = self.costs.setdefault(name, Cost(inside=None if self._open[0] == name else self._open[0]))
         bar = self._screen.bar(name, total)
         try:
             yield bar
@@ -145,7 +147,7 @@ class Budget:
         seconds = {"limit": self.minutes * 60, "spent": self.limited, "overshoot": self.overshoot}
         return {name: round(value, 3) for name, value in seconds.items()}
 
-    def report(self) -> dict[str, dict[str, float | int | None]]:
+    def report(self) -> dict[str, dict[str, float | int | str | None]]:
         return {name: asdict(cost) for name, cost in self.costs.items()}
 
     @property

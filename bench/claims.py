@@ -30,13 +30,25 @@ def take(mine: Path, stale_after: float) -> str | None:
             continue
         theirs = mine.with_name(holder)
         try:
-            if time.time() - theirs.stat().st_mtime <= stale_after and not _dead(holder):
+            if _alive(theirs, stale_after):
                 return holder
             os.utime(theirs)  # before the rename: our claim must look alive from its first moment
             theirs.rename(mine)
             return None
         except FileNotFoundError:  # released, or another was quicker to take it over
             continue
+
+
+def held(claim: Path, stale_after: float) -> bool:
+    """Whether somebody alive holds this claim."""
+    try:
+        return any(_alive(one, stale_after) for one in claim.iterdir())
+    except FileNotFoundError:  # there is none, or it was just released
+        return False
+
+
+def _alive(claimed: Path, stale_after: float) -> bool:
+    return time.time() - claimed.stat().st_mtime <= stale_after and not _dead(claimed.name)
 
 
 def _create(mine: Path) -> bool:

@@ -146,7 +146,7 @@ class Design:
         if self.experiment.get("rules"):
             some = {rule for kind in self.rules for rule in self._rules_of(kind)}
             known += [f"majority_{rule}" for rule in sorted(some)]
-        only = self.experiment.get("only")
+        only = self.experiment.get("only") or next((one["only"] for one in self._scales if one.get("only")), None)
         for arm in only or ():
             if arm not in known:
                 raise InputError(f"experiment.only={arm}: {self.experiment['name']} has {', '.join(known)}")

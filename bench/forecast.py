@@ -17,7 +17,7 @@ from bench.data import lamp
 from bench.plan import Plan, find_base, resolve
 from bench.types import InputError
 
-ONCE = ("load", "fit")  # phases that cost the same however many questions are asked; the others go with them
+ONCE = {"load", "fit"}  # what costs the same however many questions are asked; the rest goes with them
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,10 @@ def _left(plan: Plan, measured: Measured, bases: set[str], questions: int) -> fl
 
 
 def _expected(record: Mapping[str, Any], questions: int) -> float:
-    took = {
-        name: phase["seconds"] + (phase.get("reused") or 0) for name, phase in record["cost"].items() if name != "base"
-    }
-    once: float = sum(seconds for name, seconds in took.items() if name in ONCE)
-    rest: float = sum(took.values()) - once
+    phases = [(phase, {name, phase.get("inside")}) for name, phase in record["cost"].items()]
+    took = [(phase["seconds"] + (phase.get("reused") or 0), names) for phase, names in phases if "base" not in names]
+    once: float = sum(seconds for seconds, names in took if names & ONCE)
+    rest: float = sum(seconds for seconds, _ in took) - once
     return once + rest * questions / max(1, int(record["data"]["queries"]))
 
 

@@ -131,5 +131,6 @@ def _summed(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             sofar = phases.setdefault(name, dict.fromkeys(used))
             for unit, value in used.items():
                 both = [one for one in (sofar[unit], value) if one is not None]
-                sofar[unit] = (max(both) if unit == "peak_memory" else sum(both)) if both else None
+                joined = max if unit in ("peak_memory", "inside") else sum
+                sofar[unit] = joined(both) if both else None
     return {"phases": phases, "limited": sum(cost["limited"] for cost in costs)}

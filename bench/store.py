@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.claims import beat, me, take
+from bench.claims import beat, held, me, take
 from bench.files import StoreError as StoreError
 from bench.files import plain, write
 from bench.files import read_json as read_json
@@ -23,6 +23,7 @@ from bench.files import writing as writing
 from bench.types import InputError, Sample
 
 SCHEMA = 1
+STALE = 60.0  # seconds without a sign of life after which a claim is taken over
 
 _MARKS = {"record.json", "samples.jsonl", "config.yaml"}  # a folder with one of these is a cell
 
@@ -220,12 +221,17 @@ def _cells(roots: Iterable[Path], broken: list[tuple[Path, str]]) -> Iterator[Pa
             todo += [folder / name for name, is_folder in inside[::-1] if is_folder and not name.startswith(".")]
 
 
+def running(folder: Path) -> bool:
+    """Whether a live process holds the cell of this folder."""
+    return held(folder / "claim", STALE)
+
+
 @contextmanager
 def claim(
     cell: Cell,
     *,
     wait: bool = True,
-    stale_after: float = 60.0,
+    stale_after: float = STALE,
     poll: float = 0.5,
     on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[None]:

@@ -83,7 +83,9 @@ def test_alpha_zero_and_no_layer_leave_the_model_alone() -> None:
     shared = replace(METHOD, alpha_p=0.0, alpha_n=0.0).fit(lm, TASK, users, budget())
     [(_, same)] = lm.likelihood([Request(TASK.render(users[0].queries[0], ()), shared.patches)], asked)
     assert [total for total, _ in same] == [total for total, _ in plain]
-    assert replace(METHOD, n_layers=0).fit(lm, TASK, users, budget()).patches == ()
+    spent = budget()
+    assert replace(METHOD, n_layers=0).fit(lm, TASK, users, spent).patches == ()
+    assert not spent.report()  # and nothing is learnt for it
 
 
 def test_halves_of_the_edit_are_what_they_say(monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from conftest import ROOT
 from made import answered, cell, conf, experiment, manifest
 
+from bench import claims
 from bench.report import beside, experiments, grids, paper, write
 from bench.report.__main__ import main
 from bench.report.similarity import compare, of_cell
@@ -115,10 +117,17 @@ def test_running_and_failed_cells_are_told_from_those_that_have_not_run(tmp_path
     manifest(root, "made_table", "chameleon", {"task": "lamp2", **at}, failed)
     begun = root / "lamp3" / "chameleon" / ("a" * 16)
     (begun / "claim").mkdir(parents=True)
+    (begun / "claim" / claims.me()).touch()
+    killed = root / "lamp3" / "chameleon" / ("b" * 16)
+    (killed / "claim").mkdir(parents=True)
+    (killed / "claim" / "1@elsewhere@@@0").touch()
+    os.utime(killed / "claim" / "1@elsewhere@@@0", (0, 0))
     manifest(root, "made_table", "chameleon", {"task": "lamp3", **at}, begun)
+    manifest(root, "made_table", "instruct", {"task": "lamp3", **at}, killed)
     runs = {(run.arm, run.at["task"], run.seed): run.state for run in results((root, where)).runs}
     assert runs["chameleon", "lamp2", "0"] == "failed: error"
     assert runs["chameleon", "lamp3", "0"] == "running"
+    assert runs["instruct", "lamp3", "0"] == "not run"
     assert runs["chameleon", "lamp3", "1"] == runs["majority_user", "lamp2", "0"] == "not run"
 
 
@@ -225,6 +234,23 @@ def test_a_method_that_edited_nothing_is_said_to_be_the_baseline(tmp_path):
     found = rows(grids.numbers(tables(made)))
     shown = only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
     assert shown.endswith("(no edit in 1 of 2 seeds)")
+
+
+def test_an_arm_that_asks_for_no_layer_is_not_said_to_have_found_none(tmp_path):
+    root = tmp_path / "results"
+    asked = cell(root, "lamp2", "chameleon", facts={"layers": []}, config={"method": {"n_layers": 0}, "seed": 0})
+    manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, asked)
+    found = rows(grids.numbers(tables((root, conf(tmp_path / "conf")))))
+    assert "no edit" not in only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
+
+
+def test_cells_of_several_revisions_of_the_code_are_said_to_be(tmp_path):
+    root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
+    for arm, revision in (("instruct", "a" * 40), ("chameleon", "b" * 40)):
+        made = cell(root, "lamp2", arm, environment={"git": {"revision": revision, "dirty": False}})
+        manifest(root, "made_table", arm, at, made)
+    above = grids.numbers(tables((root, conf(tmp_path / "conf")))).above
+    assert "Its cells ran on 2 revisions of the code: aaaaaaa, bbbbbbb." in above
 
 
 def test_a_try_with_other_overrides_does_not_replace_the_experiments_own_cell(tmp_path):

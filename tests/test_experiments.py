@@ -194,7 +194,7 @@ def test_the_arms_are_the_papers_columns() -> None:
         of_paper, table = experiment["paper"].split(".")
         columns = tables[of_paper][table].get("columns") or ["non_personalized", "retrieval_k1", "oppu_k0", "oppu_k1"]
         assert [arm for arm in experiment["arms"] if arm in columns] == columns, name
-        assert set(experiment["arms"]) - set(columns) <= {"instruct"}, name
+        assert set(experiment["arms"]) - set(columns) <= {"instruct", "noise_floor"}, name
         seen += 1
     assert seen == 6
 
@@ -206,7 +206,7 @@ def test_the_papers_scale_is_the_papers_models_and_users() -> None:
         assert {cell.at["model"] for cell in planned} == expected
         assert not [word for cell in planned for word in cell.words if key_of(word) == "limit"]
     table1 = [cell for cell in design("oppu_table1", "paper").cells() if not cell.arm.startswith("majority")]
-    assert len(table1) == 13 * 7
+    assert len(table1) == 14 * 7
 
 
 def test_file_and_experiment_have_one_name() -> None:
@@ -306,6 +306,13 @@ def test_time_goes_with_the_questions_but_loading_and_fitting_do_not() -> None:
     assert known.seconds(SomePlan("lamp3"), 10) == pytest.approx(15)  # type: ignore[arg-type]
     assert known.seconds(SomePlan("lamp3"), 30) == pytest.approx(2 + 3 + 3 * 10)  # type: ignore[arg-type]
     assert known.base(SomePlan("lamp3")) == 100  # type: ignore[arg-type]
+
+
+def test_what_a_fit_consists_of_does_not_go_with_the_questions_either() -> None:
+    one = record(fit=1, insights=20, adapt=2, profiles=4, base=100, training=50)
+    for name, step in (("insights", "fit"), ("profiles", "adapt"), ("training", "base")):
+        one["cost"][name]["inside"] = step
+    assert forecast.Measured([one]).seconds(SomePlan("lamp3"), 100) == pytest.approx(21 + 10 * 6)  # type: ignore[arg-type]
 
 
 def test_the_same_task_counts_before_others_and_another_method_never() -> None:

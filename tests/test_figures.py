@@ -91,8 +91,8 @@ def test_the_frontier_holds_what_none_beats_in_both(higher: bool, expected: list
 
 
 def test_series_differ_in_more_than_colour() -> None:
-    found = list(marks([f"arm {number}" for number in range(10)]).values())
-    assert len({(one.marker, str(one.dash)) for one in found}) == len({one.marker for one in found}) == 10
+    found = list(marks([f"arm {number}" for number in range(20)]).values())
+    assert len({(one.marker, one.filled) for one in found}) == 20 and len({one.marker for one in found}) == 10
     assert len({one.hatch for one in found[:9]}) == 9
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,20 @@ def test_another_model_or_base_is_another_and_the_first_is_let_go(base: Path, tm
     assert ask(SPEC, base, tmp_path) is adapted
     again = ask(SPEC, None, tmp_path)
     assert again is not plain and all(torch.equal(weights[name], one) for name, one in again.model.state_dict().items())
+
+
+def test_a_model_that_refers_to_itself_is_freed_before_the_next_is_loaded(base: Path, tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        plain = ask(SPEC, None, tmp_path)
+        plain.itself = plain  # type: ignore[attr-defined]  # as PEFT's modules do
+        there = weakref.ref(plain)
+        del plain
+        ask(SPEC, base, tmp_path)
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_a_base_trained_on_the_kept_model_takes_its_place(base: Path, tmp_path: Path) -> None:

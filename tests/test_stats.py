@@ -41,7 +41,7 @@ def rating(user, query, error):
 @pytest.fixture
 def as_drawn(monkeypatch):
     """Draws as they fall, without the correction of their bias."""
-    monkeypatch.setattr(stats, "_unbiased", lambda name, drawn, value, least=0.0: drawn)
+    monkeypatch.setattr(stats, "_unbiased", lambda name, drawn, value: drawn)
 
 
 KINDS = pytest.mark.parametrize("kind", ["classification", "rating", "generation"])
@@ -87,7 +87,7 @@ def test_the_interval_of_macro_f1_lies_around_its_value_where_labels_are_rare(mo
     scored = [score_one("classification", labels, tag, tag, id=tag, group=tag) for tag in labels[:12]]
     interval = bootstrap("classification", labels, scored)["f1"]
     assert interval.low < interval.value < interval.high <= 1
-    monkeypatch.setattr(stats, "_unbiased", lambda name, drawn, value, least=0.0: drawn)
+    monkeypatch.setattr(stats, "_unbiased", lambda name, drawn, value: drawn)
     as_drawn = bootstrap("classification", labels, scored)["f1"]
     assert as_drawn.high < as_drawn.value  # the plain percentiles leave it out
 
@@ -102,6 +102,32 @@ def test_repeating_the_queries_of_each_user_does_not_narrow_the_interval():
     for name in ("accuracy", "f1"):
         independent = as_if_independent[name].high - as_if_independent[name].low
         assert independent < 0.85 * (once[name].high - once[name].low)
+
+
+def test_two_equally_good_arms_seldom_differ_in_macro_f1_where_labels_are_rare():
+    rng, runs = np.random.default_rng(7), 120
+    small = {"p_bootstrap": 0, "p_permutation": 0}
+    for run in range(runs):
+        golds = rng.choice(LABELS, size=24)
+        a, b = (
+            [
+                score_one("classification", LABELS, raw, gold, id=str(number), group=str(number))
+                for number, (raw, gold) in enumerate(zip(said, golds, strict=True))
+            ]
+            for said in [np.where(rng.random(24) < 0.4, golds, rng.choice(LABELS, size=24)) for _ in range(2)]
+        )
+        result = paired("classification", LABELS, a, b, draws=400, seed=run)["f1"]
+        small = {name: count + (getattr(result, name) < 0.05) for name, count in small.items()}
+    assert small["p_permutation"] <= 0.1 * runs, small
+    assert small["p_bootstrap"] <= 0.15 * runs, small  # few users: the bootstrap's are too small
+
+
+def test_who_never_answers_right_keeps_a_macro_f1_of_zero_in_every_draw():
+    wrong = [score_one("classification", LABELS, "x", LABELS[n], id=str(n), group=str(n)) for n in range(6)]
+    one_right = [*wrong[:5], score_one("classification", LABELS, LABELS[5], LABELS[5], id="5", group="5")]
+    assert bootstrap("classification", LABELS, wrong)["f1"].high == 0
+    result = paired("classification", LABELS, one_right, wrong)["f1"]
+    assert result.low == 0 < result.difference and result.p_bootstrap > 0.5 and result.p_permutation == 1
 
 
 def test_intervals_by_user_cover_the_truth_where_intervals_by_query_do_not():

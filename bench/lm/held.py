@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def model(spec: ModelSpec, base: Path | None, *, budget: Budget, cache: Response
     The last one is kept; asking for another lets it go, so that there is never more than one in memory.
     """
     key = _key(spec, base)
+    _let_go(but=key)
     if key not in _held:
-        _held.clear()
         lm = LM(spec)
         if base is not None:
             lm.adopt(Patch.load(base), fingerprint(base))
@@ -41,6 +42,13 @@ def adopt(lm: LM, base: Path) -> None:
     lm.adopt(Patch.load(base), fingerprint(base))
     _held.clear()
     _held[_key(lm.spec, base)] = lm
+
+
+def _let_go(*, but: str) -> None:
+    """Drop every other model, and what the last cell left: modules that were trained refer to each other."""
+    for key in _held.keys() - {but}:
+        del _held[key]
+    gc.collect()
 
 
 def _key(spec: ModelSpec, base: Path | None) -> str:

@@ -100,7 +100,7 @@ class Run:
     def state(self) -> str:
         """`ok`, `not run`, `running`, or `failed: STATUS`."""
         if self.record is None:
-            return "running" if self.folder and (self.folder / "claim").is_dir() else "not run"
+            return "running" if self.folder and store.running(self.folder) else "not run"
         status = str(self.record["status"])
         return "ok" if status == "ok" else f"failed: {status}"
 

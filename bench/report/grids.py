@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from bench.report import paper, statistics
 from bench.report.beside import BASES, Tables
@@ -159,7 +160,15 @@ def head(tables: Tables) -> list[str]:
     ours = f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol {protocols}."
     missing = sum(one.problem != "" for one in tables.summaries.values())
     state = f"{missing} of {len(tables.summaries)} arms are missing or incomplete. {run_hint(tables.experiment)}"
-    return [ours, *([state] if missing else []), *tables.results.notes]
+    codes = sorted({code[:7] for record in records if (code := _revision(record))})
+    mixed = f"Its cells ran on {len(codes)} revisions of the code: {', '.join(codes)}."
+    return [ours, *([state] if missing else []), *([mixed] if len(codes) > 1 else []), *tables.results.notes]
+
+
+def _revision(record: Mapping[str, Any]) -> str:
+    """Of the checkout that ran the cell; empty for an installed package, and for a rule, which asks no model."""
+    git = record.get("environment", {}).get("git") if record["cell"]["method"] != "majority" else None
+    return str(git["revision"]) if git else ""
 
 
 def run_hint(experiment: Experiment) -> str:

@@ -41,7 +41,7 @@ def lines(tables: Tables) -> Figure | None:
             at = [(float(name) if numeric else ticks.index(name)) + shift * (span or 1) for name, _ in points]
             heights, errors = _heights([value for _, value in points])
             axis.errorbar(
-                at, heights, errors, label=arm, color=style[arm].colour, marker=style[arm].marker,
+                at, heights, errors, label=arm, color=style[arm].colour, **style[arm].point,
                 linestyle=style[arm].dash, capsize=2, elinewidth=0.8,
             )  # fmt: skip
         axis.set_xticks([float(one) for one in ticks] if numeric else range(len(ticks)), ticks)
@@ -96,7 +96,7 @@ def pareto(tables: Tables) -> Figure | None:
         metric = tables.metrics(place)[0]
         for arm, seconds, value in found:
             heights, errors = _heights([value])
-            axis.errorbar([seconds], heights, errors, label=arm, color=style[arm].colour, marker=style[arm].marker,
+            axis.errorbar([seconds], heights, errors, label=arm, color=style[arm].colour, **style[arm].point,
                           linestyle="", capsize=2, elinewidth=0.8)  # fmt: skip
         best = frontier([(seconds, value.value) for _, seconds, value in found], higher=DIRECTION[metric])
         axis.plot(*zip(*best, strict=True), color="#999999", linestyle=":", zorder=1, label="none is better in both")
@@ -132,7 +132,7 @@ def efficiency(tables: Tables) -> Figure | None:
             spread = float(np.sum((seconds - seconds.mean()) ** 2))
             r2 = 1 - float(np.sum((seconds - start - slope * at) ** 2)) / spread if spread else 1.0
             fit = f"{arm}: {start:.3g} + {slope:.3g} x, R² {r2:.3f}"
-            axis.plot(at, seconds, style[arm].marker, color=style[arm].colour)
+            axis.plot(at, seconds, color=style[arm].colour, linestyle="", **style[arm].point)
             axis.plot(at, start + slope * at, linestyle=style[arm].dash, color=style[arm].colour, label=fit)
         axis.set_xlabel(_words(x))
         axis.set_ylabel("seconds of training per user")

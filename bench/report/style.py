@@ -41,13 +41,23 @@ class Mark:
     marker: str
     dash: Any
     hatch: str
+    filled: bool = True
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """Its marker, as matplotlib's arguments."""
+        return {"marker": self.marker, "fillstyle": "full" if self.filled else "none"}
 
 
 def marks(names: Sequence[str]) -> dict[str, Mark]:
-    """The same mark for the same name throughout a figure; no two alike (colours and markers repeat apart)."""
+    """The same mark for the same name throughout a figure; no two of twenty alike even without colour."""
     return {
         name: Mark(
-            COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)], HATCHES[i % len(HATCHES)]
+            COLOURS[i % len(COLOURS)],
+            MARKERS[i % len(MARKERS)],
+            DASHES[i % len(DASHES)],
+            HATCHES[i % len(HATCHES)],
+            filled=i // len(MARKERS) % 2 == 0,
         )
         for i, name in enumerate(names)
     }

@@ -61,8 +61,13 @@ def summary(runs: Sequence[Run]) -> Summary:
 
 
 def _unedited(done: Sequence[Run]) -> str:
-    bare = sum(_record(run)["facts"].get("layers") == [] for run in done)
+    bare = sum(_record(run)["facts"].get("layers") == [] and _wanted(_record(run)) for run in done)
     return "" if not bare else "no edit" if bare == len(done) else f"no edit in {bare} of {len(done)} seeds"
+
+
+def _wanted(record: Mapping[str, Any]) -> bool:
+    """Whether layers were looked for: an arm that asks for none differs in something else."""
+    return bool(record["config"]["method"].get("n_layers") != 0)
 
 
 def comparison(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Paired]:

@@ -129,16 +129,14 @@ def paired_runs(
     )
     rng = np.random.default_rng(seed)
 
-    def difference(change: Callable[[Sums, Sums], tuple[Floats, Floats]]) -> dict[str, Floats]:
-        found = []
-        for one, two in zip(first, second, strict=True):
-            metrics_a, metrics_b = (metrics_of(kind, one.with_rows(rows)) for rows in change(one, two))
-            found.append({name: metrics_a[name] - metrics_b[name] for name in metrics_a})
-        return _mean(found)
+    def arms(change: Callable[[Sums, Sums], tuple[Floats, Floats]]) -> dict[str, Floats]:  # [draws, 2]
+        changed = [(one, change(one, two)) for one, two in zip(first, second, strict=True)]
+        a, b = (_mean([metrics_of(kind, one.with_rows(rows[arm])) for one, rows in changed]) for arm in (0, 1))
+        return {name: np.stack([a[name], b[name]], axis=1) for name in a}
 
     def resampled(count: int) -> dict[str, Floats]:
         weights = _resample(rng, count, users)
-        return difference(lambda one, two: (weights @ one.rows, weights @ two.rows))
+        return arms(lambda one, two: (weights @ one.rows, weights @ two.rows))
 
     def swapped(count: int) -> dict[str, Floats]:
         swaps = rng.integers(2, size=(count, users)).astype(np.float64)
@@ -147,20 +145,21 @@ def paired_runs(
             change = swaps @ (two.rows - one.rows)
             return one.rows.sum(axis=0) + change, two.rows.sum(axis=0) - change
 
-        return difference(swap)
+        return arms(swap)
 
     bootstrapped, permuted = _over_draws(draws, users, resampled), _over_draws(draws, users, swapped)
     values = [tuple(aggregate(kind, labels, arm) for arm in both) for both in common]
     queries = sum(len(left) for left, _ in common)
     result = {}
     for name in (name for name in values[0][0] if name in bootstrapped):
-        value = float(np.mean([a[name] - b[name] for a, b in values]))
-        drawn = _unbiased(name, bootstrapped[name], value, least=-1.0)
-        low, high = _bounds(drawn)
+        means = np.mean([[arm[name] for arm in both] for both in values], axis=0)
+        value, drawn = float(means[0] - means[1]), bootstrapped[name]
+        unbiased = [_unbiased(name, drawn[:, arm], means[arm]) for arm in (0, 1)]
+        low, high = _bounds(unbiased[0] - unbiased[1])
         gains = _user_gains(name, first, second)
-        extreme = int(np.sum(np.abs(permuted[name]) >= abs(value) - TIE))
+        extreme = int(np.sum(np.abs(permuted[name] @ (1, -1)) >= abs(value) - TIE))
         result[name] = Paired(
-            value, low, high, _p_bootstrap(drawn), p_permutation=(1 + extreme) / (draws + 1),
+            value, low, high, _p_bootstrap(drawn @ (1, -1)), p_permutation=(1 + extreme) / (draws + 1),
             helped=float(np.mean(gains > TIE)), harmed=float(np.mean(gains < -TIE)), users=users, queries=queries,
             left_out=sum(len(a) + len(b) for a, b in runs) - 2 * queries,
         )  # fmt: skip
@@ -215,9 +214,13 @@ def _over_draws(draws: int, clusters: int, compute: Callable[[int], dict[str, Fl
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _unbiased(name: str, drawn: Floats, value: float, least: float = 0.0) -> Floats:
-    """Draws of a macro-F1 moved so that their mean is the value, within `least`..1; other metrics as they are."""
-    return np.clip(drawn + value - drawn.mean(), least, 1.0) if name in ("f1", "lenient_f1") else drawn
+def _unbiased(name: str, drawn: Floats, value: float) -> Floats:
+    """Draws of one arm's macro-F1 scaled so that their mean is the value: labels go missing in a draw.
+
+    A draw without a right answer stays 0. Other metrics are as they are.
+    """
+    mean = drawn.mean() if name in ("f1", "lenient_f1") else 0.0
+    return np.minimum(drawn * (value / mean), 1.0) if mean else drawn
 
 
 def _bounds(drawn: Floats) -> tuple[float, float]:

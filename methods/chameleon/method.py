@@ -83,6 +83,8 @@ class Chameleon(Method):
             if not task.has_answers:
                 raise InputError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
             return Personalization()
+        if not self.n_layers:  # no edit is wanted: nothing to learn
+            return Personalization(facts={"layers": []})
         chosen = self.select.select(task, users, budget.check)
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
         questions = [
