@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from made import cell, conf, experiment, manifest
 
-from bench.report import beside, experiments, plots, write
+from bench.report import beside, experiments, figures, grids, plots, write
 from bench.report.style import marks
 
 SIZES = (10, 20, 40)
@@ -82,6 +83,32 @@ def test_the_line_of_training_time_is_the_planted_one(tmp_path: Path) -> None:
     assert figure is not None
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == [f"{arm}: 2 + 3 x, R² 1.000" for arm in SKILLS]
+
+
+def test_the_times_of_a_training_stand_in_the_table_with_their_line(tmp_path: Path) -> None:
+    [grid] = grids.grids(along(tmp_path, kind="efficiency"))
+    shown = [dict(zip(grid.head, row, strict=True)) for row in grid.rows]
+    assert [row["seconds"] for row in shown if row["arm"] == "chameleon"] == ["32.00", "62.00", "122.00"]
+    assert "chameleon, lamp2, smollm2: 2 + 3 x, R² 1.000 (protocol.group_size)" in grid.below
+
+
+def test_the_similarity_maps_and_their_medians_are_those_of_the_cells(tmp_path: Path) -> None:
+    found = along(tmp_path, kind="similarity")
+    kinds = {"A": [[1, 0.9, 0.7], [0.9, 1, 0.8], [0.7, 0.8, 1]], "B": [[1, 0, 0.2], [0, 1, 0.1], [0.2, 0.1, 1]]}
+    for run in found.results.runs:
+        if run.folder:
+            (run.folder / "similarity.json").write_text(json.dumps({"users": ["a", "b", "c"], "kinds": kinds}))
+    [(name, figure)] = figures.of_tables(found)
+    drawn = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
+    assert name == "similarity" and len(drawn) == 2 * 6
+    assert drawn[0].tolist() == kinds["A"] and drawn[1].tolist() == kinds["B"]
+    grid = grids.cosines(found)
+    assert grid.rows[0][-4:] == ["A", "0.800", "0.700", "0.900"] and grid.rows[1][-4:] == [
+        "B",
+        "0.100",
+        "0.000",
+        "0.200",
+    ]
 
 
 @pytest.mark.parametrize(("higher", "expected"), [(True, [(1, 0.2), (2, 0.5)]), (False, [(1, 0.2), (3, 0.1)])])

@@ -9,6 +9,7 @@ from bench.report import paper, statistics
 from bench.report.beside import BASES, Tables
 from bench.report.experiments import FAMILIES, Experiment, Place
 from bench.report.render import Grid
+from bench.report.timing import lines
 from bench.report.values import Summary, Value
 from bench.score.metrics import DIRECTION
 
@@ -32,11 +33,11 @@ def grids(tables: Tables) -> list[Grid]:
     """Numbers, comparisons and costs; the last two only where there is something to show."""
     if tables.experiment.show.kind == "statistics":
         return [statistics.grid(tables.experiment, tables.results.roots)]
-    return [
-        grid
-        for grid in (numbers(tables), comparisons(tables), costs(tables))
-        if grid.rows or grid.title == _title(tables)
-    ]
+    if tables.experiment.show.kind == "efficiency":
+        return [times(tables)]
+    more = [cosines(tables)] if tables.experiment.show.kind == "similarity" else []
+    more += [comparisons(tables), costs(tables)]
+    return [numbers(tables), *(grid for grid in more if grid.rows)]
 
 
 def numbers(tables: Tables) -> Grid:
@@ -141,6 +142,43 @@ def costs(tables: Tables) -> Grid:
         above=head(tables)[:1],
         below=COSTS,
         labels=len(axes) + 2,
+    )
+
+
+def times(tables: Tables) -> Grid:
+    """Seconds of training at every place, and the line of each arm: what is answered after so little says nothing."""
+    axes, rows = _axes(tables), []
+    for (place, arm), one in tables.summaries.items():
+        cost = [f"{one.cost.fit_seconds:,.2f}", f"{one.cost.tokens:,.0f}"] if one.cost else [one.problem, ""]
+        rows.append([*(dict(place).get(axis, "") for axis in axes), arm, *cost])
+    fits = [f"{one.arm}, {', '.join(value for _, value in one.place)}: {one.fit} ({one.x})" for one in lines(tables)]
+    return Grid(
+        title=_title(tables),
+        head=[*axes, "arm", "seconds", "tokens"],
+        rows=rows,
+        above=head(tables),
+        below=[*_failures(tables), *fits, "Per tested user: seconds of training on this machine, tokens in and out."],
+        labels=len(axes) + 1,
+    )
+
+
+def cosines(tables: Tables) -> Grid:
+    """How alike two users' patches are: over all pairs of different users, for A, B and BA of each cell."""
+    from bench.report import similarity
+
+    axes, rows = _axes(tables), []
+    for (place, arm), runs in tables.results.cells.items():
+        for run in runs:
+            for kind, middle, low, high in similarity.apart(run.folder) if run.folder and run.state == "ok" else ():
+                where = [dict(place).get(axis, "") for axis in axes]
+                rows.append([*where, arm, run.seed, kind, *(f"{one:.3f}" for one in (middle, low, high))])
+    return Grid(
+        title=f"{_title(tables)}: cosines of two users' patches",
+        head=[*axes, "arm", "seed", "of", "median", "least", "most"],
+        rows=rows,
+        above=head(tables)[:1],
+        below=["Cosine per shared tensor, mean over tensors. BA is what the model feels; A starts from noise."],
+        labels=len(axes) + 3,
     )
 
 

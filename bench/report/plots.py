@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.report import timing
 from bench.report.beside import Tables
 from bench.report.experiments import Place
 from bench.report.grids import head
@@ -117,23 +118,19 @@ def frontier(points: Sequence[tuple[float, float]], *, higher: bool) -> list[tup
 
 def efficiency(tables: Tables) -> Figure | None:
     """Seconds of training per user against each axis of `show.x`, with the least-squares line of every arm."""
-    import numpy as np
-
-    axes_x, arms = _x(tables), tables.results.arms
-    style = marks(arms)
-    found = [(x, rest) for x in axes_x for rest in _rests(tables, tuple(axes_x)) if _timed(tables, rest, x, arms)]
+    style = marks(tables.results.arms)
+    found: dict[tuple[str, Place], list[timing.Line]] = {}
+    for line in timing.lines(tables):
+        found.setdefault((line.x, line.place), []).append(line)
     if not found:
         return None
     figure, axes = panels(len(found))
-    for axis, (x, rest) in zip(axes, found, strict=True):
-        for arm, points in _timed(tables, rest, x, arms).items():
-            at, seconds = np.array(points).T
-            slope, start = np.polyfit(at, seconds, 1)
-            spread = float(np.sum((seconds - seconds.mean()) ** 2))
-            r2 = 1 - float(np.sum((seconds - start - slope * at) ** 2)) / spread if spread else 1.0
-            fit = f"{arm}: {start:.3g} + {slope:.3g} x, R² {r2:.3f}"
-            axis.plot(at, seconds, color=style[arm].colour, linestyle="", **style[arm].point)
-            axis.plot(at, start + slope * at, linestyle=style[arm].dash, color=style[arm].colour, label=fit)
+    for axis, ((x, rest), lines) in zip(axes, found.items(), strict=True):
+        for line in lines:
+            mark, at = style[line.arm], [x for x, _ in line.points]
+            axis.plot(at, [y for _, y in line.points], color=mark.colour, linestyle="", **mark.point)
+            fitted = [line.start + line.slope * x for x in at]
+            axis.plot(at, fitted, linestyle=mark.dash, color=mark.colour, label=f"{line.arm}: {line.fit}")
         axis.set_xlabel(_words(x))
         axis.set_ylabel("seconds of training per user")
         axis.set_ylim(bottom=0)
@@ -176,21 +173,6 @@ def _seconds(axis: Any, seconds: Sequence[float]) -> None:
         axis.xaxis.set_major_formatter("{x:g}")
     else:
         axis.set_xlim(left=0)
-
-
-def _timed(tables: Tables, rest: Place, x: str, arms: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
-    """(x, seconds before the test per user) of each arm that has two points or more."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for arm in arms:
-        points = [
-            (float(dict(place)[x]), one.cost.fit_seconds)
-            for place in tables.results.places
-            if (one := tables.summaries.get((place, arm))) and one.cost and one.cost.fit_seconds
-            and _is_number(dict(place).get(x, "")) and set(rest) <= set(place)
-        ]  # fmt: skip
-        if len({at for at, _ in points}) > 1:
-            found[arm] = sorted(points)
-    return found
 
 
 def _points(tables: Tables, rest: Place, metric: str, arm: str, x: str | None) -> list[Point]:

@@ -42,6 +42,16 @@ def of_cell(folder: Path) -> dict[str, Any] | None:
     return made
 
 
+def apart(folder: Path) -> list[tuple[str, float, float, float]]:
+    """Kind, median, least and greatest cosine of two different users' patches; empty for less than two users."""
+    found = of_cell(folder)
+    if found is None or len(found["users"]) < 2:
+        return []
+    others = ~np.eye(len(found["users"]), dtype=bool)
+    values = {kind: np.array(matrix, dtype=float)[others] for kind, matrix in found["kinds"].items()}
+    return [(kind, float(np.median(one)), float(one.min()), float(one.max())) for kind, one in values.items()]
+
+
 def compare(paths: Sequence[Path]) -> dict[str, Floats]:
     """Cosines of every two patch files, [patches, patches] for each of A, B and BA; 0/0 is 0.
 
