@@ -32,6 +32,11 @@ def with_evil(root):
     ]
     (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "golds.json").write_text(json.dumps({line["id"]: EVIL for line in lines}))
+    (folder / "artifacts").mkdir()
+    insights = {EVIL: [[EVIL, "be short"], ["tea", "be short"]], "u2": [["cats", "be dull"]]}
+    (folder / "artifacts" / "fit.json").write_text(json.dumps([{"notes": {"insights": insights}}]))
+    users = [{"user": f"u{number}", "notes": {"profile": f"likes {number} teas"}} for number in range(20)]
+    (folder / "artifacts" / "adapt-00000.json").write_text(json.dumps(users))
     return folder
 
 
@@ -75,6 +80,15 @@ def test_each_text_is_carried_once_and_users_left_out_are_counted(made):
     for key, rows in found["answers"].items():
         people = len({row["user"] for row in rows})
         assert people + by_key[key]["hidden_users"] == by_key[key]["users"] and people <= 15
+
+
+def test_what_a_method_wrote_on_its_way_is_there_to_judge(made):
+    found = data(made[0].read_text())
+    cell = next(one for one in found["cells"] if one["key"] == made[1])
+    notes = {title: found["texts"][place] for title, place in cell["notes"]}
+    assert notes[f"insights of {EVIL}"] == f"{EVIL} | be short\ntea | be short"
+    assert notes["insights of u2"] == "cats | be dull" and notes["profile of u14"] == "likes 14 teas"
+    assert len(notes) == 2 + 15  # of 20 users' profiles as many as there are users on the page
 
 
 def test_a_method_is_shown_beside_the_baseline_of_its_own_task_and_seed(made):

@@ -44,6 +44,21 @@ class Answers:
             if sample.group in shown
         ]
 
+    def notes(self, folder: Path) -> list[tuple[str, int]]:
+        """What the method wrote on its way (insights, pairs, profiles): titles and places of texts, of each kind those
+        of the first users.
+        """
+        artifacts = folder / "artifacts"
+        found: dict[str, list[tuple[str, int]]] = {}
+        for path in [artifacts / "fit.json", *sorted(artifacts.glob("adapt-*.json"))]:
+            for value in store.read_json(path) if path.exists() else ():
+                for name, note in value["notes"].items():
+                    of = {value["user"]: note} if "user" in value else note if isinstance(note, dict) else {"": note}
+                    rows = [(f"{name} of {user}" if user else name, one) for user, one in of.items()]
+                    kept = found.setdefault(name, [])
+                    kept += [(title, self._place(_said(one))) for title, one in rows[: self.users - len(kept)]]
+        return [row for rows in found.values() for row in rows]
+
     def _row(self, sample: Sample, gold: str | None, value: float | None) -> Row:
         return {
             "id": sample.id,
@@ -80,6 +95,13 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
                 if run.record and other and other.record and run.record["cell"]["base"] == other.record["cell"]["base"]:
                     found[run.record["key"]] = other.record["key"]
     return found
+
+
+def _said(note: Any) -> str:
+    """A text as it is; rows of texts a line each."""
+    if not isinstance(note, list):
+        return str(note)
+    return "\n".join(" | ".join(map(str, row)) if isinstance(row, list) else str(row) for row in note)
 
 
 def _plain(record: Mapping[str, Any]) -> bool:

@@ -75,7 +75,10 @@ def collected(found: Sequence[tuple[Path, Data]], roots: Sequence[Path], users: 
     texts = Answers(users)
     answers = {record["key"]: rows for folder, record in found if (rows := texts.of(folder, record))}
     found = sorted(found, key=lambda one: [str(one[1]["cell"][name]) for name in ("task", "method", "variant", "seed")])
-    cells = [_cell(record) | {"hidden_users": texts.hidden.get(record["key"], 0)} for _, record in found]
+    cells = [
+        _cell(record) | {"hidden_users": texts.hidden.get(record["key"], 0), "notes": texts.notes(folder)}
+        for folder, record in found
+    ]
     return {
         "cells": cells,
         "experiments": [one for results in shown for one in _experiment(results)],

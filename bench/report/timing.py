@@ -12,7 +12,7 @@ from bench.report.experiments import Place
 
 @dataclass(frozen=True)
 class Line:
-    """One arm along the axis `x` at the rest of a place. `points`: (x, seconds before the test per user), two or more."""
+    """An arm along the axis `x` at the rest of a place. `points`: (x, seconds before the test per user), two or more."""
 
     arm: str
     x: str

@@ -148,6 +148,8 @@ function detail(cell, user) {
     table("Cost", [{ name: "phase", of: (row) => row.name }, ...["seconds", "tokens_in", "tokens_out", "peak_memory", "joules"].map(phase)], phases).node,
     make("h3", {}, "Settings and facts"),
     facts("Configuration", cell.config), facts("Counts", cell.counts), facts("Facts of the method", cell.facts), facts("Leaks", cell.leaks), facts("Environment", cell.environment),
+    cell.notes.length ? make("details", { id: "notes" }, make("summary", {}, `Texts on the way: insights, pairs, profiles (${cell.notes.length})`),
+      make("dl", {}, cell.notes.flatMap(([name, place]) => [make("dt", {}, name), make("dd", {}, make("pre", { tabindex: 0 }, DATA.texts[place]))]))) : null,
     make("h3", { id: "users" }, "Users"), ...people(cell, user),
   ].filter((part) => part !== null);
 }
