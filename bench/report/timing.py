@@ -12,7 +12,7 @@ from bench.report.experiments import Place
 
 @dataclass(frozen=True)
 class Line:
-    """An arm along the axis `x` at the rest of a place. `points`: (x, seconds before the test per user), two or more."""
+    """An arm along the axis `x` at the rest of a place; two points or more: (x, seconds before the test per user)."""
 
     arm: str
     x: str
