@@ -70,7 +70,10 @@ class Protocol:
     def people(self, fitted: Sequence[User], tested: Sequence[User], seed: int) -> People:
         """Who is tested and who may fit, of the fit split and the test split."""
         if self.choose == "all":
-            return People(tested, fitted)
+            if self.history != "none":
+                return People(tested, fitted)
+            unseen, named = people.without(fitted, tested)  # LaMP's time-based splits hold the same people
+            return People(tested, unseen, named)
         pooled = people.pool(fitted, tested) if self.pool else None
         candidates = tested if pooled is None else pooled
         if self.choose == "longest":

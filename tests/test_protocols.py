@@ -56,6 +56,13 @@ def test_nobody_who_is_tested_fits(name: str) -> None:
     assert not set(ids(chosen.tested)) & set(ids(chosen.fitting))
 
 
+def test_unseen_users_do_not_fit_where_both_splits_hold_them() -> None:
+    chosen = protocol("unseen").people([*TRAIN, DEV[0]], DEV, 0)
+    assert chosen.away == (DEV[0].id,) and ids(chosen.fitting) == ids(TRAIN) and ids(chosen.tested) == ids(DEV)
+    seen = protocol("seen").people([*TRAIN, DEV[0]], DEV, 0)
+    assert DEV[0].id in ids(seen.fitting)  # reported as a leak, and dropped with leak=drop
+
+
 def test_a_person_in_both_splits_is_one_user_with_all_their_questions() -> None:
     train, dev = reviewer("ann", 3, asked=["a"], day="2020-02-01"), reviewer("ann", 9, asked=["b"], day="2020-03-01")
     [ann] = people.pool([train], [dev])
