@@ -84,7 +84,8 @@ def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool =
     handles = {}
     for axes in figure.axes if legend else ():
         handles.update({name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)})
-    columns = max(1, min(len(handles), int(width / 1.5)))
+    entry = 0.75 + 0.07 * max(map(len, handles), default=0)  # inches of a mark and its name
+    columns = max(1, min(len(handles), int(width / entry)))
     rows = -(-len(handles) // columns)
     below = 0.15 + LINE * len(lines) + 0.2 * rows
     above = 0.02 + 0.2 * (1 + title.count("\n"))
