@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,16 @@ def test_the_line_of_training_time_is_the_planted_one(tmp_path: Path) -> None:
     assert figure is not None
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == [f"{arm}: 2 + 3 x, R² 1.000" for arm in SKILLS]
+
+
+def test_a_panel_of_which_nothing_has_run_says_so(tmp_path: Path) -> None:
+    found = along(tmp_path, kind="lines")
+    runs = tuple(replace(run, at=dict(run.at) | {"task": "lamp3"}, record=None) for run in found.results.runs)
+    both = beside.Tables(replace(found.results, runs=(*found.results.runs, *runs)), found.base)
+    figure = plots.lines(both)
+    assert figure is not None
+    said = ["not run" in [text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert said == [False, False, True, True]
 
 
 def test_the_times_of_a_training_stand_in_the_table_with_their_line(tmp_path: Path) -> None:

@@ -220,6 +220,8 @@ def _labelled(tables: Tables, axis: Any, place: Place, metric: str, *, gain: boo
     name = f"{metric} minus {tables.experiment.show.baseline}" if less else metric
     axis.set_ylabel(f"{name} ({'higher' if DIRECTION[metric] else 'lower'} is better)")
     axis.set_title(_where(place), fontsize=9)
+    if not axis.containers:
+        axis.text(0.5, 0.5, "not run", ha="center", va="center", color="#555555", transform=axis.transAxes)
     if less:
         axis.axhline(0, color="#555555", linewidth=0.8)
 
