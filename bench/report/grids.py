@@ -211,7 +211,7 @@ def _revision(record: Mapping[str, Any]) -> str:
 
 def run_hint(experiment: Experiment) -> str:
     scale = "" if experiment.scale == "paper" else f" scale={experiment.scale}"
-    return f"Run them: python -m bench -m experiment={experiment.name}{scale}"
+    return f"Run them: python -m bench experiment={experiment.name}{scale}"
 
 
 def _title(tables: Tables) -> str:

@@ -62,6 +62,7 @@ const COLUMNS = [
   { name: "task", of: (cell) => cell.task },
   { name: "method", of: (cell) => cell.method, show: (cell) => link(cell, cell.method) },
   { name: "variant", of: (cell) => cell.variant, wide: true, show: (cell) => make("span", { class: "clamp", title: cell.variant }, cell.variant) },
+  { name: "model", of: (cell) => cell.model },
   { name: "metric", of: (cell) => cell.primary[0] },
   { name: "value [95 %]", of: (cell) => cell.metrics[cell.primary[0]]?.value, number: true,
     show: (cell) => (cell.status === "ok" ? interval(cell.metrics[cell.primary[0]]) : make("span", { class: "failed" }, `failed: ${cell.status}`)) },
@@ -71,7 +72,6 @@ const COLUMNS = [
   { name: "users", of: (cell) => cell.users, number: true },
   { name: "seconds", of: (cell) => cell.seconds, number: true, show: (cell) => number(cell.seconds) },
   { name: "seed", of: (cell) => cell.seed, number: true },
-  { name: "model", of: (cell) => cell.model },
   { name: "base", of: (cell) => cell.base },
   { name: "protocol", of: (cell) => cell.protocol },
   { name: "data", of: (cell) => cell.data },
@@ -110,7 +110,7 @@ function overview() {
 // Experiments: their tables beside the papers' numbers, and figures
 
 function experiments() {
-  const none = make("p", {}, "No experiment has been run into this folder: python -m bench -m experiment=NAME.");
+  const none = make("p", {}, "No experiment has been run into this folder: python -m bench experiment=NAME.");
   return [make("h2", {}, "Experiments"), ...(DATA.experiments.length ? [] : [none]), ...DATA.experiments.map((one, place) =>
     make("details", { open: place === 0, "data-experiment": one.name }, make("summary", {}, `${one.title} (scale ${one.scale}, base ${one.base})`),
       one.grids.map(grid), one.figures.map((figure) => make("figure", {}, make("img", { src: figure.source, alt: figure.alt })))))];
@@ -145,7 +145,8 @@ function detail(cell, user) {
       { name: "users", of: (row) => row.users, number: true }], metrics).node,
       make("p", { class: "soft" }, "lenient_ metrics forgive the form of an answer: they are not comparable with published numbers.")] : []),
     make("h3", {}, "Cost"),
-    table("Cost", [{ name: "phase", of: (row) => row.name }, ...["seconds", "tokens_in", "tokens_out", "peak_memory", "joules"].map(phase)], phases).node,
+    table("Cost", [{ name: "phase", of: (row) => row.name }, ...["seconds", "tokens_in", "tokens_out", "joules"].map(phase),
+      { name: "peak memory, MB", of: (row) => row.peak_memory, number: true, show: (row) => number(row.peak_memory / 1e6) }], phases).node,
     make("h3", {}, "Settings and facts"),
     facts("Configuration", cell.config), facts("Counts", cell.counts), facts("Facts of the method", cell.facts), facts("Leaks", cell.leaks), facts("Environment", cell.environment),
     cell.notes.length ? make("details", { id: "notes" }, make("summary", {}, `Texts on the way: insights, pairs, profiles (${cell.notes.length})`),
