@@ -18,6 +18,7 @@ import torch
 
 from bench.lm.load import load, tiny
 from bench.lm.spec import ModelSpec
+from bench.types import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ID = "someone/tiny-llama"
