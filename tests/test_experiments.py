@@ -255,7 +255,7 @@ def test_an_experiment_runs_goes_on_and_is_listed(tmp_path: Path) -> None:
     assert code == 0 and said.count("(was done)") == 3
     code, said = cells.run(*words, "dry=true", folder=tmp_path)
     assert code == 0, said
-    assert said.count("  done\n") == 3 and "7 cells: " in said and "4 to run" in said
+    assert said.count("  done\n") == 3 and "8 cells: " in said and "5 to run" in said
     [expected] = [line for line in said.splitlines() if line.startswith("only_personalized")]
     assert "to do" in expected and "unknown" not in expected  # the same method has been measured
 
