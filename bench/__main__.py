@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.types import InputError
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
@@ -33,6 +38,8 @@ if __name__ == "__main__":
     except Exception as error:  # Hydra refused a mistyped key or value, or a worker died
         if traced:
             raise
+        if not isinstance(error, HydraException | OmegaConfBaseException | InputError):
+            traceback.print_exc()  # not the user's mistake: say where
         print(f"error: {told(error)}", file=sys.stderr)
         sys.exit(1 if codes() else 2)
     sys.exit(max(codes(), default=0))

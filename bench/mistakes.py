@@ -21,7 +21,10 @@ def told(error: Exception) -> str:
         options = re.findall(r"^\t(.+)$", text, re.MULTILINE)
         return f"{group}={name}: no such {group}{_near(name, options)}; there are {', '.join(options)}"
     if found := re.search(r"Could not override '([^']+)'", text):
-        return f"{found[1]}: no such setting here{_near(found[1], _settings(found[1]))}; --help shows all there are"
+        key, known = found[1], _settings(found[1])
+        if key in known:
+            return f"{key}: only other choices of {key.partition('.')[0]} have this setting; --help shows yours"
+        return f"{key}: no such setting here{_near(key, known)}; --help shows all there are"
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]}: several values are a sweep: python -m bench -m {found[1]} ..."
     lines = (line.strip() for line in text.splitlines())

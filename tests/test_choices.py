@@ -72,6 +72,7 @@ def test_chameleons_controls_are_among_the_choices_that_are_checked() -> None:
     (("task=lamp33",), "task=lamp33: no such task (did you mean lamp3?)"),
     (("limt=4",), "limt: no such setting here (did you mean limit?)"),
     (("method=chameleon", "method.alphap=2"), "(did you mean method.alpha_p?)"),
+    (("method=instruct", "method.k=2"), "method.k: only other choices of method have this setting"),
     (("method=instruct,rag",), "python -m bench -m method=instruct,rag"),
     (("model=folder",), "model.name=..."),
     (("seed=x",), "seed=x"),
