@@ -15,7 +15,7 @@ _NOISE = re.compile(r"^(Set the environment|full_key:|object_type=|reference_typ
 
 def told(error: Exception) -> str:
     """The error's text in one line; for an unknown name or setting with those that come near it."""
-    text = str(error)
+    text = str(error).removeprefix("error: ")  # as the sweeper says it
     if found := re.search(r"Could not find '([\w/]+)/([^']+)'", text):
         group, name = found.groups()
         options = re.findall(r"^\t(.+)$", text, re.MULTILINE)
