@@ -12,7 +12,7 @@ from typing import Any, TextIO, cast
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 
 # The launchers' defaults stand in conf/hydra/launcher under the plug-ins' own names, which is what is meant.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
@@ -34,6 +34,10 @@ class Jobs(Callback):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when a local cluster is started
         self.told = Path(config.hydra.sweep.dir).absolute() / f".codes-{secrets.token_hex(4)}"
         _told.append(self.told)
+        remote = OmegaConf.select(config, "hydra.launcher.ray.remote")
+        if remote is not None and remote.num_gpus is None:  # joblib takes turns, Slurm is asked for one
+            with read_write(remote):
+                remote.num_gpus = min(1, len(_gpus()))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if os.getpid() != self.starter:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cells import TINY, run
 from conftest import ROOT
+from omegaconf import OmegaConf
 
 from bench import launch
 from bench.data import sample
@@ -111,6 +112,22 @@ def test_a_worker_takes_the_accelerator_of_its_turn_and_keeps_it(
     said = capsys.readouterr().err
     assert said.count("worker 4 shares an accelerator") == 1 and "hydra.launcher.n_jobs=2 gives each its own" in said
     monkeypatch.delenv("LAMPLIGHT_ACCELERATOR")
+
+
+@pytest.mark.parametrize(("here", "asked", "expected"), [(2, None, 1), (0, None, 0), (2, 0, 0), (0, 2, 2)])
+def test_ray_gives_each_job_one_accelerator_where_there_are_any(
+    here: int, asked: int | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(here):
+        (tmp_path / f"0000:0{number}").mkdir()
+    monkeypatch.setattr(launch, "_GPUS", tmp_path)
+    launcher = OmegaConf.load(ROOT / "conf/hydra/launcher/ray.yaml")
+    if asked is not None:
+        launcher.ray.remote.num_gpus = asked
+    config = OmegaConf.create({"hydra": {"launcher": launcher, "sweep": {"dir": str(tmp_path)}}})
+    launch.Jobs().on_multirun_start(config)
+    launch.codes()
+    assert config.hydra.launcher.ray.remote.num_gpus == expected
 
 
 def test_a_job_that_is_shown_no_accelerator_says_so(
