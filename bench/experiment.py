@@ -68,6 +68,12 @@ def merged(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
+def _of_scale(scale: Mapping[str, Any], family: str, method: str) -> list[str]:
+    """What a scale says of all cells, of a family, of a method."""
+    parts = (scale.get("common"), (scale.get("families") or {}).get(family), (scale.get("methods") or {}).get(method))
+    return [word for part in parts for word in part or ()]
+
+
 @dataclass(frozen=True)
 class Design:
     """An experiment at a scale, with what the command line gave: all that its cells are made of.
@@ -128,15 +134,13 @@ class Design:
         return [self.scale, (self.experiment.get("scales") or {}).get(self.scale["name"]) or {}]
 
     def _in_order(self, placed: Sequence[str]) -> tuple[str, ...]:
-        """One override per key: the experiment's, the scale's, for its family and method, then those of the cell."""
-        common = [*(self.experiment.get("common") or ()), *self._of_scales("common")]
-        common += self._of_scales("families", self.experiment["family"])
+        """One override per key, the last of: the experiment's; the scale's in common, of its family, of the method; what
+        the experiment says of the scale; the cell's.
+        """
+        common, family = self.experiment.get("common") or (), self.experiment["family"]
         method = next((word for word in reversed([*common, *placed]) if key_of(word) == "method"), "")
-        return merged([*common, *self._of_scales("methods", method.partition("=")[2]), *placed])
-
-    def _of_scales(self, part: str, name: str | None = None) -> list[str]:
-        parts = [one.get(part) or () for one in self._scales]
-        return [word for one in parts for word in (one if name is None else dict(one).get(name) or ())]
+        scaled = [word for one in self._scales for word in _of_scale(one, family, method.partition("=")[2])]
+        return merged([*common, *scaled, *placed])
 
     def _words(self, at: Mapping[str, Any]) -> list[str]:
         return [f"{axis}={self.text(value)}" for axis, value in at.items()]

@@ -96,7 +96,9 @@ def test_what_a_scale_says_of_a_method_or_a_family_goes_to_no_other() -> None:
 
 def test_an_experiment_has_its_own_say_of_a_scale() -> None:
     own = {"laptop": {"axes": {"task": ["lamp7"]}, "common": ["limit=1"]}}
+    of_family, of_method = {"zero_shot": ["limit=6"]}, {"chameleon": ["limit=7"], "instruct": ["limit=8"]}
     scale = {"name": "laptop", "common": ["limit=5"], "axes": {"task": ["lamp3"], "seed": [0]}}
+    scale |= {"families": of_family, "methods": of_method}
     assert {(cell.at["task"], cell.words[0]) for cell in made_up(scale=scale, scales=own)} == {("lamp7", "limit=1")}
 
 
