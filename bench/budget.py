@@ -126,9 +126,14 @@ class Budget:
         self._settle()
         return float("inf") if self.minutes is None else self.minutes * 60 - self._limited
 
+    @property
+    def limiting(self) -> bool:
+        """Whether there is a limit, and the phase that is open counts against it."""
+        return self.minutes is not None and self._counting
+
     def over(self) -> bool:
         """Whether the limit is passed, in a phase that is limited: a training stops softly and keeps what it has."""
-        return self.left() < 0 and self._counting
+        return self.limiting and self.left() < 0
 
     def check(self) -> None:
         """Raise OverBudget once the limit is passed, in a phase that is limited."""

@@ -134,7 +134,7 @@ class Design:
         return [self.scale, (self.experiment.get("scales") or {}).get(self.scale["name"]) or {}]
 
     def _in_order(self, placed: Sequence[str]) -> tuple[str, ...]:
-        """One override per key, the last of: the experiment's; the scale's in common, of its family, of the method; what
+        """One override per key, the last of the experiment's; the scale's for all, its family and the method; what
         the experiment says of the scale; the cell's.
         """
         common, family = self.experiment.get("common") or (), self.experiment["family"]

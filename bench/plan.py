@@ -140,6 +140,9 @@ def checked(plan: Plan) -> Plan:
     policy, protocol = plan.config["leak"], plan.protocol
     fitted = plan.trainers if plan.base_key else plan.group
     found = leaks.report(plan.users, fitted, plan.task, learnt_histories=plan.base_key is not None)
+    shown = protocol.exchanged(plan.users, plan.seed)
+    if shown is not plan.users:  # what is looked for must not be in what is shown
+        found = found.of_histories(leaks.report(shown, (), plan.task))
     trainers, key = leaks.apply_fit(plan.trainers, found, policy), plan.base_key
     away = set(plan.people().away)
     if len(trainers) < len(plan.trainers):
@@ -147,8 +150,8 @@ def checked(plan: Plan) -> Plan:
     if key is not None and away:
         learnt = protocol.learnt(plan.fitted.hash, plan.tested.hash, plan.seed)
         key = plan.base.key(plan.spec.identity(), plan.task, f"{learnt} without {sorted(away)}")
-    before = leaks.apply(plan.users, found, policy)
-    users = protocol.tested(plan.task, before, plan.seed)
+    before = leaks.apply(shown, found, policy)
+    users = protocol.tested(plan.task, before)
     return replace(
         plan,
         users=users,

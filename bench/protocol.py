@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from bench.data import histories, people
 from bench.data.people import People
+from bench.data.record import day, later
 from bench.data.task import Task
-from bench.types import InputError, User
+from bench.types import InputError, Item, User
 
 Choice = Literal["all", "longest", "bin"]
 
@@ -103,12 +104,25 @@ class Protocol:
         random.Random(f"group/{seed}").shuffle(order)
         return [users[index] for index in sorted(order[: self.group_size])]
 
-    def tested(self, task: Task, users: Sequence[User], seed: int) -> Sequence[User]:
+    def exchanged(self, users: Sequence[User], seed: int) -> Sequence[User]:
+        """With `history=other`, every user with the history of the next user, in a random circle, who is not the same
+        person (group): of a dated one, what is no later than the user's own last item.
+        """
+        if self.history != "other":
+            return users
+        order = list(range(len(users)))
+        random.Random(f"other/{seed}").shuffle(order)
+        changed = list(users)
+        for place, index in enumerate(order):
+            user, circle = users[index], (order[(place + step) % len(order)] for step in range(1, len(order)))
+            donor = next((users[other] for other in circle if users[other].group != user.group), None)
+            changed[index] = replace(user, history=_until(user.history, donor.history if donor else ()))
+        return changed
+
+    def tested(self, task: Task, users: Sequence[User]) -> Sequence[User]:
         """The tested users, with the history that the protocol lets them keep."""
         if self.history == "none":
             users = [replace(user, history=()) for user in users]
-        if self.history == "other":
-            users = _exchanged(users, seed)
         if self.least_similar is not None:
             users = histories.least_similar(task, users, self.least_similar, self.encoder)
         if self.items is not None or self.words is not None:
@@ -120,13 +134,7 @@ class Protocol:
         return users if self.history_format == "full" else histories.formatted(task, users, self.history_format)
 
 
-def _exchanged(users: Sequence[User], seed: int) -> list[User]:
-    """Every user with the history of the next user, in a random circle, who is not the same person (group)."""
-    order = list(range(len(users)))
-    random.Random(f"other/{seed}").shuffle(order)
-    changed = list(users)
-    for place, index in enumerate(order):
-        circle = (order[(place + step) % len(order)] for step in range(1, len(order)))
-        donor = next((users[other] for other in circle if users[other].group != users[index].group), None)
-        changed[index] = replace(users[index], history=donor.history if donor else ())
-    return changed
+def _until(own: Sequence[Item], other: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The other's items up to the date of the last of one's own; all, where these have no dates."""
+    last = max((item.date for item in own if item.date), key=day, default=None)
+    return tuple(item for item in other if not (last and item.date and later(item.date, last)))

@@ -95,7 +95,7 @@ def plan_text(plan: Plan) -> str:
     base: str = plan.base.kind
     if plan.base_key:
         base += " (at hand)" if find_base(plan) else " (to be trained first)"
-    user = plan.protocol.tested(plan.task, plan.users[:2], plan.seed)[0]
+    user = plan.protocol.tested(plan.task, plan.protocol.exchanged(plan.users[:2], plan.seed))[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
     request = plan.method.request(plan.task, user.hidden(), user.queries[0], personal)
     prompt = request.answer or "\n".join(message.text for message in request.messages)

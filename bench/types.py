@@ -29,7 +29,8 @@ def one_of(field: str, value: object, choices: Iterable[object]) -> None:
     """Raises InputError where a setting is none of its choices; `field` as the command line has it."""
     known = list(choices)
     if value not in known:
-        raise InputError(f"{field}={value}: choose {', '.join(map(str, known[:-1]))} or {known[-1]}")
+        others = ", ".join(map(str, known[:-1]))
+        raise InputError(f"{field}={value}: choose {f'{others} or ' if others else ''}{known[-1]}")
 
 
 def check_fields(path: str, part: object) -> None:

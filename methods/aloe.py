@@ -98,7 +98,8 @@ class Aloe(BaselinePrompt):
         """The code share as samples, and what the record says of it. Samples that are too long are counted, not cut."""
         if self.code_rule == "none":
             return [], {"code_source": None, "code_dialogues": 0}
-        data = code_dialogues.read(self.code_data, self.code_split, self.code_revision)
+        with budget.phase("load"):
+            data = code_dialogues.read(self.code_data, self.code_split, self.code_revision)
         order = list(data.dialogues)
         random.Random(f"aloe/{self.seed}/code").shuffle(order)
         count = max(1, round(self.fraction * len(order))) if self.code_rule == "equal_fraction" else questions

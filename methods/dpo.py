@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.method import BaselinePrompt, shown
-from bench.types import Item, MethodError, Personalization, Query, Request, User
+from bench.types import InputError, Item, MethodError, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -73,10 +73,13 @@ class DPO(BaselinePrompt):
                 f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users"
             )
         how = preference.DPO(self.beta, self.disable_dropout, self.quantize, self.max_length)
-        rows = []
+        rows, shortened = [], 0
         for pair in made:
             budget.check()
-            rows.append(self._tokens(lm, task, pair))
+            row, cut = self._tokens(lm, task, pair)
+            rows.append(row)
+            shortened += cut
+        counts["prompts_shortened"] = shortened
         patch, facts = preference.train(lm, rows, how, Training.of(self.training, self.seed), budget)
         notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
         return Personalization(patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes)
@@ -119,19 +122,25 @@ class DPO(BaselinePrompt):
             answers = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
         return [answer.text for answer in answers]
 
-    def _tokens(self, lm: LM, task: Task, pair: Pair) -> Preference:
-        """The pair as the model reads it. TRL cuts what is too long from the end, where the answer is: refused here."""
+    def _tokens(self, lm: LM, task: Task, pair: Pair) -> tuple[Preference, bool]:
+        """The pair as the model reads it, and whether its history was shortened further than the model's own prompts.
+
+        TRL cuts what is too long from the end, where the answer is.
+        """
         from bench.lm.preference import Preference
 
-        name = f"{task.name} question {pair.query.id}"
-        prompt = lm.encode(Request(task.render(pair.query, pair.items), name=name)).ids
-        row = Preference(prompt, lm.answer_ids(pair.chosen), lm.answer_ids(pair.rejected))
-        if len(row) > self.max_length:
-            raise MethodError(
-                f"{name}: prompt and answer have {len(row)} tokens, more than method.max_length={self.max_length}, and "
-                "would lose the answer: lower model.history_tokens or raise method.max_length"
-            )
-        return row
+        request = Request(task.render(pair.query, pair.items), name=f"{task.name} question {pair.query.id}")
+        answers = lm.answer_ids(pair.chosen), lm.answer_ids(pair.rejected)
+        room, prompt = self.max_length - max(map(len, answers)), lm.encode(request)
+        if long := len(prompt.ids) > room:
+            try:
+                prompt = lm.encode(request, max(1, room))
+            except InputError:
+                raise MethodError(
+                    f"{request.name}: without any history the question and its answer have more tokens than "
+                    f"method.max_length={self.max_length}: raise it"
+                ) from None
+        return Preference(prompt.ids, *answers), long
 
 
 def _folded(text: str) -> str:

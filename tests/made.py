@@ -21,7 +21,7 @@ WORDS = ["rain", "on", "the", "market", "street", "again", "as", "prices", "fall
 
 
 def conf(folder: Path, name: str = "made_table", **changes: Any) -> Path:
-    """A conf folder with this one experiment, and the scale `small` with two of its seeds."""
+    """A conf folder with this one experiment, and the scale `small` with two of its seeds beside `paper`."""
     experiment = {
         "name": name,
         "title": "A made-up table",
@@ -36,6 +36,7 @@ def conf(folder: Path, name: str = "made_table", **changes: Any) -> Path:
     for path, content in (
         (folder / "experiment" / f"{name}.yaml", {"experiment": experiment}),
         (folder / "config.yaml", {"rules": {"classification": ["user"], "rating": ["user"], "generation": ["query"]}}),
+        (folder / "scale" / "paper.yaml", {"name": "paper"}),
         (folder / "scale" / "small.yaml", {"name": "small", "axes": {"model": ["smollm2"], "seed": [0, 1]}}),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)

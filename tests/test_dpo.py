@@ -21,7 +21,7 @@ from bench.lm.preference import Preference
 from bench.lm.spec import ModelSpec
 from bench.lm.trainer import Training, nf4_copy
 from bench.types import Completion, Message, MethodError, OverBudget, Request
-from methods.dpo import DPO
+from methods.dpo import DPO, Pair
 
 LN2 = math.log(2)
 
@@ -183,9 +183,20 @@ def test_pairs_of_its_own_read_no_gold_and_drop_equal_answers(monkeypatch: pytes
         dpo(pairs="self").fit(lm, TASK, users, budget())
 
 
-def test_a_prompt_that_would_lose_its_answer_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_that_is_too_long_loses_history_and_not_its_question_or_answer() -> None:
+    lm, method, [user] = tiny_lm(), dpo(), people(1)
+    pair = Pair(user.hidden().queries[0], user.history, "5", "1")
+    whole, cut = method._tokens(lm, TASK, pair)
+    assert not cut
+    short, cut = dpo(max_length=len(whole) - 9)._tokens(lm, TASK, pair)
+    assert cut and len(whole) - 30 < len(short) <= len(whole) - 9
+    assert (short.chosen, short.rejected) == (whole.chosen, whole.rejected)
+    assert pair.query.text in lm.tokenizer.decode(short.prompt)
+
+
+def test_a_question_that_leaves_no_room_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preference, "train", lambda *_: pytest.fail("it trained"))
-    with pytest.raises(MethodError, match=r"lamp3 question q\d: prompt and answer have \d+ tokens, more than .*=200"):
+    with pytest.raises(MethodError, match=r"lamp3 question q\d: without any history .*=200: raise it"):
         dpo(max_length=200).fit(tiny_lm(), TASK, people(2), budget())
 
 

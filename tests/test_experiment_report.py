@@ -264,6 +264,46 @@ def test_a_try_with_other_overrides_does_not_replace_the_experiments_own_cell(tm
     assert run.folder == whole and any("1 more cells" in note for note in found.notes)
 
 
+def test_a_failed_cell_of_the_experiment_does_not_hide_behind_a_try_with_other_overrides(tmp_path):
+    root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
+    manifest(root, "made_table", "chameleon", at, cell(root, "lamp2", "chameleon", status="oom"))
+    few = cell(root, "lamp2", "chameleon", users=3, variant="limit=3")
+    manifest(root, "made_table", "chameleon", at, few, overrides=["limit=3"], extra=["limit=3"])
+    found = rows(grids.numbers(tables((root, conf(tmp_path / "conf")))))
+    assert only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"] == "failed: oom"
+
+
+def test_the_same_cells_in_two_folders_are_no_other_runs(made, tmp_path):
+    shutil.copytree(made[0], tmp_path / "copy")
+    twice = experiments.results(experiments.load("made_table", "small", made[1]), [made[0], tmp_path / "copy"])
+    assert len(twice.runs) == len(results(made).runs) and not any("more cells" in note for note in twice.notes)
+
+
+def test_numbers_on_an_axis_are_in_order_whatever_was_run_beside_the_file(tmp_path):
+    axes = {"model": ["smollm2"], "task": ["lamp2"], "protocol.group_size": [1, 6, 24], "seed": [0]}
+    where = conf(tmp_path / "conf", axes=axes)
+    for size in (16, 2, 100, 6):
+        made = cell(tmp_path, "lamp2", "instruct", skill=size / 200)
+        at = {"model": "smollm2", "task": "lamp2", "protocol.group_size": size, "seed": 0}
+        manifest(tmp_path, "made_table", "instruct", at, made)
+    places = [dict(place)["protocol.group_size"] for place in results((tmp_path, where)).places]
+    assert list(dict.fromkeys(places)) == ["1", "2", "6", "16", "24", "100"]
+
+
+def test_a_scale_that_is_not_there_is_bad_input(made):
+    with pytest.raises(InputError, match="scale=smal: choose paper or small"):
+        results(made, "smal")
+
+
+def test_a_large_table_has_draws_enough_for_its_correction(made, monkeypatch):
+    monkeypatch.setattr(beside, "PER_ROW", 10_000)
+    one = tables(made)
+    least = {key: min(found.p_bootstrap, found.p_permutation) for key, found in one.comparisons.items()}
+    assert min(least.values()) < 1 / 80_000 * 3, "the clear ones are drawn again, 10,000 times for each of 8 rows"
+    few = max(least, key=lambda key: least[key])
+    assert round(least[few] * 2001, 6) % 1 == 0, "the others keep the draws they had"
+
+
 def test_latex_has_as_many_cells_as_columns_and_escapes_its_own_signs(made):
     text = write.text([results(made)], "tex")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
@@ -272,9 +312,11 @@ def test_latex_has_as_many_cells_as_columns_and_escapes_its_own_signs(made):
 
 def test_html_and_markdown_escape_what_a_record_says(made, tmp_path):
     root = tmp_path / "results"
-    bad = cell(root, "lamp2", "chameleon", status="error", error="<script>alert(1)</script> | more")
+    bad = cell(root, "lamp2", "chameleon", status="error", error="<script>alert(1)</script> | more\n# heading")
     manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, bad)
     assert "<script>" not in write.text([results((root, made[1]))], "html")
+    said = write.text([results((root, made[1]))], "md")
+    assert r"\<script\>" in said and "\n# heading" not in said
     grid = [line for line in write.text([results(made)], "md").splitlines() if line.startswith("| ")]
     assert grid and all(line.count("|") == grid[0].count("|") for line in grid[:9])
 
@@ -284,6 +326,8 @@ def test_csv_has_paper_ours_and_comparison_unrounded(made):
     row = only(found, task="lamp2", arm="chameleon", metric="accuracy")
     assert (row["paper.mistral"], row["state"], row["seeds"]) == ("0.396", "ok", "2")
     assert 0 < float(row["minus_baseline.p_permutation_holm"]) < 0.05 and len(row["value"]) > 5
+    assert row["minus_baseline.baseline"] == "instruct"
+    assert float(row["minus_baseline.p_bootstrap"]) <= float(row["minus_baseline.p_bootstrap_holm"]) < 0.05
 
 
 def test_names_of_the_paper_are_found_where_an_axis_is_called_otherwise(tmp_path):
@@ -378,5 +422,5 @@ def test_statistics_of_the_data_stand_beside_the_papers(tmp_path, capsys):
     assert main(["oppu_table2", "--results", str(tmp_path), "--scale", "laptop", "--format", "csv"]) == 0
     found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert only(found, task="lamp3", whose="paper")["history items"] == "959.8"
-    assert only(found, task="lamp3", whose="ours")["history items"] == f"{counts['peft_avg_history']:,.1f}"
+    assert only(found, task="lamp3", whose="ours")["history items"] == str(counts["peft_avg_history"])
     assert only(found, task="lamp1", whose="ours")["history items"] == "not counted"

@@ -9,7 +9,7 @@ from base64 import b64encode
 import pytest
 from made import cell, conf, experiment
 
-from bench.report import experiments, page
+from bench.report import answers, experiments, page
 from bench.report.__main__ import main
 from bench.types import InputError
 
@@ -100,6 +100,21 @@ def test_a_method_is_shown_beside_the_baseline_of_its_own_task_and_seed(made):
         base["method"] == "instruct" and one["task"] == base["task"] and one["seed"] == base["seed"]
         for one, base in pairs
     )
+
+
+def test_the_baseline_of_a_cell_has_its_prompts():
+    def of(key, method="instruct", variant="", n_items=10, group=24):
+        protocol, select = {"history": "own", "group_size": group}, {"n_items": n_items}
+        return {
+            "key": key, "status": "ok", "config": {"method": {"select": select}, "protocol": protocol},
+            "cell": dict(task="lamp3", model="m", base="instruct", decoding="greedy", seed=0, method=method,
+                         variant=variant),
+            "model": {}, "data": {"hash": "h", "queries": 9},
+        }  # fmt: skip
+
+    cells = [of("plain"), of("few", variant="selection.n_items=2", n_items=2), of("small", variant="z", group=1),
+             of("edit", "chameleon"), of("edit few", "chameleon", n_items=2)]  # fmt: skip
+    assert answers.baselines(cells, []) == {"small": "plain", "edit": "plain", "edit few": "few"}
 
 
 def test_golds_are_those_of_the_scores_where_no_texts_of_golds_are_kept(tmp_path):

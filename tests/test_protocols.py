@@ -133,13 +133,13 @@ def test_a_level_that_is_not_there_is_refused() -> None:
 
 
 def test_unseen_users_show_no_history() -> None:
-    assert all(not user.history for user in protocol("unseen").tested(RATING, CROWD, 0))
+    assert all(not user.history for user in protocol("unseen").tested(RATING, CROWD))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_protocol_changes_a_question(name: str) -> None:
     before = [user for user in CROWD if user.history]
-    after = protocol(name, encoder="hash").tested(RATING, before, 0)
+    after = protocol(name, encoder="hash").tested(RATING, before)
     assert [(user.id, user.group, user.queries) for user in after] == [(u.id, u.group, u.queries) for u in before]
 
 
@@ -148,9 +148,9 @@ def test_only_the_items_unlike_the_questions_are_kept_in_their_order() -> None:
     history = tuple(Item(str(at), near if at % 2 else far) for at in range(8))
     queries = tuple(Query(text, f"review: {text}", text) for text in ("green tea", "tea leaves"))
     user = User("u", history, queries)
-    [kept] = protocol("behaviour_shift", least_similar=4, encoder="hash").tested(RATING, [user], 0)
+    [kept] = protocol("behaviour_shift", least_similar=4, encoder="hash").tested(RATING, [user])
     assert [item.id for item in kept.history] == ["0", "2", "4", "6"]
-    [all_] = protocol("behaviour_shift", least_similar=100, encoder="hash").tested(RATING, [user], 0)
+    [all_] = protocol("behaviour_shift", least_similar=100, encoder="hash").tested(RATING, [user])
     assert all_.history == history
 
 
@@ -164,7 +164,7 @@ def test_similarity_is_the_mean_over_the_users_questions() -> None:
 
 @pytest.mark.parametrize(("items", "words"), [(10, 100), (3, 2), (None, 7), (5, None)])
 def test_timed_histories_have_exactly_the_asked_size(items: int | None, words: int | None) -> None:
-    users = protocol("efficiency", items=items, words=words).tested(RATING, CROWD, 0)
+    users = protocol("efficiency", items=items, words=words).tested(RATING, CROWD)
     assert ids(users) == ids(CROWD[1:])  # who has said nothing has no words to cycle
     for user, own in zip(users, CROWD[1:], strict=True):
         assert len(user.history) == (items or len(own.history)) == len({item.id for item in user.history})
@@ -183,7 +183,7 @@ def test_a_side_that_is_dropped_is_in_no_prompt(name: str, style: Any) -> None:
     for form, kept, gone in (
         ("no_input", task.target, task.source), ("no_output", task.source, task.target),
     ):  # fmt: skip
-        [user] = protocol("seen", history_format=form).tested(task, [User("u", (item,), (query,))], 0)
+        [user] = protocol("seen", history_format=form).tested(task, [User("u", (item,), (query,))])
         prompt = task.render(query, user.history, style=style)[0].text
         assert f"WRITTEN-{kept}" in prompt and f"WRITTEN-{gone}" not in prompt
         for text in (task.corpus_text(user.history[0]), task.item_text(user.history[0])):
@@ -198,7 +198,7 @@ def test_a_one_sided_line_keeps_its_number_and_its_name() -> None:
 
 def test_a_history_without_sides_has_no_side_to_drop() -> None:
     with pytest.raises(InputError, match="a history item of lamp7 has no input and output side"):
-        protocol("seen", history_format="no_input").tested(TWEETS, CROWD, 0)
+        protocol("seen", history_format="no_input").tested(TWEETS, CROWD)
 
 
 def test_a_protocol_that_makes_no_sense_is_refused() -> None:
@@ -280,6 +280,22 @@ def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_pat
     assert record["facts"]["users_items_learnt"] == sum(longest)
     assert record["leaks"]["fit_test_overlap_users"] == 0 and record["counts"]["patches"] == 3
     assert record["counts"]["fit_users"] == sum(map(len, splits)) - 6
+
+
+def test_anothers_history_is_searched_for_ones_own_question(tmp_path: Path) -> None:
+    root = tmp_path / "lamp"
+    sample.write(root, train_users=20, dev_users=6)
+    path = next((root / "LaMP_3" / "dev").glob("*questions.json"))
+    questions = json.loads(path.read_text())
+    for one in questions:  # everyone's history holds what all others are asked
+        texts = [other["input"].rpartition("review: ")[2] for other in questions if other is not one]
+        one["profile"] += [{"id": f"{one['id']}{at}", "text": text, "score": "3"} for at, text in enumerate(texts)]
+    path.write_text(json.dumps(questions))
+    words = ("method=majority", "method.rule=user", "protocol.history=other", "data=lamp", f"data.root={root}",
+             "model=tiny", "progress=false")  # fmt: skip
+    code, said = run(*words, folder=tmp_path)
+    assert code == 0, said
+    assert cells(tmp_path)["majority seen"]["leaks"]["query_in_history_exact"] == 6
 
 
 def test_a_method_of_directions_runs_on_one_sided_histories(data: Path, tmp_path: Path) -> None:

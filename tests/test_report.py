@@ -134,6 +134,24 @@ def test_seeds_have_a_row_each_and_a_row_with_their_mean():
     assert "mean of" not in tables.table([record("a" * 16, "rag"), record("b" * 16, "rag", variant="k=9", seed=1)])
 
 
+def test_cells_with_other_settings_are_told_apart_and_not_averaged():
+    def settings(limit, seed):
+        return {"config": {"method": {"name": "rag"}, "seed": seed, "limit": limit}}
+
+    made = [record(f"{place}" * 16, "rag", seed=seed, **settings(limit, seed))
+            for place, (limit, seed) in enumerate([(24, 0), (None, 1), (None, 2)])]  # fmt: skip
+    text = tables.table(made)
+    assert "limit=24" in row(text, "0000") and row(text, "mean of").split()[1] == "limit=None"
+    assert "mean of 2 seeds" in text
+
+
+def test_numbers_in_variants_are_sorted_as_numbers():
+    words = ["alpha_p=0.25", "alpha_p=0.5", "alpha_p=1.0", "lr=0.0002", "lr=1e-3", "lr=0.01"]
+    made = [record(f"{index}" * 16, "rag", variant=word) for index, word in enumerate(reversed(words))]
+    text = tables.table(made)
+    assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
+
+
 def test_cells_that_share_a_seed_are_not_averaged():
     assert "mean of" not in tables.table([record("a" * 16, seed=0), record("b" * 16, seed=0), record("c" * 16, seed=1)])
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from bench.data.record import day
+from bench.data.record import day, later
 from bench.data.task import Task
 from bench.types import InputError, Query, User
 
@@ -49,6 +49,11 @@ class LeakReport:
     def items(self) -> frozenset[str]:
         """The history items that should not be there."""
         return frozenset(self.query_in_history_exact + self.query_in_history_near + (self.items_after_query or ()))
+
+    def of_histories(self, other: LeakReport) -> LeakReport:
+        """This report, with what another one found in the histories."""
+        items = ("query_in_history_exact", "query_in_history_near", "items_after_query")
+        return replace(self, **{name: getattr(other, name) for name in items})
 
     def record(self) -> dict[str, Any]:
         """Counts and up to five ids of each kind, for the run's record: no text."""
@@ -124,14 +129,14 @@ def _refuse(report: LeakReport, policy: Policy) -> None:
 def _in_history(user: User, questions: Sequence[list[bytes]], task: Task) -> Iterable[tuple[str, str]]:
     """(kind, item id) of each offending item."""
     sets = [set(words) for words in questions]
-    first = min((day(query.date) for query in user.queries if query.date), default=None)
+    first = min((query.date for query in user.queries if query.date), key=day, default=None)
     for item in user.history:
         words = _words(item.fields[task.source])
         if words in questions:
             yield "query_in_history_exact", item.id
         elif any(_near(question, words) for question in sets):
             yield "query_in_history_near", item.id
-        elif first and item.date and (date := day(item.date))[: len(first)] > first[: len(date)]:
+        elif first and item.date and later(item.date, first):
             yield "items_after_query", item.id
 
 

@@ -28,6 +28,12 @@ def day(date: str) -> tuple[int, ...]:
     return tuple(int(part) for part in date.split("-"))
 
 
+def later(date: str, other: str) -> bool:
+    """Whether a date is later than another one, as far as both are given: `2018` is not later than `2018-03-01`."""
+    one, two = day(date), day(other)
+    return one[: len(two)] > two[: len(one)]
+
+
 @dataclass(frozen=True)
 class Builder:
     """Turns records into users. `label` is the file's name in messages.

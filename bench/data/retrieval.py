@@ -100,6 +100,7 @@ def embed(texts: Sequence[str], embedder: str) -> Array:
 
 @cache
 def _model(embedder: str) -> Any:
+    import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
@@ -114,7 +115,7 @@ def _model(embedder: str) -> Any:
             source = str(get_model_path())
     library.disable_progress_bar()
     try:
-        return SentenceTransformer(source, device="cpu")
+        return SentenceTransformer(source, model_kwargs={"dtype": torch.float32})  # whatever it is stored in
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot load the sentence embedder '{embedder}': {str(error).splitlines()[0]} "

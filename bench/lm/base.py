@@ -36,7 +36,7 @@ class BaseSpec:
     (`profile`). `style`: CHAMELEON's A.3 prompt without insight, or OPPU's own. `no_history_share`: share of history
     prompts that show none, so that one base answers both. `leave_out`: up to so many of a training user's own history
     items are asked as questions, others shown (0: none); in LaMP-1 a paper of the author's stands for the reference,
-    another author's for the other one, and every pair is asked in both orders. `repeats`: where the history has no
+    another author's for the other one, and every pair is then asked in both orders. `repeats`: where the history has no
     answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each time with another choice of the history.
     `balance`: examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by
     kind of task, and so many times that of the tasks named in `more`; None takes all.
@@ -166,7 +166,8 @@ def _pairs(
     shown = () if bare else tuple(history[index] for index in sorted(order[:size]))
     group = "" if bare else group
     kept = [history[index] for index in order[size : size + asked]]
-    found = _citations(task, user, kept, users, stream) if task.cites else _questions(task, user, kept)
+    both = task.cites and spec.leave_out > 0
+    found = _citations(task, user, kept, users, stream) if both else _questions(task, user, kept)
     return [_Pair(user.id, query, shown, answer, group) for query, answer in found]
 
 

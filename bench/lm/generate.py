@@ -118,7 +118,7 @@ def run(
         answered = halving(work, families, [requests[family[0]].name for family in families])
         return [one for family in answered for one in family]
 
-    held = 1 if salt or lm.budget.minutes is not None else HELD  # other neighbours throughout; less to lose at a limit
+    held = 1 if salt or lm.budget.limiting else HELD  # other neighbours throughout; less to lose at a limit
     for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike, held=held):
         if done is not None and all(done(index) for index in batch):
             continue

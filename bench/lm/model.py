@@ -80,11 +80,13 @@ class LM:
         base.merge(self.model)
         self.base, self.as_instruct = name, (base.negative(),)
 
-    def encode(self, request: Request) -> Encoded:
-        """The prompt's tokens, with history lines shortened (LaMP's budgeting: equal shares, unused rolls over)."""
+    def encode(self, request: Request, most: int | None = None) -> Encoded:
+        """The prompt's tokens, `most` of them, with history lines shortened (LaMP's budgeting: equal shares, unused
+        rolls over).
+        """
         messages = self._markers.defused(request.messages)
         virtual = virtual_tokens(request.patches)
-        limit = self.max_prompt_tokens - virtual
+        limit = min(self.max_prompt_tokens, most or self.max_prompt_tokens) - virtual
         ids = self._tokens(messages)
         whole = self._line_tokens(messages)
         room = min(self.spec.history_tokens, limit - (len(ids) - whole))

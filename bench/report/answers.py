@@ -82,7 +82,8 @@ class Answers:
 def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) -> dict[str, str]:
     """The key of the cell to compare with, by key: an experiment's baseline, or else the plain instruct cell."""
     found: dict[str, str] = {}
-    plain = {_alike(record): record["key"] for record in records if _plain(record)}
+    bare = sorted(filter(_plain, records), key=lambda record: not record["cell"]["variant"])  # without settings last
+    plain = {_alike(record): record["key"] for record in bare}
     for record in records:
         if record["status"] == "ok" and plain.get(_alike(record), record["key"]) != record["key"]:
             found[record["key"]] = plain[_alike(record)]
@@ -110,16 +111,22 @@ def _plain(record: Mapping[str, Any]) -> bool:
     return record["status"] == "ok" and chosen and not config.get("noise_floor")
 
 
+_FITTING = ("name", "fit_split", "group_size")
+"""Of a protocol, what the baseline has no use for."""
+
+
 def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a cell and its baseline share."""
-    cell, data = record["cell"], record["data"]
-    shown = record["config"].get("protocol", {}).get("history", "own")
+    cell, data, config = record["cell"], record["data"], record["config"]
+    protocol = {name: value for name, value in config.get("protocol", {}).items() if name not in _FITTING}
+    shown = config.get("method", {}).get("select") or config.get("selection")
     return (
         *(cell[name] for name in ("task", "model", "base", "decoding", "seed")),
         record["model"].get("base"),  # two adapted bases are two models
         data["hash"],
         data["queries"],
-        shown,
+        str(protocol),
+        str(shown),
     )
 
 

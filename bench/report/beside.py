@@ -15,6 +15,8 @@ from bench.types import InputError
 if TYPE_CHECKING:
     from bench.score.stats import Paired
 
+PER_ROW = 100
+"""Draws for each row of a comparison: with fewer, Holm's correction would leave no p below .05 in a large table."""
 BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
 
 
@@ -69,17 +71,23 @@ class Tables:
 
     @cached_property
     def _compared(self) -> tuple[dict[tuple[Place, str, str], Paired], tuple[str, ...]]:
-        found: dict[tuple[Place, str, str], Paired] = {}
+        found: dict[tuple[Place, str], dict[str, Paired]] = {}
         apart = []
         for place, arm in self.keys:
-            base = self.results.cells.get((place, self.experiment.show.baseline_of(arm) or ""))
             try:
-                others = values.comparison(self.results.cells[place, arm], base or ())
+                found[place, arm] = self._comparison(place, arm, values.DRAWS)
             except InputError as error:
                 apart.append(f"Not compared: {arm} at {', '.join(value for _, value in place)}: {error}")
-                continue
-            found |= {(place, arm, metric): one for metric, one in others.items()}
-        return found, tuple(apart)
+        needed = PER_ROW * sum(map(len, found.values()))
+        for key, metrics in found.items():  # more draws only where they can tell
+            least = min((min(one.p_bootstrap, one.p_permutation) for one in metrics.values()), default=1)
+            if needed > values.DRAWS and least < values.FEW / values.DRAWS:
+                found[key] = self._comparison(*key, needed)
+        return {(*key, metric): one for key, metrics in found.items() for metric, one in metrics.items()}, tuple(apart)
+
+    def _comparison(self, place: Place, arm: str, draws: int) -> dict[str, Paired]:
+        base = self.results.cells.get((place, self.experiment.show.baseline_of(arm) or ""))
+        return values.comparison(self.results.cells[place, arm], base or (), draws)
 
 
 def by_base(results: Results) -> list[Tables]:

@@ -97,6 +97,11 @@ class Run:
         return str(self.at.get("seed", 0))
 
     @property
+    def cell(self) -> tuple[str, ...]:
+        """Task, method and key: the same in every results folder."""
+        return self.folder.parts[-3:] if self.folder else ()
+
+    @property
     def state(self) -> str:
         """`ok`, `not run`, `running`, or `failed: STATUS`."""
         if self.record is None:
@@ -151,10 +156,11 @@ def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experimen
     if name not in known:
         raise InputError(f"{name}: no such experiment; there are {', '.join(known) or f'none in {conf}/experiment'}")
     path, of_scale = conf / "experiment" / f"{name}.yaml", conf / "scale" / f"{scale}.yaml"
+    one_of("scale", scale, sorted(one.stem for one in of_scale.parent.glob("*.yaml")))
     try:
         given = _yaml(path)["experiment"]
         one_of(f"{path}: experiment.family", given["family"], FAMILIES)
-        at_scale = (_yaml(of_scale) if of_scale.exists() else {}) | {"name": scale}
+        at_scale = _yaml(of_scale) | {"name": scale}
         design = Design(given, at_scale, (), _yaml(conf / "config.yaml").get("rules") or {}, _kind_of)
         show = Show(**(given.get("show") or {}))
         return Experiment(given["name"], given["title"], given["family"], given.get("paper"), show, design)
@@ -182,7 +188,7 @@ def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
     more = 0
     for run in _manifests(experiment, roots, notes):
         key = (run.arm, _key(run.at))
-        more += key in cells
+        more += key in cells and run.cell != cells[key].cell
         cells[key] = max(cells[key], run, key=_freshness) if key in cells else run
     if more:
         notes.append(
@@ -193,22 +199,34 @@ def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
         notes.append(f"Overrides beside the experiment's own: {'; or '.join(extra)}.")
     for arm, at in experiment.expected:
         cells.setdefault((arm, _key(at)), Run(arm, at))
-    order = {value: index for index, value in enumerate(_values(experiment))}
-    ranked = sorted(cells.values(), key=lambda run: [order.get((axis, str(run.at[axis])), 10**6) for axis in run.at])
+    axes = dict.fromkeys(axis for run in cells.values() for axis in run.at)
+    ranks = {axis: _rank(experiment, axis, [run.at[axis] for run in cells.values() if axis in run.at]) for axis in axes}
+    ranked = sorted(cells.values(), key=lambda run: [ranks[axis][str(value)] for axis, value in run.at.items()])
     return Results(experiment, tuple(ranked), tuple(notes), tuple(roots))
 
 
-def _values(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    return ((axis, str(value)) for axis, values in experiment.axes.items() for value in values)
+def _rank(experiment: Experiment, axis: str, found: Sequence[Any]) -> dict[str, int]:
+    """The place of each value on an axis: numbers by size, all else as the experiment has it, then by name."""
+    known = [*experiment.axes.get(axis, ()), *sorted(found, key=str)]
+    if all(isinstance(value, int | float) or value is None for value in known):
+        known.sort(key=lambda value: float("-inf") if value is None else value)
+    return {value: place for place, value in enumerate(dict.fromkeys(map(str, known)))}
 
 
 def _key(at: Mapping[str, Any]) -> Place:
     return tuple(sorted((axis, str(value)) for axis, value in at.items()))
 
 
-def _freshness(run: Run) -> tuple[bool, bool, str]:
-    """Finished before failed, the experiment's own before a try with other overrides, the last before the first."""
-    return run.state == "ok", not run.extra, str(run.record.get("finished", "")) if run.record else ""
+def _freshness(run: Run) -> tuple[bool, bool, bool, str]:
+    """What has ended before what has not, the experiment's own before a try with other overrides, finished before
+    failed, the last before the first.
+    """
+    return (
+        run.record is not None,
+        not run.extra,
+        run.state == "ok",
+        str(run.record.get("finished", "")) if run.record else "",
+    )
 
 
 def _kind_of(words: Sequence[str]) -> str:

@@ -16,7 +16,8 @@ def as_csv(found: Sequence[Tables]) -> str:
 
     rows: list[dict[str, Any]] = []
     for tables in found:
-        adjusted = holm({str(key): one.p_permutation for key, one in tables.comparisons.items()})
+        permuted = holm({str(key): one.p_permutation for key, one in tables.comparisons.items()})
+        drawn = holm({str(key): one.p_bootstrap for key, one in tables.comparisons.items()})
         for (place, arm), one in tables.summaries.items():
             for metric in tables.metrics(place) or [""]:
                 value, against = one.values.get(metric), tables.comparisons.get((place, arm, metric))
@@ -34,7 +35,9 @@ def as_csv(found: Sequence[Tables]) -> str:
                 }
                 row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
                 if against:
-                    row["minus_baseline.p_permutation_holm"] = adjusted[str((place, arm, metric))]
+                    row["minus_baseline.baseline"] = tables.experiment.show.baseline_of(arm)
+                    row["minus_baseline.p_bootstrap_holm"] = drawn[str((place, arm, metric))]
+                    row["minus_baseline.p_permutation_holm"] = permuted[str((place, arm, metric))]
                 printed = tables.paper_numbers(place, metric, arm)
                 rows.append(row | {f"paper.{model}": number.value for model, number in printed.items()})
     out = io.StringIO()

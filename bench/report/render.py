@@ -17,6 +17,7 @@ _TEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$",
 }  # fmt: skip
+_UNSAFE = re.compile(r"[\\<>*`]")  # in Markdown's prose
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def _csv(grid: Grid) -> str:
 
 
 def _markdown(grid: Grid) -> str:
-    above, below = ("\n".join(f"{line}  " for line in lines).rstrip() for lines in (grid.above, grid.below))
+    prose = ([_UNSAFE.sub(r"\\\g<0>", _one_line(line)) for line in lines] for lines in (grid.above, grid.below))
+    above, below = ("\n".join(f"{line}  " for line in lines).rstrip() for lines in prose)
     parts = [f"### {grid.title}", above, "\n".join(piped([grid.head, *grid.rows])), below]
     return "\n\n".join(part for part in parts if part)
 

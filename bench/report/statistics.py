@@ -22,15 +22,16 @@ COLUMNS: Mapping[str, str] = {
 }
 
 
-def grid(experiment: Experiment, roots: Sequence[Path]) -> Grid:
+def grid(experiment: Experiment, roots: Sequence[Path], *, rounded: bool = True) -> Grid:
     """Rows are tasks, the paper's numbers above ours; columns as the paper has them."""
+    word = _word if rounded else _plain
     printed, found = paper.table(experiment.paper), _counted(experiment, roots)
     rows = []
     for task in map(str, experiment.axes.get("task", ())):
         numbers = {column: paper.find(printed, {task, column}).get(paper.OPPU_MODEL) for column in COLUMNS}
-        rows.append([task, "paper", *(_word(column, one.value if one else None) for column, one in numbers.items())])
+        rows.append([task, "paper", *(word(column, one.value if one else None) for column, one in numbers.items())])
         ours = found.get("tasks", {}).get(task)
-        rows.append([task, "ours", *(_word(column, ours[column]) if ours else "not counted" for column in COLUMNS)])
+        rows.append([task, "ours", *(word(column, ours[column]) if ours else "not counted" for column in COLUMNS)])
     counted = found.get("tasks", {}).values()
     said = dict.fromkeys(f"{one['data']} ({one['kind']} split), {one['peft_users']} users tested" for one in counted)
     data = f"Ours: {'; '.join(said)}." if said else "Nothing has been counted yet."
@@ -52,6 +53,10 @@ def _counted(experiment: Experiment, roots: Sequence[Path]) -> dict[str, Any]:
     name = f"statistics-{experiment.scale}.json"
     paths = (root / manifest.FOLDER / experiment.name / name for root in roots)
     return next((store.read_json(path) for path in paths if path.exists()), {})
+
+
+def _plain(_: str, value: float | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _word(column: str, value: float | None) -> str:

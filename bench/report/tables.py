@@ -119,7 +119,8 @@ def _group(record: Record) -> str:
 def _order(record: Record) -> tuple[Any, ...]:
     cell = record["cell"]
     rank = FIRST.index(cell["method"]) if cell["method"] in FIRST else len(FIRST)
-    variant = re.sub(r"\d+", lambda digits: digits[0].zfill(9), cell["variant"])  # k=4 before k=10
+    words = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", cell["variant"])  # k=4 before k=10
+    variant = [(float(word), "") if at % 2 else (-1.0, word) for at, word in enumerate(words)]
     return (rank, cell["method"], variant, cell["decoding"], cell["seed"], record["key"])
 
 
@@ -127,7 +128,34 @@ def _with_means(records: Iterable[Record]) -> list[Record]:
     arms: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         arms.setdefault(tuple(record["cell"][name] for name in ("method", "variant", "decoding")), []).append(record)
-    return [row for arm in arms.values() for row in (*arm, *_mean(arm))]
+    return [row for alike in arms.values() for arm in _told_apart(alike) for row in (*arm, *_mean(arm))]
+
+
+def _told_apart(records: Sequence[Record]) -> list[list[Record]]:
+    """Records of one label by their settings; where there are several, the label gets what differs."""
+    found: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+    for record in records:
+        found.setdefault(tuple(sorted(_settings(record).items())), []).append(record)
+    if len(found) == 1:
+        return list(found.values())
+    common = set.intersection(*map(set, found))
+    arms: list[list[Record]] = []
+    for settings, members in found.items():
+        own = [f"{name.removeprefix('method.')}={value}" for name, value in settings if (name, value) not in common]
+        variants = [" ".join([*filter(None, [one["cell"]["variant"]]), *own]) for one in members]
+        arms.append([
+            {**one, "cell": {**one["cell"], "variant": variant}} for one, variant in zip(members, variants, strict=True)
+        ])  # fmt: skip
+    return arms
+
+
+def _settings(record: Record) -> dict[str, str]:
+    """The configuration without seeds, and without what it holds twice."""
+    return {
+        name: str(value)
+        for name, value in flat(record.get("config") or {}).items()
+        if name.rpartition(".")[2] not in ("seed", "variant", "_target_") and not name.startswith("method.select.")
+    }
 
 
 def _mean(arm: Sequence[Record]) -> list[Record]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from bench.score.stats import Paired
 
 ASIDE = ("load", "base", "score")  # phases that are no cost of personalizing or answering
+DRAWS = 2000
+"""Of a comparison by bootstrap and permutation."""
+FEW = 20
+"""Draws on one side (or as extreme) below which a p may be too coarse for a large table."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def _wanted(record: Mapping[str, Any]) -> bool:
     return bool(record["config"]["method"].get("n_layers") != 0)
 
 
-def comparison(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Paired]:
+def comparison(runs: Sequence[Run], baseline: Sequence[Run], draws: int = DRAWS) -> dict[str, Paired]:
     """Every primary metric and the gold's NLL, arm minus baseline, seed by seed on the same questions.
 
     Empty where a side has no scores. Raises InputError where the two were scored against different golds.
@@ -83,7 +87,7 @@ def comparison(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Paired
         return {}
     kind, labels = task_of(str(_record(pairs[0][0])["cell"]["task"]))
     arms = [(_scored(run), _scored(base)) for run, base in pairs]
-    found = paired_runs(kind, labels, arms)
+    found = paired_runs(kind, labels, arms, draws=draws)
     return {name: one for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
 
 

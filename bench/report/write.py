@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import store
-from bench.report import beside, flat, grids, render
+from bench.report import beside, flat, grids, render, statistics
 from bench.report.experiments import Results
 from bench.report.render import Format
 
@@ -16,8 +16,10 @@ SUFFIXES: dict[Format, str] = {"text": "txt", "md": "md", "csv": "csv", "tex": "
 def text(found: Sequence[Results], format: Format) -> str:
     """The tables of one experiment at one scale or several, each base apart."""
     apart = [tables for results in found for tables in beside.by_base(results)]
-    if format == "csv" and found[0].experiment.show.kind != "statistics":
-        return flat.as_csv(apart)
+    if format == "csv":
+        counted = [one for one in found if one.experiment.show.kind == "statistics"]
+        whole = [statistics.grid(one.experiment, one.roots, rounded=False) for one in counted]
+        return render.grids(whole, format) if whole else flat.as_csv(apart)
     return render.grids([grid for tables in apart for grid in grids.grids(tables)], format)
 
 
