@@ -113,6 +113,21 @@ def test_cached_answers_cost_a_second_run_what_they_cost_the_first(tmp_path: Pat
     assert second.limited >= float(reused["reused"] or 0) > 0 and reused["tokens_out"] == 0
 
 
+def test_the_test_is_answered_in_the_same_batches_with_and_without_a_limit() -> None:
+    spec = ModelSpec("tiny", "tiny:llama", dtype="float32", device="cpu", batch_tokens=50)
+    requests = [Request((Message("user", (f"question {n}",)),)) for n in range(12)]
+
+    def batches(phase: str, minutes: float | None) -> list[list[int]]:
+        lm = LM(spec)
+        lm.budget = Budget(minutes, progress=False)
+        with lm.budget.phase(phase):
+            return [[index for index, _ in batch] for batch in lm.generate(requests, max_new_tokens=1)]
+
+    plain = batches("generate", None)
+    assert batches("generate", 5.0) == plain == batches("fit", None)
+    assert len(batches("fit", 5.0)) > len(plain), "where the limit counts, less is lost at it"
+
+
 def test_an_answer_of_unknown_cost_is_made_again_where_there_is_a_limit(tmp_path: Path) -> None:
     lm = cached(tmp_path)
     ask(lm, Budget(progress=False))

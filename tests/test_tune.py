@@ -166,6 +166,14 @@ def test_citations_are_asked_in_both_orders_with_a_hidden_paper_of_the_authors_o
     )
 
 
+def test_citations_are_asked_once_and_as_they_stand_where_no_history_is_asked_about() -> None:
+    spec = BaseSpec(no_history_share=0, leave_out=0, repeats=1, balance=1, max_examples={"classification": None})
+    found = base.examples(tiny_lm(), task_named("lamp1"), authors(), spec)
+    options = [re.findall(r'"(real .*?)"', one.request.messages[0].text) for one in found]
+    asked = [(f"[{1 + person % 2}]", [f"real {person} {side}" for side in "ab"]) for person in range(8)]
+    assert sorted(zip((one.answer for one in found), options, strict=True)) == sorted(asked)
+
+
 def test_one_task_can_take_more_examples_and_leaves_the_keys_of_others_alone() -> None:
     most = {"classification": 20, "rating": 20, "generation": 20}
     spec, own = BaseSpec(max_examples=most), BaseSpec(max_examples=most, more={"lamp1": 3})
