@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -13,8 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from bench import store
+from bench.cohort import Cohort, cohort
 from bench.data import lamp
-from bench.plan import Plan, find_base, resolve
+from bench.plan import Plan, resolve
 from bench.types import InputError
 
 ONCE = {"load", "fit"}  # what costs the same however many questions are asked; the rest goes with them
@@ -71,11 +72,13 @@ def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
 
 def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outlook]:
     """What becomes of each cell. No weights are loaded, and each data file is read once."""
-    read, measured, bases, asked = _reader(), dict[Path, Measured](), set[str](), dict[str, int]()
+    read, measured, bases, known = _reader(), dict[Path, Measured](), set[str](), dict[str, Cohort]()
     found = []
     for name, config in zip(names, configs, strict=True):
         try:
             plan = _resolved(config, read)
+            state = _state(plan.cell)
+            who = None if state == "done" else _who(plan, known)
         except InputError as error:
             found.append(Outlook(name, f"refused: {error}"))
             continue
@@ -83,8 +86,7 @@ def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outloo
         if root not in measured:
             finished = [record for _, record in store.records(root).records if record.get("status") == "ok"]
             measured[root] = Measured([one for one in finished if one.get("schema") == store.SCHEMA])
-        state = _state(plan.cell)
-        seconds = None if state == "done" else _left(plan, measured[root], bases, _questions(plan, asked))
+        seconds = None if who is None else _left(who, measured[root], bases)
         found.append(Outlook(name, state, seconds))
     return found
 
@@ -106,22 +108,21 @@ def _state(cell: store.Cell) -> str:
     return "interrupted" if cell.samples.exists() or cell.artifacts.exists() else "to do"
 
 
-def _questions(plan: Plan, known: dict[str, int]) -> int:
-    """How many questions the cell asks, counted once for all cells that test the same users."""
-    chosen = [plan.tested.hash, plan.fitted.hash, plan.protocol.identity(), plan.seed, plan.config["limit"]]
-    key = store.key({"tested": chosen})
-    if key not in known:
-        known[key] = sum(len(user.queries) for user in plan.users)
+def _who(plan: Plan, known: dict[str, Cohort]) -> Cohort:
+    """Who takes part, looked for once for all cells that choose and leave out the same people."""
+    data = [plan.task.name, plan.tested.hash, plan.fitted.hash, plan.protocol.identity(), plan.adapted]
+    key = store.key({"data": data, "config": [plan.config[name] for name in ("seed", "limit", "leak")]})
+    known[key] = replace(known[key], plan=plan) if key in known else cohort(plan)
     return known[key]
 
 
-def _left(plan: Plan, measured: Measured, bases: set[str], questions: int) -> float | None:
+def _left(who: Cohort, measured: Measured, bases: set[str]) -> float | None:
     """The cell's seconds, and those of its base where no cell before it has trained that one."""
-    seconds = measured.seconds(plan, questions)
-    if plan.base_key is None or plan.base_key in bases or find_base(plan) is not None:
+    seconds = measured.seconds(who.plan, sum(len(user.queries) for user in who.shown))
+    if who.base_key is None or who.base_key in bases or who.base() is not None:
         return seconds
-    bases.add(plan.base_key)
-    training = measured.base(plan)
+    bases.add(who.base_key)
+    training = measured.base(who.plan)
     return None if seconds is None or training is None else seconds + training
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bench import record as records
 from bench import scoring, store
 from bench.budget import Budget
+from bench.cohort import Cohort
 from bench.env import cache_folder
 from bench.lm import base as bases
-from bench.plan import Plan, find_base
 from bench.progress import Progress
 from bench.types import Completion, InputError, Personalization, Query, Request, Sample, User
 from bench.windows import CHUNK, Window, chunk_name, windows
@@ -36,8 +36,11 @@ _retrained: set[str] = set()
 class Job:
     """One cell at work, or one shard of it: `users` (with golds) are those to be answered for, in `cell`'s folder."""
 
-    def __init__(self, plan: Plan, budget: Budget, cell: store.Cell, users: Sequence[User], dropped: int = 0) -> None:
-        self.plan, self.budget, self.cell, self.users, self.dropped = plan, budget, cell, users, dropped
+    def __init__(
+        self, cohort: Cohort, budget: Budget, cell: store.Cell, users: Sequence[User], dropped: int = 0
+    ) -> None:
+        self.cohort, self.plan = cohort, cohort.plan
+        self.budget, self.cell, self.users, self.dropped = budget, cell, users, dropped
         costs = self.cell.artifacts / "cost.json"
         if costs.exists():
             known = store.read_json(costs)
@@ -50,27 +53,32 @@ class Job:
     @cached_property
     def lm(self) -> LM:
         """The model on its base, loaded when something first needs it."""
-        plan = self.plan
-        base = None if self._retrain else find_base(plan)
-        if plan.base_key is None or base is not None:
+        cohort, key = self.cohort, self.cohort.base_key
+        base = None if self._retrain else cohort.base()
+        if key is None or base is not None:
             return self._load(base)
-        with claimed(store.Cell(cache_folder() / "bases", "claims", plan.task.name, plan.base_key)):
-            base = None if self._retrain else find_base(plan)  # another cell may have trained it meanwhile
+        with claimed(store.Cell(cache_folder() / "bases", "claims", self.plan.task.name, key)):
+            base = None if self._retrain else cohort.base()  # another cell may have trained it meanwhile
             lm = self._load(base)
             if base is None:
-                from bench.lm import held
-
-                with self._phase("base"):
-                    held.adopt(lm, bases.adapt(lm, plan.task, plan.trainers, plan.base, self.budget, key=plan.base_key))
-                _retrained.add(plan.base_key)
-                if plan.base.retrain:
-                    store.write_json(self.cell.artifacts / "base.json", {"key": plan.base_key})
+                self._train_base(lm, key)
             return lm
+
+    def _train_base(self, lm: LM, key: str) -> None:
+        from bench.lm import held
+
+        plan = self.plan
+        with self._phase("base"):
+            path = bases.adapt(lm, plan.task, self.cohort.trainers, plan.base, self.budget, key=key)
+            held.adopt(lm, path)
+        _retrained.add(key)
+        if plan.base.retrain:
+            store.write_json(self.cell.artifacts / "base.json", {"key": key})
 
     @property
     def _retrain(self) -> bool:
         """Whether the base is to be made again, which a process does once and a resumed cell not twice."""
-        made = self.plan.base_key in _retrained or (self.cell.artifacts / "base.json").exists()
+        made = self.cohort.base_key in _retrained or (self.cell.artifacts / "base.json").exists()
         return self.plan.base.retrain and not made
 
     def _load(self, base: Path | None) -> LM:
@@ -101,7 +109,7 @@ class Job:
                 golds=self.plan.tested.golds, advance=progress.advance,
             )  # fmt: skip
         scoring.write(task, self.cell, found, golds=self.plan.tested.golds, model=self.plan.spec.name)
-        return records.results(self.plan, found, shared, self.dropped)
+        return records.results(self.cohort, found, shared, self.dropped)
 
     def _steps(self) -> Personalization:
         """What the users are given, their answers and the likelihood of their golds, on disk; what all users share."""
@@ -130,7 +138,7 @@ class Job:
         if done is not None:
             return done[0]
         with self._phase("fit"):
-            shared = self.plan.method.fit(_Late(self), self.plan.task, self.plan.group, self.budget)  # type: ignore[arg-type]
+            shared = self.plan.method.fit(_Late(self), self.plan.task, self.cohort.group, self.budget)  # type: ignore[arg-type]
         save_personalizations([shared], artifacts, "fit")
         self._limited = self.budget.limited
         return shared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -18,15 +18,14 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from bench import store
 from bench.data import lamp, leaks, sample
 from bench.data.convert import digest
-from bench.data.people import Later, People
+from bench.data.people import People
 from bench.data.task import Task
 from bench.env import cache_folder
-from bench.lm import base as bases
 from bench.lm.base import BaseSpec
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.protocol import Protocol
-from bench.types import Decoding, InputError, User, check_fields, one_of
+from bench.types import Decoding, InputError, check_fields, one_of
 
 _NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
 
@@ -39,36 +38,37 @@ _SECTIONS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell. `users`: to be tested, with golds; `group`: fit users; `trainers`: all who may fit.
+    """One cell as it is asked for. Who takes part, and which base they train, a Cohort says (bench/cohort.py).
 
     `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them.
-    `overrides`: what asks for this cell, without this machine's folders. `counts`: of the protocol's choice of users
-    and items, known once the plan is checked.
+    `identity`: the model's (`ModelSpec.identity`). `learnt`: what an adapted base learns from, by the data's hashes.
+    `overrides`: what asks for this cell, without this machine's folders.
     """
 
     config: Mapping[str, Any]
     fields: Mapping[str, Any]
     task: Task
     spec: ModelSpec
+    identity: Mapping[str, Any]
     base: BaseSpec
-    base_key: str | None
+    learnt: str
     method: Method
     protocol: Protocol
     decoding: Decoding
-    users: Sequence[User]
-    group: Sequence[User]
-    trainers: Sequence[User]
     people: Callable[[], People]
     tested: lamp.Dataset
     fitted: lamp.Dataset
     cell: store.Cell
     overrides: Sequence[str] = ()
-    leaks: leaks.LeakReport = field(default_factory=leaks.LeakReport)
-    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
         return int(self.config["seed"])
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the base is one that the fit users train."""
+        return self.base.kind == "task_adapted"
 
     @property
     def names(self) -> dict[str, Any]:
@@ -104,14 +104,13 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     people = cache(lambda: protocol.people(fitted.users, tested.users, config.seed))
     identity = spec.identity()
     learnt = protocol.learnt(fitted.hash, tested.hash, config.seed)
-    base_key = base.key(identity, task, learnt) if base.kind == "task_adapted" else None
     fields = _fields(method, values["method"])
     known_by = {
         "schema": store.SCHEMA,
         "task": asdict(task),
         "method": _said(method, fields),
         "model": identity,
-        "base": base_key or "instruct",
+        "base": base.key(identity, task, learnt) if base.kind == "task_adapted" else "instruct",
         "protocol": known(protocol.identity()),
         "decoding": asdict(decoding),
         "data": [tested.hash, fitted.hash, config.data.kind],
@@ -124,43 +123,9 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
         values | {"variant": _variant(_own(words, values["experiment"]))},
-        fields, task, spec, base, base_key, method, protocol, decoding,
-        Later(lambda: people().tested[: config.limit]),
-        Later(lambda: protocol.group(people().fitting, config.seed)),
-        Later(lambda: people().fitting), people, tested, fitted, cell,
+        fields, task, spec, identity, base, learnt, method, protocol, decoding, people, tested, fitted, cell,
         [word for word in words if not word.startswith(_NOT_THE_CELL)],
     )  # fmt: skip
-
-
-def checked(plan: Plan) -> Plan:
-    """The plan as it runs: what leaks is dropped, flagged or refused, as `leak=` says; then the protocol's histories.
-
-    Whoever trains the base counts as a fit user too, with their whole history.
-    """
-    policy, protocol = plan.config["leak"], plan.protocol
-    fitted = plan.trainers if plan.base_key else plan.group
-    found = leaks.report(plan.users, fitted, plan.task, learnt_histories=plan.base_key is not None)
-    shown = protocol.exchanged(plan.users, plan.seed)
-    if shown is not plan.users:  # what is looked for must not be in what is shown
-        found = found.of_histories(leaks.report(shown, (), plan.task))
-    trainers, key = leaks.apply_fit(plan.trainers, found, policy), plan.base_key
-    away = set(plan.people().away)
-    if len(trainers) < len(plan.trainers):
-        away.update(found.fit_test_overlap_users)
-    if key is not None and away:
-        learnt = protocol.learnt(plan.fitted.hash, plan.tested.hash, plan.seed)
-        key = plan.base.key(plan.spec.identity(), plan.task, f"{learnt} without {sorted(away)}")
-    before = leaks.apply(shown, found, policy)
-    users = protocol.tested(plan.task, before)
-    return replace(
-        plan,
-        users=users,
-        group=protocol.fitting(plan.task, leaks.apply_fit(plan.group, found, policy)),
-        trainers=trainers,
-        base_key=key,
-        leaks=found,
-        counts=plan.people().counts | _kept(before, users),
-    )
 
 
 def _check(config: DictConfig, parts: Mapping[str, object]) -> None:
@@ -208,19 +173,6 @@ def _made(config: DictConfig) -> Any:
         raise InputError(" ".join(str(error).split())) from None
     except MissingMandatoryValue as error:
         raise InputError(f"{error.full_key}=... is needed here, and has no default") from None
-
-
-def _kept(before: Sequence[User], after: Sequence[User]) -> dict[str, int]:
-    """What a protocol that makes other histories left out or made."""
-    if before is after or (  # histories are large: no more than one user's of each is in memory
-        len(before) == len(after)
-        and all(one.history == other.history for one, other in zip(before, after, strict=True))
-    ):
-        return {}
-    items = {"items_before": before, "items_after": after}
-    return {name: sum(len(user.history) for user in users) for name, users in items.items()} | {
-        "users_left_out": len(before) - len(after)
-    }
 
 
 def data_root(config: DictConfig) -> Path:
@@ -280,8 +232,3 @@ def _without_folder(word: str) -> str:
     """A path as its last name: the record names none of this machine's places."""
     name, _, value = word.partition("=")
     return f"{name}={Path(value).name}" if "/" in value and os.path.exists(value) else word
-
-
-def find_base(plan: Plan) -> Path | None:
-    """The adapted base, if it is at hand; one that is to be made again counts only from the cache."""
-    return None if plan.base_key is None else bases.find(plan.base_key, shipped=not plan.base.retrain)

@@ -8,8 +8,9 @@ from typing import Any
 
 from bench import env, store
 from bench.budget import Budget
+from bench.cohort import Cohort
 from bench.lm.base import fingerprint
-from bench.plan import Plan, find_base, known
+from bench.plan import known
 from bench.score import stats
 from bench.scoring import Tally
 from bench.types import Personalization, User
@@ -17,8 +18,9 @@ from bench.types import Personalization, User
 _PRIVATE = ("task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules", "shard", "window")
 
 
-def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
+def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
     """The part that every cell has, failed or not."""
+    plan = cohort.plan
     data = {
         "name": plan.config["data"]["name"],
         "split": plan.tested.split,
@@ -26,7 +28,7 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
         "kind": plan.tested.kind,
         "hash": plan.tested.hash,
         "fit_hash": plan.fitted.hash,
-        **_people(plan.users),
+        **_people(cohort.users),
         "golds": plan.tested.golds,
     }
     return {
@@ -34,9 +36,9 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
         "key": plan.cell.key,
         "cell": plan.names,
         "config": _public(plan.config) | {"method": dict(plan.fields)},
-        "model": plan.spec.identity() | {"base": _base(plan)},
+        "model": dict(plan.identity) | {"base": _base(cohort)},
         "data": data,
-        "leaks": plan.leaks.record(),
+        "leaks": cohort.leaks.record(),
         "metrics": {},
         "unscored": None,
         "counts": {},
@@ -47,18 +49,18 @@ def frame(plan: Plan, budget: Budget) -> dict[str, Any]:
     }
 
 
-def results(plan: Plan, found: Tally, shared: Personalization, dropped: int) -> dict[str, Any]:
+def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int) -> dict[str, Any]:
     """The part that only a finished cell has: metrics with intervals, counts, the method's facts."""
-    task = plan.task
+    plan, task = cohort.plan, cohort.plan.task
     counts = {
         **{f"data_{name}": count for name, count in plan.tested.counts.items()},
-        **{f"protocol_{name}": count for name, count in plan.counts.items()},
+        **{f"protocol_{name}": count for name, count in cohort.counts.items()},
         "samples": found.samples,
         "unparsed": found.unparsed,
         "truncated": found.truncated,
         "unfinished": found.unfinished,
         "lines_dropped": dropped,
-        "fit_users": len(plan.group),
+        "fit_users": len(cohort.group),
         "patches": len(found.patches),
         "patch_bytes": sum(found.patches.values()),
         "patch_bytes_per_user": sum(found.patches.values()) / max(1, found.users),
@@ -71,10 +73,10 @@ def results(plan: Plan, found: Tally, shared: Personalization, dropped: int) -> 
     return result | {"metrics": {name: asdict(interval) for name, interval in intervals.items()}}
 
 
-def _base(plan: Plan) -> str:
+def _base(cohort: Cohort) -> str:
     """The fingerprint of the adapted base: a hash of its weights."""
-    path = find_base(plan)
-    return "instruct" if plan.base_key is None else fingerprint(path) if path else "not there"
+    path = cohort.base()
+    return "instruct" if cohort.base_key is None else fingerprint(path) if path else "not there"
 
 
 def _people(users: Sequence[User]) -> dict[str, int]:

@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from bench import manifest, shard, store
 from bench import record as records
 from bench.budget import Budget
+from bench.cohort import Cohort, cohort
 from bench.job import Job, claimed
-from bench.plan import Plan, checked, resolve
+from bench.plan import Plan, resolve
 from bench.shard import Shard
 from bench.types import InputError, MethodError, OverBudget
 from bench.windows import checked_size
@@ -44,19 +45,20 @@ def run(config: DictConfig) -> Result:
     if done is not None:
         return Result(plan, done, cached=True)
     if part is not None:
-        return _run_part(checked(plan), part)
+        return _run_part(cohort(plan), part)
     with claimed(plan.cell):
         done = store.finished(plan.cell)
         if done is not None:
             return Result(plan, done, cached=True)
-        return _run_whole(checked(plan))
+        return _run_whole(cohort(plan))
 
 
-def _run_whole(plan: Plan, *, shards: int = 1, dropped: int = 0) -> Result:
+def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
     """All steps; those that left their files before (`dropped` lines of them were cut off) are not repeated."""
+    plan = who.plan
     budget = Budget(plan.config["budget"]["minutes"], progress=plan.config["progress"])
-    job = Job(plan, budget, plan.cell, plan.users, dropped)
-    frame = _attempt(plan, budget, job.whole)
+    job = Job(who, budget, plan.cell, who.users, dropped)
+    frame = _attempt(who, budget, job.whole)
     if shards > 1:
         frame["environment"]["shards"] = shards
     store.write_json(plan.cell.config, plan.config)
@@ -64,13 +66,14 @@ def _run_whole(plan: Plan, *, shards: int = 1, dropped: int = 0) -> Result:
     return Result(plan, frame, cached=False)
 
 
-def _run_part(plan: Plan, part: Shard) -> Result:
+def _run_part(who: Cohort, part: Shard) -> Result:
     """One part of a cell; where it was the last one, then the whole. A part that fails is a failed cell."""
+    plan = who.plan
     store.write_json(plan.cell.config, plan.config)  # a folder with this is a cell: its parts are none
     failure: dict[str, Any] = {}
     with claimed(part.cell):
         if not part.done and store.finished(plan.cell) is None:
-            failure = _work_on(plan, part)
+            failure = _work_on(who, part)
     missing = part.missing()
     done = store.finished(plan.cell)  # then its parts are gone
     if done is None and missing and not failure:
@@ -82,24 +85,24 @@ def _run_part(plan: Plan, part: Shard) -> Result:
         if failure:
             store.write_record(plan.cell, failure)
             return Result(plan, failure, cached=False)
-        result = _run_whole(plan, shards=part.count, dropped=shard.merge(part, plan.users))
+        result = _run_whole(who, shards=part.count, dropped=shard.merge(part, who.users))
         if result.record["status"] == "ok":
             shard.remove(plan.cell)
         return result
 
 
-def _work_on(plan: Plan, part: Shard) -> dict[str, Any]:
+def _work_on(who: Cohort, part: Shard) -> dict[str, Any]:
     """A shard's work; what the record says where it failed, else nothing."""
-    budget = Budget(progress=plan.config["progress"])
-    job = Job(plan, budget, part.cell, part.users(plan.users))
-    frame = _attempt(plan, budget, job.part)
+    budget = Budget(progress=who.plan.config["progress"])
+    job = Job(who, budget, part.cell, part.users(who.users))
+    frame = _attempt(who, budget, job.part)
     if frame["status"] != "ok":
         return frame
     part.finish(job.users, job.dropped)
     return {}
 
 
-def _attempt(plan: Plan, budget: Budget, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _attempt(who: Cohort, budget: Budget, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The record of what the work did: its results, or why it failed."""
     started, record, error = _now(), dict[str, Any](), None
     try:
@@ -115,7 +118,7 @@ def _attempt(plan: Plan, budget: Budget, work: Callable[[], dict[str, Any]]) -> 
         status = "oom" if type(problem).__name__ == "OutOfMemoryError" else "error"
         error = f"{type(problem).__name__}: {problem}"
     times = {"started": started, "finished": _now()}
-    return records.frame(plan, budget) | record | {"status": status, "error": error} | times
+    return records.frame(who, budget) | record | {"status": status, "error": error} | times
 
 
 def _now() -> str:

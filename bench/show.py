@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from bench import store
-from bench.plan import Plan, find_base, resolve
+from bench.cohort import Cohort, cohort
+from bench.plan import resolve
 from bench.protocol import Protocol
 from bench.report import tables
 from bench.run import Result, run
@@ -22,7 +23,7 @@ def cell(config: DictConfig) -> int:
     """Run (or with `dry=true` only plan) one cell and say what came of it. Returns the exit code."""
     try:
         if config.dry:
-            print(plan_text(resolve(config)))
+            print(plan_text(cohort(resolve(config))))
             return 0
         return told(run(config))
     except InputError as error:
@@ -88,24 +89,25 @@ def _tested(record: Mapping[str, Any]) -> Protocol:
     return replace(Protocol(**fields), name="", fit_split="", group_size=None)
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(who: Cohort) -> str:
     """The plan of a cell, and its first prompt with the first history items in place of the method's choice."""
+    plan = who.plan
     done = store.finished(plan.cell)
     state = "done" if done else "interrupted, goes on" if plan.cell.samples.exists() else "to do"
     base: str = plan.base.kind
-    if plan.base_key:
-        base += " (at hand)" if find_base(plan) else " (to be trained first)"
-    user = plan.protocol.tested(plan.task, plan.protocol.exchanged(plan.users[:2], plan.seed))[0]
+    if who.base_key:
+        base += " (at hand)" if who.base() else " (to be trained first)"
+    user = who.first(1)[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
     request = plan.method.request(plan.task, user.hidden(), user.queries[0], personal)
     prompt = request.answer or "\n".join(message.text for message in request.messages)
-    questions = sum(len(one.queries) for one in plan.users)
+    questions = sum(len(one.queries) for one in who.shown)
     lines = [
         f"cell      {plan.cell.folder}  ({state})",
         f"task      {plan.task.name} ({plan.task.title}), {plan.config['data']['name']} {plan.tested.split}: "
-        f"{len(plan.users)} users, {questions} questions",
+        f"{len(who.shown)} users, {questions} questions",
         f"model     {plan.spec.name}, {plan.spec.resolved_dtype()}, base {base}",
-        f"protocol  {plan.protocol.name}, {len(plan.group)} fit users of {len(plan.trainers)}, seed {plan.seed}",
+        f"protocol  {plan.protocol.name}, {len(who.drawn)} fit users of {len(who.trainers)}, seed {plan.seed}",
         f"method    {_fields(plan.config['method'])}",
         f"prompt of question {user.queries[0].id}, with its first history items (which ones the method shows, the run "
         "finds out):",

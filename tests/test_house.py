@@ -22,7 +22,7 @@ FLOORS = (
     {"manifest", "experiment"},
     {"lm"},
     {"method", "protocol"},
-    {"plan", "record", "run", "job", "scoring", "shard", "windows"},
+    {"plan", "cohort", "record", "run", "job", "scoring", "shard", "windows"},
     {"show", "forecast", "launch", "mistakes"},
     {"sweep"},
     {"__main__"},

@@ -280,6 +280,8 @@ def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_pat
     assert record["facts"]["users_items_learnt"] == sum(longest)
     assert record["leaks"]["fit_test_overlap_users"] == 0 and record["counts"]["patches"] == 3
     assert record["counts"]["fit_users"] == sum(map(len, splits)) - 6
+    code, said = run(*words, "seed=1", "dry=true", folder=tmp_path)
+    assert code == 0 and "(to do)" in said and "base task_adapted (at hand)" in said  # the one that was trained above
 
 
 def test_anothers_history_is_searched_for_ones_own_question(tmp_path: Path) -> None:

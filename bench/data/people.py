@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import overload
 
 from bench.data.rank import before_all
@@ -45,23 +44,6 @@ class Lazy(Sequence[User]):
     def __getitem__(self, index: int | slice) -> User | list[User]:
         places = range(len(self))[index]
         return self.one(places) if isinstance(places, int) else [self.one(place) for place in places]
-
-
-class Later(Lazy):
-    """Users who are chosen when first looked at: a finished cell is found without reading every history."""
-
-    def __init__(self, choose: Callable[[], Sequence[User]]) -> None:
-        self._choose = choose
-
-    @cached_property
-    def _users(self) -> Sequence[User]:
-        return self._choose()
-
-    def __len__(self) -> int:
-        return len(self._users)
-
-    def one(self, place: int) -> User:
-        return self._users[place]
 
 
 @dataclass(frozen=True)
