@@ -59,6 +59,7 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
         "unparsed": found.unparsed,
         "truncated": found.truncated,
         "unfinished": found.unfinished,
+        "golds_without_word": found.golds_without_word,
         "lines_dropped": dropped,
         "fit_users": len(cohort.group),
         "patches": len(found.patches),

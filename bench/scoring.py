@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from bench import store
 from bench.data.task import Task
-from bench.score import metrics
+from bench.score import metrics, rouge
 from bench.store import Cell
 from bench.types import Personalization, Query, Sample
 from bench.windows import Ahead, Window, has_nll, nll_values
@@ -26,6 +26,7 @@ class Tally:
     unparsed: int = 0
     truncated: int = 0
     unfinished: int = 0
+    golds_without_word: int = 0
     users: int = 0
     facts: Counter[str] = field(default_factory=Counter)
     patches: dict[str, int] = field(default_factory=dict)
@@ -46,6 +47,12 @@ class Tally:
         self.unparsed += sum(metrics.unparsed(task.kind, task.labels, sample.raw) for sample in samples)
         self.truncated += sum(sample.cut > 0 for sample in samples)
         self.unfinished += sum(not sample.finished for sample in samples)
+
+    def add_golds(self, task: Task, queries: Sequence[Query]) -> None:
+        """Keep the golds' texts, and count those in which official ROUGE finds no word."""
+        self.golds |= {query.id: str(query.gold) for query in queries}
+        if task.kind == "generation":
+            self.golds_without_word += sum(not rouge.has_word(str(query.gold)) for query in queries)
 
 
 def tally(
@@ -69,7 +76,7 @@ def tally(
         if golds:
             likelihoods: Sequence[float | None] = nll.take(window.ids) if liked else [None] * len(queries)
             found.scored += map(_row(task), answered, queries, likelihoods)
-            found.golds |= {query.id: str(query.gold) for query in queries}
+            found.add_golds(task, queries)
         else:
             found.answers += [{"id": sample.id, "output": sample.raw} for sample in answered]
         advance(len(queries))

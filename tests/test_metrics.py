@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.score import rouge
 from bench.score.metrics import (
     DIRECTION,
     PRIMARY,
@@ -86,7 +87,7 @@ def plain_rating(text, gold):
         number = float(text.strip())
     except ValueError:
         number = math.nan
-    if math.isnan(number) or abs(number) > 1e100:
+    if not 1 <= number <= 5:  # LaMP's script takes it as it is
         return {1: 5.0, 2: 5.0, 3: 5.0, 4: 1.0, 5: 1.0}[gold]
     return number
 
@@ -111,8 +112,8 @@ def plain_macro_f1(golds, answers, labels):
     return sum(scores) / len(scores)
 
 
-def plain_rouge(prediction, reference):
-    a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (prediction, reference))
+def plain_rouge(prediction, reference, word=r"[a-z0-9]+"):
+    a, b = (re.findall(word, text.lower()) for text in (prediction, reference))
     shared = sum(min(a.count(token), b.count(token)) for token in set(a))
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i, left in enumerate(a):
@@ -202,18 +203,19 @@ def test_text_metrics_follow_the_official_rules():
     golds = [rng.choice(pool) for _ in answers]
     known = {}
 
-    def rouge(prediction, reference):
-        key = (prediction, reference)
+    def rouge(prediction, reference, word):
+        key = (prediction, reference, word)
         if key not in known:
-            known[key] = plain_rouge(prediction, reference)
+            known[key] = plain_rouge(prediction, reference, word)
         return known[key]
 
     def first_line(text):
         return next((line for line in text.split("\n") if line.strip()), "")
 
     expected = {}
-    for prefix, rule in (("", str), ("lenient_", first_line)):
-        pairs = [rouge(rule(text), gold) for text, gold in zip(answers, golds, strict=True)]
+    any_script = r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+"
+    for prefix, rule, word in (("", str, r"[a-z0-9]+"), ("lenient_", first_line, any_script)):
+        pairs = [rouge(rule(text), gold, word) for text, gold in zip(answers, golds, strict=True)]
         for name, values in zip(("rouge1", "rougeL"), zip(*pairs, strict=True), strict=True):
             expected[prefix + name] = mean(values)
             if not prefix:
@@ -225,8 +227,28 @@ def test_text_metrics_follow_the_official_rules():
 
 
 @pytest.mark.parametrize(("gold", "error"), [("1", 4), ("2", 3), ("3", 2), ("4", 3), ("5", 4)])
-@pytest.mark.parametrize("raw", ["n/a", "", "nan", "inf", "-inf", "1e999", "four", "4 stars", "é漢"])
-def test_no_number_counts_as_the_farther_end(raw, gold, error):
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "n/a",
+        "",
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "four",
+        "4 stars",
+        "é漢",
+        "1e50",
+        "-1e50",
+        "10",
+        "1e1",
+        "5.01",
+        "0.99",
+        "0",
+    ],
+)
+def test_no_number_on_the_scale_counts_as_the_farther_end(raw, gold, error):
     scored = score_one("rating", STARS, raw, gold, id="q", group="u")
     assert (scored.values["mae"], scored.values["mse"]) == (error, error**2)
     assert unparsed("rating", STARS, raw)
@@ -236,8 +258,8 @@ def test_an_unparsed_answer_to_gold_three_counts_as_five():
     assert score_one("rating", STARS, "n/a", "3", id="q", group="u").official == 5.0
 
 
-@pytest.mark.parametrize(("raw", "value"), [("4.0", 4), (" 4 ", 4), ("1e1", 10), ("10", 10), ("-2", -2), ("4.5", 4.5)])
-def test_numbers_are_not_clipped(raw, value):
+@pytest.mark.parametrize(("raw", "value"), [("4.0", 4), (" 4 ", 4), ("4e0", 4), ("1", 1), ("5", 5), ("4.5", 4.5)])
+def test_numbers_on_the_scale_are_not_rounded(raw, value):
     assert official_rating(raw) == value
     assert not unparsed("rating", STARS, raw)
 
@@ -274,6 +296,31 @@ def test_every_label_is_found_by_both_rules():
     for labels in (CITATION, MOVIES, NEWS):
         for index, label in enumerate(labels):
             assert official_label(f" {label}\n", labels) == lenient_label(label.upper(), labels) == index
+
+
+@pytest.mark.parametrize("text", ["Новости дня", "今日のニュース", "ข่าววันนี้", "أخبار اليوم", "आज की ख़बर", "ниже нуля"])
+def test_identical_texts_of_another_script_score_leniently_and_not_officially(text):
+    values = score_one("generation", [], text, text, id="q", group="u").values
+    assert (values["rouge1"], values["rougeL"]) == (0, 0)  # as rouge_score has it
+    assert (values["lenient_rouge1"], values["lenient_rougeL"]) == (1, 1)
+    assert not rouge.has_word(text) and rouge.has_word(f"{text} 5")
+
+
+def test_words_of_another_script_are_compared_one_by_one():
+    def lenient(prediction, gold):
+        return score_one("generation", [], prediction, gold, id="q", group="u").values["lenient_rouge1"]
+
+    assert lenient("Новости недели", "новости дня") == pytest.approx(0.5)
+    assert lenient("今日は雨", "今日は晴") == pytest.approx(0.75)  # no blanks: characters are the words
+    assert lenient("cafe\u0301", "caf\u00e9") == 1  # one letter, spelt in two ways
+    assert lenient("हिन्दी", "हिन्दी") == 1 and rouge.UnicodeWords().tokenize("हिन्दी बोली") == ["हिन्दी", "बोली"]
+
+
+def test_on_ascii_both_rules_find_the_same_words():
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    text = "".join(map(chr, range(32, 127))) + " It's x_y A1-b2\tend\n"
+    assert rouge.UnicodeWords().tokenize(text) == DefaultTokenizer().tokenize(text)
 
 
 def test_lenient_text_is_the_first_line_without_quotes():

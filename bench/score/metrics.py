@@ -12,19 +12,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from bench.score import rouge
 from bench.types import InputError
-
-if TYPE_CHECKING:
-    from rouge_score.rouge_scorer import RougeScorer
 
 Kind = Literal["classification", "rating", "generation"]
 
 PRIMARY: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "f1"),
     "rating": ("mae", "rmse"),
-    "generation": ("rouge1", "rougeL"),
+    "generation": rouge.NAMES,
 }
 """The two metrics the papers print, by task kind."""
 
@@ -55,7 +53,6 @@ DIRECTION: Mapping[str, bool] = {
 
 UNPARSED = -1
 LOWEST, HIGHEST = 1.0, 5.0
-OVERFLOW = 1e100  # the square of a larger "rating" would make RMSE infinite, as an infinite one would
 QUOTES = " \t\"'`“”‘’„«»"
 
 # A digit 1-5 that is no part of a longer number, of decimals, or of a number grouped by thousands.
@@ -86,19 +83,20 @@ def official_label(raw: str, labels: Sequence[str]) -> int:
 
 
 def official_rating(raw: str) -> float | None:
-    """The text as `float` reads it, not clipped ('4.0' and '1e1' are numbers); None where it is no finite number.
+    """The text as `float` reads it ('4.0' and '4e0' are 4); None where that is no number from 1 to 5.
 
-    LaMP's script crashes on 'nan' and 'inf' inside scikit-learn; here they are no numbers, and so are |x| > 1e100.
+    LaMP's script takes any number as it is and crashes on 'nan' and 'inf'. Then one '1e50' decides the table's RMSE:
+    here what lies beyond the scale is no rating, like a word.
     """
     try:
         number = float(raw.strip())
     except ValueError:
         return None
-    return number if abs(number) <= OVERFLOW else None
+    return number if LOWEST <= number <= HIGHEST else None
 
 
 def farther_end(gold: float) -> float:
-    """The rating LaMP assumes where the answer is no number: the end of 1..5 farther from gold, 5 on a tie."""
+    """The rating LaMP assumes where the answer is none: the end of 1..5 farther from gold, 5 on a tie."""
     return LOWEST if abs(LOWEST - gold) > abs(HIGHEST - gold) else HIGHEST
 
 
@@ -135,7 +133,7 @@ def lenient_text(raw: str) -> str:
 
 
 def unparsed(kind: Kind, labels: Sequence[str], raw: str) -> bool:
-    """Whether the official rules find no answer in the text: no label, no finite number, or nothing at all."""
+    """Whether the official rules find no answer in the text: no label, no rating from 1 to 5, or nothing at all."""
     if kind == "classification":
         return official_label(raw, labels) == UNPARSED
     if kind == "rating":
@@ -189,7 +187,7 @@ def _score_label(labels: Sequence[str], raw: str, gold: str, id: str) -> Scored:
 
 def _score_rating(raw: str, gold: str, id: str) -> Scored:
     truth = official_rating(gold)
-    if truth is None or not LOWEST <= truth <= HIGHEST:
+    if truth is None:
         raise InputError(f"query {id}: gold {gold!r} is not a rating from {LOWEST:.0f} to {HIGHEST:.0f}")
     official, lenient = (
         farther_end(truth) if number is None else float(number)
@@ -201,23 +199,12 @@ def _score_rating(raw: str, gold: str, id: str) -> Scored:
 
 
 def _score_text(raw: str, gold: str, id: str) -> Scored:
-    text, short = raw.strip(), lenient_text(raw)
-    official = _rouge(text, gold.strip())
-    lenient = official if text == short else _rouge(short, gold.strip())
+    text, short, reference = raw.strip(), lenient_text(raw), gold.strip()
+    official = rouge.official(text, reference)
+    same = text == short and (text + reference).isascii()  # then both rules read the same words
+    lenient = official if same else rouge.lenient(short, reference)
     values = official | {f"lenient_{name}": value for name, value in lenient.items()}
     return Scored(id, "", None, None, None, values)
-
-
-def _rouge(prediction: str, reference: str) -> dict[str, float]:
-    scores = _rouge_scorer().score(reference, prediction)
-    return {name: float(scores[name].fmeasure) for name in PRIMARY["generation"]}
-
-
-@lru_cache(maxsize=1)
-def _rouge_scorer() -> RougeScorer:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(list(PRIMARY["generation"]), use_stemmer=False)
 
 
 def _nll_label(kind: Kind, labels: Sequence[str], gold: float | None, logprobs: Sequence[float], id: str) -> float:
