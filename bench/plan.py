@@ -19,7 +19,7 @@ from bench import store
 from bench.data import lamp, leaks, sample
 from bench.data.convert import digest
 from bench.data.people import People
-from bench.data.task import Task
+from bench.data.task import OPPU_WORDS, Task
 from bench.env import cache_folder
 from bench.lm.base import BaseSpec
 from bench.lm.spec import ModelSpec
@@ -118,6 +118,8 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     }
     if config.budget.minutes is not None:  # a training that stops at its budget learns less
         known_by["minutes"] = config.budget.minutes
+    if fields.get("style") == "oppu":  # since it cuts what it shows
+        known_by["shown_words"] = OPPU_WORDS
     hydra = HydraConfig.get()
     cell = store.Cell(Path(config.results.root), task.name, hydra.runtime.choices["method"], store.key(known_by))
     words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]

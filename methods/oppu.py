@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.rank import Places, Retriever, before_all, chosen, shown
 from bench.data.task import Task
-from bench.lm.profile import Profile, facts, shortened
+from bench.data.words import cut, shortened
+from bench.lm.profile import Profile, facts
 from bench.method import Method
 from bench.types import InputError, Item, Message, Personalization, Query, Request, User, one_of
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
     from bench.lm.stacked import Adapter
     from bench.lm.tune import Example
+
+CODE_WORDS = 768
+"""Words of each field of an item that is learnt (OPPU's code)."""
 
 Form = Literal["plain", "rag", "pag"]
 Peft = Literal["lora", "ia3", "prompt_tuning"]
@@ -30,7 +34,8 @@ class OPPU(Method):
     profile and `k` items (`pag`). An item is asked as a question with only older items to retrieve from. `style`: the
     baseline's prompt, or OPPU's own. `recipe`: epochs and batch by task, the paper's or the code's. `shared_start`:
     every user's adapter starts from the same numbers (what reference 2.10 needs to compare them), else from their own.
-    `item_words`: cut of an item that is asked. A user without history has no patch and is counted.
+    `item_words`: cut of an item that is learnt; None takes the code's 768 words in OPPU's own prompt, and elsewhere the
+    whole item, as a question of the test is never cut. A user without history has no patch and is counted.
     """
 
     retriever: Retriever
@@ -42,7 +47,7 @@ class OPPU(Method):
     recipe: str = "paper"
     recipes: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    item_words: int = 768
+    item_words: int | None = None
     shared_start: bool = True
     seed: int = 0
 
@@ -97,22 +102,27 @@ class OPPU(Method):
         """
         from bench.lm.tune import Example
 
-        items = [shortened(item, self.item_words) for item in user.history]
+        items = [self._learnt(item) for item in user.history]
         if not task.has_answers or any(task.one_sided(item) for item in items):
             return [one for item in items if (one := self._as_text(task, item)).answer.strip()]
         asked = [_question(task, user, item, place) for place, item in enumerate(items)]
-        learner = replace(user, history=tuple(items), queries=tuple(asked))
         older = [tuple(range(place)) for place in range(len(items))]
-        [ranked] = self._places(task, [learner], [older])
+        [ranked] = self._places(task, [replace(user, queries=tuple(asked))], [older])
         found = []
         for place, (query, best) in enumerate(zip(asked, ranked, strict=True)):
             answer = task.answer(items[place])
             if not answer or not query.text.strip():
                 continue
-            earlier = [items[at] for at in (sorted(best) if self.style == "personalized" else best)]
-            messages = task.render(query, earlier, style=self.style, profile=profile)
+            earlier = [user.history[at] for at in (sorted(best) if self.style == "personalized" else best)]
+            messages = task.render(query, earlier, style=self.style, profile=profile, learnt=True)
             found.append(Example(Request(messages, name=f"{task.name} item {items[place].id}"), answer))
         return found
+
+    def _learnt(self, item: Item) -> Item:
+        """The item as it is learnt: as OPPU's code has it in its own prompt, else as a prompt of the test shows it."""
+        if self.style == "oppu":
+            return shortened(item, CODE_WORDS if self.item_words is None else self.item_words)
+        return item if self.item_words is None else cut(item, self.item_words)
 
     @property
     def _shows_nothing(self) -> bool:
@@ -139,7 +149,7 @@ class OPPU(Method):
         elif task.name == "lamp1":
             before = before.partition("{title}")[0]
         request = Request((Message("user", (before.rstrip(),)),), name=f"{task.name} item {item.id}")
-        return Example(request, target)
+        return Example(request, target.strip())
 
     def _adapter(self, lm: LM, task: Task) -> Adapter:
         from bench.lm.stacked import Adapter
@@ -164,8 +174,8 @@ def _fits(lm: LM, pair: Example, adapter: Adapter) -> bool:
 
 
 def _question(task: Task, user: User, item: Item, place: int) -> Query:
-    """A history item as a question, without its answer."""
-    text = item.fields[task.source]
+    """A history item as a question, without its answer. Like a question's text it has no white space at its ends."""
+    text = item.fields[task.source].strip()
     asked = task.input_template.replace("{" + task.source + "}", text)
     return Query(f"{user.id}/{place}", asked, text, date=item.date)
 

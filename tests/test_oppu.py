@@ -98,10 +98,10 @@ def test_the_answer_of_an_item_is_not_in_its_own_prompt() -> None:
 def test_citations_learn_the_cited_paper_and_tweets_the_tweet() -> None:
     paper = Item("p", {"title": "On A", "abstract": "About A.", "citation": "The Paper It Cites"}, None)
     [pair] = oppu().pairs(task_named("lamp1"), User("u", (paper,), ()), None)
-    assert (words(pair), pair.answer) == ("Paper Title: On A Reference:", "The Paper It Cites")
+    assert (words(pair), pair.answer) == ("paper title: On A reference:", "The Paper It Cites")
     lamps = replace(paper, fields={"title": "On A", "abstract": "About A."})  # LaMP's files have no citation
     [pair] = oppu().pairs(task_named("lamp1"), User("u", (lamps,), ()), None)
-    assert (words(pair), pair.answer) == ("Paper Title:", "On A")
+    assert (words(pair), pair.answer) == ("paper title:", "On A")
     [pair] = oppu().pairs(task_named("lamp7"), User("u", (Item("t", {"text": "so tired lol"}, None),), ()), None)
     assert (words(pair), pair.answer) == ("tweet:", "so tired lol")
 
@@ -122,6 +122,55 @@ def test_every_task_has_pairs_in_the_form_of_its_test_prompt(name: str, form: st
         first = replace(user, history=(), queries=(pair_query(task, user.history[0]),))
         tested = method.request(task, first, first.queries[0], Personalization({"profile": profile} if profile else {}))
         assert words(pairs[0]) == tested.messages[0].text
+
+
+ODD_TEXT = "First line.\n\nSecond  line,\tand " + " ".join(f"word{at}" for at in range(800)) + " end."
+
+
+def odd_history(task: Any) -> tuple[Item, ...]:
+    return tuple(
+        Item(str(at), {task.source: f"{at} {ODD_TEXT}", str(task.target): f"Head  line {at}\nbelow"}, None)
+        for at in (0, 1)
+    )
+
+
+def test_the_baselines_prompt_shows_an_item_in_training_as_at_test() -> None:
+    """White space, length and all: what is learnt from is what will be asked."""
+    task, method, items = task_named("lamp4"), oppu(k=2), odd_history(task_named("lamp4"))
+    pair = method.pairs(task, User("u", items, ()), None)[1]
+    query = Query("q", "", f"1 {ODD_TEXT}")
+    tested = method.request(task, User("u", items, (query,)), query, Personalization(items=items[:1]))
+    assert words(pair) == tested.messages[0].text
+    assert words(pair).count(ODD_TEXT) == 2 and pair.answer == "Head  line 1\nbelow"
+
+
+def test_oppus_own_prompt_cuts_as_its_code_does() -> None:
+    """768 words of the item that is learnt, 368 of those that are shown, in training and at test, blanks for breaks."""
+    task, method = task_named("lamp4"), oppu(k=2, style="oppu")
+    items = odd_history(task)
+    pair = method.pairs(task, User("u", items, ()), None)[1]
+    flat = [" ".join(item.fields[task.source].split()) for item in items]
+    line = f"article: {' '.join(flat[0].split()[:368])} headline: Head line 0 below\n\n"
+    asked = f"Generate a headline for the following article.\n article: {' '.join(flat[1].split()[:768])} headline:"
+    assert (words(pair), pair.answer) == (line + asked, "Head line 1 below")
+    query = Query("q", "", ODD_TEXT)
+    tested = method.request(task, User("u", items, (query,)), query, Personalization(items=items[:1]))
+    assert tested.messages[0].text == line + (
+        f"Generate a headline for the following article.\narticle: {ODD_TEXT} headline:"
+    )
+
+
+def test_a_cut_by_hand_leaves_white_space_where_the_prompt_does() -> None:
+    task, user = task_named("lamp4"), User("u", odd_history(task_named("lamp4")), ())
+    assert "article: 0 First line.\n\nSecond\n" in words(oppu(k=0, item_words=4).pairs(task, user, None)[0])
+    own = oppu(k=0, item_words=4, style="oppu").pairs(task, user, None)[0]
+    assert words(own).endswith("article: 0 First line. Second headline:")
+
+
+def test_a_tweet_is_learnt_as_its_prompt_shows_it() -> None:
+    user = User("u", (Item("t", {"text": " so\n\ntired  lol "}, None),), ())
+    assert [pair.answer for pair in oppu().pairs(task_named("lamp7"), user, None)] == ["so\n\ntired  lol"]
+    assert [pair.answer for pair in oppu(style="oppu").pairs(task_named("lamp7"), user, None)] == ["so tired lol"]
 
 
 def test_the_loss_begins_at_the_first_token_of_the_answer() -> None:

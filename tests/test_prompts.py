@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from bench.data import task as tasks
 from bench.data.task import Task
+from bench.data.words import shortened
 from bench.types import InputError, Item, Line, Message, Query
 
 REPO = Path(__file__).parents[1]
@@ -97,6 +99,11 @@ def prompts(task: Task) -> dict[str, tuple[Message, ...]]:
     }
 
 
+def shown_items(task: Task, title: str) -> tuple[Item, ...]:
+    """The history as a prompt of this title shows it: OPPU's own loses line breaks."""
+    return tuple(shortened(item, 368) if title.startswith("oppu") else item for item in history(task))
+
+
 # Snapshots
 
 
@@ -143,7 +150,12 @@ OPPU_NAMES = {"lamp2": "movie_tagging", "lamp2n": "news_categorize", "lamp3": "p
 
 @pytest.mark.parametrize("name", ["lamp1", *OPPU_NAMES])
 def test_oppu_templates_are_the_repository_s(name: str, printed: dict[str, Any]) -> None:
-    released = printed["per_pcs_citation_fixed"] if name == "lamp1" else printed["oppu_repo"][OPPU_NAMES[name]]
+    released = dict(printed["oppu_repo"][OPPU_NAMES.get(name, "citation")])
+    if name == "lamp1":  # the released prompt has no place for the candidates: the paper's appendix H.1 instead
+        slots = printed["oppu_paper_appendix_h"]["citation"]
+        for slot in ("{title}", "{option1}", "{option2}"):
+            slots = slots.replace(slot, "{}")
+        released |= {"prompt": slots, "full_prompt": f"{slots} {{}}"}
     assert {key: TASKS[name].oppu[key] for key in released} == released
     assert {"prompt", "full_prompt", "retrieval_history", "OPPU_input", "OPPU_full"} <= set(released)
 
@@ -151,10 +163,16 @@ def test_oppu_templates_are_the_repository_s(name: str, printed: dict[str, Any])
 @pytest.mark.parametrize("name", ["lamp1", *OPPU_NAMES])
 def test_profile_prompts_are_the_repository_s(name: str, printed: dict[str, Any]) -> None:
     released = printed["oppu_repo_profile"][OPPU_NAMES.get(name, "citation")]
-    oppu = TASKS[name].oppu
-    # LaMP's own LaMP-1 history says nothing about what was cited.
-    line = released["retrieval_history"].removesuffix(" reference: {citation}")
+    oppu, line = TASKS[name].oppu, released["retrieval_history"]
     assert (oppu["profile_prompt"], oppu["profile_line"]) == (released["profile_prompt"], line)
+
+
+def test_a_profile_is_written_from_what_papers_cite_where_that_is_known() -> None:
+    """OPPU's own data have it, LaMP's files have not."""
+    task, paper = TASKS["lamp1"], Item("p", {"title": "On A", "abstract": "About A."})
+    citing = Item("q", {**paper.fields, "citation": "The {paper} it cites"})
+    asked = text(task.ask_profile([paper, citing]))
+    assert "User History: paper title: On A | paper title: On A reference: The {paper} it cites Answer:" in asked
 
 
 @each_task
@@ -289,14 +307,15 @@ def test_lamp_prompt_is_put_together_as_lamp_does(name: str) -> None:
 
 
 def oppu_by_hand(name: str, a: dict[str, str], b: dict[str, str]) -> tuple[list[str], str]:
-    """The history lines and the body."""
+    """The history lines, without line breaks, and the body."""
+    a, b = ({field: " ".join(value.split()) for field, value in item.items()} for item in (a, b))
     match name:
         case "lamp1":
-            return [f"Paper Title: {item['title']}" for item in (a, b)], (
-                "### User Instruction:\nIdentify the most relevant reference for the listed publication by the "
+            return [f"paper title: {item['title']}" for item in (a, b)], (
+                "Identify the most relevant reference for the listed publication by the "
                 "researcher. Select the reference paper that is most closely related to the researcher's work. "
-                f"Please respond with only the number that corresponds to the reference.\nPaper Title: {TITLE}\n"
-                f"Reference: [1] - {ONE} [2] - {TWO}\nAnswer:"
+                f"Please respond with only the number that corresponds to the reference.\npaper title: {TITLE}\n"
+                f"reference: [1] - {ONE} [2] - {TWO}\nanswer:"
             )
         case "lamp2":
             return [f"description: {item['description']} tag: {item['tag']}" for item in (a, b)], (
@@ -343,6 +362,24 @@ def test_oppu_prompt_is_profile_then_history_then_question(name: str) -> None:
     assert text(task.render(query, (), style="oppu")) == body
 
 
+@each_task
+def test_an_oppu_prompt_shows_the_first_368_words_of_an_item_without_line_breaks(name: str) -> None:
+    task, long = TASKS[name], "\n\n".join(f"word{at}" for at in range(400))
+    item = Item("x", {field: long if field == task.source else "4" for field in task.fields})
+    [line] = [part for part in task.render(a_query(task), (item,), style="oppu")[0].parts if isinstance(part, Line)]
+    assert line.text == " ".join(f"word{at}" for at in range(368))
+    assert text(task.render(a_query(task), (item,), style="lamp")).count(long) == 1
+
+
+@pytest.mark.parametrize("name", ["lamp2", "lamp2n", "lamp3", "lamp4", "lamp5"])
+def test_an_item_that_is_learnt_is_asked_in_the_words_of_oppus_own_pairs(name: str, printed: dict[str, Any]) -> None:
+    """They differ from the test's prompt in headlines: `article.\n article:` there, `article.\narticle:` here."""
+    task, item = TASKS[name], history(TASKS[name])[0]
+    asked = replace(a_query(task), text=item.fields[task.source])
+    found = text(task.render(asked, (), style="oppu", learnt=True))
+    assert found == printed["oppu_repo"][OPPU_NAMES[name]]["OPPU_input"].format(**item.fields)
+
+
 # What holds for every task
 
 
@@ -376,10 +413,10 @@ def test_the_paper_s_typing_slip_is_kept_on_request_only() -> None:
 
 @each_task
 def test_user_text_stands_verbatim_in_every_prompt(name: str) -> None:
-    task, items = TASKS[name], history(TASKS[name])
+    task = TASKS[name]
     question = [TITLE, ONE, TWO] if name == "lamp1" else [TEXT]
     for title, messages in prompts(task).items():
-        shown = text(messages)
+        shown, items = text(messages), shown_items(task, title)
         for item in () if title.endswith(("without history", "insight, neutral")) else items:
             assert shown.count(item.fields[task.source]) == 1, title
         for asked in () if title.startswith("ask for") else question:
@@ -388,9 +425,9 @@ def test_user_text_stands_verbatim_in_every_prompt(name: str) -> None:
 
 @each_task
 def test_only_the_long_text_of_an_item_may_be_cut(name: str) -> None:
-    task, items = TASKS[name], history(TASKS[name])
+    task = TASKS[name]
     for title, messages in prompts(task).items():
-        lines = [part for part in messages[0].parts if isinstance(part, Line)]
+        lines, items = [part for part in messages[0].parts if isinstance(part, Line)], shown_items(task, title)
         if title.endswith(("without history", "insight, neutral")):
             assert lines == []
         else:

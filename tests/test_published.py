@@ -25,10 +25,8 @@ OPPUS = ("task=lamp4", "data.kind=time", "limit=4", "base.max_examples.generatio
 OF_OPPU = (
     ("method=instruct", "method.history=none", "base.form=plain"),
     ("method=rag", "method.k=2"),
-    ("method=oppu", "method.form=rag", "method.k=2"),
     ("method=pag", "method.k=0", "base.form=profile", "base.n_items=0"),
-    ("method=oppu", "method.form=pag", "method.k=0"),
-)
+)  # those of OPPU itself are of before it learnt items with their line breaks
 FEW = (
     "task=lamp7",
     "limit=24",

@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Literal
 
+from bench.data.words import shortened
 from bench.types import InputError, Item, Line, Message, Part, Query
 
 Kind = Literal["classification", "rating", "generation"]
 Style = Literal["personalized", "neutral", "lamp", "oppu"]
 Templates = Mapping[str, str]
 
+OPPU_WORDS = 368
+"""Words of each field of an item that an `oppu` prompt shows (OPPU's code at test and in its base's training)."""
+
 _SLOT = re.compile(r"\[(HISTORY|QUERY|INSIGHT)\]")
 _INSIGHT_SENTENCE = re.compile(r"[^.\n]*\[INSIGHT\]\.")
 _NUMBER = re.compile(r"\{i\}\. ")
 _SIDE = re.compile(r"\w+: \{\w+\}")
+_CITED = re.compile(r" \w+: \{citation\}")
 _CITATION = re.compile(
     r'title "(?P<title>.*)", which reference .*?\[1\]: "(?P<one>.*)" \[2\]: "(?P<two>.*)"\s*$', re.DOTALL
 )
@@ -121,17 +126,20 @@ class Task:
         insight: str | None = None,
         profile: str | None = None,
         verbatim: bool = False,
+        learnt: bool = False,
     ) -> tuple[Message, ...]:
         """The prompt for one query, as one user turn.
 
         `personalized`, `neutral`: CHAMELEON A.3; without an insight its sentence goes, without items the history
-        clause goes. `lamp`: LaMP's own prompt, items in the order given. `oppu`: OPPU's, after an optional profile.
-        `verbatim` keeps the paper's typing slip ("shoulds") in the neutral LaMP-2 prompt.
+        clause goes. `lamp`: LaMP's own prompt, items in the order given. `oppu`: OPPU's, after an optional profile;
+        items lose line breaks and all that follows their first 368 words, as in OPPU's code. `learnt`: the question is
+        an item of the user's history, for which OPPU's code has a wording of its own. `verbatim` keeps the paper's
+        typing slip ("shoulds") in the neutral LaMP-2 prompt.
         """
         if style == "lamp":
             parts = self._lamp(query, items)
         elif style == "oppu":
-            parts = self._oppu(query, items, profile)
+            parts = self._oppu(query, items, profile, learnt)
         else:
             parts = self._chameleon(query, items, self.chameleon[style], insight, profile, verbatim)
         return (Message("user", tuple(part for part in parts if part != "")),)
@@ -163,7 +171,11 @@ class Task:
         return [self._line(template, item, number=index + 1, rank=newest - index) for index, item in enumerate(items)]
 
     def _line(self, template: str, item: Item, *, number: int = 0, rank: int = 0) -> Line:
-        """One item in a template; one that has lost a side keeps the template's number and end alone."""
+        """One item in a template; one that has lost a side keeps the template's number and end alone.
+
+        What a paper cites is only in OPPU's own data: without it the template ends before.
+        """
+        template = template if "citation" in item.fields else _CITED.sub("", template)
         bare = self.one_sided(item)
         if bare is not None:
             first, end = _NUMBER.match(template), template[len(template.rstrip()) :]
@@ -200,12 +212,14 @@ class Task:
         before, after = self.lamp["whole"].split("{items}")
         return [before, *_joined(lines, self.lamp["joiner"]), after.replace("{input}", query.input)]
 
-    def _oppu(self, query: Query, items: Sequence[Item], profile: str | None) -> list[Part]:
+    def _oppu(self, query: Query, items: Sequence[Item], profile: str | None, learnt: bool) -> list[Part]:
         parts: list[Part] = [profile + "\n"] if profile else []
-        lines = [self._line(self.oppu["retrieval_history"], item, rank=rank) for rank, item in enumerate(items)]
+        form, kept = self.oppu["retrieval_history"], [shortened(item, OPPU_WORDS) for item in items]
+        lines = [self._line(form, item, rank=rank) for rank, item in enumerate(kept)]
         parts += [*lines, "\n"] if lines else []
         values = self.candidates(query.input) if self.cites else (query.text,)
-        pieces = self.oppu["prompt"].split("{}")
+        template = self.oppu["OPPU_input"].replace(f"{{{self.source}}}", "{}") if learnt else self.oppu["prompt"]
+        pieces = template.split("{}")
         return [*parts, pieces[0] + "".join(value + piece for value, piece in zip(values, pieces[1:], strict=True))]
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.data.task import Task
+from bench.data.task import OPPU_WORDS, Task
 from bench.env import cache_folder
 from bench.lm.profile import Profile
 from bench.types import Completion, Item, Query, Request, User
@@ -67,8 +67,12 @@ class BaseSpec:
         recipe["more"] = recipe["more"].get(task.name, 1)
         recipe = {name: value for name, value in recipe.items() if (name, value) != ("more", 1)}
         written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
-        prompts = {"chameleon": dict(task.chameleon), "oppu": written}
+        prompts: dict[str, Any] = {"chameleon": dict(task.chameleon), "oppu": written}
         weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
+        if self.style == "oppu":
+            prompts["shown_words"] = OPPU_WORDS
+        if self.form == "profile" and task.cites:  # what a profile is written from
+            prompts["profile_line"] = task.oppu["profile_line"]
         parts = [recipe, prompts, weights, task.name, list(task.labels), data]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:16]
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.rank import before_all
 from bench.data.task import Task
+from bench.data.words import shortened
 from bench.lm.spec import ModelSpec
 from bench.lm.write import Writer, write
-from bench.types import Completion, Decoding, Item, Request, User
+from bench.types import Completion, Decoding, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -59,8 +60,3 @@ def facts(profile: Completion | None) -> Mapping[str, Any]:
     if profile is None:
         return {"without_profile": True}
     return {"profile_empty": not profile.text, "profile_unfinished": not profile.finished}
-
-
-def shortened(item: Item, words: int) -> Item:
-    """The item with at most so many words of each field; like OPPU's code it loses line breaks."""
-    return replace(item, fields={name: " ".join(text.split()[:words]) for name, text in item.fields.items()})
