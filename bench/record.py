@@ -67,6 +67,8 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
         "patch_bytes_per_user": sum(found.patches.values()) / max(1, found.users),
     }
     facts = dict(shared.facts) | {f"users_{name}": count for name, count in found.facts.items()}
+    if "edited" in found.facts:  # each user has an edit of their own, or none
+        facts["edited"] = found.facts["edited"] > 0
     result = {"counts": counts, "facts": facts}
     if not found.scored:
         return result | {"unscored": f"the {plan.tested.split} split has no golds; predictions.json is for submission"}

@@ -81,10 +81,13 @@ def test_alpha_zero_and_no_layer_leave_the_model_alone() -> None:
     asked = [["1", "5"]]
     [(_, plain)] = lm.likelihood([Request(TASK.render(users[0].queries[0], ()))], asked)
     shared = replace(METHOD, alpha_p=0.0, alpha_n=0.0).fit(lm, TASK, users, budget())
+    assert shared.facts["edited"] is False and shared.facts["layers"] != []
+    assert METHOD.fit(lm, TASK, users, budget()).facts["edited"] is True
     [(_, same)] = lm.likelihood([Request(TASK.render(users[0].queries[0], ()), shared.patches)], asked)
     assert [total for total, _ in same] == [total for total, _ in plain]
     spent = budget()
-    assert replace(METHOD, n_layers=0).fit(lm, TASK, users, spent).patches == ()
+    bare = replace(METHOD, n_layers=0).fit(lm, TASK, users, spent)
+    assert bare.patches == () and bare.facts["edited"] is False
     assert not spent.report()  # and nothing is learnt for it
 
 

@@ -233,15 +233,15 @@ def test_a_method_that_edited_nothing_is_said_to_be_the_baseline(tmp_path):
     made = (root, conf(tmp_path / "conf"))
     found = rows(grids.numbers(tables(made)))
     shown = only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
-    assert shown.endswith("(no edit in 1 of 2 seeds)")
+    assert shown.endswith("(edited nothing in 1 of 2 seeds)")
 
 
-def test_an_arm_that_asks_for_no_layer_is_not_said_to_have_found_none(tmp_path):
+def test_an_arm_that_asks_for_no_layer_is_said_to_edit_nothing(tmp_path):
     root = tmp_path / "results"
     asked = cell(root, "lamp2", "chameleon", facts={"layers": []}, config={"method": {"n_layers": 0}, "seed": 0})
     manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, asked)
     found = rows(grids.numbers(tables((root, conf(tmp_path / "conf")))))
-    assert "no edit" not in only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
+    assert "edited nothing" in only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
 
 
 def test_cells_of_several_revisions_of_the_code_are_said_to_be(tmp_path):

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import pytest
 
-from bench.report import tables
+from bench.report import cells, page, tables
 from bench.report.__main__ import main
 from bench.score.metrics import Scored, score_one
 from bench.score.stats import holm, paired
@@ -168,6 +168,21 @@ def test_mean_over_seeds_tells_how_many_edited_layers_the_seeds_share():
     made = [record(str(seed) * 16, "chameleon", seed=seed, facts={"layers": own}) for seed, own in enumerate(layers)]
     assert "layers shared by two seeds: 17%" in row(tables.table(made), "mean of 3 seeds")  # (2/4 + 0 + 0) / 3
     assert "layers shared" not in tables.table(made[:1])
+
+
+@pytest.mark.parametrize("facts", [{"edited": False, "layers": [3]}, {"layers": []}, {"users_edited": 0}], ids=str)
+def test_a_cell_that_edited_nothing_is_labelled_so_wherever_it_is_shown(facts):
+    bare, other = (
+        record("a" * 16, "chameleon", facts=facts),
+        record("b" * 16, "chameleon", seed=1, facts={"edited": True}),
+    )
+    assert tables.line(bare).startswith("chameleon, edited nothing on ")
+    assert "edited nothing" not in tables.line(other)
+    text = tables.table([bare, other])
+    assert row(text, "a" * 8).endswith("edited nothing") and "edited nothing" not in row(text, "b" * 8)
+    assert "edited nothing in 1 of 2 seeds" in row(text, "mean of 2 seeds")
+    assert cells.label(bare) == "chameleon, edited nothing"
+    assert page._cell(bare)["variant"] == "edited nothing" and page._cell(other)["variant"] == ""
 
 
 def test_failed_and_unscored_cells_are_rows_that_say_why():

@@ -13,6 +13,7 @@ from bench.types import InputError
 Record = Mapping[str, Any]
 TASKS = Path(__file__).parents[2] / "conf" / "task"
 NLL = ("nll_label", "nll_token")
+EDITED_NOTHING = "edited nothing"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -50,9 +51,31 @@ def kind_of(metrics: Container[str]) -> Kind | None:
 
 
 def label(record: Record) -> str:
-    """The method, with the settings that make it another variant."""
+    """The method, with the settings that make it another variant, and whether it left the model as it was."""
     cell = record["cell"]
-    return f"{cell['method']} ({cell['variant']})" if cell["variant"] else str(cell["method"])
+    name = f"{cell['method']} ({cell['variant']})" if cell["variant"] else str(cell["method"])
+    return f"{name}, {EDITED_NOTHING}" if edited_nothing(record) else name
+
+
+def edited_nothing(record: Record) -> bool:
+    """Whether a method that edits the model left it as it was: no layer, no strength, no pairs.
+
+    Records older than the fact `edited` say it by `layers` or `users_edited`.
+    """
+    facts = record.get("facts") or {}
+    if record["status"] != "ok":
+        return False
+    if "edited" in facts:
+        return not facts["edited"]
+    return facts.get("layers") == [] or facts.get("users_edited") == 0
+
+
+def unedited(records: Sequence[Record]) -> str:
+    """The same of several cells that stand in one row; empty where all of them edited something."""
+    bare = sum(map(edited_nothing, records))
+    if bare in (0, len(records)):
+        return EDITED_NOTHING if bare else ""
+    return f"{EDITED_NOTHING} in {bare} of {len(records)} seeds"
 
 
 def note(record: Record) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from bench import store
 from bench.report import beside, experiments, figures, grids
 from bench.report.answers import Answers, baselines
-from bench.report.cells import NLL, cost, flat, kind_of, users
+from bench.report.cells import NLL, cost, flat, kind_of, unedited, users
 from bench.report.experiments import Results
 from bench.report.found import readable
 from bench.score.metrics import DIRECTION, PRIMARY
@@ -95,6 +95,7 @@ def _cell(record: Mapping[str, Any]) -> Data:
     named = {
         name: cell[name] for name in ("task", "method", "variant", "model", "base", "protocol", "decoding", "seed")
     }
+    named["variant"] = "; ".join(filter(None, [str(cell["variant"]), unedited([record])]))
     return named | {
         "key": record["key"],
         "status": record["status"],

@@ -25,6 +25,7 @@ from bench.report.cells import (
     note,
     scored_rows,
     task_of,
+    unedited,
     users,
 )
 from bench.report.render import Format, aligned, piped
@@ -175,6 +176,7 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
         "cost": {"mean": {what: statistics.fmean(cost(record, what) for record in scored) for what in COSTS}},
         "counts": {},
         "unscored": f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None,
+        "unedited": unedited(scored),
         "overlap": _overlap([record["facts"]["layers"] for record in scored if "layers" in record["facts"]]),
     }
     return [{**scored[0], **mean}]
@@ -222,7 +224,9 @@ def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]
     row |= {"users": str(users(record)), "seconds": f"{cost(record, 'seconds'):,.1f}"}
     row["tokens"] = f"{cost(record, 'tokens_in') + cost(record, 'tokens_out'):,.0f}"
     row["unparsed"] = "-" if unparsed is None else str(unparsed)
-    return row | {"key": record["key"][:8], "note": shorten(note(record), NOTE, placeholder=" ...")}
+    bare = record["unedited"] if "unedited" in record else unedited([record])  # the row of a mean says it itself
+    notes = "; ".join(filter(None, [bare, note(record)]))
+    return row | {"key": record["key"][:8], "note": shorten(notes, NOTE, placeholder=" ...")}
 
 
 def _csv(records: Iterable[Record]) -> str:

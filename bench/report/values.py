@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report.cells import NLL, kind_of, scored_rows, task_of
+from bench.report.cells import NLL, kind_of, scored_rows, task_of, unedited
 from bench.report.experiments import Results, Run
 from bench.score.metrics import PRIMARY, Kind
 
@@ -45,7 +45,7 @@ class Cost:
 class Summary:
     """An arm at a place: its values by metric, its cost, and what is missing (`problem`: empty if nothing is).
 
-    `unedited`: says so where CHAMELEON found no layer to edit, so that the arm is the baseline itself.
+    `unedited`: says so where CHAMELEON edited nothing, so that its model is the baseline's.
     """
 
     values: Mapping[str, Value]
@@ -61,17 +61,7 @@ def summary(runs: Sequence[Run]) -> Summary:
     problem = _problem(runs)
     if not done:
         return Summary({}, None, problem, 0)
-    return Summary(_values(done), _cost(done), problem, len(done), _unedited(done))
-
-
-def _unedited(done: Sequence[Run]) -> str:
-    bare = sum(_record(run)["facts"].get("layers") == [] and _wanted(_record(run)) for run in done)
-    return "" if not bare else "no edit" if bare == len(done) else f"no edit in {bare} of {len(done)} seeds"
-
-
-def _wanted(record: Mapping[str, Any]) -> bool:
-    """Whether layers were looked for: an arm that asks for none differs in something else."""
-    return bool(record["config"]["method"].get("n_layers") != 0)
+    return Summary(_values(done), _cost(done), problem, len(done), unedited(list(map(_record, done))))
 
 
 def comparison(runs: Sequence[Run], baseline: Sequence[Run], draws: int = DRAWS) -> dict[str, Paired]:

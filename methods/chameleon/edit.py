@@ -128,7 +128,9 @@ def controlled(found: Directions, tensors: Mapping[str, Tensor], control: Contro
 def as_patch(
     lm: LM, found: Directions, *, alpha_p: float, alpha_n: float, positions: Positions, side: Side
 ) -> tuple[Patch, ...]:
-    """The edit of the chosen layers as one patch; no layer, no patch."""
+    """The edit of the chosen layers as one patch; no layer or no strength, no patch."""
+    if not (alpha_p or alpha_n):
+        return ()
     from bench.lm import directions as maths
     from bench.lm.patch import LowRank, Patch
 

@@ -84,7 +84,7 @@ class Chameleon(Method):
                 raise InputError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
             return Personalization()
         if not self.n_layers:  # no edit is wanted: nothing to learn
-            return Personalization(facts={"layers": []})
+            return Personalization(facts={"layers": [], "edited": False})
         chosen = self.select.select(task, users, budget.check)
         insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
         questions = [
@@ -107,7 +107,8 @@ class Chameleon(Method):
             },
             "pairs": [[pair.question.query.id, pair.personal, pair.neutral] for pair in made.kept],
         }
-        return Personalization(patches=patches, facts=counts | dict(found.facts), notes=notes)
+        facts = counts | dict(found.facts) | {"edited": bool(patches)}
+        return Personalization(patches=patches, facts=facts, notes=notes)
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
