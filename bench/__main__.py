@@ -11,12 +11,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from bench import stops
 from bench.types import InputError
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def main(config: DictConfig) -> int:
-    """One cell. The exit code: 0 done, 1 failed, 2 bad input, 130 stopped by hand."""
+    """One cell. The exit code: 0 done, 1 failed, 2 bad input, 130 stopped by hand, 143 by TERM."""
     from bench.show import cell
 
     return cell(config)
@@ -28,13 +29,13 @@ if __name__ == "__main__":
 
     if any(word.startswith("experiment=") for word in sys.argv[1:]) and not {"-m", "--multirun"} & set(sys.argv):
         sys.argv.insert(1, "-m")  # an experiment is a sweep
+    stops.listen()
     traced = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints what it finds wrong itself, over many lines
     try:
         main()
-    except KeyboardInterrupt:  # while jobs in other processes are waited for
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:  # while jobs in other processes are waited for
+        sys.exit(stops.told(stop))
     except Exception as error:  # Hydra refused a mistyped key or value, or a worker died
         if traced:
             raise

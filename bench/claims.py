@@ -2,6 +2,8 @@
 
 `claim` is a folder with one file whose name says who holds it and whose time is the last sign of life.
 It appears with its file in one rename. A stale file is taken over by renaming it: of many takers one finds it there.
+Who holds a claim and writes asks before each write whether it is still theirs: a process that stood still for longer
+than a claim lives may have been given up by the others.
 """
 
 from __future__ import annotations
@@ -13,11 +15,45 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+LONG_DEAD = 3600.0
+"""Seconds by which no two clocks differ: an older sign of life needs no watching."""
+DISPLAYED = 600.0
+"""Seconds that a sign of life may be off the local clock for a reader who looks but once."""
 
-def take(mine: Path, stale_after: float) -> str | None:
+_ours: dict[Path, Path] = {}  # by what is claimed: the file that says that it is this process's
+
+
+class Watch:
+    """One observer's eyes on a claim, who looks again and again.
+
+    How long it has given no sign of life is told by the observer's own steady clock: the clock of the claim's host may
+    be minutes off, and its time may lie in the future. A pause of the observer itself counts for little, because the
+    holder may have been stopped together with it.
+    """
+
+    def __init__(self, stale_after: float) -> None:
+        self._stale_after = stale_after
+        self._seen: tuple[str, int] | None = None
+        self._last = self._still = 0.0
+
+    def alive(self, claimed: Path) -> bool:
+        """Whether the holder may be at work. Raises FileNotFoundError where the claim was released."""
+        seen, now = (claimed.name, claimed.stat().st_mtime_ns), time.monotonic()
+        if seen == self._seen:
+            self._still += min(now - self._last, max(self._stale_after / 6, 1.0))
+        else:
+            self._seen, self._still = seen, 0.0
+        self._last = now
+        if _dead(claimed.name) or time.time() - seen[1] / 1e9 > LONG_DEAD:
+            return False
+        return self._still <= self._stale_after
+
+
+def take(mine: Path, watch: Watch) -> str | None:
     """Make the claim ours and return None, or return the name of its live holder."""
     while True:
         try:
@@ -30,7 +66,7 @@ def take(mine: Path, stale_after: float) -> str | None:
             continue
         theirs = mine.with_name(holder)
         try:
-            if _alive(theirs, stale_after):
+            if watch.alive(theirs):
                 return holder
             os.utime(theirs)  # before the rename: our claim must look alive from its first moment
             theirs.rename(mine)
@@ -39,16 +75,39 @@ def take(mine: Path, stale_after: float) -> str | None:
             continue
 
 
-def held(claim: Path, stale_after: float) -> bool:
-    """Whether somebody alive holds this claim."""
+def cover(places: Sequence[Path], mine: Path) -> None:
+    """From now on this process writes to these places only while `mine` is there."""
+    _ours.update(dict.fromkeys(places, mine))
+
+
+def uncover(places: Sequence[Path], mine: Path) -> None:
+    """The end of `cover`."""
+    for place in places:
+        if _ours.get(place) == mine:
+            del _ours[place]
+
+
+def lost(path: Path) -> Path | None:
+    """What this process had claimed and holds no more, of the claims that cover this path; None if all is well."""
+    for place in (path, *path.parents):
+        if (mine := _ours.get(place)) is not None:
+            try:
+                os.close(os.open(mine, os.O_RDONLY))  # a network file system looks again when a file is opened
+            except FileNotFoundError:
+                return place
+    return None
+
+
+def held(claim: Path) -> bool:
+    """Whether somebody seems to hold this claim, at a glance. For a reader: nobody may be locked out by it."""
     try:
-        return any(_alive(one, stale_after) for one in claim.iterdir())
-    except FileNotFoundError:  # there is none, or it was just released
+        return any(_seems_alive(one) for one in claim.iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # there is none, or it was just released
         return False
 
 
-def _alive(claimed: Path, stale_after: float) -> bool:
-    return time.time() - claimed.stat().st_mtime <= stale_after and not _dead(claimed.name)
+def _seems_alive(claimed: Path) -> bool:
+    return abs(time.time() - claimed.stat().st_mtime) <= DISPLAYED and not _dead(claimed.name)
 
 
 def _create(mine: Path) -> bool:

@@ -12,12 +12,46 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bench.claims import lost
 from bench.env import cache_folder
 from bench.types import InputError
 
 
 class StoreError(Exception):
     """A result could not be written: one line that names the folder and what to do."""
+
+
+class ClaimLost(StoreError):
+    """Another process has taken over what this one was writing: it must stop, and the other goes on."""
+
+
+class Unwritable(StoreError, InputError):
+    """The folder is none that can be written to: another must be named."""
+
+
+_NO_PLACE = (
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR,
+    errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+
+
+def place(setting: str, text: object) -> Path:
+    """The folder that a setting names, `~` and `~user` expanded. Raises InputError where it can be none."""
+    try:
+        if not str(text) or "\0" in str(text):
+            raise ValueError("a folder has a name")
+        return Path(str(text)).expanduser()
+    except (RuntimeError, ValueError) as error:  # no such user, or none whose home is known
+        raise InputError(f"{setting}={text}: {str(error).rstrip('.').lower()}; give a folder") from None
+
+
+def still_ours(path: Path) -> None:
+    """Raises ClaimLost where this process had claimed what it is about to write, and holds it no more."""
+    if (claimed := lost(path)) is not None:
+        raise ClaimLost(
+            f"{claimed}: another process has taken this over, as this one stood still for too long; "
+            "nothing more was written here, the other goes on with it"
+        )
 
 
 @contextmanager
@@ -39,7 +73,8 @@ def writing(folder: Path, elsewhere: str | None = None) -> Iterator[None]:
         elif error.errno == errno.EIO:
             advice = "run the same command again: nothing that was finished is lost; or "
         what = (error.strerror or str(error)).lower()
-        raise StoreError(f"{folder}: {what}; {advice}write elsewhere with {elsewhere}") from error
+        kind = Unwritable if error.errno in _NO_PLACE else StoreError
+        raise kind(f"{folder}: {what}; {advice}write elsewhere with {elsewhere}") from error
 
 
 def encoded(text: str) -> bytes:
@@ -87,7 +122,10 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
 
 
 def replace(path: Path, parts: Iterable[str | bytes]) -> None:
-    """Put parts, one after the other, in the place of a file, in one step."""
+    """Put parts, one after the other, in the place of a file, in one step.
+
+    Raises StoreError where the disk refuses, and where what is written has been taken over by another process.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +135,7 @@ def replace(path: Path, parts: Iterable[str | bytes]) -> None:
                     file.write(encoded(part) if isinstance(part, str) else part)
                 file.flush()
                 os.fsync(file.fileno())
+            still_ours(path)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

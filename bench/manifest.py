@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import store
+from bench.types import InputError
 
 FOLDER = "experiments"
 
@@ -20,8 +21,17 @@ def note(cell: store.Cell, said: Mapping[str, Any], overrides: Sequence[str]) ->
     value = {"experiment": said["name"]} | {name: said[name] for name in ("scale", "arm", "at", "extra")}
     where = cell.folder.relative_to(cell.root).as_posix()
     path: Path = folder / f"{said['arm']}-{said['hash']}.json"
-    store.write_json(path, value | {"overrides": list(overrides), "cell": where})
+    value |= {"overrides": list(overrides), "cell": where}
+    if not _says(path, value):  # a finished cell may be looked up where nothing can be written
+        store.write_json(path, value)
     return path
+
+
+def _says(path: Path, value: Mapping[str, Any]) -> bool:
+    try:
+        return bool(store.read_json(path) == value)
+    except InputError:
+        return False
 
 
 def read(root: Path, experiment: str, scale: str | None = None) -> list[dict[str, Any]]:

@@ -121,7 +121,12 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     if fields.get("style") == "oppu":  # since it cuts what it shows
         known_by["shown_words"] = OPPU_WORDS
     hydra = HydraConfig.get()
-    cell = store.Cell(Path(config.results.root), task.name, hydra.runtime.choices["method"], store.key(known_by))
+    cell = store.Cell(
+        store.place("results.root", config.results.root),
+        task.name,
+        hydra.runtime.choices["method"],
+        store.key(known_by),
+    )
     words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
         values | {"variant": _variant(_own(words, values["experiment"]))},

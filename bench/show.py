@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from bench import store
+from bench import stops, store
 from bench.cohort import Cohort, cohort
 from bench.plan import resolve
 from bench.protocol import Protocol
@@ -21,6 +22,7 @@ from bench.types import InputError, Personalization
 
 def cell(config: DictConfig) -> int:
     """Run (or with `dry=true` only plan) one cell and say what came of it. Returns the exit code."""
+    stops.listen()  # here too: a sweep's job may run in a process that another has started
     try:
         if config.dry:
             print(plan_text(cohort(resolve(config))))
@@ -35,9 +37,8 @@ def cell(config: DictConfig) -> int:
     except Exception:  # ours, not the user's: Hydra would report it as bad input
         traceback.print_exc()
         return 1
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as stop:
+        raise SystemExit(stops.told(stop)) from None
 
 
 def told(result: Result) -> int:
@@ -93,7 +94,7 @@ def plan_text(who: Cohort) -> str:
     """The plan of a cell, and its first prompt with the first history items in place of the method's choice."""
     plan = who.plan
     done = store.finished(plan.cell)
-    state = "done" if done else "interrupted, goes on" if plan.cell.samples.exists() else "to do"
+    state = "done" if done else "interrupted, goes on" if os.path.exists(plan.cell.samples) else "to do"
     base: str = plan.base.kind
     if who.base_key:
         base += " (at hand)" if who.base() else " (to be trained first)"

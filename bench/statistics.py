@@ -55,7 +55,7 @@ def count(config: DictConfig, scale: str) -> None:
 
     task = _task(config.task.name)
     found = counted(task, data_root(config), config.data.kind, config.protocol.n_test)
-    path = _keep(Path(config.results.root), scale, task.name, found | {"data": config.data.name})
+    path = _keep(store.place("results.root", config.results.root), scale, task.name, found | {"data": config.data.name})
     print(f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested users: {path}")
 
 

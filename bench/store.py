@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.claims import beat, held, me, take
+from bench.claims import Watch, beat, cover, held, me, take, uncover
+from bench.files import ClaimLost as ClaimLost
 from bench.files import StoreError as StoreError
-from bench.files import plain, write
+from bench.files import place as place
+from bench.files import plain, still_ours, write
 from bench.files import read_json as read_json
 from bench.files import write_json as write_json
 from bench.files import write_rows as write_rows
@@ -78,6 +80,7 @@ def append(cell: Cell, samples: Sequence[Sample]) -> None:
     with writing(cell.folder):
         cell.folder.mkdir(parents=True, exist_ok=True)
         with cell.samples.open("ab+", buffering=0) as file:
+            still_ours(cell.folder)
             size = _drop_cut_line(file.fileno())
             try:
                 write(file.fileno(), text)
@@ -125,6 +128,7 @@ def read_samples(cell: Cell) -> tuple[list[Sample], int]:
 def append_value(path: Path, name: str, value: float) -> None:
     """Add one named number to a file of them."""
     with writing(path.parent), path.open("a", encoding="utf-8") as file:
+        still_ours(path)
         file.write(json.dumps([name, value]) + "\n")
 
 
@@ -155,7 +159,7 @@ def write_record(cell: Cell, record: Mapping[str, Any]) -> None:
 
 def finished(cell: Cell) -> dict[str, Any] | None:
     """The record if its status is `ok`. Other records stay until a retry replaces them."""
-    record = _record(cell.record) if cell.record.exists() else {}
+    record = _record(cell.record) if os.path.exists(cell.record) else {}
     return record if record.get("status") == "ok" else None
 
 
@@ -223,7 +227,7 @@ def _cells(roots: Iterable[Path], broken: list[tuple[Path, str]]) -> Iterator[Pa
 
 def running(folder: Path) -> bool:
     """Whether a live process holds the cell of this folder."""
-    return held(folder / "claim", STALE)
+    return held(folder / "claim")
 
 
 @contextmanager
@@ -234,18 +238,20 @@ def claim(
     stale_after: float = STALE,
     poll: float = 0.5,
     on_wait: Callable[[str], None] | None = None,
+    also: Sequence[Path] = (),
 ) -> Iterator[None]:
     """Hold the cell alone. Who had to wait should look first whether it is `finished` by now.
 
-    A claim is stale, and taken over, when its process on this machine is dead or when it gave no sign of life for
-    `stale_after` seconds. While another holds the cell: Busy if not `wait`, else a look every `poll` seconds;
-    `on_wait` is told once who holds it.
+    A claim is stale, and taken over, when its process on this machine is dead, or when it gave no sign of life while
+    this process watched it for `stale_after` seconds (or for an hour). While another holds the cell: Busy if not
+    `wait`, else a look every `poll` seconds; `on_wait` is told once who holds it. Inside, what is written to the cell,
+    and to what it covers `also`, is refused (ClaimLost) once another has taken it over.
     """
-    mine, told = cell.folder / "claim" / me(), False
+    mine, told, watch = cell.folder / "claim" / me(), False, Watch(stale_after)
     while True:
         with writing(cell.folder):
             cell.folder.mkdir(parents=True, exist_ok=True)
-            holder = take(mine, stale_after)
+            holder = take(mine, watch)
         if holder is None:
             break
         pid, host = (*holder.split("@"), "?")[:2]
@@ -256,12 +262,14 @@ def claim(
             on_wait(busy)
         told = True
         time.sleep(poll)
-    done = threading.Event()
+    done, places = threading.Event(), (cell.folder, *also)
     try:
+        cover(places, mine)
         threading.Thread(target=beat, args=(mine, done, stale_after / 6), daemon=True).start()
         yield
     finally:
         done.set()
+        uncover(places, mine)
         with suppress(OSError):  # not ours any more: taken over while this process was stopped for long
             mine.unlink()
             mine.parent.rmdir()

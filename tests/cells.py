@@ -87,7 +87,9 @@ def run(
     """
     output = folder / "output.txt"
     before = output.stat().st_size if output.exists() else 0
-    pid = start((*words, f"results.root={folder / 'runs'}"), output=output, environment=environment)
+    rooted = any(word.startswith("results.root=") for word in words)
+    root = () if rooted else (f"results.root={folder / 'runs'}",)
+    pid = start((*words, *root), output=output, environment=environment)
     if kill_after is not None or kill_when is not None:
         limit = time.monotonic() + (kill_after or 0)
         while not kill_when() if kill_when else time.monotonic() < limit:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import re
 import shutil
@@ -11,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cells import BASE, CHAMELEON, TINY, run
+from cells import BASE, CHAMELEON, TINY, run, start
 
 from bench.data import sample
 
@@ -237,21 +239,23 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(data: Path, tmp_pat
     assert killed >= 8, "the test must have killed something"
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("sweep", [(), ("-m",)], ids=["cell", "sweep"])
+def test_who_is_asked_to_stop_stops_cleanly_and_says_how_to_go_on(
+    sweep: tuple[str, ...], number: int, expected: int, data: Path, tmp_path: Path
+) -> None:
     words = (*on(data), *CHAMELEON, "method.ccs.epochs=4000")
 
     def begun() -> bool:
         return any((tmp_path / "runs").glob("*/*/*/artifacts/cost.json"))  # the first phase has ended
 
-    code, said = run(*words, folder=tmp_path, kill_when=begun, with_signal=signal.SIGINT)
-    assert code == 130, said
+    code, said = run(*sweep, *words, folder=tmp_path, kill_when=begun, with_signal=number)
+    assert code == expected, said
     assert "goes on from here" in said and "Traceback" not in said
     assert not list((tmp_path / "runs").glob("*/*/*/claim"))
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
-
     from bench import store
 
     real, calls = store.append, []
@@ -273,6 +277,61 @@ def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, mon
     assert already
     code, said = run(*words, folder=tmp_path)
     assert code == 0 and kept.read_text().startswith(already)
+
+
+def test_a_process_that_was_suspended_too_long_stops_beside_its_successor(data: Path, tmp_path: Path) -> None:
+    words = (*on(data), "method=instruct", "model.batch_tokens=500", f"results.root={tmp_path / 'runs'}")
+    sleeper = start(words, output=tmp_path / "sleeper.txt")
+    while not list((tmp_path / "runs").glob("*/*/*/samples.jsonl")):
+        time.sleep(0.002)
+    os.kill(sleeper, signal.SIGSTOP)
+    [claim] = (tmp_path / "runs").glob("*/*/*/claim/*")
+    os.utime(claim, (0, 0))  # as if it had been asleep for long
+    code, said = run(*words, folder=tmp_path)
+    assert code == 0, said
+    os.kill(sleeper, signal.SIGCONT)
+    assert os.waitstatus_to_exitcode(os.waitpid(sleeper, 0)[1]) == 1
+    said = (tmp_path / "sleeper.txt").read_text()
+    assert said.count("another process has taken this over") == 1 and "Traceback" not in said
+    lines = (cell_of(tmp_path, "instruct") / "samples.jsonl").read_text().splitlines()
+    assert len(lines) == len({json.loads(line)["id"] for line in lines}) == 10
+
+
+def unwritable(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on nothing can be written below, as on a read-only disk."""
+    real = Path.mkdir
+
+    def refuse(path: Path, *given: object, **named: object) -> None:
+        if path.is_relative_to(root):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        real(path, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+
+def test_a_finished_cell_is_found_where_nothing_can_be_written(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = (*on(data), "method=majority")
+    assert run(*rule, folder=tmp_path)[0] == 0
+    unwritable(tmp_path / "runs", monkeypatch)
+    code, said = run(*rule, folder=tmp_path)
+    assert code == 0 and "(was done)" in said, said
+    code, said = run(*rule, "method.rule=user", folder=tmp_path)
+    assert code == 2 and "read-only file system; make it writable" in said and "Traceback" not in said
+    assert said.count("error: ") == 1
+
+
+@pytest.mark.parametrize("root", ["FILE/runs", "~nobody_has_this_name/runs", "/proc/nothing", "x" * 300, "''"])
+@pytest.mark.parametrize("words", [(), ("dry=true",)], ids=["run", "dry"])
+def test_a_root_that_can_be_none_is_one_line_and_bad_input(
+    words: tuple[str, ...], root: str, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "FILE").touch()
+    place = f"results.root={root.replace('FILE', str(tmp_path / 'FILE'))}"
+    code, said = run(*on(data), "method=majority", *words, place, folder=tmp_path)
+    assert "Traceback" not in said and said.count("error: ") == (code == 2), said
+    assert code == 2 or (words and code == 0), said
 
 
 def test_a_cell_past_its_budget_is_a_row_that_says_so(data: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ REPO = Path(__file__).parents[1]
 # From the ground up: a room may use its own floor and those below.
 FLOORS = (
     {"types"},
-    {"data", "score", "budget", "progress", "env", "store", "claims", "files"},
+    {"data", "score", "budget", "progress", "env", "store", "claims", "files", "stops"},
     {"manifest", "experiment"},
     {"lm"},
     {"method", "protocol"},

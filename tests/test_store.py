@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from bench.claims import LONG_DEAD, Watch
 from bench.store import (
     Busy,
     Cell,
+    ClaimLost,
     StoreError,
     append,
     claim,
@@ -31,6 +33,7 @@ from bench.store import (
     resolve,
     write_json,
     write_record,
+    write_rows,
 )
 from bench.types import InputError, Sample
 
@@ -135,7 +138,7 @@ def holder_of(cell: Cell) -> Path:
 
 
 def make_old(path: Path) -> None:
-    os.utime(path, (time.time() - 1000,) * 2)
+    os.utime(path, (time.time() - 2 * LONG_DEAD,) * 2)
 
 
 # keys
@@ -377,10 +380,12 @@ def test_a_claim_of_another_machine_is_respected_until_its_heart_stops(cell: Cel
 
 
 def test_a_beating_heart_keeps_a_claim_longer_than_stale_after(cell: Cell) -> None:
-    with claim(cell, stale_after=0.6):
-        time.sleep(1.0)
-        with pytest.raises(Busy), claim(cell, wait=False, stale_after=0.6):
-            pass
+    watch = Watch(0.3)
+    with claim(cell, stale_after=0.3):
+        until = time.monotonic() + 0.6
+        while time.monotonic() < until:
+            assert watch.alive(holder_of(cell))
+            time.sleep(0.02)
 
 
 def test_an_owner_that_slept_too_long_leaves_the_new_owner_alone(cell: Cell) -> None:
@@ -390,6 +395,78 @@ def test_an_owner_that_slept_too_long_leaves_the_new_owner_alone(cell: Cell) -> 
             second.enter_context(claim(cell, wait=False))
         with pytest.raises(Busy), claim(cell, wait=False):
             pass
+
+
+def elsewhere(cell: Cell, minutes: float) -> Path:
+    """A claim of a host whose clock is so many minutes ahead."""
+    (cell.folder / "claim").mkdir(parents=True)
+    theirs = cell.folder / "claim" / "1@elsewhere@@@token"
+    theirs.touch()
+    os.utime(theirs, (time.time() + 60 * minutes,) * 2)
+    return theirs
+
+
+@pytest.mark.parametrize("minutes", [-20, 20], ids=["late", "early"])
+def test_a_live_claim_of_a_host_with_another_clock_is_not_taken(cell: Cell, minutes: float) -> None:
+    theirs, watch = elsewhere(cell, minutes), Watch(0.1)
+    for beat in range(20):
+        assert watch.alive(theirs)
+        os.utime(theirs, (time.time() + 60 * minutes + beat,) * 2)
+        time.sleep(0.02)
+    with pytest.raises(Busy), claim(cell, wait=False):
+        pass
+
+
+@pytest.mark.parametrize("minutes", [-20, 0, 20, 10**6], ids=["late", "right", "early", "in the far future"])
+def test_a_dead_claim_of_any_time_is_waited_for_no_longer_than_it_lives(cell: Cell, minutes: float) -> None:
+    theirs, before = elsewhere(cell, minutes), time.monotonic()
+    with claim(cell, stale_after=0.2, poll=0.01):
+        assert not theirs.exists()
+    assert 0.2 <= time.monotonic() - before < 2
+
+
+def test_a_watch_that_was_stopped_itself_declares_nobody_dead(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, watch, now = elsewhere(cell, 0), Watch(60), 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert watch.alive(theirs)
+    now = 5000.0  # both were suspended, and the holder has not come to beat yet
+    assert watch.alive(theirs)
+
+
+WRITES: dict[str, Callable[[Cell], object]] = {
+    "answers": lambda cell: append(cell, [sample("b")]),
+    "record": lambda cell: write_record(cell, {"status": "ok"}),
+    "artifact": lambda cell: write_json(cell.artifacts / "fit.json", []),
+    "rows": lambda cell: write_rows(cell.scores, []),
+    "a shard's": lambda cell: append(Cell(cell.folder, "shards", "2", "0"), [sample("b")]),
+}
+
+
+def left(cell: Cell) -> list[Path]:
+    """Files with something in them."""
+    files = (path for path in cell.folder.rglob("*") if path.is_file() and path.stat().st_size)
+    return sorted(path for path in files if "claim" not in path.parts)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_who_has_lost_the_claim_writes_nothing_more(cell: Cell, write: Callable[[Cell], object]) -> None:
+    with claim(cell):
+        append(cell, [sample("a")])
+        before = left(cell)
+        make_old(holder_of(cell))
+        holder_of(cell).rename(cell.folder / "claim" / "1@elsewhere@@@token")  # as another takes it over
+        with pytest.raises(ClaimLost, match=f"^{cell.folder}: another process has taken this over"):
+            write(cell)
+        assert left(cell) == before and read_samples(cell) == ([sample("a")], 0)
+    append(cell, [sample("b")])  # outside of a claim nobody is asked
+
+
+def test_a_claim_covers_places_elsewhere(cell: Cell, tmp_path: Path) -> None:
+    with claim(cell, also=[tmp_path / "base.json"]):
+        holder_of(cell).unlink()
+        write_json(tmp_path / "other.json", 1)
+        with pytest.raises(ClaimLost):
+            write_json(tmp_path / "base.json", 1)
 
 
 def test_a_claim_is_released_on_an_exception_and_nothing_is_left(cell: Cell) -> None:
