@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import convert
-from bench.data.fetch import DownloadError, fetch, forget
+from bench.data.fetch import DownloadError, Fetched, fetch, forget
 from bench.types import InputError
 
 BASE = "https://ciir.cs.umass.edu/downloads/LaMP"
@@ -94,40 +94,70 @@ def _choices(key: str, text: str, known: Sequence[str], *, one: bool = False) ->
     return chosen
 
 
+@dataclass(frozen=True)
+class _File:
+    """One file of the order: `label` below the root, and the ids in it.
+
+    `fetched`: what is not yet under its own name; None for a file that was there.
+    """
+
+    label: str
+    target: Path
+    ids: list[str]
+    fetched: Fetched | None
+
+    @property
+    def what(self) -> str:
+        return "questions" if self.label.endswith("_questions.json") else "golds"
+
+
 def download(order: Order, say: Callable[[str], None] = print) -> None:
-    """Fetch and verify all files of the order. Raises DownloadError."""
+    """Fetch and verify all files of the order. Raises DownloadError.
+
+    Questions and their golds get their names together, once they fit each other.
+    """
     for task in order.tasks:
         if task == "lamp6":
             say(_LICENSED)
         for part in order.parts:
             folder = f"{'time/' if order.split == 'time' else ''}{FOLDERS[task]}/{part}"
-            questions = _file(order, task, f"{folder}/{part}_questions.json", say)
+            files = [_file(order, task, f"{folder}/{part}_questions.json")]
             if part != "test":
-                golds = _file(order, task, f"{folder}/{part}_outputs.json", say)
-                _must_match(f"{folder}/{part}_outputs.json", questions, golds)
+                files.append(_file(order, task, f"{folder}/{part}_outputs.json"))
+                _must_match(*files)
+            for file in files:
+                _place(order, file, say)
 
 
-def _file(order: Order, task: str, label: str, say: Callable[[str], None]) -> list[str]:
-    """One file, fetched unless it is there, verified and entered in the manifest; its ids."""
+def _file(order: Order, task: str, label: str) -> _File:
+    """One file with its ids: the one that is there, or fetched and parsed."""
     target, url = order.root / label, f"{order.base}/{label}"
-    what = "questions" if label.endswith("_questions.json") else "golds"
     source = convert.Source(target, label, f"python -m bench.download task={task} split={order.split}")
     if target.is_file():
-        ids = _ids(source, target)
-        say(f"{label}: already there, {len(ids):,} {what}")
-        return ids
-    part = fetch(url, target, retries=order.retries, timeout=order.timeout, pause=order.pause)
+        return _File(label, target, _ids(source, target), None)
+    fetched = fetch(url, target, retries=order.retries, timeout=order.timeout, pause=order.pause)
     try:
-        ids = _ids(source, part)
-        os.replace(part, target)
-    finally:
+        return _File(label, target, _ids(source, fetched.path), fetched)
+    except DownloadError:
         forget(target)
-    with target.open("rb") as file:
-        sha = hashlib.file_digest(file, "sha256").hexdigest()
-    size, now = target.stat().st_size, datetime.now(UTC).isoformat(timespec="seconds")
-    _enter(order, label, {"url": url, "bytes": size, "sha256": sha, "count": len(ids), "date": now})
-    say(f"{label}: {len(ids):,} {what}, {size / 1e6:,.1f} MB")
-    return ids
+        raise
+
+
+def _place(order: Order, file: _File, say: Callable[[str], None]) -> None:
+    """Give a fetched file its own name, and enter it in the manifest."""
+    if file.fetched is None:
+        say(f"{file.label}: already there, {len(file.ids):,} {file.what}")
+        return
+    os.replace(file.fetched.path, file.target)
+    forget(file.target)
+    with file.target.open("rb") as content:
+        sha = hashlib.file_digest(content, "sha256").hexdigest()
+    size, now = file.target.stat().st_size, datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"url": f"{order.base}/{file.label}", "bytes": size, "sha256": sha, "count": len(file.ids), "date": now}
+    if file.fetched.url != entry["url"]:
+        entry["final_url"] = file.fetched.url
+    _enter(order, file.label, entry)
+    say(f"{file.label}: {len(file.ids):,} {file.what}, {size / 1e6:,.1f} MB")
 
 
 def _ids(source: convert.Source, path: Path) -> list[str]:
@@ -147,12 +177,18 @@ def _ids(source: convert.Source, path: Path) -> list[str]:
     return [str(entry) for entry in entries]
 
 
-def _must_match(label: str, questions: Sequence[str], golds: Sequence[str]) -> None:
-    odd = sorted(set(questions) ^ set(golds))
-    if odd or len(questions) != len(golds):
-        which = f", such as {', '.join(name[:40] for name in odd[:5])}" if odd else ""
-        problem = f"{len(golds):,} golds for {len(questions):,} questions, {len(odd):,} without a partner{which}"
-        raise DownloadError(f"{label}: {problem}; remove both files and run again")
+def _must_match(questions: _File, golds: _File) -> None:
+    """Raises DownloadError unless there is one gold for each question; what was fetched now is not kept then."""
+    odd = sorted(set(questions.ids) ^ set(golds.ids))
+    if not odd and len(questions.ids) == len(golds.ids):
+        return
+    for file in (questions, golds):
+        forget(file.target)
+    there = [str(file.target) for file in (questions, golds) if file.fetched is None]
+    advice = f"remove {' and '.join(there)} and run again" if there else "nothing of both is kept"
+    which = f", such as {', '.join(name[:40] for name in odd[:5])}" if odd else ""
+    counts = f"{len(golds.ids):,} golds for {len(questions.ids):,} questions, {len(odd):,} without a partner"
+    raise DownloadError(f"{golds.label}: {counts}{which}; {advice}")
 
 
 def _enter(order: Order, label: str, entry: dict[str, Any]) -> None:

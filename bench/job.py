@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -138,7 +138,8 @@ class Job:
         if done is not None:
             return done[0]
         with self._phase("fit"):
-            shared = self.plan.method.fit(_Late(self), self.plan.task, self.cohort.group, self.budget)  # type: ignore[arg-type]
+            late: Any = _Late(lambda: self.lm)
+            shared = self.plan.method.fit(late, self.plan.task, self.cohort.group, self.budget)
         save_personalizations([shared], artifacts, "fit")
         self._limited = self.budget.limited
         return shared
@@ -147,7 +148,7 @@ class Job:
         """One personalization for each user, chunk by chunk; each chunk is on disk before the next starts."""
         from bench.lm.kept import save_personalizations
 
-        late: Any = _Late(self)
+        late: Any = _Late(lambda: self.lm)
         with self._phase("adapt", total=len(self.users)) as progress:
             for at in range(0, len(self.users), CHUNK):
                 if not (self.cell.artifacts / f"{chunk_name(at)}.json").exists():
@@ -265,13 +266,18 @@ class Job:
 
 
 class _Late:
-    """Stands for the model in fit and adapt, so that a method that never asks for it never loads it."""
+    """Stands for the model in fit and adapt, so that a method that never asks for it never loads it.
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    It holds a function and not the job: through the job's attributes a method would reach the tested users' golds.
+    """
+
+    __slots__ = ("_load",)
+
+    def __init__(self, load: Callable[[], LM]) -> None:
+        self._load = load
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._job.lm, name)
+        return getattr(self._load(), name)
 
 
 def _sample(user: User, query: Query, answer: Completion, prompt: str) -> Sample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from bench import download
-from bench.data.fetch import DownloadError
+from bench.data.fetch import DownloadError, _Redirects
 from bench.download import Order
 
 IDS = [str(number) for number in range(400)]
@@ -245,6 +246,73 @@ def test_golds_of_other_questions_are_refused(server: Server, tmp_path: Path) ->
     message = r"400 golds for 400 questions, 2 without a partner, such as 399, 9999"
     with pytest.raises(DownloadError, match=message):
         download.download(order(server, tmp_path), lambda line: None)
+    assert left_over(tmp_path) == []  # which of the two files is wrong, nobody knows
+
+
+def test_questions_that_were_there_stay_when_new_golds_do_not_fit(server: Server, tmp_path: Path) -> None:
+    (tmp_path / LABEL).parent.mkdir(parents=True)
+    (tmp_path / LABEL).write_bytes(QUESTIONS)
+    server.golds = GOLDS.replace(b'"399"', b'"9999"')
+    with pytest.raises(DownloadError, match=r"remove .*dev_questions.json and run again"):
+        download.download(order(server, tmp_path), lambda line: None)
+    assert left_over(tmp_path) == ["dev_questions.json"]
+
+
+def test_whole_questions_are_not_fetched_again_when_their_golds_were_not_to_be_had(
+    server: Server, tmp_path: Path
+) -> None:
+    golds, server.golds = server.golds, b"<html>"
+    with pytest.raises(DownloadError, match="an HTML page"):
+        download.download(order(server, tmp_path), lambda line: None)
+    assert COMPLETE[1] not in left_over(tmp_path)
+    server.golds = golds
+    download.download(order(server, tmp_path), lambda line: None)
+    assert (tmp_path / LABEL).read_bytes() == QUESTIONS and server.asked == 1 and left_over(tmp_path) == COMPLETE
+
+
+def wrong_range(handler: Handler, data: bytes) -> None:
+    """Answers a range with another one, and anything else with the whole."""
+    if not handler.headers.get("Range"):
+        return whole(handler, data)
+    handler.head(206, 10, ETag=tag(data), Content_Range=f"bytes 0-9/{len(data)}")
+    handler.wfile.write(data[:10])
+
+
+def test_a_wrong_range_falls_back_to_the_whole_file(server: Server, tmp_path: Path) -> None:
+    server.script = [drops, wrong_range]
+    download.download(order(server, tmp_path, retries=1), lambda line: None)
+    assert (tmp_path / LABEL).read_bytes() == QUESTIONS
+    assert server.ranges[1:3] == [f"bytes={len(QUESTIONS) // 3}-", None]
+
+
+def moved(to: str) -> Answer:
+    def answer(handler: Handler, data: bytes) -> None:
+        handler.head(302, 0, Location=to)
+
+    return answer
+
+
+def test_the_manifest_says_where_a_redirect_led(server: Server, tmp_path: Path) -> None:
+    server.script = [moved(f"{server.url}/elsewhere_questions.json"), whole]
+    download.download(order(server, tmp_path), lambda line: None)
+    entry = json.loads((tmp_path / download.MANIFEST).read_text())[LABEL]
+    assert entry["url"] == f"{server.url}/{LABEL}"
+    assert entry["final_url"] == f"{server.url}/elsewhere_questions.json"
+
+
+@pytest.mark.parametrize("to", ["ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://127.0.0.1/x"])
+def test_a_redirect_out_of_http_is_not_followed(server: Server, tmp_path: Path, to: str) -> None:
+    server.script = [moved(to)]
+    with pytest.raises(DownloadError, match="from http to ftp: not followed|is not allowed"):
+        download.download(order(server, tmp_path), lambda line: None)
+    assert left_over(tmp_path) == []
+
+
+def test_a_redirect_from_https_to_http_is_not_followed() -> None:
+    before = urllib.request.Request("https://here.example/x")
+    with pytest.raises(DownloadError, match="from https to http: not followed"):
+        _Redirects().redirect_request(before, None, 302, "Found", {}, "http://here.example/x")
+    assert _Redirects().redirect_request(before, None, 302, "Found", {}, "https://there.example/x") is not None
 
 
 def test_test_golds_are_not_asked_for(server: Server, tmp_path: Path) -> None:

@@ -9,21 +9,24 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from cells import BASE, CHAMELEON, TINY, run
-from conftest import ROOT, tiny_lm
+from conftest import ROOT, task_named, tiny_lm
 from test_adapters import KINDS, fresh, harness, ours, patch_of, plainly, same
 from test_house import HEAVY, loaded
 
 from bench.data import sample
+from bench.data.retrieval import PCASelection
 from bench.env import cache_folder
-from bench.export import Base, Cell, _copy, example, main
+from bench.export import main
+from bench.export_cell import Base, Cell
+from bench.export_readme import _copy, example
 from bench.lm import base as bases
 from bench.lm.adapters import joined
 from bench.lm.kept import load_users, save_personalizations
 from bench.lm.patch import Patch
 from bench.lm.spec import ModelSpec
-from bench.types import Item, Message, Personalization, Request
+from bench.types import Decoding, Item, Message, Personalization, Request
+from methods.instruct import Instruct
 
 
 @pytest.fixture(scope="module")
@@ -182,14 +185,14 @@ def test_what_oppu_trained_for_each_user_leaves_the_harness_as_it_is(
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "task").glob("*.yaml")))
 def test_every_task_has_an_example(name: str) -> None:
-    task = yaml.safe_load((ROOT / "conf" / "task" / f"{name}.yaml").read_text())
-    method = {"_target_": "methods.instruct.Instruct", "select": None}
+    task = task_named(name)
+    method = Instruct(PCASelection(n_items=4))
     base = Base(tiny_lm().spec, tiny_lm().tokenizer, False, None)
     for history, shown in {"own": 1, "none": 0}.items():
-        cell = Cell(Path(), {}, {"task": task, "method": method, "protocol": {"history": history}})
+        cell = Cell(Path(), {}, history, tiny_lm().spec, task, method, Decoding())
         text = example(cell, base, Personalization(items=(Item("1", {}),) * 7))
-        assert text.count(f"<{task['source']} 1>") == text.count(f"<{task['source']} 2>") == shown
-        assert f"<{task['source']}>" in text
+        assert text.count(f"<{task.source} 1>") == text.count(f"<{task.source} 2>") == shown
+        assert f"<{task.source}>" in text
 
 
 def test_a_quantized_copy_is_told() -> None:

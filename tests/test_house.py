@@ -22,7 +22,7 @@ FLOORS = (
     {"manifest", "experiment"},
     {"lm"},
     {"method", "protocol"},
-    {"plan", "cohort", "record", "run", "job", "scoring", "shard", "windows"},
+    {"parts", "plan", "cohort", "record", "run", "job", "scoring", "shard", "windows"},
     {"show", "forecast", "launch", "mistakes"},
     {"sweep"},
     {"__main__"},
@@ -32,7 +32,9 @@ APART = {
     "report": {"experiment", "manifest", "store", "score", "types"},
     "download": {"data", "env", "types"},
     "statistics": {"data", "plan", "protocol", "manifest", "store", "types"},
-    "export": {"data", "lm", "store", "env", "types"},
+    "export": {"data", "lm", "store", "env", "types", "export_cell", "export_readme"},
+    "export_cell": {"data", "lm", "store", "env", "types", "parts"},
+    "export_readme": {"lm", "types", "export_cell"},
 }
 METHODS_USE = {"types", "method", "data", "lm", "budget"}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "sentence_transformers", "evaluate"}

@@ -8,7 +8,9 @@ import ssl
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,41 @@ class DownloadError(Exception):
     """A file cannot be had: the message says which, why, and what was tried. Exit code 1."""
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A complete answer: the file that holds it, and the address it came from in the end, behind all redirects."""
+
+    path: Path
+    url: str
+
+
 class _Interrupted(Exception):
     """A network error: worth another try."""
 
 
-def fetch(url: str, target: Path, *, retries: int, timeout: float, pause: float) -> Path:
+class _AnotherRange(_Interrupted):
+    """The server sent a part that does not follow on what is here."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect within http and https, and never from https down to http."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        before, after = (urllib.parse.urlsplit(url).scheme.lower() for url in (req.full_url, newurl))
+        if after not in ("http", "https") or (before == "https" and after == "http"):
+            raise DownloadError(f"{req.full_url}: redirected to {newurl}, from {before} to {after}: not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def fetch(url: str, target: Path, *, retries: int, timeout: float, pause: float) -> Fetched:
     """The complete answer of `url` as `{target}.part`, over as many connections as it takes. Raises DownloadError.
 
     `timeout`: seconds without an answer. `pause`: seconds before the second try, doubled each time, at most 30.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    state = _state(target)
+    if _part(target).exists() and state.get("bytes") == _part(target).stat().st_size:
+        return Fetched(_part(target), str(state.get("url", url)))  # complete, but its partner was not to be had
     for tried in range(retries + 1):
         try:
             return _attempt(url, target, timeout)
@@ -45,21 +72,27 @@ def fetch(url: str, target: Path, *, retries: int, timeout: float, pause: float)
     raise DownloadError(f"{url}: {problem} (tried {retries + 1} times{goes_on})")
 
 
-def _attempt(url: str, target: Path, timeout: float) -> Path:
-    part, validator = _part(target), convert.load_json(_part(target, ".part.json")).get("validator")
+def _attempt(url: str, target: Path, timeout: float) -> Fetched:
+    part, validator = _part(target), _state(target).get("validator")
     have = part.stat().st_size if part.exists() and validator else 0
     headers = {"User-Agent": "lamplight", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": str(validator)}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
+        opener = urllib.request.build_opener(_Redirects)
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
             start, total = _extent(answer, have)
             if start == 0:
-                convert.save_json(_part(target, ".part.json"), {"validator": _validator(answer)})
+                _remember(target, validator=_validator(answer))
             elif _validator(answer) not in (None, validator):
                 forget(target)
                 raise _Interrupted("the file changed on the server")
-            size = _receive(answer, part, start, total)
+            size, final = _receive(answer, part, start, total), str(answer.url)
+    except _AnotherRange:
+        forget(target)
+        if not have:
+            raise
+        return _attempt(url, target, timeout)  # the whole file, as nothing is here now
     except urllib.error.HTTPError as error:
         answer = f"the server answers {error.code} {error.reason}"
         if error.code == 416:  # what we have is longer than the file
@@ -75,7 +108,17 @@ def _attempt(url: str, target: Path, timeout: float) -> Path:
         raise
     if total is not None and size != total:
         raise _Interrupted(f"the connection ended at {size:,} of {total:,} bytes")
-    return part
+    _remember(target, validator=_state(target).get("validator"), bytes=size, url=final)
+    return Fetched(part, final)
+
+
+def _state(target: Path) -> dict[str, Any]:
+    """What is known of an unfinished download: its `validator`; once it is complete, its `bytes` and `url`."""
+    return convert.load_json(_part(target, ".part.json"))
+
+
+def _remember(target: Path, **state: Any) -> None:
+    convert.save_json(_part(target, ".part.json"), state)
 
 
 def _extent(answer: Any, have: int) -> tuple[int, int | None]:
@@ -84,7 +127,7 @@ def _extent(answer: Any, have: int) -> tuple[int, int | None]:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
         if match and int(match[1]) == have:
             return have, None if match[2] == "*" else int(match[2])
-        raise _Interrupted("the server sent another range than asked")
+        raise _AnotherRange("the server sent another range than asked")
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 

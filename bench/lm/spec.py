@@ -38,6 +38,12 @@ class ModelSpec:
     batch_tokens: int = 8192
     base: Literal["instruct", "task_adapted"] = "instruct"
 
+    def __post_init__(self) -> None:
+        # Looking for `a.b` would import `a`: a package is found, never imported.
+        kind, _, package = str(self.source).partition(":")
+        if kind == "package" and not package.isidentifier():
+            raise InputError(f"model.source={self.source}: package:NAME needs the plain name of a Python package")
+
     def identity(self) -> dict[str, str | int | bool | None]:
         """What can change the model's answers: name, where the weights come from and their version, dtype, chat."""
         return {

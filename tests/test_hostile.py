@@ -1,0 +1,169 @@
+"""A results folder is data that people share: whatever it names, no command that reads it runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cells import CHAMELEON, TINY, run
+from conftest import ROOT
+
+from bench import export
+from bench.data import sample
+from bench.lm.spec import ModelSpec
+from bench.parts import PRODUCT, build
+from bench.report.__main__ import main as report
+from bench.types import InputError
+
+Json = dict[str, Any]
+
+
+def calls(marker: Path) -> list[Json]:
+    """Configurations that `instantiate` would run: each makes the marker file, or starts a program that does."""
+    return [
+        {"_target_": "pathlib.Path.touch", "self": str(marker)},
+        {"_target_": "os.system", "command": f"touch {marker}"},
+        {"_target_": "subprocess.run", "_args_": [["touch", str(marker)]]},
+        {
+            "_target_": "bench.store.write_json",
+            "path": {"_target_": "pathlib.Path", "_args_": [str(marker)]},
+            "value": 1,
+        },
+        {"_target_": "methods.rag.RAG", "_partial_": True, "retriever": {"_target_": "os.system", "command": "true"}},
+        {"_target_": ["os", "system"]},
+        {"_target_": 7},
+    ]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    root = tmp_path_factory.mktemp("data") / "lamp"
+    sample.write(root, train_users=60, dev_users=12)
+    return (*TINY, "data=lamp", f"data.root={root}", *CHAMELEON)
+
+
+@pytest.fixture(scope="module")
+def finished(words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of results with one finished cell that has a patch."""
+    folder = tmp_path_factory.mktemp("finished")
+    code, said = run(*words, folder=folder)
+    assert code == 0, said
+    return folder / "runs"
+
+
+@pytest.fixture
+def runs(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "runs"))
+
+
+def cell_in(runs: Path) -> Path:
+    [record] = runs.glob("*/*/*/record.json")
+    return record.parent
+
+
+def changed(path: Path, change: Callable[[Any], Any]) -> None:
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def poisoned(value: Any, call: Json) -> Any:
+    """The same JSON with a call beside every value of every object."""
+    if isinstance(value, Mapping):
+        return {name: poisoned(part, call) for name, part in value.items()} | call | {"extra": call}
+    return [poisoned(part, call) for part in value] if isinstance(value, list) else value
+
+
+def test_the_table_holds_what_the_products_own_configuration_names_and_nothing_else() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "conf").rglob("*.yaml") if "hydra" not in path.parts)
+    named = set(re.findall(r"_target_: (\S+)", text)) - {"bench.launch.Jobs"}  # Hydra's own: never recorded
+    assert named == PRODUCT
+
+
+@pytest.mark.parametrize("section", ["model", "task", "method", "decoding"])
+def test_an_export_runs_nothing_that_a_cell_names(
+    section: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell, marker, out = cell_in(runs), tmp_path / "marker", tmp_path / "out"
+    original = (cell / "config.yaml").read_text()
+    for call in calls(marker):
+        for put in (lambda part, call=call: call, lambda part, call=call: part | {"select": call, "extra": call}):
+            changed(cell / "config.yaml", lambda config, put=put: config | {section: put(config[section])})
+            assert export.main([str(cell), str(out)]) == 2
+            said = capsys.readouterr().err
+            assert said.startswith("bench.export: ") and said.count("\n") == 1, said
+            assert not marker.exists() and not out.exists()
+            (cell / "config.yaml").write_text(original)
+    assert export.main([str(cell), str(out)]) == 0
+
+
+@pytest.mark.parametrize("name", ["record.json", "config.yaml"])
+def test_an_export_of_a_cell_with_missing_or_odd_values_is_one_line(
+    name: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell, out = cell_in(runs), tmp_path / "out"
+    original = json.loads((cell / name).read_text())
+    used = {"record.json": ("key", "status", "cell", "model"), "config.yaml": ("model", "task", "method", "protocol")}
+    for key in used[name]:
+        for odd in (None, [], "x", {"a": 1}):
+            (cell / name).write_text(json.dumps(original | {key: odd}))
+            code = export.main([str(cell), str(out)])
+            said = capsys.readouterr().err
+            assert code == 2 or (key, odd) == ("key", "x")
+            assert said.count("\n") == (1 if code else 0), said
+            shutil.rmtree(out, ignore_errors=True)
+
+
+def test_no_reader_runs_what_a_results_folder_names(
+    runs: Path, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell, marker = cell_in(runs), tmp_path / "marker"
+    other = Path(shutil.copytree(cell, cell.parent / f"{int(cell.name[:8], 16) ^ 1:08x}{cell.name[8:]}"))
+    changed(other / "record.json", lambda record: record | {"key": other.name})
+    files = [path for path in runs.rglob("*.json") if path.name != "samples.jsonl"]
+    call = calls(marker)[0]
+    for path in [*files, *runs.rglob("config.yaml")]:
+        changed(path, lambda value: poisoned(value, call))
+    (cell / "config.yaml").write_text(f"!!python/object/apply:os.system ['touch {marker}']\n")
+    results = ["--results", str(runs)]
+    for command in ([], ["compare", str(cell), str(other)], ["page", "--out", str(tmp_path / "page.html")]):
+        with suppress(Exception):  # whether they understand it is another question
+            report([*command, *results])
+    export.main([str(other), str(tmp_path / "out")])
+    (cell / "record.json").unlink()
+    run(*words, folder=tmp_path)  # goes on with artifacts that somebody has changed
+    assert not marker.exists()
+    capsys.readouterr()
+
+
+def test_a_plug_ins_method_is_built_when_its_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_package.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from pathlib import Path\n"
+        "from bench.method import Method\n"
+        "from bench.types import Request\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Theirs(Method):\n"
+        "    k: int = 1\n\n"
+        "    def request(self, task, user, query, personal):\n"
+        "        return Request(task.render(query, user.history[: self.k]))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = {"_target_": "their_package.Theirs", "k": 3}
+    with pytest.raises(InputError, match="--plugin PACKAGE"):
+        build(config, "config.yaml: method")
+    assert build(config, "config.yaml: method", ["their_package"]).k == 3
+    with pytest.raises(InputError, match="no method class"):
+        build({"_target_": "their_package.Path"}, "config.yaml: method", ["their_package"])
+    with pytest.raises(InputError, match="cannot find"):
+        build({"_target_": "their_package.Nothing"}, "config.yaml: method", ["their_package"])
+
+
+@pytest.mark.parametrize("source", ["package:os.path", "package:a b", "package:", "package:x'); import os; ('"])
+def test_a_package_is_named_plainly(source: str) -> None:
+    with pytest.raises(InputError, match="the plain name of a Python package"):
+        ModelSpec("x", source)
