@@ -1,4 +1,4 @@
-"""The numbers that the papers print (`results/paper/paper_tables.yaml`), under the names that our records use."""
+"""The numbers that the papers print (`bench/assets/paper_tables.yaml`), under the names that our records use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.types import InputError
 
-PATH = Path(__file__).parents[2] / "results" / "paper" / "paper_tables.yaml"
+PATH = Path(__file__).parents[1] / "assets" / "paper_tables.yaml"
 
 OURS: Mapping[str, str] = {
     "acc": "accuracy",
