@@ -43,6 +43,8 @@ def _settings(key: str) -> set[str]:
     known: set[str] = set()
     for path in files:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if isinstance(content.get(group), dict):  # a file that sets more than its own group
+            content = content[group]
         prefix = f"{group}." if group else ""
         known |= {f"{prefix}{name}" for name in content if name != "defaults"}
         if not group:

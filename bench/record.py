@@ -15,7 +15,10 @@ from bench.score import stats
 from bench.scoring import Tally
 from bench.types import Personalization, User
 
-_PRIVATE = ("task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules", "shard", "window")
+_PRIVATE = (
+    "task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules", "shard", "window",
+    "chameleon_recipes",  # the method's own fields have what was chosen of them
+)  # fmt: skip
 
 
 def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:

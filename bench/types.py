@@ -125,13 +125,15 @@ class Request:
     """One question to the model: the messages, and the patches to apply to the weights while it answers.
 
     `answer`: a rule that needs no model gives the answer itself. `name` says in errors which question this is; it
-    changes no answer and is in no key.
+    changes no answer and is in no key. `draw`: where several who ask the same each get an answer of their own, whose
+    this one is; when sampling it has other random numbers.
     """
 
     messages: tuple[Message, ...]
     patches: tuple[Patch, ...] = ()
     answer: str | None = None
     name: str = ""
+    draw: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from conftest import task_named, tiny_lm
 from bench.budget import Budget
 from bench.data.retrieval import PCASelection
 from bench.lm.model import LM
-from bench.types import Item, MethodError, Personalization, Query, Request, User
+from bench.types import Decoding, Item, MethodError, Personalization, Query, Request, User
 from methods.chameleon import edit, insight, pairs
 from methods.chameleon import method as method_module
-from methods.chameleon.insight import Insight
+from methods.chameleon.insight import Insight, Writing
 from methods.chameleon.method import Chameleon
 from methods.chameleon.pairs import Question
 from methods.instruct import Instruct
@@ -55,6 +55,45 @@ def test_equal_pairs_are_dropped_and_counted(monkeypatch) -> None:  # type: igno
     made = pairs.make(lm, TASK, questions, budget(), verbatim=False)
     assert [(pair.personal, pair.neutral) for pair in made.kept] == [("4", "3")]
     assert (len(made.equal), len(made.empty)) == (2, 1)
+
+
+def test_as_printed_only_answers_alike_to_the_letter_make_no_pair(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from bench.types import Completion
+
+    lm = tiny_lm()
+    answers = ["5", "5", "Four", "four", "", "2"]
+    monkeypatch.setattr(lm, "answers", lambda requests, **_: [Completion(text, 1, 1) for text in answers])
+    questions = [Question(user.queries[0], user.history, Insight("a", "b"), user.id) for user in people(3)]
+    made = pairs.make(lm, TASK, questions, budget(), verbatim=False, equal="exact")
+    assert [(pair.personal, pair.neutral) for pair in made.kept] == [("Four", "four")]
+    assert (len(made.equal), len(made.empty)) == (1, 1)
+
+
+def test_each_user_has_a_neutral_insight_of_their_own_or_all_share_one() -> None:
+    lm, readers = tiny_lm(), [insight.Person(user.id, user.history) for user in people(4)]
+    drawing = Decoding("sample", temperature=0.7, top_p=0.9)
+    costs, found = {}, {}
+    for neutral in ("own", "shared"):
+        spent = budget()
+        lm.budget = spent
+        found[neutral] = insight.write(lm, TASK, readers, Writing(drawing, neutral=neutral), spent, each=2)
+        costs[neutral] = spent.costs["insights"]
+    assert len({own[0].neutral for own in found["own"]}) == 4
+    assert len({own[0].neutral for own in found["shared"]}) == 1
+    personal = {kind: [[one.personal for one in own] for own in written] for kind, written in found.items()}
+    assert personal["own"] == personal["shared"]
+    alone = insight.write(lm, TASK, readers[2:3], Writing(drawing), budget(), each=2)
+    assert alone[0] == found["own"][2], "no draw depends on who else is asked"
+    asked = len(lm.encode(Request(TASK.ask_insight("neutral", ()))).ids)
+    assert costs["own"].tokens_in - costs["shared"].tokens_in == 2 * 3 * asked  # two turns, three more users
+
+
+def test_an_insight_for_the_prompt_alone_asks_for_nothing_impersonal(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    lm, users, asked = tiny_lm(), people(3), []
+    answers = lm.answers
+    monkeypatch.setattr(lm, "answers", lambda requests, **how: asked.extend(requests) or answers(requests, **how))
+    replace(METHOD, insight_at_inference=True).adapt(lm, TASK, users, Personalization(), budget())
+    assert [one.name for one in asked] == ["lamp3 insight"] * 3
 
 
 def test_no_gold_is_read() -> None:
@@ -174,6 +213,7 @@ def test_every_family_can_be_edited(family: str) -> None:
     {"layout": "history_query_y"}, {"layout": "history_y"}, {"layout": "y_history"}, {"pool": "mean_answer"},
     {"pool": "last_eos"}, {"space": "resid"}, {"svd_center": True}, {"svd_on": "P_minus_N"},
     {"ccs": FAST | {"conf_power": 1}}, {"ccs": FAST | {"norm": "per_class"}}, {"insights_per_user": 2},
+    {"ccs": FAST | {"norm": "ccs"}}, {"insight_neutral": "shared"},
 ])  # fmt: skip
 def test_every_named_option_changes_the_edit(option: dict[str, object]) -> None:
     lm, users = tiny_lm(), people()

@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.lm import ccs as ccs_module
 from bench.lm.ccs import (
     CCSConfig,
+    Norm,
     assign_folds,
     ccs,
     initial_probes,
@@ -218,6 +219,51 @@ def test_ccs_recovers_a_planted_direction() -> None:
 def test_centring_each_class_by_itself_hides_the_planted_direction() -> None:
     P, N, u = planted(4, 300, 32, offset=1.0)
     assert cos(ccs(P, N, CCSConfig(norm="per_class", restarts=4, folds=0)).theta, u).max() < 0.5
+
+
+class Published:
+    """CCS as Burns et al. (2023) publish it, from its description: each class loses its own mean and nothing else; a
+    linear layer and a sigmoid, AdamW on all pairs at once, several tries of which the one of lowest loss is kept.
+    """
+
+    def __init__(self, x0: Tensor, x1: Tensor) -> None:
+        self.x0, self.x1 = x0 - x0.mean(dim=0, keepdim=True), x1 - x1.mean(dim=0, keepdim=True)
+
+    @staticmethod
+    def loss(p0: Tensor, p1: Tensor) -> Tensor:
+        informative = (torch.min(p0, p1) ** 2).mean(0)
+        consistent = ((p0 - (1 - p1)) ** 2).mean(0)
+        return (informative + consistent).squeeze()
+
+    def fitted(self, starts: Tensor, epochs: int, lr: float, weight_decay: float) -> tuple[Tensor, Tensor]:
+        """The direction of the best try, and every try's loss; `starts` [tries, width + 1], bias last."""
+        losses, directions = [], []
+        for start in starts:
+            layer = torch.nn.Linear(self.x0.shape[1], 1, dtype=self.x0.dtype)
+            layer.load_state_dict({"weight": start[None, :-1], "bias": start[-1:]})
+            probe = torch.nn.Sequential(layer, torch.nn.Sigmoid())
+            optimizer = torch.optim.AdamW(probe.parameters(), lr=lr, weight_decay=weight_decay)
+            for _ in range(epochs):
+                optimizer.zero_grad()
+                torch.autograd.backward(self.loss(probe(self.x0), probe(self.x1)))
+                optimizer.step()
+            losses.append(self.loss(probe(self.x0), probe(self.x1)).detach())
+            directions.append(layer.weight.detach()[0])
+        return directions[int(torch.stack(losses).argmin())], torch.stack(losses)
+
+
+@pytest.mark.parametrize(("norm", "same"), [("ccs", True), ("per_class", False)])
+def test_the_norm_ccs_is_that_of_the_published_algorithm(norm: Norm, same: bool) -> None:
+    """On activations far from unit size, where dividing them by a number shows."""
+    P, N, _ = (7 * t.double() for t in planted(2, 20, 12, offset=0.5))
+    config = CCSConfig(norm=norm, restarts=3, epochs=200, lr=1e-3, folds=0)
+    found, starts = ccs(P, N, config), initial_probes(2, 12, config).to(P)
+    for layer in range(2):
+        published = Published(N[layer], P[layer])
+        theta, losses = published.fitted(starts[layer], config.epochs, config.lr, config.weight_decay)
+        equal = torch.allclose(found.loss[layer], losses, atol=1e-6, rtol=0)
+        equal &= bool(1 - cos(found.theta[layer], theta) < 1e-6)
+        assert equal is same
 
 
 def test_pooled_norm_ignores_a_shared_shift_and_scale() -> None:

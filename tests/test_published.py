@@ -40,8 +40,14 @@ OF_ALL = (
 )  # fmt: skip
 METHODS = (
     ("method=instruct", "protocol.history=other"),
-    ("method=chameleon",),
-    ("method=chameleon", "method.require_below_null=false", "method.control=random_directions", "method.draw=3"),
+    ("method=chameleon", "method.insight_neutral=shared"),  # as all published ones
+    (
+        "method=chameleon",
+        "method.insight_neutral=shared",
+        "method.require_below_null=false",
+        "method.control=random_directions",
+        "method.draw=3",
+    ),
 )
 
 

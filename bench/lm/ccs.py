@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from bench.types import InputError
 # The least CCS loss of a constant answer g, min of (2g - 1)^2 + g^power: at g = 3/8 (power 1) and g = .4 (power 2).
 PLATEAU = {1: 0.4375, 2: 0.2}
 
-Norm = Literal["pooled", "none", "per_class"]
+Norm = Literal["pooled", "none", "per_class", "ccs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,11 @@ class CCSConfig:
     """How the CCS probes are trained (CHAMELEON section 3.2; Burns et al. 2023 where it is silent).
 
     `conf_power`: 2 squares the confidence term as the CCS code does, 1 is CHAMELEON's print.
-    `norm`: `pooled` shifts by the mean of P and N together and divides by one scalar, which the bias and theta absorb,
-    so that the objective is the printed one; `per_class` shifts each class by its own mean, as CCS does, and thereby
-    removes any offset between P and N; `none` takes the activations as they are.
+    `norm`: `none` takes the activations as they are, the printed loss. `pooled` shifts by the mean of P and N together
+    and divides by one number, which bias and theta absorb: the printed loss in other units (the optimiser's steps and
+    its weight decay are then those of these units). `ccs` shifts each class by its own mean and does nothing else, as
+    the CCS code does by default (it can divide by each feature's deviation too, which is not offered); that removes
+    any offset between P and N. `per_class` does the same and then divides both classes by one number, as CCS does not.
     `lr` x `epochs` bounds how far a coordinate of theta moves: CCS's 1e-3 x 1000 in 400 epochs is about 3e-3. On
     planted data 1e-3 stopped short of the direction; 1e-2 found it too, with twice the held-out loss on noise.
     `folds`: at most this many, never fewer than two pairs each; 0 skips the held-out fits. `groups`: the person of each
@@ -47,8 +49,8 @@ class CCSConfig:
     groups: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.conf_power not in PLATEAU or self.norm not in ("pooled", "none", "per_class"):
-            raise InputError(f"{self}: conf_power is 1 or 2, norm is pooled, none or per_class")
+        if self.conf_power not in PLATEAU or self.norm not in get_args(Norm):
+            raise InputError(f"{self}: conf_power is 1 or 2, norm is pooled, none, per_class or ccs")
         if self.epochs < 1 or self.restarts < 1 or self.folds < 0:
             raise InputError(f"{self}: epochs and restarts must be at least 1, folds at least 0")
 
@@ -88,8 +90,8 @@ def ccs(P: Tensor, N: Tensor, config: CCSConfig) -> CCSResult:
     """Fit contrast-consistent probes of all layers, folds and restarts at once (section 3.2).
 
     g(v) = sigmoid(theta v + b); the loss is the mean over pairs of (g(N) + g(P) - 1)^2 + min(g(N), g(P))^conf_power.
-    The folds share one normalisation. Pooled, that only renames variables; `per_class` held-out losses have seen the
-    class means.
+    The folds share one normalisation. Pooled, that only renames variables; held-out losses of `ccs` and `per_class`
+    have seen the class means.
     """
     check(P, N)
     layers, pairs, width = P.shape
@@ -240,6 +242,7 @@ def _rows(P: Tensor, N: Tensor, norm: Norm) -> Tensor:
     rows: Tensor = torch.stack([P, N], dim=1)
     if norm != "none":
         rows = rows - rows.mean((1, 2) if norm == "pooled" else 2, keepdim=True)
+    if norm in ("pooled", "per_class"):
         rows = rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True).mean((1, 2), keepdim=True).clamp_min(1e-12)
     rows = rows.flatten(1, 2)
     return torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], dim=-1)

@@ -204,8 +204,9 @@ def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generato
 
 
 def _stream(prompt: Encoded, decoding: Decoding) -> torch.Generator:
-    """A generator from the seed and the prompt, so that a draw does not depend on the batch."""
-    digest = hashlib.sha256(f"{decoding.seed}\n{prompt.text}".encode("utf-8", "replace")).digest()
+    """A generator from the seed, the prompt and whose draw it is, so that a draw does not depend on the batch."""
+    told = f"{decoding.seed}\n{prompt.text}" + (f"\n{prompt.draw}" if prompt.draw else "")
+    digest = hashlib.sha256(told.encode("utf-8", "replace")).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 

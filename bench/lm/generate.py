@@ -208,6 +208,7 @@ def _key(
     how: list[str | float] = [decoding.rule, max_new_tokens, decoding.stop_at_label]
     if decoding.rule == "sample":
         how += [decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed]
+        how += [prompt.draw] if prompt.draw else []
     model, patches = lm.identity, [patch.id for patch in request.patches]
     if patches and patches == [patch.id for patch in lm.as_instruct]:  # whatever the base: it is taken back
         model, patches = model | {"base": "instruct"}, []

@@ -36,12 +36,14 @@ class Encoded:
     """A rendered prompt: token ids, its text, and how many history tokens were cut to fit.
 
     The first `virtual` ids are placeholders: a soft prompt's vectors take their place while the prompt is read.
+    `draw`: the request's.
     """
 
     ids: tuple[int, ...]
     text: str
     cut: int
     virtual: int = 0
+    draw: str = ""
 
 
 class LM:
@@ -96,7 +98,7 @@ class LM:
             while len(ids := self._tokens(messages)) > limit:
                 messages, room = self._shorter(messages, room - max(1, len(ids) - limit), request.name)
             cut = whole - self._line_tokens(messages)
-        return Encoded((*[self.pad] * virtual, *ids), self.text(messages), cut, virtual)
+        return Encoded((*[self.pad] * virtual, *ids), self.text(messages), cut, virtual, request.draw)
 
     def text(self, messages: Sequence[Message]) -> str:
         """The rendered prompt: the chat template's text, or the plain text without trailing space."""

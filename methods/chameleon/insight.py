@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bench.data.task import Task
@@ -13,10 +13,12 @@ from bench.types import Decoding, Item, Request
 if TYPE_CHECKING:
     from bench.budget import Budget
     from bench.lm.model import LM
+    from bench.lm.patch import Patch
 
 MAX_WORDS = 40
 
 Writer = Literal["instruct", "base"]
+Neutral = Literal["own", "shared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +29,66 @@ class Insight:
     neutral: str
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody to write insights about: who, and the history to write them from."""
+
+    id: str
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How insights are written. `neutral`: each user has one `own`, as section 3.1 has it, or all share one; its prompt
+    shows no history, so users' own differ by the draw alone.
+    """
+
+    decoding: Decoding
+    writer: Writer = "instruct"
+    neutral: Neutral = "own"
+
+    def draw(self, turn: int) -> Decoding:
+        """The decoding of one insight of several."""
+        return replace(self.decoding, seed=self.decoding.seed * 1000 + turn)
+
+
 def write(
-    lm: LM,
-    task: Task,
-    histories: Sequence[Sequence[Item]],
-    each: int,
-    decoding: Decoding,
-    writer: Writer,
-    budget: Budget,
+    lm: LM, task: Task, people: Sequence[Person], how: Writing, budget: Budget, *, each: int
 ) -> list[list[Insight]]:
-    """`each` insights for every history. The neutral prompt shows no history, so its answers are everyone's."""
-    patches = lm.as_instruct if writer == "instruct" else ()
-    found: list[list[Insight]] = [[] for _ in histories]
-    with budget.phase("insights", total=each * (len(histories) + 1)) as progress:
+    """`each` insights for every person, in their order."""
+    neutrals = [person.id for person in people] if how.neutral == "own" else [""]
+    found: list[list[Insight]] = [[] for _ in people]
+    with budget.phase("insights", total=each * (len(people) + len(neutrals))) as progress:
         for turn in range(each):
-            draw = Decoding(
-                decoding.rule, decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed * 1000 + turn
-            )
-            requests = [
-                Request(task.ask_insight("personal", items), patches, name=f"{task.name} insight")
-                for items in histories
-            ]
-            requests.append(Request(task.ask_insight("neutral", ()), patches, name=f"{task.name} neutral insight"))
-            answers = lm.answers(requests, max_new_tokens=64, decoding=draw, advance=progress.advance)
-            neutral = clean(answers[-1].text)
-            for own, answer in zip(found, answers, strict=False):
-                own.append(Insight(clean(answer.text), neutral))
+            requests = [_personal(lm, task, person, how.writer) for person in people]
+            requests += [_neutral(lm, task, whose, how.writer) for whose in neutrals]
+            answers = lm.answers(requests, max_new_tokens=64, decoding=how.draw(turn), advance=progress.advance)
+            texts = [clean(answer.text) for answer in answers]
+            impersonal = texts[len(people) :] if how.neutral == "own" else texts[-1:] * len(people)
+            for own, personal, neutral in zip(found, texts[: len(people)], impersonal, strict=True):
+                own.append(Insight(personal, neutral))
     return found
+
+
+def preferences(lm: LM, task: Task, people: Sequence[Person], how: Writing, budget: Budget) -> list[str]:
+    """One personal insight for every person, for a prompt at the test: nothing impersonal is written."""
+    with budget.phase("insights", total=len(people)) as progress:
+        requests = [_personal(lm, task, person, how.writer) for person in people]
+        answers = lm.answers(requests, max_new_tokens=64, decoding=how.draw(0), advance=progress.advance)
+    return [clean(answer.text) for answer in answers]
+
+
+def _personal(lm: LM, task: Task, person: Person, writer: Writer) -> Request:
+    return Request(task.ask_insight("personal", person.items), _patches(lm, writer), name=f"{task.name} insight")
+
+
+def _neutral(lm: LM, task: Task, whose: str, writer: Writer) -> Request:
+    name = f"{task.name} neutral insight"
+    return Request(task.ask_insight("neutral", ()), _patches(lm, writer), name=name, draw=whose)
+
+
+def _patches(lm: LM, writer: Writer) -> tuple[Patch, ...]:
+    return lm.as_instruct if writer == "instruct" else ()
 
 
 def clean(text: str) -> str:

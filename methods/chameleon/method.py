@@ -17,8 +17,8 @@ from bench.method import Method
 from bench.types import Decoding, InputError, Item, MethodError, OverBudget, Personalization, Query, Request, User
 from methods.chameleon import insight, pairs
 from methods.chameleon.edit import Control, Directions, Recipe, as_patch, controlled, find, fit_directions
-from methods.chameleon.insight import Insight, Writer
-from methods.chameleon.pairs import Layout, Pairs, Question
+from methods.chameleon.insight import Insight, Neutral, Person, Writer, Writing
+from methods.chameleon.pairs import Equal, Layout, Pairs, Question
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,21 +34,35 @@ PART = 16
 
 @dataclass(frozen=True)
 class Chameleon(Method):
-    """Fields in the order of the paper's steps; conf/method/chameleon.yaml holds the defaults.
+    """Fields in the order of the paper's steps; conf/method/chameleon.yaml holds the defaults of both recipes.
 
+    `recipe` names the set of defaults that the other fields come from, ours or the paper's as printed; it does
+    nothing itself. `insight_neutral`: one impersonal insight for each user, or one for all. `equal`: which answers
+    make no pair.
     `mode`: `group` pools the pairs of all fit users into one edit; `user` makes one edit for each tested user from
     their own history. `min_pairs`: fewer than this and a group's cell fails rather than fit noise; a user with fewer
     than two is left unedited, and counted. `edit`: which half is applied. `control`, `draw`: what stands in for the
     directions.
     """
 
-    UNSAID: ClassVar = {"null_margin": 0.1, "exclude_first": 2, "exclude_last": 1}  # younger than published records
+    # Younger than published records, and what these were made with.
+    UNSAID: ClassVar = {
+        "null_margin": 0.1,
+        "exclude_first": 2,
+        "exclude_last": 1,
+        "recipe": "lamplight",
+        "insight_neutral": "shared",
+        "equal": "folded",
+    }
 
     select: PCASelection
+    recipe: Literal["lamplight", "printed"] = "lamplight"
     insights_per_user: int = 1
+    insight_neutral: Neutral = "own"
     insight_decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.7, top_p=0.9))
     insight_writer: Writer = "instruct"
     verbatim: bool = False
+    equal: Equal = "folded"
     layout: Layout = "prompt_y"
     pool: Literal["last", "mean_answer", "last_eos"] = "last"
     space: Literal["mlp", "resid"] = "mlp"
@@ -86,7 +100,7 @@ class Chameleon(Method):
         if not self.n_layers:  # no edit is wanted: nothing to learn
             return Personalization(facts={"layers": [], "edited": False})
         chosen = self.select.select(task, users, budget.check)
-        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
+        insights = self._insights(lm, task, users, chosen, budget)
         questions = [
             Question(query, items, one, user.group or user.id)
             for user, items, own in zip(users, chosen, insights, strict=True)
@@ -116,14 +130,14 @@ class Chameleon(Method):
         chosen = self.select.select(task, users)
         text: list[Mapping[str, str]] = [{}] * len(users)
         if self.insight_at_inference:
-            insights = insight.write(lm, task, chosen, 1, self._drawing(), self.insight_writer, budget)
-            text = [{"insight": own[0].personal} for own in insights]
+            told = insight.preferences(lm, task, _people(users, chosen), self._writing, budget)
+            text = [{"insight": one} for one in told]
         if self.mode == "group":
             return [
                 Personalization(text=words, items=items, patches=shared.patches)
                 for words, items in zip(text, chosen, strict=True)
             ]
-        own = self._user_edits(lm, task, chosen, budget)
+        own = self._user_edits(lm, task, users, chosen, budget)
         return [replace(one, text=words, items=items) for one, words, items in zip(own, text, chosen, strict=True)]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
@@ -132,14 +146,14 @@ class Chameleon(Method):
         return Request(messages, personal.patches)
 
     def _user_edits(
-        self, lm: LM, task: Task, chosen: Sequence[tuple[Item, ...]], budget: Budget
+        self, lm: LM, task: Task, users: Sequence[User], chosen: Sequence[tuple[Item, ...]], budget: Budget
     ) -> list[Personalization]:
         """Single-user mode: each history item is asked as a question (without its answer), the others shown."""
         if not task.has_answers or any(task.source not in item.fields for items in chosen for item in items):
             raise MethodError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
-        insights = insight.write(lm, task, chosen, self.insights_per_user, self._drawing(), self.insight_writer, budget)
+        insights = self._insights(lm, task, users, chosen, budget)
         asked = [_own_questions(task, items, own) for items, own in zip(chosen, insights, strict=True)]
-        made = pairs.make(lm, task, [one for own in asked for one in own], budget, verbatim=self.verbatim)
+        made = self._made(lm, task, [one for own in asked for one in own], budget)
         found = []
         for questions in asked:
             mine = made.of(questions)
@@ -155,14 +169,14 @@ class Chameleon(Method):
         directions are left to do. Raises OverBudget where the limit leaves fewer than `min_pairs`.
         """
         if budget.minutes is None:
-            return pairs.make(lm, task, questions, budget, verbatim=self.verbatim), []
+            return self._made(lm, task, questions, budget), []
         order = list(questions)
         random.Random(f"chameleon/{self.seed}/part").shuffle(order)
         made = Pairs(())
         states: list[Tensor] = []
         try:
             for at in range(0, len(order), PART):
-                part = pairs.make(lm, task, order[at : at + PART], budget, verbatim=self.verbatim)
+                part = self._made(lm, task, order[at : at + PART], budget)
                 if part.kept:
                     states.append(self._read(lm, *pairs.readings(task, part.kept, self.layout), budget))
                 made += part
@@ -170,6 +184,9 @@ class Chameleon(Method):
             if len(made.kept) < self.min_pairs:
                 raise
         return made, states
+
+    def _made(self, lm: LM, task: Task, questions: Sequence[Question], budget: Budget) -> Pairs:
+        return pairs.make(lm, task, questions, budget, verbatim=self.verbatim, equal=self.equal)
 
     def _read(self, lm: LM, requests: Sequence[Request], endings: Sequence[str], budget: Budget) -> Tensor:
         with budget.phase("activations", total=len(requests)) as progress:
@@ -220,8 +237,19 @@ class Chameleon(Method):
         )  # fmt: skip
         return found, patches
 
-    def _drawing(self) -> Decoding:
-        return replace(self.insight_decoding, seed=self.seed)
+    def _insights(
+        self, lm: LM, task: Task, users: Sequence[User], chosen: Sequence[Sequence[Item]], budget: Budget
+    ) -> list[list[Insight]]:
+        return insight.write(lm, task, _people(users, chosen), self._writing, budget, each=self.insights_per_user)
+
+    @property
+    def _writing(self) -> Writing:
+        decoding = replace(self.insight_decoding, seed=self.seed)
+        return Writing(decoding, self.insight_writer, self.insight_neutral)
+
+
+def _people(users: Sequence[User], chosen: Sequence[Sequence[Item]]) -> list[Person]:
+    return [Person(user.id, items) for user, items in zip(users, chosen, strict=True)]
 
 
 def _own_questions(task: Task, items: Sequence[Item], insights: Sequence[Insight]) -> list[Question]:

@@ -1,6 +1,8 @@
 """Steps 3 and 4, preference pairs: a question answered in the user's manner (y^P) and impersonally (y^N). Section 3.1.
 
-No gold is read. A pair of equal answers says nothing and is dropped and counted.
+No gold is read. A pair of equal answers says nothing and is dropped and counted. Answers count as equal (`Equal`) when
+they are once case and blanks are folded, "5" and " 5" or "Four" and "four"; or, as the paper prints, only when they are
+the same to the letter.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from bench.budget import Budget
     from bench.lm.model import LM
 
+Equal = Literal["folded", "exact"]
 Layout = Literal["prompt_y", "history_query_y", "history_y", "y_history"]
 
 
@@ -65,8 +68,10 @@ class Pairs:
         )
 
 
-def make(lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, verbatim: bool) -> Pairs:
-    """Answer every question twice, greedily, and keep what differs (after case and spaces are folded)."""
+def make(
+    lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, verbatim: bool, equal: Equal = "folded"
+) -> Pairs:
+    """Answer every question twice, greedily, and keep what differs, by `equal`. An empty answer makes no pair."""
     requests = []
     for question in questions:
         name = f"{task.name} pair of question {question.query.id}"
@@ -79,15 +84,16 @@ def make(lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, v
         # The two prompts of a question have history and question alike: read once.
         made = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance, alike=2)
         answers = [answer.text for answer in made]
-    kept, equal, empty = [], [], []
+    same = _folded if equal == "folded" else str
+    kept, alike, empty = [], [], []
     for question, own_answer, plain_answer in zip(questions, answers[::2], answers[1::2], strict=True):
         if not _folded(own_answer) or not _folded(plain_answer):
             empty.append(question)
-        elif _folded(own_answer) == _folded(plain_answer):
-            equal.append(question)
+        elif same(own_answer) == same(plain_answer):
+            alike.append(question)
         else:
             kept.append(Pair(question, own_answer, plain_answer))
-    return Pairs(tuple(kept), tuple(equal), tuple(empty))
+    return Pairs(tuple(kept), tuple(alike), tuple(empty))
 
 
 def readings(task: Task, pairs: Sequence[Pair], layout: Layout) -> tuple[list[Request], list[str]]:
