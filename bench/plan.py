@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -167,7 +168,21 @@ def _values(config: DictConfig) -> dict[str, Any]:
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:  # a value that another one is looked up by
-        raise InputError(" ".join(str(error).split())) from None
+        raise InputError(_not_there(config, " ".join(str(error).split()))) from None
+
+
+def _not_there(config: DictConfig, text: str) -> str:
+    """What is wrong with a name by which other settings are looked up, and the names that there are."""
+    found = re.search(r"Interpolation key '([\w.-]+)' not found.*full_key: ([\w.]+)", text)
+    if not found:
+        return text
+    path, there = found[1].split("."), config
+    for depth, name in enumerate(path):
+        if name not in there:
+            known = ", ".join(map(str, there))
+            return f"{found[2]}: {'.'.join(path[: depth + 1])}: no {name} here; choose one of {known}"
+        there = there[name]
+    return text
 
 
 def _made(config: DictConfig) -> Any:

@@ -56,6 +56,7 @@ def test_chameleons_controls_are_among_the_choices_that_are_checked() -> None:
 
 @pytest.mark.parametrize(("words", "told"), [
     (("method=chameleon", "method.control=random_direction"), "choose none, random_directions"),
+    (("method=chameleon", "method.recipe=print"), "no print here; choose one of lamplight, printed"),
     (("selection.center=fitted",), "choose fit or none"),
     (("method=rag", "retriever.ranker=bm"), "choose bm25"),
     (("method=oppu", "method.form=ragg"), "oppu_base.form.ragg"),
