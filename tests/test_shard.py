@@ -13,6 +13,7 @@ import pytest
 from cells import CHAMELEON, TINY, run, start
 
 from bench.data import sample
+from bench.shard import _summed
 from bench.types import InputError
 from bench.windows import Ahead, checked_size
 
@@ -163,3 +164,19 @@ def test_a_window_is_whole_chunks() -> None:
     assert checked_size(256) == 256
     with pytest.raises(InputError, match="multiple of 128"):
         checked_size(300)
+
+
+def test_costs_of_shards_add_up_but_for_the_peak_of_memory() -> None:
+    def cost(seconds: float, peak: int) -> dict[str, Any]:
+        used = {"seconds": seconds, "tokens_in": 10, "peak_memory": peak, "joules": None, "inside": "fit"}
+        return {"phases": {"generate": used}, "limited": 1.0}
+
+    both = _summed([cost(2.0, 700), cost(3.0, 500)])
+    assert both["limited"] == 2.0
+    assert both["phases"]["generate"] == {
+        "seconds": 5.0,
+        "tokens_in": 20,
+        "peak_memory": 700,
+        "joules": None,
+        "inside": "fit",
+    }
