@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import stops
+from bench import quiet, stops
 from bench.types import InputError
 
 
@@ -24,6 +24,7 @@ def main(config: DictConfig) -> int:
 
 
 if __name__ == "__main__":
+    quiet.libraries()
     from bench.launch import codes
     from bench.mistakes import told
 

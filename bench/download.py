@@ -30,6 +30,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from bench import quiet
 from bench.data import convert
 from bench.data.fetch import DownloadError, Fetched, fetch, forget
 from bench.types import InputError
@@ -202,6 +203,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help", "help"} & set(arguments):
         print(__doc__.strip())
         return 0 if arguments else 2
+    quiet.libraries()
     try:
         download(Order.parse(arguments), say=lambda line: print(line, flush=True))
     except InputError as error:

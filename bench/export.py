@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import store
+from bench import quiet, store
 from bench.env import cache_folder
 from bench.export_cell import Base, Cell
 from bench.export_readme import readme
 from bench.lm import base as bases
+from bench.marks import today
 from bench.types import InputError, Personalization
 
 if TYPE_CHECKING:
@@ -103,17 +104,16 @@ def _patch(personal: Personalization) -> Patch | None:
 def _base(cell: Cell) -> Base:
     """The model's tokenizer and the patch of its task-adapted base, which is found by its fingerprint."""
     from bench.lm.load import reader
-    from bench.lm.patch import Patch
 
     spec = cell.model
     tokenizer, seq2seq = reader(spec)
-    mark = cell.record["model"]["base"]
+    mark = today(cell.record["model"]["base"])
     if mark == "instruct":
         return Base(spec, tokenizer, seq2seq, None)
     for place in (bases.SHIPPED, cache_folder() / "bases"):
         for path in sorted(place.glob("*.safetensors")):
-            if bases.fingerprint(path) == mark:
-                return Base(spec, tokenizer, seq2seq, Patch.load(path))
+            if mark in (bases.fingerprint(path), bases.bytes_hash(path)):
+                return Base(spec, tokenizer, seq2seq, bases.load(path))
     raise InputError(f"{cell.folder}: the cell's task-adapted base ({mark}) is not on this machine; run the cell again")
 
 
@@ -122,6 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(str(__doc__).strip())
         return 0 if arguments else 2
+    quiet.libraries()
     parser = argparse.ArgumentParser(prog="python -m bench.export", add_help=False)
     parser.add_argument("cell", type=Path)
     parser.add_argument("out", type=Path)

@@ -14,6 +14,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from bench import quiet
+
 # The launchers' defaults stand in conf/hydra/launcher under the plug-ins' own names, which is what is meant.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
@@ -41,6 +43,7 @@ class Jobs(Callback):
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if os.getpid() != self.starter:
+            quiet.libraries()
             take_accelerator()
             tell_of_hidden_accelerators()
             self._streams = sys.stdout, sys.stderr

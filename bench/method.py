@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 class Method(ABC):
-    """One way to personalize a frozen language model. Fields are hyper-parameters; a method keeps no state."""
+    """One way to personalize a frozen language model. Fields are hyper-parameters; a method keeps no state.
+
+    `needs_model`: False for a rule, which runs where no weights can be had.
+    """
+
+    needs_model: ClassVar[bool] = True
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """What all users share, learnt from the fit users (with their golds). Default: nothing."""

@@ -20,6 +20,7 @@ from bench import store
 from bench.data import lamp, leaks, sample
 from bench.data.convert import digest
 from bench.data.people import People
+from bench.data.retrieval import known_embedder
 from bench.data.task import OPPU_WORDS, Task
 from bench.env import cache_folder
 from bench.lm.base import BaseSpec
@@ -35,6 +36,9 @@ _SECTIONS = {
     "results": "root", "budget": "minutes", "shard": "count", "adapter": "path", "selection": "n_items",
     "retriever": "ranker", "profile": "items", "rules": "rating",
 }  # fmt: skip
+
+_EMBEDDERS = ("embedder", "encoder")
+"""Settings that name a sentence encoder."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +226,12 @@ def _said(method: Method, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known(value: Any) -> Any:
-    """A configured value with every file and folder it names known by name and content: `data.jsonl@3f9a...`."""
+    """A configured value with every file and folder it names known by name and content: `data.jsonl@3f9a...`.
+
+    A sentence encoder of the hub is known by its commit.
+    """
     if isinstance(value, Mapping):
-        return {name: known(one) for name, one in value.items()}
+        return {name: _embedder(one) if name in _EMBEDDERS else known(one) for name, one in value.items()}
     if isinstance(value, list):
         return [known(one) for one in value]
     if not isinstance(value, str) or not ({"/", "."} & set(value)) or not os.path.exists(value):
@@ -233,6 +240,11 @@ def known(value: Any) -> Any:
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     content = [f"{one.relative_to(path)}:{digest(one, cache_folder() / 'data')}" for one in files]
     return f"{path.name}@{store.key({'files': content})[:16]}"
+
+
+def _embedder(value: Any) -> Any:
+    """A sentence encoder known by its commit on the hub, or as a folder by its content."""
+    return known(os.path.expanduser(known_embedder(value))) if isinstance(value, str) else value
 
 
 def _own(words: Sequence[str], experiment: Mapping[str, Any] | None) -> Sequence[str]:

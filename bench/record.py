@@ -10,13 +10,14 @@ from bench import env, store
 from bench.budget import Budget
 from bench.cohort import Cohort
 from bench.lm.base import fingerprint
-from bench.plan import known
+from bench.plan import Plan, known
 from bench.score import stats
 from bench.scoring import Tally
 from bench.types import Personalization, User
 
 _PRIVATE = (
-    "task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules", "shard", "window",
+    "task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules", "shard", "window", "stale",
+    "protocol",  # told apart from the others, as the key has it
     "chameleon_recipes",  # the method's own fields have what was chosen of them
 )  # fmt: skip
 
@@ -38,7 +39,7 @@ def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
         "schema": store.SCHEMA,
         "key": plan.cell.key,
         "cell": plan.names,
-        "config": _public(plan.config) | {"method": dict(plan.fields)},
+        "config": _public(plan.config) | {"method": dict(plan.fields), "protocol": _protocol(plan)},
         "model": dict(plan.identity) | {"base": _base(cohort)},
         "data": data,
         "leaks": cohort.leaks.record(),
@@ -83,6 +84,12 @@ def _base(cohort: Cohort) -> str:
     """The fingerprint of the adapted base: a hash of its weights."""
     path = cohort.base()
     return "instruct" if cohort.base_key is None else fingerprint(path) if path else "not there"
+
+
+def _protocol(plan: Plan) -> dict[str, Any]:
+    """The protocol's settings; only an encoder that is used is looked up."""
+    used: Mapping[str, Any] = known(plan.protocol.identity())
+    return dict(plan.config["protocol"]) | dict(used)
 
 
 def _people(users: Sequence[User]) -> dict[str, int]:

@@ -44,6 +44,8 @@ def run(config: DictConfig) -> Result:
     done = store.finished(plan.cell)
     if done is not None:
         return Result(plan, done, cached=True)
+    if plan.method.needs_model:
+        plan.spec.check()  # before anybody is looked at, which may take long
     if part is not None:
         return _run_part(cohort(plan), part)
     with claimed(plan.cell):

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from bench import manifest, store
+from bench import manifest, quiet, store
 from bench.data import lamp
 from bench.data.record import Kind
 from bench.data.task import Task, load
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results/runs"), help="default: results/runs")
     parser.add_argument("--scale", default="paper", help="under which name they are kept (default: paper)")
     options = parser.parse_args(arguments)
+    quiet.libraries()
     try:
         for name in options.task or TASKS:
             found = counted(_task(name), options.data, options.kind, options.n_test)

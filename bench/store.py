@@ -22,6 +22,7 @@ from bench.files import read_json as read_json
 from bench.files import write_json as write_json
 from bench.files import write_rows as write_rows
 from bench.files import writing as writing
+from bench.marks import today
 from bench.types import InputError, Sample
 
 SCHEMA = 1
@@ -166,6 +167,9 @@ def finished(cell: Cell) -> dict[str, Any] | None:
 def _record(path: Path) -> dict[str, Any]:
     if not isinstance(record := read_json(path), dict):
         raise InputError(f"{path}: a record is a JSON object; delete the file and run the cell again")
+    model = record.get("model")
+    if isinstance(model, dict) and isinstance(model.get("base"), str):
+        model["base"] = today(model["base"])
     return record
 
 

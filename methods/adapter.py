@@ -27,6 +27,7 @@ class Adapter(BaselinePrompt):
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """The adapter as a patch. Raises InputError where it does not fit the model, or changes nothing."""
+        from bench.lm.adapters import refuse_partial
         from bench.lm.patch import Patch
 
         patch = Patch.from_peft(self.adapter.folder)
@@ -34,6 +35,7 @@ class Adapter(BaselinePrompt):
             raise InputError(f"{self.adapter.folder}: the adapter changes nothing (was it saved before training?)")
         try:
             patch.check(lm.model)
+            refuse_partial(self.adapter.folder, patch, lm.model)
         except InputError as error:
             raise InputError(f"{self.adapter.folder}: {error}") from error
         facts = {"adapter_modules": len(patch.weights) + len(patch.scales), "adapter_virtual_tokens": patch.virtual}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median_low
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.data.task import Task
 from bench.method import Method
@@ -31,6 +31,8 @@ class Majority(Method):
     of the question's text. `nearest`: the answer of the history item that shares most words with the question. Without
     a usable history the global answer is given.
     """
+
+    needs_model: ClassVar[bool] = False
 
     rule: Literal["auto", "global", "user", "median", "query", "nearest"] = "auto"
 

@@ -17,7 +17,7 @@ from bench.data import code_dialogues
 from bench.lm import sft
 from bench.lm.patch import Patch
 from bench.lm.sft import SFT, Row
-from bench.lm.trainer import Training, quiet
+from bench.lm.trainer import Training, undisturbed
 from bench.types import InputError, Message, MethodError
 from methods.aloe import Aloe, prefixes
 
@@ -70,7 +70,7 @@ def test_the_loss_is_on_all_tokens_or_on_the_answers_alone(tmp_path: Path) -> No
     found = {}
     for only in (False, True):
         how = SFT(completion_only=only, packing=False, max_length=512, full=False)
-        with quiet():
+        with undisturbed():
             trainer = sft._causal(tiny_lm(), sft.shared_copy(tiny_lm()), rows(2), how, training(), str(tmp_path))
         found[only] = [list(row["labels"]) for row in trainer.train_dataset]
     for row, every, answers in zip(rows(2), found[False], found[True], strict=True):

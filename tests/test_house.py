@@ -18,7 +18,21 @@ REPO = Path(__file__).parents[1]
 # From the ground up: a room may use its own floor and those below.
 FLOORS = (
     {"types"},
-    {"data", "score", "budget", "progress", "env", "store", "claims", "files", "stops"},
+    {
+        "data",
+        "score",
+        "budget",
+        "progress",
+        "env",
+        "hub",
+        "marks",
+        "quiet",
+        "whole",
+        "store",
+        "claims",
+        "files",
+        "stops",
+    },
     {"manifest", "experiment"},
     {"lm"},
     {"method", "protocol"},
@@ -29,10 +43,10 @@ FLOORS = (
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"experiment", "manifest", "store", "score", "types"},
-    "download": {"data", "env", "types"},
-    "statistics": {"data", "plan", "protocol", "manifest", "store", "types"},
-    "export": {"data", "lm", "store", "env", "types", "export_cell", "export_readme"},
+    "report": {"experiment", "manifest", "store", "score", "types", "quiet"},
+    "download": {"data", "env", "types", "quiet"},
+    "statistics": {"data", "plan", "protocol", "manifest", "store", "types", "quiet"},
+    "export": {"data", "lm", "store", "env", "types", "export_cell", "export_readme", "marks", "quiet"},
     "export_cell": {"data", "lm", "store", "env", "types", "parts"},
     "export_readme": {"lm", "types", "export_cell"},
 }

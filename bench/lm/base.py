@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench import marks
 from bench.data.task import OPPU_WORDS, Task
 from bench.env import cache_folder
 from bench.lm.profile import Profile
-from bench.types import Completion, Item, Query, Request, User
+from bench.types import Completion, InputError, Item, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -92,8 +93,62 @@ def find(key: str, *, shipped: bool = True) -> Path | None:
 
 
 def fingerprint(path: Path) -> str:
-    """A hash of the artifact itself: what the base really is, on whatever machine it was trained."""
+    """What the base really is, wherever it was made: a hash of its tensors, and of what they were trained from.
+
+    Not of the file's bytes: safetensors writes the notes in another order every time. Raises InputError where the file
+    is damaged.
+    """
+    size, header, data = _read(path)
+    notes = {name: value for name, value in header.pop("__metadata__", {}).items() if name != "patch"}
+    said = {"key": path.stem.rpartition("-")[2]} | notes
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name in sorted(header):
+        tensor = header[name]
+        begin, end = tensor["data_offsets"]
+        digest.update(json.dumps([name, tensor["dtype"], tensor["shape"]]).encode())
+        digest.update(data[size + begin : size + end])
+    return digest.hexdigest()[:16]
+
+
+def load(path: Path) -> Patch:
+    """The base as a patch. Raises InputError where the file is damaged, or holds numbers that are none."""
+    from bench.lm.patch import Patch
+
+    header = _read(path)[1]
+    try:
+        patch = Patch.load(path)
+    except Exception as error:  # a name or a shape that the header has lost
+        raise InputError(f"{path}: the adapted base is damaged ({error}); {_again(path)}") from None
+    said = header.get("__metadata__", {}).get("patch", patch.id)
+    shipped = path.parent != SHIPPED or fingerprint(path) in marks.SHIPPED.values()
+    if said != patch.id or not shipped or not patch.finite:
+        raise InputError(f"{path}: the adapted base is damaged (numbers have changed); {_again(path)}")
+    return patch
+
+
+def bytes_hash(path: Path) -> str:
+    """The fingerprint of a base in records of version 0.1 that were made from this very file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _read(path: Path) -> tuple[int, dict[str, Any], bytes]:
+    """Where the tensors begin, the header, and all bytes of a safetensors file."""
+    data = path.read_bytes()
+    size = 8 + int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8:size])
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        if not ends or size + max(ends) != len(data):
+            raise ValueError("cut off")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise InputError(f"{path}: the adapted base is damaged; {_again(path)}") from None
+    return size, header, data
+
+
+def _again(path: Path) -> str:
+    if path.parent == SHIPPED:
+        return "install Lamplight again, or train it with base.retrain=true"
+    return "delete the file, and the next run trains it again"
 
 
 def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Budget, *, key: str) -> Path:
@@ -105,7 +160,10 @@ def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Bud
     chosen = examples(lm, task, users, spec)
     patch: Patch = tune(lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base")
     path = cache_folder() / "bases" / f"{lm.spec.name}-{task.name}-{key}.safetensors"
-    notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name}
+    patch = patch.rounded(torch.bfloat16)
+    if not patch.finite:
+        raise InputError(f"the base of {task.name} diverged while it was trained: lower base.tuning.learning_rate")
+    notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name, "patch": patch.id}
     patch.save(path, dtype=torch.bfloat16, notes=notes)
     return path
 

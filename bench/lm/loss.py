@@ -26,14 +26,14 @@ def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
     if alike < MIN_SHARED:
         return answer_losses(lm, rows).sum()
     prefix = torch.tensor([rows[0][0][:alike]], device=lm.device)
-    past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=torch.tensor([0])).past_key_values
+    past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=torch.tensor([0])).cache
     past.batch_repeat_interleave(len(rows))
     ids, mask = padded([[*prompt[alike:], *answer] for prompt, answer in rows], lm.pad, lm.device, left=True)
     positions = alike + (mask.cumsum(1) - 1).clamp(min=0)
     seen = torch.cat([mask.new_ones(len(rows), alike), mask], dim=1)
     keep = max(len(answer) for _, answer in rows) + 1
     out = lm.model(
-        input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=past,
+        input_ids=ids, attention_mask=seen, position_ids=positions, cache=past,
         use_cache=True, logits_to_keep=torch.arange(-keep, 0),
     )  # fmt: skip
     targets = torch.full((len(rows), keep - 1), -100)

@@ -74,7 +74,7 @@ class LM:
         return self.spec.identity() | {"base": self.base}
 
     def adopt(self, base: Patch, name: str) -> None:
-        """Merge a base into the weights; `name` is the fingerprint of its file.
+        """Merge a base into the weights; `name` is its fingerprint.
 
         A request with the patches `as_instruct` is answered by the model as it was before (to the dtype's rounding): an
         adapted base has forgotten how to write anything but the task's answers.

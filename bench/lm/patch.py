@@ -104,6 +104,19 @@ class Patch:
         """Whether all its numbers are: a training that diverged leaves others."""
         return all(bool(tensor.isfinite().all()) for tensor in self.tensors)
 
+    def rounded(self, dtype: torch.dtype) -> Patch:
+        """The patch as it is after it was kept in this dtype."""
+
+        def kept(tensor: Tensor) -> Tensor:
+            return tensor.detach().to("cpu", dtype).float()
+
+        return Patch(
+            {name: LowRank(kept(low.a), kept(low.b)) for name, low in self.weights.items()},
+            self.positions,
+            {name: Scale(kept(scale.vector), scale.side) for name, scale in self.scales.items()},
+            None if self.prompt is None else kept(self.prompt),
+        )
+
     def negative(self) -> Patch:
         """The patch that takes this one back. Raises InputError for a soft prompt, and for a scale with a zero."""
         if self.prompt is not None:

@@ -22,7 +22,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from bench.budget import Budget
 from bench.lm.patch import Patch
-from bench.lm.trainer import Training, nf4_copy, quiet, run, shared_copy
+from bench.lm.trainer import Training, nf4_copy, run, shared_copy, undisturbed
 from bench.types import MethodError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def train(
         {"prompt_ids": list(pair.prompt), "chosen_ids": list(pair.chosen), "rejected_ids": list(pair.rejected)}
         for pair in pairs
     ]
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    with undisturbed(), tempfile.TemporaryDirectory() as folder:
         with budget.phase("load"):
             model, quantized = nf4_copy(lm) if dpo.quantize == "nf4" else (shared_copy(lm), 0)
         how = DPOConfig(

@@ -89,7 +89,7 @@ def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike:
         start = torch.full((len(rows), 1), lm.model.config.decoder_start_token_id, device=lm.device)
         _tell(patches, "end")
         out = lm.model(encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True)
-        prefix = Prefix(out.past_key_values, out.logits[:, -1].float(), mask, encoder, patches)
+        prefix = Prefix(out.cache, out.logits[:, -1].float(), mask, encoder, patches)
     else:
         bodies = [row[:-1] for row in rows]
         prefix = _families(lm, bodies, patches, alike) if alike > 1 else _bodies(lm, bodies, patches)
@@ -102,8 +102,8 @@ def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike:
 def _bodies(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
     ids, mask = padded(bodies, lm.pad, lm.device, left=False)
     # A cache without the model's configuration keeps all tokens; a sliding window's would count the padding.
-    out = lm.model(input_ids=ids, past_key_values=DynamicCache(), use_cache=True, logits_to_keep=torch.tensor([0]))
-    return Prefix(out.past_key_values, torch.empty(0), mask, None, patches)
+    out = lm.model(input_ids=ids, cache=DynamicCache(), use_cache=True, logits_to_keep=torch.tensor([0]))
+    return Prefix(out.cache, torch.empty(0), mask, None, patches)
 
 
 def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, alike: int) -> Prefix:
@@ -126,7 +126,7 @@ def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, ali
     mask = torch.cat([prefix.mask[of], real], dim=1)
     positions = prefix.mask[of].sum(1, keepdim=True) + torch.arange(rest.shape[1], device=lm.device)
     lm.model(
-        input_ids=rest, attention_mask=mask, position_ids=positions, past_key_values=prefix.cache, use_cache=True,
+        input_ids=rest, attention_mask=mask, position_ids=positions, cache=prefix.cache, use_cache=True,
         logits_to_keep=torch.tensor([0]),
     )  # fmt: skip
     return Prefix(prefix.cache, torch.empty(0), mask, None, patches)
@@ -143,14 +143,14 @@ def step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
     if lm.seq2seq:
         out = lm.model(
             encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids,
-            past_key_values=prefix.cache, use_cache=True,
+            cache=prefix.cache, use_cache=True,
         )  # fmt: skip
     else:
         positions = prefix.mask.sum(1, keepdim=True)
         prefix.mask = torch.cat([prefix.mask, torch.ones_like(ids)], dim=1)
         out = lm.model(
             input_ids=ids, attention_mask=prefix.mask, position_ids=positions,
-            past_key_values=prefix.cache, use_cache=True,
+            cache=prefix.cache, use_cache=True,
         )  # fmt: skip
     prefix.logits = out.logits[:, -1].float()
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from bench.budget import Budget, Spent
 from bench.lm.patch import LowRank, Patch
-from bench.lm.trainer import Training, quiet, run, shared_copy
+from bench.lm.trainer import Training, run, shared_copy, undisturbed
 from bench.types import MethodError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def train(lm: LM, rows: Sequence[Row], sft: SFT, training: Training, budget: Bud
     """
     if sft.packing:
         _check_packing(lm, rows)
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    with undisturbed(), tempfile.TemporaryDirectory() as folder:
         with budget.phase("load"):
             model, names = _full_copy(lm) if sft.full else (shared_copy(lm), [])
         make = _seq2seq if lm.seq2seq else _causal

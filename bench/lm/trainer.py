@@ -8,10 +8,8 @@ four bits.
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from transformers import PrinterCallback, TrainerCallback
 from bench.budget import Budget, Spent
 from bench.lm.tune import module_names
 from bench.progress import Progress
+from bench.quiet import libraries
 from bench.types import InputError
 
 if TYPE_CHECKING:
@@ -177,26 +176,8 @@ def nf4_copy(lm: LM) -> tuple[Any, int]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, the libraries keep their bars and advice to themselves, and torch's random state comes back as it was.
-
-    A trainer seeds the global generators; nothing else in the harness may depend on them.
-    """
-    import datasets
-    from transformers.utils import logging as library
-
-    silence: Any = library.disable_progress_bar
-    silence()
-    datasets.disable_progress_bars()
-    names = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with torch.random.fork_rng(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def undisturbed() -> Iterator[None]:
+    """Inside, a trainer may seed torch's global generators: nothing else in the harness may depend on them."""
+    libraries()
+    with torch.random.fork_rng():
+        yield

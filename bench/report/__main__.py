@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from bench import store
+from bench import quiet, store
 from bench.report import tables
 from bench.report.found import outdated, readable
 from bench.report.render import Format
@@ -41,6 +41,7 @@ FORMATS = get_args(Format)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write what was asked. Exit code 0; 1 (not written) or 2 (bad input) with one line."""
+    quiet.libraries()
     options = _parser().parse_intermixed_args(arguments)
     try:
         print(_answer(options))
