@@ -49,8 +49,10 @@ def terminal(text: str) -> str:
 
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """Print to stdout (or `file`) what may hold words of others."""
-    print(terminal(text), file=file or sys.stdout)
+    """Print to stdout (or `file`) what may hold words of others; what its encoding has not is spelt out too."""
+    out = file or sys.stdout
+    coding = getattr(out, "encoding", None) or "utf-8"
+    print(terminal(text).encode(coding, "backslashreplace").decode(coding), file=out)
 
 
 def html(text: str) -> str:
@@ -60,8 +62,7 @@ def html(text: str) -> str:
 
 def markdown(text: str) -> str:
     """For a cell, a heading or a line of prose of GitHub's Markdown."""
-    shown = _SPECIAL_MARKDOWN.sub(lambda mark: "&amp;" if mark[0] == "&" else "\\" + mark[0], line(text))
-    return shown
+    return _SPECIAL_MARKDOWN.sub(lambda mark: "&amp;" if mark[0] == "&" else "\\" + mark[0], line(text))
 
 
 def prose(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
         return False
 
 
-def read(root: Path, experiment: str, scale: str | None = None) -> list[dict[str, Any]]:
-    """The manifests of an experiment, at one scale or all, by path. None have been written where nothing has run."""
-    pattern = f"{FOLDER}/{experiment}/{scale or '*'}/*.json"
-    return [store.read_json(path) for path in sorted(root.glob(pattern))]
+def each(root: Path, experiment: str, scale: str) -> Iterator[tuple[Path, Any]]:
+    """The manifests of an experiment at a scale by path, with what each says: None where it cannot be read."""
+    for path in sorted(root.glob(f"{FOLDER}/{experiment}/{scale}/*.json")):
+        try:
+            yield path, store.read_json(path)
+        except InputError:
+            yield path, None

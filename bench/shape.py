@@ -22,12 +22,16 @@ class Kind:
     known: Callable[[Any], bool]
 
 
+_LARGEST = 1e250
+"""What a sum of many still holds; the largest square of a rating that counts is 1e200."""
+
+
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _number(value: Any) -> bool:
-    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
+    return _whole(value) or (isinstance(value, float) and math.isfinite(value) and abs(value) <= _LARGEST)
 
 
 def _numbers(value: Any) -> bool:

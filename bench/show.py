@@ -11,11 +11,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from bench import stops, store
+from bench import clean, stops, store
 from bench.cohort import Cohort, cohort
 from bench.plan import resolve
 from bench.protocol import Protocol
-from bench.report import tables
+from bench.report import scores, tables
 from bench.run import Result, run
 from bench.types import InputError, Personalization
 
@@ -25,14 +25,14 @@ def cell(config: DictConfig) -> int:
     stops.listen()  # here too: a sweep's job may run in a process that another has started
     try:
         if config.dry:
-            print(plan_text(cohort(resolve(config))))
+            clean.say(plan_text(cohort(resolve(config))))
             return 0
         return told(run(config))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        clean.say(f"error: {error}", sys.stderr)
         return 2
     except store.StoreError as error:
-        print(f"error: {error}", file=sys.stderr)
+        clean.say(f"error: {error}", sys.stderr)
         return 1
     except Exception:  # ours, not the user's: Hydra would report it as bad input
         traceback.print_exc()
@@ -46,14 +46,14 @@ def told(result: Result) -> int:
     if result.missing:
         print(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
         return 0
-    print(tables.line(dict(result.record)) + ("  (was done)" if result.cached else ""))
+    clean.say(tables.line(dict(result.record)) + ("  (was done)" if result.cached else ""))
     try:
         comparison = baseline(result)
     except InputError as error:  # of another cell's folder: this one is done all the same
         comparison = f"  no comparison with the baseline: {error}"
     if comparison:
-        print(comparison)
-    print(f"  record: {result.plan.cell.record}")
+        clean.say(comparison)
+    clean.say(f"  record: {result.plan.cell.record}")
     return 0 if result.record["status"] == "ok" else 1
 
 
@@ -62,32 +62,37 @@ def baseline(result: Result) -> str | None:
     mine = result.record
     if mine["status"] != "ok" or mine["unscored"]:
         return None
-    root = result.plan.cell.root / result.plan.task.name / "instruct"
+    records = store.records(result.plan.cell.root / result.plan.task.name / "instruct")
+    for _, reason in records.broken:
+        clean.say(f"left out: {clean.line(reason)}", sys.stderr)
     found = [
         (other["cell"]["seed"] != mine["cell"]["seed"], other["key"], path, other)
-        for path, other in store.records(root).records
-        if other["key"] != mine["key"] and _is_baseline(other, mine)
+        for path, other in records.records
+        if other.get("schema") == store.SCHEMA and other["key"] != mine["key"] and _is_baseline(other, mine)
     ]
     if not found:
         return None
     _, _, path, other = min(found, key=lambda one: one[:2])  # of the same seed where there is one
-    scores = [store.read_json(folder / "scores.json") for folder in (result.plan.cell.folder, path)]
-    return tables.against(dict(mine), scores[0], other, scores[1])
+    own, theirs = scores.read(result.plan.cell.folder, mine), scores.read(path, other)
+    return tables.against(dict(mine), own, other, theirs)
 
 
 def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
     """The plain instruct cell with the same model, base, data and everything else that is not the method's."""
-    plain = other["config"]["method"]["history"] == "selected" and not other["config"]["noise_floor"]
-    alike = all(other["config"][name] == mine["config"][name] for name in ("selection", "leak", "limit", "decoding"))
-    shown = _tested(other) == _tested(mine)
-    same = other["data"]["hash"] == mine["data"]["hash"] and other["model"] == mine["model"]
-    return bool(other["status"] == "ok" and plain and alike and shown and same)
+    config, own = other["config"], mine["config"]
+    plain = config["method"].get("history") == "selected" and not config.get("noise_floor")
+    alike = all(config.get(name) == own.get(name) for name in ("selection", "leak", "limit", "decoding"))
+    same = other["data"]["hash"] == mine["data"]["hash"] and other.get("model") == mine.get("model")
+    return bool(other["status"] == "ok" and plain and alike and same and _tested(other) == _tested(mine))
 
 
-def _tested(record: Mapping[str, Any]) -> Protocol:
-    """The protocol, but for its name and who fits: the baseline fits nothing."""
-    fields = {name: value for name, value in record["config"]["protocol"].items() if name != "_target_"}
-    return replace(Protocol(**fields), name="", fit_split="", group_size=None)
+def _tested(record: Mapping[str, Any]) -> Protocol | None:
+    """The protocol, but for its name and who fits: the baseline fits nothing. None where a record's is none of ours."""
+    fields = {name: value for name, value in record["config"].get("protocol", {}).items() if name != "_target_"}
+    try:
+        return replace(Protocol(**fields), name="", fit_split="", group_size=None)
+    except (InputError, TypeError, ValueError):
+        return None
 
 
 def plan_text(who: Cohort) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import shape
 from bench.claims import Watch, beat, cover, held, me, take, uncover
 from bench.files import ClaimLost as ClaimLost
 from bench.files import StoreError as StoreError
@@ -146,10 +147,12 @@ def read_values(path: Path) -> dict[str, float]:
 def _sample(line: bytes, where: str) -> Sample:
     try:
         fields = json.loads(line)
+        if wrong := shape.problem(fields, shape.SAMPLE):
+            raise ValueError(wrong)
         if fields.get("label_logprobs") is not None:
             fields["label_logprobs"] = tuple(fields["label_logprobs"])
         return Sample(**fields)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{where} is no sample ({error}); delete the line to have its question asked again") from None
 
 
@@ -160,17 +163,26 @@ def write_record(cell: Cell, record: Mapping[str, Any]) -> None:
 
 def finished(cell: Cell) -> dict[str, Any] | None:
     """The record if its status is `ok`. Other records stay until a retry replaces them."""
-    record = _record(cell.record) if os.path.exists(cell.record) else {}
+    record = read_record(cell.record) if os.path.exists(cell.record) else {}
     return record if record.get("status") == "ok" else None
 
 
-def _record(path: Path) -> dict[str, Any]:
-    if not isinstance(record := read_json(path), dict):
-        raise InputError(f"{path}: a record is a JSON object; delete the file and run the cell again")
-    model = record.get("model")
+def read_record(path: Path) -> dict[str, Any]:
+    """A record as its file has it; InputError where it is none, or lacks a field that its readers count on.
+
+    That of another schema is returned as it is: who reads it has to look.
+    """
+    record = read_json(path)
+    wrong = "a record is a JSON object" if not isinstance(record, dict) else ""
+    if not wrong and record.get("schema") == SCHEMA:
+        wrong = shape.problem(record, shape.RECORD)
+    if wrong:
+        raise InputError(f"{path}: {wrong}; delete the file and run the cell again")
+    found: dict[str, Any] = record
+    model = found.get("model")
     if isinstance(model, dict) and isinstance(model.get("base"), str):
         model["base"] = today(model["base"])
-    return record
+    return found
 
 
 @dataclass(frozen=True)
@@ -187,7 +199,7 @@ def records(*roots: Path) -> Found:
     for folder in _cells(roots, found.broken):
         try:
             if (folder / "record.json").exists():
-                found.records.append((folder, _record(folder / "record.json")))
+                found.records.append((folder, read_record(folder / "record.json")))
         except InputError as error:
             found.broken.append((folder, str(error)))
     return found

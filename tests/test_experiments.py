@@ -221,7 +221,7 @@ def checked(name: str, folder: Path, planned: Sequence[Planned], code: int) -> N
     """Every planned cell left a manifest and a record with numbers; CHAMELEON of one user alone may refuse, which the
     exit code tells. The report shows them.
     """
-    found = manifest.read(folder / "runs", name, "smoke")
+    found = [said for _, said in manifest.each(folder / "runs", name, "smoke")]
     assert {(one["arm"], json.dumps(one["at"])) for one in found} == {
         (cell.arm, json.dumps(dict(cell.at))) for cell in planned
     }

@@ -17,7 +17,7 @@ REPO = Path(__file__).parents[1]
 
 # From the ground up: a room may use its own floor and those below.
 FLOORS = (
-    {"types"},
+    {"types", "clean", "shape"},
     {
         "data",
         "score",
@@ -43,12 +43,12 @@ FLOORS = (
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"experiment", "manifest", "store", "score", "types", "quiet"},
-    "download": {"data", "env", "types", "quiet"},
-    "statistics": {"data", "plan", "protocol", "manifest", "store", "types", "quiet"},
-    "export": {"data", "lm", "store", "env", "types", "export_cell", "export_readme", "marks", "quiet"},
-    "export_cell": {"data", "lm", "store", "env", "types", "parts"},
-    "export_readme": {"lm", "types", "export_cell"},
+    "report": {"clean", "shape", "experiment", "manifest", "store", "score", "types", "quiet"},
+    "download": {"clean", "data", "env", "types", "quiet"},
+    "statistics": {"clean", "data", "plan", "protocol", "manifest", "store", "types", "quiet"},
+    "export": {"clean", "data", "lm", "store", "env", "types", "export_cell", "export_readme", "marks", "quiet"},
+    "export_cell": {"clean", "data", "lm", "store", "env", "types", "parts"},
+    "export_readme": {"clean", "lm", "types", "export_cell"},
 }
 METHODS_USE = {"types", "method", "data", "lm", "budget"}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "sentence_transformers", "evaluate"}

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from bench import quiet, store
-from bench.report import tables
+from bench import clean, quiet, store
+from bench.report import scores, tables
 from bench.report.found import outdated, readable
 from bench.report.render import Format
 from bench.types import InputError
@@ -44,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet.libraries()
     options = _parser().parse_intermixed_args(arguments)
     try:
-        print(_answer(options))
+        clean.say(_answer(options))
         sys.stdout.flush()
     except InputError as error:
-        print(f"bench.report: {error}", file=sys.stderr)
+        clean.say(f"bench.report: {clean.line(str(error))}", sys.stderr)
         return 2
     except store.StoreError as error:
-        print(f"bench.report: {error}", file=sys.stderr)
+        clean.say(f"bench.report: {clean.line(str(error))}", sys.stderr)
         return 1
     except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing may be flushed to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -132,12 +132,12 @@ def _comparison(a: str, b: str, roots: Sequence[Path]) -> str:
 
 
 def _cell(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    record = store.read_json(folder / "record.json")
-    if not isinstance(record, dict) or record.get("schema") != store.SCHEMA:
+    record = store.read_record(folder / "record.json")
+    if record.get("schema") != store.SCHEMA:
         raise InputError(outdated(folder))
     if not (folder / "scores.json").exists():
         raise InputError(f"{folder}: this cell has no scores to compare: {tables.line(record)}")
-    return record, store.read_json(folder / "scores.json")
+    return record, scores.read(folder, record)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import store
+from bench.report import scores
 from bench.report.cells import kind_of, task_of
 from bench.report.experiments import Results
+from bench.report.found import left_out
 from bench.score.metrics import PRIMARY
-from bench.types import Sample
+from bench.types import InputError, Sample
 
 Row = dict[str, Any]
 
@@ -29,12 +31,19 @@ class Answers:
 
     def of(self, folder: Path, record: Mapping[str, Any]) -> list[Row]:
         """The questions of a cell's first users, in the order of their answers; none without samples.jsonl."""
+        try:
+            return self._of(folder, record)
+        except InputError as error:
+            left_out(str(error))
+            return []
+
+    def _of(self, folder: Path, record: Mapping[str, Any]) -> list[Row]:
         cell = record["cell"]
-        samples, _ = store.read_samples(store.Cell(folder.parents[2], cell["task"], cell["method"], folder.name))
+        samples, _ = store.read_samples(_place(folder))
         people = list(dict.fromkeys(sample.group for sample in samples))
         shown = set(people[: self.users])
         self.hidden[record["key"]] = len(people) - len(shown)
-        scored = _scores(folder)
+        scored = {row["id"]: row for row in scores.read(folder, record)}
         golds = _golds(folder, cell["task"], scored)
         kind = kind_of(record["metrics"])
         value = PRIMARY[kind][0] if kind else ""
@@ -51,12 +60,9 @@ class Answers:
         artifacts = folder / "artifacts"
         found: dict[str, list[tuple[str, int]]] = {}
         for path in [artifacts / "fit.json", *sorted(artifacts.glob("adapt-*.json"))]:
-            for value in store.read_json(path) if path.exists() else ():
-                for name, note in value["notes"].items():
-                    of = {value["user"]: note} if "user" in value else note if isinstance(note, dict) else {"": note}
-                    rows = [(f"{name} of {user}" if user else name, one) for user, one in of.items()]
-                    kept = found.setdefault(name, [])
-                    kept += [(title, self._place(_said(one))) for title, one in rows[: self.users - len(kept)]]
+            for name, rows in _notes(path) if path.exists() else ():
+                kept = found.setdefault(name, [])
+                kept += [(title, self._place(_said(one))) for title, one in rows[: max(0, self.users - len(kept))]]
         return [row for rows in found.values() for row in rows]
 
     def _row(self, sample: Sample, gold: str | None, value: float | None) -> Row:
@@ -98,6 +104,25 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
     return found
 
 
+def _notes(path: Path) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Each kind of note in a file of personalizations: its name, and the title and text of each.
+
+    A damaged file has none.
+    """
+    try:
+        values = store.read_json(path)
+    except InputError as error:
+        return left_out(str(error))
+    shown = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    if not shown and values != []:
+        left_out(f"{path}: no list of personalizations")
+    for value in shown:
+        notes = value.get("notes")
+        for name, note in notes.items() if isinstance(notes, dict) else ():
+            of = {str(value["user"]): note} if "user" in value else note if isinstance(note, dict) else {"": note}
+            yield name, [(f"{name} of {user}" if user else name, one) for user, one in of.items()]
+
+
 def _said(note: Any) -> str:
     """A text as it is; rows of texts a line each."""
     if not isinstance(note, list):
@@ -122,7 +147,7 @@ def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
     shown = config.get("method", {}).get("select") or config.get("selection")
     return (
         *(cell[name] for name in ("task", "model", "base", "decoding", "seed")),
-        record["model"].get("base"),  # two adapted bases are two models
+        record.get("model", {}).get("base"),  # two adapted bases are two models
         data["hash"],
         data["queries"],
         str(protocol),
@@ -130,16 +155,20 @@ def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _scores(folder: Path) -> dict[str, Any]:
-    path = folder / "scores.json"
-    return {row["id"]: row for row in store.read_json(path)} if path.exists() else {}
+def _place(folder: Path) -> store.Cell:
+    """The cell of a folder, whose place says what it is: a record may say otherwise."""
+    *_, task, method, key = folder.resolve().parts
+    return store.Cell(folder.resolve().parents[2], task, method, key)
 
 
 def _golds(folder: Path, task: str, scored: Mapping[str, Any]) -> dict[str, str]:
     """The golds as texts: of golds.json, or where that is missing the labels and ratings of scores.json."""
     path = folder / "golds.json"
     if path.exists():
-        return dict(store.read_json(path))
+        found: Any = store.read_json(path)
+        if not isinstance(found, dict) or not all(isinstance(gold, str) for gold in found.values()):
+            raise InputError(f"{path}: not a text for each question; delete the file")
+        return dict(found)
     kind, labels = task_of(task)
     numbers = {id: row["gold"] for id, row in scored.items() if row.get("gold") is not None}
     if kind == "classification":

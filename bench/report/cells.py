@@ -38,6 +38,8 @@ def task_of(name: str) -> tuple[Kind, tuple[str, ...]]:
     import yaml
 
     path = TASKS / f"{name}.yaml"
+    if not name.isidentifier():  # a record may say anything, also a path
+        raise InputError(f"{name}: not a task's name, so its cells cannot be compared")
     try:
         task = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return task["kind"], tuple(task["labels"])

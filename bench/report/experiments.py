@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import manifest, store
+from bench import clean, manifest, store
 from bench.experiment import Design, key_of
+from bench.report import scores
 from bench.report.cells import task_of
+from bench.report.found import outdated
 from bench.types import InputError, one_of
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -109,12 +111,24 @@ class Run:
         status = str(self.record["status"])
         return "ok" if status == "ok" else f"failed: {status}"
 
-    @cached_property
+    @property
     def scores(self) -> list[dict[str, Any]]:
-        """The rows of scores.json; none where the cell has no golds or did not finish."""
-        path = self.folder / "scores.json" if self.folder else None
-        rows: list[dict[str, Any]] = store.read_json(path) if path and path.exists() else []
-        return rows
+        """The rows of scores.json; none where the cell has no golds, did not finish, or has a damaged file."""
+        return self._read[0]
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with scores.json; empty where nothing is."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[list[dict[str, Any]], str]:
+        if self.folder is None or self.record is None:
+            return [], ""
+        try:
+            return scores.read(self.folder, self.record), ""
+        except InputError as error:
+            return [], str(error)
 
 
 @dataclass(frozen=True)
@@ -236,24 +250,38 @@ def _kind_of(words: Sequence[str]) -> str:
 def _manifests(experiment: Experiment, roots: Sequence[Path], notes: list[str]) -> Iterator[Run]:
     """Each manifest of the roots as a run, with the record that any of the roots has of its cell."""
     for root in roots:
-        for said in manifest.read(root, experiment.name, experiment.scale):
+        for path, said in manifest.each(root, experiment.name, experiment.scale):
             try:
-                arm, at, cell = said["arm"], dict(said["at"]), str(said["cell"])
-            except (KeyError, TypeError, ValueError):
-                place = root / manifest.FOLDER / experiment.name / experiment.scale
-                raise InputError(f"{place}: a manifest without arm, at and cell; run the experiment again") from None
+                arm, at, cell, extra = _told(said)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                notes.append(f"Left out: {path}: no manifest with arm, at and cell; run the experiment again.")
+                continue
             folder = next((one / cell for one in roots if (one / cell / "record.json").exists()), root / cell)
-            yield Run(arm, at, folder, _record(folder, notes), tuple(said.get("extra") or ()))
+            yield Run(arm, at, folder, _record(folder, notes), extra)
+
+
+def _told(said: Any) -> tuple[str, dict[str, Any], Path, tuple[str, ...]]:
+    """A manifest's arm, place, cell and extra overrides. A cell is `task/method/key`: a path leads nowhere else."""
+    arm, at, cell, extra = said["arm"], dict(said["at"]), Path(said["cell"]), said.get("extra") or []
+    plain = all(isinstance(value, str | int | float | None) for value in at.values())
+    inside = not cell.is_absolute() and len(cell.parts) == 3 and ".." not in cell.parts
+    if not (isinstance(arm, str) and plain and inside and isinstance(extra, list)):
+        raise ValueError
+    return clean.line(arm), clean.tree(at), cell, tuple(clean.line(str(word)) for word in extra)
 
 
 def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
     path = folder / "record.json"
     if not path.exists():
         return None
-    record = store.read_json(path)
-    if isinstance(record, dict) and record.get("schema") == store.SCHEMA:
+    try:
+        record = store.read_record(path)
+    except InputError as error:
+        notes.append(f"Left out: {error}.")
+        return None
+    if record.get("schema") == store.SCHEMA:
         return record
-    notes.append(f"left out: {path}: not of schema {store.SCHEMA}, which this version reads; run the cell again")
+    notes.append(f"Left out: {outdated(folder)}.")
     return None
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from bench.report.beside import Tables
+from bench.report.render import flat_csv
 
 
 def as_csv(found: Sequence[Tables]) -> str:
@@ -40,11 +39,7 @@ def as_csv(found: Sequence[Tables]) -> str:
                     row["minus_baseline.p_permutation_holm"] = permuted[str((place, arm, metric))]
                 printed = tables.paper_numbers(place, metric, arm)
                 rows.append(row | {f"paper.{model}": number.value for model, number in printed.items()})
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().rstrip("\n")
+    return flat_csv(rows)
 
 
 def _fields(prefix: str, value: Any) -> dict[str, Any]:

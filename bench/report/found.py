@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import store
+from bench import clean, store
 
 
 def readable(roots: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
@@ -15,9 +15,14 @@ def readable(roots: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
     found = store.records(*roots)
     older = [(folder, outdated(folder)) for folder, record in found.records if record.get("schema") != store.SCHEMA]
     for _, reason in (*found.broken, *older):
-        print(f"bench.report: left out: {reason}", file=sys.stderr)
+        left_out(reason)
     known = [(folder, record) for folder, record in found.records if record.get("schema") == store.SCHEMA]
     return list({record["key"]: (folder, record) for folder, record in reversed(known)}.values())
+
+
+def left_out(reason: str) -> None:
+    """Say on stderr what the report goes on without."""
+    clean.say(f"bench.report: left out: {clean.line(reason)}", sys.stderr)
 
 
 def outdated(folder: Path) -> str:

@@ -248,6 +248,8 @@ def _failures(tables: Tables) -> list[str]:
     found = []
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:
+            if run.damage:
+                found.append(f"Left out: {run.damage}.")
             if run.record and run.state != "ok":
                 where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
                 found.append(f"Failed: {arm} at {where}: {run.record['status']}: {run.record['error'] or 'no message'}")

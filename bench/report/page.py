@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import store
+from bench import clean, store
 from bench.report import beside, experiments, figures, grids
 from bench.report.answers import Answers, baselines
 from bench.report.cells import NLL, cost, flat, kind_of, unedited, users
@@ -50,12 +50,12 @@ def page(roots: Sequence[Path], *, users: int = 50) -> str:
     title = f"Lamplight results: {', '.join(root.name for root in roots)}"
     last = max((str(record.get("finished") or "") for _, record in found), default="")
     return environment.get_template("page.html.j2").render(
-        title=title,
+        title=clean.visible(title),
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=embedded(collected(found, roots, users)),
-        footer=f"{len(found)} cells, the last finished {last or 'at no known time'}. Made by {MADE_BY}.",
+        data=embedded(clean.tree(collected(found, roots, users))),
+        footer=clean.line(f"{len(found)} cells, the last finished {last or 'at no known time'}. Made by {MADE_BY}."),
     )
 
 

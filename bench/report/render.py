@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from bench import clean
 
 Format = Literal["text", "md", "csv", "tex", "html"]
-
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$",
-}  # fmt: skip
-_UNSAFE = re.compile(r"[\\<>*`]")  # in Markdown's prose
 
 
 @dataclass(frozen=True)
@@ -42,14 +35,14 @@ def grids(found: Sequence[Grid], format: Format) -> str:
         "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;"
     )
     style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}div{overflow-x:auto}"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(found[0].title)}</title>'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{clean.html(found[0].title)}</title>'
     return f"{head}<style>{style}</style>\n{body}\n</html>"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns two spaces apart, numbers to the right."""
     columns = []
-    for head, *cells in zip(*rows, strict=True):
+    for head, *cells in zip(*([clean.line(cell) for cell in row] for row in rows), strict=True):
         width = max(map(len, (head, *cells)))
         numbers = all(cell == "" or cell[0] in "+-<0123456789" for cell in cells)
         columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in (head, *cells)])
@@ -59,41 +52,52 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def piped(rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table, its head the first row."""
     cells = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return ["| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return ["| " + " | ".join(map(clean.markdown, row)) + " |" for row in cells]
 
 
 def _text(grid: Grid) -> str:
-    rows = [grid.head, *_sparse(grid)]
+    rows = [[clean.line(cell) for cell in row] for row in (grid.head, *_sparse(grid))]
     columns = []
     for place, cells in enumerate(zip(*rows, strict=True)):
         width = max(map(len, cells))
         columns.append([cell.ljust(width) if place < grid.labels else cell.rjust(width) for cell in cells])
     lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
-    return "\n".join([grid.title, *grid.above, "", *lines, *([""] if grid.below else []), *grid.below])
+    above, below = ([clean.line(one) for one in lines] for lines in ((grid.title, *grid.above), grid.below))
+    return "\n".join([*above, "", *lines, *([""] if below else []), *below])
+
+
+def flat_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV, their names the columns in order of appearance; what a row has not is empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return _written([names, *([row.get(name, "") for name in names] for row in rows)])
 
 
 def _csv(grid: Grid) -> str:
+    return _written([grid.head, *grid.rows])
+
+
+def _written(rows: Sequence[Sequence[Any]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([grid.head, *grid.rows])
+    csv.writer(out, lineterminator="\n").writerows([clean.csv(cell) for cell in row] for row in rows)
     return out.getvalue().rstrip("\n")
 
 
 def _markdown(grid: Grid) -> str:
-    prose = ([_UNSAFE.sub(r"\\\g<0>", _one_line(line)) for line in lines] for lines in (grid.above, grid.below))
+    prose = ([clean.prose(line) for line in lines] for lines in (grid.above, grid.below))
     above, below = ("\n".join(f"{line}  " for line in lines).rstrip() for lines in prose)
-    parts = [f"### {grid.title}", above, "\n".join(piped([grid.head, *grid.rows])), below]
+    parts = [f"### {clean.markdown(grid.title)}", above, "\n".join(piped([grid.head, *grid.rows])), below]
     return "\n\n".join(part for part in parts if part)
 
 
 def _latex(grid: Grid) -> str:
     columns = "l" * grid.labels + "r" * (len(grid.head) - grid.labels)
-    lines = [" & ".join(map(_tex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
+    lines = [" & ".join(map(clean.latex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
     caption = " ".join([grid.title + ".", *grid.above, *grid.below])
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_tex(caption)}}}",
+            rf"\caption{{{clean.latex(caption)}}}",
             r"\resizebox{\textwidth}{!}{%  needs graphicx and booktabs",
             rf"\begin{{tabular}}{{{columns}}}",
             *(r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"),
@@ -104,17 +108,17 @@ def _latex(grid: Grid) -> str:
 
 
 def _html(grid: Grid) -> str:
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in grid.head)
+    head = "".join(f'<th scope="col">{clean.html(cell)}</th>' for cell in grid.head)
     rows = [
         "".join(
-            f'<th scope="row">{html.escape(cell)}</th>' if place < grid.labels else f"<td>{html.escape(cell)}</td>"
+            f'<th scope="row">{clean.html(cell)}</th>' if place < grid.labels else f"<td>{clean.html(cell)}</td>"
             for place, cell in enumerate(row)
         )
         for row in grid.rows
     ]
-    above, below = ("".join(f"<p>{html.escape(line)}</p>" for line in lines) for lines in (grid.above, grid.below))
+    above, below = ("".join(f"<p>{clean.html(line)}</p>" for line in lines) for lines in (grid.above, grid.below))
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    title = f"<h2>{html.escape(grid.title)}</h2>"
+    title = f"<h2>{clean.html(grid.title)}</h2>"
     return f"{title}{above}\n<div><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n{below}"
 
 
@@ -127,11 +131,3 @@ def _sparse(grid: Grid) -> list[list[str]]:
         found.append([*[""] * same, *row[same:]])
         last = labels
     return found
-
-
-def _tex(text: str) -> str:
-    return re.sub(r"[\\&%$#_{}~^<>|↑↓−]", lambda mark: _TEX[mark[0]], _one_line(text))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

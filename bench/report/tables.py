@@ -5,8 +5,6 @@ Works on records (`record.json` as read) and scores alone. Loads no torch, and n
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +12,7 @@ from itertools import combinations, groupby
 from textwrap import shorten
 from typing import Any
 
+from bench import clean
 from bench.report.cells import (
     NLL,
     Record,
@@ -28,7 +27,7 @@ from bench.report.cells import (
     unedited,
     users,
 )
-from bench.report.render import Format, aligned, piped
+from bench.report.render import Format, aligned, flat_csv, piped
 from bench.score.metrics import PRIMARY, Kind, aggregate
 from bench.types import InputError
 
@@ -46,7 +45,8 @@ NOTE = 160  # characters of an error shown in a table; the record has it all
 def line(record: Record) -> str:
     """One finished cell in one line: method, task, primary metrics with intervals or why not, users, seconds."""
     cell, kind = record["cell"], kind_of(record["metrics"])
-    results = [f"{name} {_interval(record['metrics'][name])}" for name in (PRIMARY[kind] if kind else ())]
+    known = [name for name in (PRIMARY[kind] if kind else ()) if name in record["metrics"]]
+    results = [f"{name} {_interval(record['metrics'][name])}" for name in known]
     results += [note(record)] if note(record) or not results else []
     spent = f"{users(record)} users, {cost(record, 'seconds'):.1f} s"
     return f"{label(record)} on {cell['task']}, seed {cell['seed']}: {', '.join(results)}; {spent}"
@@ -193,7 +193,7 @@ def _section(records: Sequence[Record], *, markdown: bool) -> str:
     head = _group(first) + ("" if mixed else f", decoding {first['cell']['decoding']}")
     kind = next((kind for kind in (kind_of(record["metrics"]) for record in records) if kind), None)
     common = _common([record["cell"]["variant"] for record in records])
-    head += f"\nall rows: {' '.join(common)}" if common else ""
+    said = f"all rows: {' '.join(common)}" if common else ""
     rows = [_row(record, kind, decoding=mixed) for record in records]
     for row in rows:
         row["variant"] = " ".join(word for word in row["variant"].split() if word not in common)
@@ -201,10 +201,13 @@ def _section(records: Sequence[Record], *, markdown: bool) -> str:
     cells = [filled, *([row[column] for column in filled] for row in rows)]
     ruled = kind is None or any(record["cell"]["method"] == "majority" for record in records)
     missing = f"no trivial rule is among these rows: method=majority task={first['cell']['task']} says what to beat"
+    more = [*([said] if said else []), *directions(filled)]
+    below = [] if ruled else [missing]
     if not markdown:
-        return "\n".join([head, *directions(filled), *aligned(cells), *([] if ruled else [missing])])
-    lines = piped(cells)
-    return "\n".join([f"### {head}", "", *directions(filled), "", *lines, *([] if ruled else ["", missing])])
+        return "\n".join([*map(clean.line, [head, *more]), *aligned(cells), *map(clean.line, below)])
+    prose = ["  \n".join(map(clean.prose, lines)) for lines in (more, below)]
+    parts = [f"### {clean.markdown(head)}", prose[0], "\n".join(piped(cells)), prose[1]]
+    return "\n\n".join(filter(None, parts))
 
 
 def _common(variants: Sequence[str]) -> list[str]:
@@ -231,11 +234,7 @@ def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]
 
 def _csv(records: Iterable[Record]) -> str:
     rows = [flat({name: record.get(name) for name in CSV}) for record in records]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().rstrip("\n")
+    return flat_csv(rows)
 
 
 def _compared(a: Record, b: Record) -> list[str]:
@@ -258,6 +257,8 @@ def _compared(a: Record, b: Record) -> list[str]:
     return [f"A  {names[0]}: {_group(a)}", f"B  {names[1]}: {_group(b)}", *config, *warning]
 
 
-def _interval(metric: Mapping[str, float]) -> str:
-    spread = f"(sd {metric['sd']:.3f})" if "sd" in metric else f"[{metric['low']:z.3f}, {metric['high']:z.3f}]"
-    return f"{metric['value']:z.3f} {spread}"
+def _interval(metric: Mapping[str, Any]) -> str:
+    low, high = metric.get("low"), metric.get("high")
+    known = "" if low is None or high is None else f" [{low:z.3f}, {high:z.3f}]"
+    spread = f" (sd {metric['sd']:.3f})" if "sd" in metric else known
+    return f"{metric['value']:z.3f}{spread}"

@@ -124,11 +124,11 @@ def _values(runs: Sequence[Run]) -> dict[str, Value]:
     return {name: Value(one.value, one.low, one.high, one.users) for name, one in found.items()}
 
 
-def _alone(metrics: Sequence[Mapping[str, float]]) -> Value:
+def _alone(metrics: Sequence[Mapping[str, Any]]) -> Value:
     value, users = statistics.fmean(one["value"] for one in metrics), max(int(one["users"]) for one in metrics)
     if len(metrics) > 1:  # without scores.json there is nothing to resample
         return Value(value, None, None, users)
-    return Value(value, metrics[0]["low"], metrics[0]["high"], users)
+    return Value(value, metrics[0].get("low"), metrics[0].get("high"), users)
 
 
 def _cost(runs: Sequence[Run]) -> Cost:

@@ -16,11 +16,11 @@ function make(tag, attributes = {}, ...children) {
 }
 
 const number = (value) => (value === null || value === undefined ? "-" : value.toLocaleString("en", { maximumFractionDigits: 1 }));
-const interval = (one) => (one ? `${one.value.toFixed(3)} [${one.low.toFixed(3)}, ${one.high.toFixed(3)}]` : "-");
+const empty = (value) => value === null || value === undefined || value === "";
+const interval = (one) => (!one ? "-" : one.value.toFixed(3) + (empty(one.low) || empty(one.high) ? "" : ` [${one.low.toFixed(3)}, ${one.high.toFixed(3)}]`));
 const link = (cell, text) => make("a", { href: `#cell/${cell.key}` }, text);
 
 function compare(a, b) {
-  const empty = (value) => value === null || value === undefined || value === "";
   if (empty(a) || empty(b)) return empty(a) - empty(b);
   return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
 }

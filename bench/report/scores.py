@@ -1,0 +1,68 @@
+"""The rows of a cell's scores.json, once they are known to be what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import shape, store
+from bench.report.cells import Record, task_of
+from bench.score.metrics import UNPARSED, Kind
+from bench.types import InputError
+
+Row = dict[str, Any]
+NEEDED: Mapping[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy",),
+    "rating": ("mae", "mse", "lenient_mae", "lenient_mse"),
+    "generation": ("rouge1", "rougeL"),
+}
+"""Values without which the metrics of a kind of task cannot be computed."""
+
+
+def read(folder: Path, record: Record) -> list[Row]:
+    """The rows; none where the cell has no scores.json. Raises InputError that names the file and the question."""
+    path = folder / "scores.json"
+    if not path.exists():
+        return []
+    found = store.read_json(path)
+    wrong = problem(found, *task_of(str(record["cell"]["task"])))
+    if wrong:
+        raise InputError(f"{path}: {wrong}; delete the cell's folder and run the cell again")
+    rows: list[Row] = found
+    return rows
+
+
+def problem(rows: Any, kind: Kind, labels: Sequence[str]) -> str:
+    """What is wrong with the rows of a task of this kind, in words; empty where nothing is."""
+    if not isinstance(rows, list):
+        return "not a list of scored questions"
+    for number, row in enumerate(rows, 1):
+        if wrong := _unknown(row) or shape.problem(row, shape.SCORE) or _odd(row, rows[0], kind, labels):
+            return f"row {number}: {wrong}"
+    if len({row["id"] for row in rows}) < len(rows):
+        return "a question stands there twice"
+    return ""
+
+
+def _unknown(row: Any) -> str:
+    more = set(row) - set(shape.SCORE) if isinstance(row, Mapping) else set()
+    return f"{min(map(str, more))} is no field of a score" if more else ""
+
+
+def _odd(row: Row, first: Row, kind: Kind, labels: Sequence[str]) -> str:
+    """What of a row of the right shape does not fit the task or the other rows."""
+    if missing := set(NEEDED[kind]) - set(row["values"]):
+        return f"values.{min(missing)} is missing"
+    if unlike := set(row["values"]) ^ set(first["values"]):
+        return f"values.{min(unlike)} is given for some questions but not for all"
+    answers = [row[name] for name in ("gold", "official", "lenient")]
+    if kind == "classification" and not all(_is_label(one, len(labels)) for one in answers):
+        return f"{answers} are no numbers of labels, from 0 to {len(labels) - 1} or {UNPARSED}"
+    if kind == "rating" and not all(shape.NUMBER.known(one) for one in answers):
+        return f"{answers} are no ratings"
+    return ""
+
+
+def _is_label(value: Any, labels: int) -> bool:
+    return isinstance(value, int | float) and value in range(UNPARSED, labels)
