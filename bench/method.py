@@ -25,6 +25,10 @@ class Method(ABC):
 
     needs_model: ClassVar[bool] = True
 
+    def check(self, task: Task) -> None:
+        """Raise InputError where the settings do not go with the task. Called before any model is loaded."""
+        return
+
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """What all users share, learnt from the fit users (with their golds). Default: nothing."""
         return Personalization()

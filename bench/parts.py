@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
-from bench.types import InputError, check_fields
+from bench.fields import check_fields
+from bench.types import InputError
 
 PRODUCT = frozenset(
     {

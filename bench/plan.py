@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import DictConfig
 
-from bench import store
-from bench.data import lamp, leaks, sample
+from bench import settings, store
+from bench.data import lamp, sample
 from bench.data.convert import digest
 from bench.data.people import People
 from bench.data.retrieval import known_embedder
 from bench.data.task import OPPU_WORDS, Task
+from bench.data.templates import check_task
 from bench.env import cache_folder
 from bench.lm.base import BaseSpec
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.protocol import Protocol
-from bench.types import Decoding, InputError, check_fields, one_of
+from bench.types import Decoding, InputError
 
 _NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
-
-# Sections of the configuration that are no group, and a setting of each to name in an error.
-_SECTIONS = {
-    "results": "root", "budget": "minutes", "shard": "count", "adapter": "path", "selection": "n_items",
-    "retriever": "ranker", "profile": "items", "rules": "rating",
-}  # fmt: skip
 
 _EMBEDDERS = ("embedder", "encoder")
 """Settings that name a sentence encoder."""
@@ -92,23 +85,25 @@ class Plan:
 
 def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
     """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
-    values = _values(config)
-    task: Task = _made(config.task)
-    spec: ModelSpec = _made(config.model)
-    base: BaseSpec = _made(config.base)
-    method: Method = _made(config.method)
-    protocol: Protocol = _made(config.protocol)
-    decoding: Decoding = _made(config.decoding)
+    values = settings.checked(config, HydraConfig.get().runtime.choices)
+    task: Task = _made(values["task"])
+    spec: ModelSpec = _made(values["model"])
+    base: BaseSpec = _made(values["base"])
+    method: Method = _made(values["method"])
+    protocol: Protocol = _made(values["protocol"])
+    decoding: Decoding = _made(values["decoding"])
     base = replace(base, kind=spec.base) if base.kind == "auto" else base
-    _check(config, {"model": spec, "base": base, "method": method, "protocol": protocol, "decoding": decoding})
-    root = data_root(config)
-    tested = read(task, root, split=protocol.test_split, kind=config.data.kind)
-    fitted = read(task, root, split=protocol.fit_split, kind=config.data.kind)
+    check_task(task)
+    method.check(task)
+    root = data_root(values["data"])
+    seed, kind = values["seed"], values["data"]["kind"]
+    tested = read(task, root, split=protocol.test_split, kind=kind)
+    fitted = read(task, root, split=protocol.fit_split, kind=kind)
     if protocol.pool:
         tested = replace(tested, split=f"{fitted.split}+{tested.split}", golds=fitted.golds and tested.golds)
-    people = cache(lambda: protocol.people(fitted.users, tested.users, config.seed))
+    people = cache(lambda: protocol.people(fitted.users, tested.users, seed))
     identity = spec.identity()
-    learnt = protocol.learnt(fitted.hash, tested.hash, config.seed)
+    learnt = protocol.learnt(fitted.hash, tested.hash, seed)
     fields = _fields(method, values["method"])
     known_by = {
         "schema": store.SCHEMA,
@@ -118,16 +113,16 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
         "base": base.key(identity, task, learnt) if base.kind == "task_adapted" else "instruct",
         "protocol": known(protocol.identity()),
         "decoding": asdict(decoding),
-        "data": [tested.hash, fitted.hash, config.data.kind],
-        "run": [config.seed, config.limit, config.leak, config.noise_floor, base.retrain],
+        "data": [tested.hash, fitted.hash, kind],
+        "run": [seed, values["limit"], values["leak"], values["noise_floor"], base.retrain],
     }
-    if config.budget.minutes is not None:  # a training that stops at its budget learns less
-        known_by["minutes"] = config.budget.minutes
+    if (minutes := values["budget"]["minutes"]) is not None:  # a training that stops at its budget learns less
+        known_by["minutes"] = minutes
     if fields.get("style") == "oppu":  # since it cuts what it shows
         known_by["shown_words"] = OPPU_WORDS
     hydra = HydraConfig.get()
     cell = store.Cell(
-        store.place("results.root", config.results.root),
+        store.place("results.root", values["results"]["root"]),
         task.name,
         hydra.runtime.choices["method"],
         store.key(known_by),
@@ -140,76 +135,23 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     )  # fmt: skip
 
 
-def _check(config: DictConfig, parts: Mapping[str, object]) -> None:
-    """Raises InputError where a value is of the wrong kind or none of its choices."""
-    for name, part in parts.items():
-        check_fields(name, part)
-    one_of("data.kind", config.data.kind, ("user", "time"))
-    one_of("leak", config.leak, get_args(leaks.Policy))
-    if config.limit is not None and not (isinstance(config.limit, int) and config.limit > 0):
-        raise InputError(f"limit={config.limit}: a number of users from 1, or null for all")
-    for name in ("noise_floor", "dry", "progress"):
-        if not isinstance(config[name], bool):
-            raise InputError(f"{name}={config[name]}: true or false")
-    if not isinstance(config.seed, int):
-        raise InputError(f"seed={config.seed}: a whole number")
-    if config.budget.minutes is not None and not config.budget.minutes > 0:
-        raise InputError(f"budget.minutes={config.budget.minutes}: more than 0, or null for no limit")
-    chosen = HydraConfig.get().runtime.choices
-    if chosen["base"] == "instruct" and parts["base"].kind != "instruct":  # type: ignore[attr-defined]
-        raise InputError(
-            f"method={chosen['method']} brings its own adapted base, so base=instruct would be ignored: "
-            "base.kind=instruct takes the model as it is"
-        )
-    if chosen["scale"] != "paper" and not config.experiment:
-        raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
-
-
-def _values(config: DictConfig) -> dict[str, Any]:
-    for name, setting in _SECTIONS.items():
-        if not isinstance(config[name], DictConfig):
-            raise InputError(f"{name}={config[name]}: {name} has settings of its own, as in {name}.{setting}=...")
-    try:
-        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:  # a value that another one is looked up by
-        raise InputError(_not_there(config, " ".join(str(error).split()))) from None
-
-
-def _not_there(config: DictConfig, text: str) -> str:
-    """What is wrong with a name by which other settings are looked up, and the names that there are."""
-    found = re.search(r"Interpolation key '([\w.-]+)' not found.*full_key: ([\w.]+)", text)
-    if not found:
-        return text
-    path, there = found[1].split("."), config
-    for depth, name in enumerate(path):
-        if name not in there:
-            known = ", ".join(map(str, there))
-            return f"{found[2]}: {'.'.join(path[: depth + 1])}: no {name} here; choose one of {known}"
-        there = there[name]
-    return text
-
-
-def _made(config: DictConfig) -> Any:
+def _made(values: Mapping[str, Any]) -> Any:
     """The dataclass that a group of the configuration describes; what is wrong with a value is bad input."""
     try:
-        return instantiate(config, _convert_="all")
+        return instantiate(values, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise InputError(" ".join(str(error).split())) from None
-    except MissingMandatoryValue as error:
-        raise InputError(f"{error.full_key}=... is needed here, and has no default") from None
 
 
-def data_root(config: DictConfig) -> Path:
-    """The data folder; the sample is written on first use."""
-    if config.data.name != "sample":
-        if not config.data.root:
-            raise InputError("data=lamp needs data.root=FOLDER, in LaMP's layout (get one: python -m bench.download)")
-        return Path(config.data.root).expanduser()
-    root = cache_folder() / "sample" / f"v{sample.VERSION}-seed{config.data.seed}"
+def data_root(data: Mapping[str, Any]) -> Path:
+    """The data folder of a section `data`; the sample is written on first use."""
+    if data["name"] != "sample":
+        return Path(data["root"])
+    root = cache_folder() / "sample" / f"v{sample.VERSION}-seed{data['seed']}"
     with store.writing(root):
-        sample.write(root, seed=config.data.seed)
+        sample.write(root, seed=data["seed"])
     return root
 
 

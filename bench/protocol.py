@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from bench.bounds import COUNT, NAME, PLACE, Range
 from bench.data import histories, people
 from bench.data.people import People
 from bench.data.record import day, later
 from bench.data.task import Task
 from bench.types import InputError, Item, User
+
+SIZE = Range(1, 10**5)
+"""Of a history that is made for measuring time: it is held in memory."""
 
 Choice = Literal["all", "longest", "bin"]
 
@@ -36,22 +40,22 @@ class Protocol:
     so many items of so many words, for measuring time.
     """
 
-    name: str
-    fit_split: str = "train"
-    test_split: str = "dev"
-    group_size: int | None = 100
+    name: Annotated[str, NAME]
+    fit_split: Annotated[str, NAME] = "train"
+    test_split: Annotated[str, NAME] = "dev"
+    group_size: Annotated[int, COUNT] | None = 100
     history: Literal["own", "none", "other"] = "own"
     pool: bool = False
     choose: Choice = "all"
-    n_test: int = 100
-    n_bins: int = 5
+    n_test: Annotated[int, COUNT] = 100
+    n_bins: Annotated[int, COUNT] = 5
     bin: int = 0
-    n_users: int = 20
-    least_similar: int | None = None
-    encoder: str = "microsoft/deberta-v3-base"
+    n_users: Annotated[int, COUNT] = 20
+    least_similar: Annotated[int, COUNT] | None = None
+    encoder: Annotated[str, PLACE] = "microsoft/deberta-v3-base"
     history_format: histories.Format = "full"
-    items: int | None = None
-    words: int | None = None
+    items: Annotated[int, SIZE] | None = None
+    words: Annotated[int, SIZE] | None = None
 
     def __post_init__(self) -> None:
         if self.pool and self.choose == "all":

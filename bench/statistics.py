@@ -53,10 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def count(config: DictConfig, scale: str) -> None:
     """One task of the experiment, as a configuration has it; kept in its results folder."""
     from bench.plan import data_root
+    from bench.settings import section
 
-    task = _task(config.task.name)
-    found = counted(task, data_root(config), config.data.kind, config.protocol.n_test)
-    path = _keep(store.place("results.root", config.results.root), scale, task.name, found | {"data": config.data.name})
+    data, protocol, results = (section(config, name) for name in ("data", "protocol", "results"))
+    task = _task(section(config, "task")["name"])
+    found = counted(task, data_root(data), data["kind"], protocol["n_test"])
+    path = _keep(store.place("results.root", results["root"]), scale, task.name, found | {"data": data["name"]})
     print(f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested users: {path}")
 
 

@@ -88,10 +88,11 @@ class Experiments(BasicSweeper):
     def _check(self, jobs: Sequence[Sequence[str]]) -> None:
         """Every cell composes, and the data of the first is there: before anything runs."""
         from bench.plan import data_root
+        from bench.settings import section
 
         self.validate_batch_is_legal(jobs)
         if jobs:
-            data_root(self._composed(jobs[0]))
+            data_root(section(self._composed(jobs[0]), "data"))
 
     def _count(self, designs: Iterable[tuple[str, str, Design]]) -> None:
         """The statistics of each place of an experiment without arms."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from bench.bounds import SEED, SOME, Range
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch
@@ -25,33 +26,20 @@ class OverBudget(Exception):
     """A method ran past its wall-clock budget where it cannot stop half-way. The cell's status is `over_budget`."""
 
 
+def shown(value: object) -> str:
+    """A value as an error says it: on one line, and not all of a long one."""
+    words = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = " ".join(words.split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def one_of(field: str, value: object, choices: Iterable[object]) -> None:
     """Raises InputError where a setting is none of its choices; `field` as the command line has it."""
     known = list(choices)
-    if value not in known:
-        others = ", ".join(map(str, known[:-1]))
-        raise InputError(f"{field}={value}: choose {f'{others} or ' if others else ''}{known[-1]}")
-
-
-def check_fields(path: str, part: object) -> None:
-    """Raises InputError where a field of a dataclass, or of one inside it, is none of its Literal's values, not of its
-    type, or a negative number where it counts something.
-
-    `path`: what the command line calls the dataclass, as `method`.
-    """
-    for name, hint in get_type_hints(type(part)).items():
-        value, field = getattr(part, name, None), f"{path}.{name}"
-        kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
-        if get_origin(hint) is Literal:
-            one_of(field, value, get_args(hint))
-        elif is_dataclass(value):
-            check_fields(field, value)
-        elif value is not None and kinds <= {int, NoneType} and (type(value) is not int or value < 0):
-            raise InputError(f"{field}={value}: a whole number from 0")
-        elif value is not None and kinds <= {float, NoneType} and type(value) not in (int, float):
-            raise InputError(f"{field}={value}: a number")
-        elif kinds == {bool} and type(value) is not bool:
-            raise InputError(f"{field}={value}: true or false")
+    if not any(value == choice and type(value) is type(choice) for choice in known):
+        others = ", ".join(map(shown, known[:-1]))
+        raise InputError(f"{field}={shown(value)}: choose {f'{others} or ' if others else ''}{shown(known[-1])}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +149,10 @@ class Decoding:
     """
 
     rule: Literal["greedy", "sample", "likelihood"] = "greedy"
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: Annotated[float, Range(0, 100)] = 1.0
+    top_p: Annotated[float, SOME] = 1.0
     top_k: int = 0
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     stop_at_label: bool = False
 
 

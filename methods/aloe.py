@@ -7,12 +7,14 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from bench.bounds import ABOVE, COUNT, PLACE, SEED, SOME, Fields
 from bench.data import code_dialogues
 from bench.data.code_dialogues import Dialogue
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
+from bench.lm.recipes import TrainingFields
 from bench.method import BaselinePrompt, shown
 from bench.types import InputError, Message, MethodError, Personalization, Request, User
 
@@ -37,18 +39,18 @@ class Aloe(BaselinePrompt):
     """
 
     select: PCASelection
-    fraction: float = 1.0
+    fraction: Annotated[float, SOME] = 1.0
     code_rule: Literal["equal_fraction", "equal_rows", "none"] = "equal_fraction"
-    code_data: str | None = None
-    code_split: str = "codeact"
-    code_revision: str | None = None
+    code_data: Annotated[str, PLACE] | None = None
+    code_split: Annotated[str, PLACE] = "codeact"
+    code_revision: Annotated[str, PLACE] | None = None
     completion_only: bool = False
     packing: bool = False
     full_finetune: bool = False
-    full_learning_rate: float = 1e-5
-    max_length: int = 8192
-    training: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    full_learning_rate: Annotated[float, ABOVE] = 1e-5
+    max_length: Annotated[int, COUNT] = 8192
+    training: Annotated[Mapping[str, Any], Fields(TrainingFields, ("seed",))] = field(default_factory=dict)
+    seed: Annotated[int, SEED] = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         with budget.phase("load"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from bench.bounds import ABOVE, COUNT, SEED, SOME, Fields
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
+from bench.lm.recipes import TrainingFields
 from bench.method import BaselinePrompt, shown
 from bench.types import InputError, Item, MethodError, Personalization, Query, Request, User
 
@@ -41,13 +43,13 @@ class DPO(BaselinePrompt):
 
     select: PCASelection
     pairs: Literal["gold_vs_neutral", "self"] = "gold_vs_neutral"
-    beta: float = 0.1
+    beta: Annotated[float, ABOVE] = 0.1
     disable_dropout: bool = True
     quantize: Literal["nf4", "none"] = "nf4"
-    max_length: int = 1536
-    fraction: float = 1.0
-    training: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    max_length: Annotated[int, COUNT] = 1536
+    fraction: Annotated[float, SOME] = 1.0
+    training: Annotated[Mapping[str, Any], Fields(TrainingFields, ("seed",))] = field(default_factory=dict)
+    seed: Annotated[int, SEED] = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         if lm.seq2seq:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from bench.bounds import COUNT, SEED
 from bench.data.rank import before_all
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.write import Writer, write
 from bench.method import Method
-from bench.types import Completion, Decoding, Personalization, Query, Request, User
+from bench.types import Completion, Decoding, InputError, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -37,8 +38,13 @@ class LLMRec(Method):
     form: Literal["para", "tag"] = "para"
     writer: Writer = "instruct"
     decoding: Decoding = field(default_factory=Decoding)
-    max_new_tokens: int = 64
-    seed: int = 0
+    max_new_tokens: Annotated[int, COUNT] = 64
+    seed: Annotated[int, SEED] = 0
+
+    def check(self, task: Task) -> None:
+        for name in self._needed():
+            if name not in self.prompts:
+                raise InputError(f"method.prompts.{name} is missing: method.arm={self.arm} asks it")
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
@@ -52,6 +58,11 @@ class LLMRec(Method):
         description = personal.text.get(f"description/{query.id}")
         asked = replace(query, text=f"{query.text}\n{description}") if description else query
         return Request(task.render(asked, (), profile=personal.text.get("summary")))
+
+    def _needed(self) -> list[str]:
+        """Names of the prompts that this arm asks."""
+        described = [f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"] if self.arm in DESCRIBED else []
+        return described + (["eng"] if self.arm in SUMMARIZED else [])
 
     def _personal(
         self, user: User, summaries: Mapping[str, Completion], described: Mapping[str, Completion]

@@ -36,10 +36,12 @@ class Majority(Method):
 
     rule: Literal["auto", "global", "user", "median", "query", "nearest"] = "auto"
 
-    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+    def check(self, task: Task) -> None:
         rules = RULES[task.kind]
         if self.rule not in ("auto", *rules):
             raise InputError(f"method.rule={self.rule}: {task.name} ({task.kind}) has {', '.join(rules)}")
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         golds = [query.gold for user in users for query in user.queries if query.gold is not None]
         if task.labels and not golds:
             raise MethodError(f"majority: no question of the {len(users)} fit users of {task.name} has an answer")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from bench.bounds import COUNT, SEED, Fields
 from bench.data.rank import Places, Retriever, before_all, chosen, shown
 from bench.data.task import Task
 from bench.data.words import cut, shortened
 from bench.lm.profile import Profile, facts
+from bench.lm.recipes import Kind
 from bench.method import Method
 from bench.types import InputError, Item, Message, Personalization, Query, Request, User, one_of
 
@@ -24,6 +26,14 @@ CODE_WORDS = 768
 
 Form = Literal["plain", "rag", "pag"]
 Peft = Literal["lora", "ia3", "prompt_tuning"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Epochs and batch of a user's training by task; `other` is for all tasks that are not named."""
+
+    epochs: Mapping[str, Annotated[int, COUNT]]
+    batch: Mapping[str, Annotated[int, COUNT]]
 
 
 @dataclass(frozen=True)
@@ -45,15 +55,19 @@ class OPPU(Method):
     style: Literal["personalized", "oppu"] = "personalized"
     peft: Peft = "lora"
     recipe: str = "paper"
-    recipes: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
-    kinds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    item_words: int | None = None
+    recipes: Mapping[str, Annotated[Mapping[str, Any], Fields(Recipe)]] = field(default_factory=dict)
+    kinds: Mapping[Peft, Annotated[Mapping[str, Any], Fields(Kind)]] = field(default_factory=dict)
+    item_words: Annotated[int, COUNT] | None = None
     shared_start: bool = True
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
         one_of("method.peft", self.peft, tuple(self.kinds))
         one_of("method.recipe", self.recipe, tuple(self.recipes))
+
+    def check(self, task: Task) -> None:
+        for what in ("epochs", "batch"):
+            _of(self.recipes[self.recipe][what], task.name)
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
@@ -188,5 +202,5 @@ def _own_seed(seed: int, user: str) -> int:
 
 def _of(values: Mapping[str, int], task: str) -> int:
     if task not in values and "other" not in values:
-        raise InputError(f"method.recipes: neither {task} nor other is given")
+        raise InputError(f"method.recipes: neither {task} nor other is given in the recipe")
     return int(values[task] if task in values else values["other"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from bench.bounds import COUNT, SEED, SHARE, SOME, Fields
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.base import BaseSpec, examples
+from bench.lm.recipes import Tuning
 from bench.method import BaselinePrompt
 from bench.types import MethodError, Personalization, User
 
@@ -29,12 +31,12 @@ class Pooled(BaselinePrompt):
     select: PCASelection
     history: Literal["selected", "none"] = "selected"
     leave_out: int = 8
-    no_history_share: float = 0.1
-    repeats: int = 4
-    balance: float = 1.0
-    fraction: float = 1.0
-    tuning: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    no_history_share: Annotated[float, SHARE] = 0.1
+    repeats: Annotated[int, COUNT] = 4
+    balance: Annotated[float, SHARE] = 1.0
+    fraction: Annotated[float, SOME] = 1.0
+    tuning: Annotated[Mapping[str, Any], Fields(Tuning, ("seed",))] = field(default_factory=dict)
+    seed: Annotated[int, SEED] = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         with budget.phase("load"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from bench.bounds import COUNT, SEED, Range
 from bench.data.rank import Places, chosen, not_newer, shown
 from bench.data.task import Task
 from bench.method import Method
@@ -25,12 +26,12 @@ class RandomHistory(Method):
     where there are no more). Every user and question has a draw of its own; an item newer than the question is in none.
     """
 
-    k: int = 1
+    k: Annotated[int, Range(0, 10**4)] = 1
     scope: Literal["user", "global"] = "user"
     replacement: bool = False
-    pool: int = 1000
+    pool: Annotated[int, COUNT] = 1000
     style: Literal["personalized", "lamp", "oppu"] = "personalized"
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """The pool of a global draw."""

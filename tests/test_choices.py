@@ -12,7 +12,8 @@ from cells import TINY, run
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from bench.types import InputError, check_fields
+from bench.fields import check_fields
+from bench.types import InputError
 
 CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("method", "model", "base", "protocol", "decoding")
@@ -59,7 +60,7 @@ def test_chameleons_controls_are_among_the_choices_that_are_checked() -> None:
     (("method=chameleon", "method.recipe=print"), "no print here; choose one of lamplight, printed"),
     (("selection.center=fitted",), "choose fit or none"),
     (("method=rag", "retriever.ranker=bm"), "choose bm25"),
-    (("method=oppu", "method.form=ragg"), "oppu_base.form.ragg"),
+    (("method=oppu", "method.form=ragg"), "method.form=ragg: choose plain, rag or pag"),
     (("+method.nothing=1",), "nothing"),
     (("leak=warn",), "choose drop, flag or error"),
     (("data.kind=timed",), "choose user or time"),

@@ -17,7 +17,7 @@ REPO = Path(__file__).parents[1]
 
 # From the ground up: a room may use its own floor and those below.
 FLOORS = (
-    {"types", "clean", "shape"},
+    {"types", "bounds", "fields", "clean", "shape"},
     {
         "data",
         "score",
@@ -36,7 +36,7 @@ FLOORS = (
     {"manifest", "experiment"},
     {"lm"},
     {"method", "protocol"},
-    {"parts", "plan", "cohort", "record", "run", "job", "scoring", "shard", "windows"},
+    {"parts", "plan", "settings", "cohort", "record", "run", "job", "scoring", "shard", "windows"},
     {"show", "forecast", "launch", "mistakes"},
     {"sweep"},
     {"__main__"},
@@ -45,12 +45,12 @@ FLOORS = (
 APART = {
     "report": {"clean", "shape", "experiment", "manifest", "store", "score", "types", "quiet"},
     "download": {"clean", "data", "env", "types", "quiet"},
-    "statistics": {"clean", "data", "plan", "protocol", "manifest", "store", "types", "quiet"},
+    "statistics": {"clean", "data", "plan", "settings", "protocol", "manifest", "store", "types", "quiet"},
     "export": {"clean", "data", "lm", "store", "env", "types", "export_cell", "export_readme", "marks", "quiet"},
     "export_cell": {"clean", "data", "lm", "store", "env", "types", "parts"},
     "export_readme": {"clean", "lm", "types", "export_cell"},
 }
-METHODS_USE = {"types", "method", "data", "lm", "budget"}
+METHODS_USE = {"types", "bounds", "method", "data", "lm", "budget"}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "sentence_transformers", "evaluate"}
 LIGHT_IN_LM = ("bench.lm", "bench.lm.spec", "bench.lm.base")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
+from bench.bounds import PLACE, SEED
 from bench.budget import Budget
 from bench.data.record import day
 from bench.data.retrieval import embed
@@ -31,8 +32,8 @@ class Retriever:
     """
 
     ranker: Ranker = "bm25"
-    embedder: str = "minilm"
-    seed: int = 0
+    embedder: Annotated[str, PLACE] = "minilm"
+    seed: Annotated[int, SEED] = 0
 
     def top(
         self,

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bench import hub
+from bench.bounds import COUNT, PLACE
 from bench.budget import loading as loading_time
 from bench.data.task import Task
 from bench.quiet import libraries
@@ -38,10 +39,10 @@ class PCASelection:
     """
 
     n_items: int = 10
-    n_components: int | None = None
+    n_components: Annotated[int, COUNT] | None = None
     center: Literal["fit", "none"] = "fit"
     order: Literal["history", "score"] = "history"
-    embedder: str = "minilm"
+    embedder: Annotated[str, PLACE] = "minilm"
 
     def select(
         self, task: Task, users: Sequence[User], check: Callable[[], object] = lambda: None

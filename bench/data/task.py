@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from bench.bounds import COUNT, INSIDE, NAME
 from bench.data.words import shortened
 from bench.types import InputError, Item, Line, Message, Part, Query
 
@@ -43,11 +44,11 @@ class Task:
     `chameleon`, `lamp`, `oppu`: the prompt templates of the three papers.
     """
 
-    name: str
+    name: Annotated[str, NAME]
     title: str
     official: str
     submission: str
-    folder: str
+    folder: Annotated[str, INSIDE]
     kind: Kind
     labels: tuple[str, ...]
     fields: tuple[str, ...]
@@ -55,7 +56,7 @@ class Task:
     target: str | None
     corpus: tuple[str, ...]
     markers: tuple[str, ...]
-    max_new_tokens: int
+    max_new_tokens: Annotated[int, COUNT]
     input_template: str
     chameleon: Templates
     lamp: Templates

@@ -12,12 +12,14 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bench import marks
-from bench.data.task import OPPU_WORDS, Task
+from bench.bounds import COUNT, SEED, SHARE, Fields
+from bench.data.task import OPPU_WORDS, Kind, Task
 from bench.env import cache_folder
 from bench.lm.profile import Profile
+from bench.lm.recipes import Tuning
 from bench.types import Completion, InputError, Item, Query, Request, User
 
 if TYPE_CHECKING:
@@ -47,17 +49,17 @@ class BaseSpec:
     form: Literal["plain", "history", "profile"] = "history"
     style: Literal["personalized", "oppu"] = "personalized"
     n_items: int = 7
-    no_history_share: float = 0.1
+    no_history_share: Annotated[float, SHARE] = 0.1
     leave_out: int = 8
-    repeats: int = 4
-    balance: float = 0.5
-    max_examples: Mapping[str, int | None] = field(
+    repeats: Annotated[int, COUNT] = 4
+    balance: Annotated[float, SHARE] = 0.5
+    max_examples: Mapping[Kind, Annotated[int, COUNT] | None] = field(
         default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
     )
-    more: Mapping[str, int] = field(default_factory=dict)
-    tuning: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Annotated[int, COUNT]] = field(default_factory=dict)
+    tuning: Annotated[Mapping[str, Any], Fields(Tuning, ("seed",))] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     retrain: bool = False
 
     def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:

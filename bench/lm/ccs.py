@@ -8,51 +8,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bench.lm.directions import check, derangement, generator, unit
+from bench.lm.recipes import PLATEAU, Norm
+from bench.lm.recipes import CCSConfig as CCSConfig
 from bench.types import InputError
-
-# The least CCS loss of a constant answer g, min of (2g - 1)^2 + g^power: at g = 3/8 (power 1) and g = .4 (power 2).
-PLATEAU = {1: 0.4375, 2: 0.2}
-
-Norm = Literal["pooled", "none", "per_class", "ccs"]
-
-
-@dataclass(frozen=True, slots=True)
-class CCSConfig:
-    """How the CCS probes are trained (CHAMELEON section 3.2; Burns et al. 2023 where it is silent).
-
-    `conf_power`: 2 squares the confidence term as the CCS code does, 1 is CHAMELEON's print.
-    `norm`: `none` takes the activations as they are, the printed loss. `pooled` shifts by the mean of P and N together
-    and divides by one number, which bias and theta absorb: the printed loss in other units (the optimiser's steps and
-    its weight decay are then those of these units). `ccs` shifts each class by its own mean and does nothing else, as
-    the CCS code does by default (it can divide by each feature's deviation too, which is not offered); that removes
-    any offset between P and N. `per_class` does the same and then divides both classes by one number, as CCS does not.
-    `lr` x `epochs` bounds how far a coordinate of theta moves: CCS's 1e-3 x 1000 in 400 epochs is about 3e-3. On
-    planted data 1e-3 stopped short of the direction; 1e-2 found it too, with twice the held-out loss on noise.
-    `folds`: at most this many, never fewer than two pairs each; 0 skips the held-out fits. `groups`: the person of each
-    pair; one person's pairs are never in two folds, or held-out pairs would have near-twins among the others.
-    """
-
-    conf_power: Literal[1, 2] = 2
-    norm: Norm = "pooled"
-    epochs: int = 400
-    lr: float = 3e-3
-    weight_decay: float = 0.01
-    restarts: int = 10
-    folds: int = 5
-    seed: int = 0
-    groups: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.conf_power not in PLATEAU or self.norm not in get_args(Norm):
-            raise InputError(f"{self}: conf_power is 1 or 2, norm is pooled, none, per_class or ccs")
-        if self.epochs < 1 or self.restarts < 1 or self.folds < 0:
-            raise InputError(f"{self}: epochs and restarts must be at least 1, folds at least 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from bench.bounds import COUNT, SEED
 from bench.data.rank import before_all
 from bench.data.task import Task
 from bench.data.words import shortened
@@ -28,13 +29,13 @@ class Profile:
     `model`: another model in its place.
     """
 
-    items: int = 10
-    words: int = 200
+    items: Annotated[int, COUNT] = 10
+    words: Annotated[int, COUNT] = 200
     writer: Writer = "instruct"
     model: ModelSpec | None = None
     decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.6, top_p=0.9, top_k=10))
-    max_new_tokens: int = 64
-    seed: int = 0
+    max_new_tokens: Annotated[int, COUNT] = 64
+    seed: Annotated[int, SEED] = 0
 
     def write(
         self, lm: LM, task: Task, users: Sequence[User], budget: Budget, *, phase: str = "profiles"

@@ -7,12 +7,15 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from bench import hub
+from bench.bounds import COUNT, NAME, PLACE, Form
 from bench.data.convert import digest
 from bench.env import cache_folder
 from bench.types import InputError
+
+DEVICE = Form(r"auto|cpu|mps|cuda(:\d{1,3})?", "choose auto, cpu, mps, cuda or cuda:NUMBER")
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,16 @@ class ModelSpec:
     read at once; while answers are written, the cache of three times as many is held.
     """
 
-    name: str
-    source: str
-    hub: str | None = None
-    revision: str | None = None
+    name: Annotated[str, NAME]
+    source: Annotated[str, PLACE]
+    hub: Annotated[str, PLACE] | None = None
+    revision: Annotated[str, PLACE] | None = None
     chat: bool = True
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = "auto"
-    max_prompt_tokens: int = 2048
+    device: Annotated[str, DEVICE] = "auto"
+    max_prompt_tokens: Annotated[int, COUNT] = 2048
     history_tokens: int = 768
-    batch_tokens: int = 8192
+    batch_tokens: Annotated[int, COUNT] = 8192
     base: Literal["instruct", "task_adapted"] = "instruct"
 
     def __post_init__(self) -> None:
@@ -120,7 +123,7 @@ class AdapterFolder:
 
     FILES: ClassVar = ("adapter_config.json", "adapter_model.safetensors")
 
-    path: str | None
+    path: Annotated[str, PLACE] | None
 
     @property
     def folder(self) -> Path:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 
 from bench.budget import Budget, Spent
+from bench.lm.recipes import TrainingFields
 from bench.lm.tune import module_names
 from bench.progress import Progress
 from bench.quiet import libraries
@@ -33,41 +34,14 @@ NF4_BLOCK = 64
 
 
 @dataclass(frozen=True)
-class Training:
-    """Hyper-parameters of one training.
-
-    `targets`: ends of module names, or `all-linear` (all but the output layer). `warmup`: share of the steps. `batch`:
-    examples a step; `micro_batch` of them are in memory at once, which changes nothing else. `checkpointing`: compute
-    activations again in the backward pass (less memory, about a fifth slower).
-    """
-
-    rank: int
-    alpha: float
-    dropout: float
-    targets: tuple[str, ...] | Literal["all-linear"]
-    learning_rate: float
-    weight_decay: float
-    scheduler: Literal["linear", "cosine", "constant"]
-    warmup: float
-    max_grad_norm: float
-    epochs: int
-    batch: int
-    micro_batch: int
-    checkpointing: bool
-    seed: int
+class Training(TrainingFields):
+    """One training with a library's trainer: its hyper-parameters, as PEFT and the trainers are told them."""
 
     @staticmethod
     def of(values: Mapping[str, Any], seed: int) -> Training:
-        """From a configuration. Raises InputError where `micro_batch` does not divide `batch`."""
+        """From a configuration."""
         targets = values["targets"]
-        chosen = Training(
-            **{**values, "targets": targets if isinstance(targets, str) else tuple(targets), "seed": seed}
-        )
-        if chosen.batch % chosen.micro_batch:
-            raise InputError(
-                f"method.training.micro_batch={chosen.micro_batch} does not divide method.training.batch={chosen.batch}"
-            )
-        return chosen
+        return Training(**{**values, "targets": targets if isinstance(targets, str) else tuple(targets), "seed": seed})
 
     def steps(self, rows: int) -> int:
         """Optimizer steps over all epochs."""

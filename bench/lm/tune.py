@@ -20,28 +20,13 @@ from torch import Tensor, nn
 from bench.budget import Budget, Spent
 from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
+from bench.lm.recipes import Tuning as Tuning
 from bench.types import InputError, MethodError, OverBudget, Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """Hyper-parameters of one LoRA. `targets`: ends of module names (T5: `q`, `v`). `batch`: examples a step."""
-
-    rank: int = 8
-    alpha: float = 16
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.0
-    warmup: float = 0.05
-    max_grad_norm: float = 1.0
-    epochs: int = 1
-    batch: int = 6
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from bench.bounds import COUNT, SEED, SHARE, Fields, Range
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
+from bench.lm.recipes import CCSConfig
 from bench.method import Method
 from bench.types import Decoding, InputError, Item, MethodError, OverBudget, Personalization, Query, Request, User
 from methods.chameleon import insight, pairs
@@ -57,7 +59,7 @@ class Chameleon(Method):
 
     select: PCASelection
     recipe: Literal["lamplight", "printed"] = "lamplight"
-    insights_per_user: int = 1
+    insights_per_user: Annotated[int, Range(1, 1000)] = 1
     insight_neutral: Neutral = "own"
     insight_decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.7, top_p=0.9))
     insight_writer: Writer = "instruct"
@@ -69,10 +71,10 @@ class Chameleon(Method):
     t5_side: Literal["decoder", "encoder"] = "decoder"
     svd_center: bool = False
     svd_on: Literal["P", "P_minus_N"] = "P"
-    ccs: Mapping[str, Any] = field(default_factory=dict)
+    ccs: Annotated[Mapping[str, Any], Fields(CCSConfig, ("seed", "groups"))] = field(default_factory=dict)
     rank_by: Literal["heldout", "train"] = "heldout"
     require_below_null: bool = True
-    null_margin: float = 0.1
+    null_margin: Annotated[float, SHARE] = 0.1
     exclude_first: int = 2
     exclude_last: int = 1
     n_layers: int = 5
@@ -81,21 +83,27 @@ class Chameleon(Method):
     positions: Literal["all", "last", "generated"] = "all"
     insight_at_inference: bool = False
     mode: Literal["group", "user"] = "group"
-    min_pairs: int = 16
+    min_pairs: Annotated[int, COUNT] = 16
     edit: Literal["both", "personalized", "neutral"] = "both"
     control: Control = "none"
     draw: int = 0
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
         if self.t5_side == "encoder" and self.positions != "all":
             raise InputError("method.t5_side=encoder reads the whole prompt at once: it needs method.positions=all")
+        if self.rank_by == "train" and self.require_below_null and self.ccs.get("folds") == 0:
+            raise InputError(
+                "method.rank_by=train with method.ccs.folds=0 has no held-out loss: set method.require_below_null=false"
+            )
+
+    def check(self, task: Task) -> None:
+        if self.mode == "user" and not task.has_answers:
+            raise InputError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """Group mode: one edit from the fit users' questions. Their golds are never used."""
         if self.mode == "user":
-            if not task.has_answers:
-                raise InputError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
             return Personalization()
         if not self.n_layers:  # no edit is wanted: nothing to learn
             return Personalization(facts={"layers": [], "edited": False})
