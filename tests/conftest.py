@@ -71,3 +71,9 @@ def _cache_folder(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-
         del os.environ["LAMPLIGHT_CACHE"]
     else:
         os.environ["LAMPLIGHT_CACHE"] = old
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal as wide as any table: a row is a line."""
+    monkeypatch.setenv("COLUMNS", "2000")

@@ -19,6 +19,8 @@ from bench.report.__main__ import main
 from bench.report.found import readable
 from bench.types import InputError
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 ODD: tuple[Any, ...] = (None, "x", "", -1, 10**400, 1.5, float("nan"), True, [], {}, [{}], {"a": None}, "\x1b[2J/../..")
 GOOD = "0123456789abcdef"
 

@@ -22,6 +22,8 @@ from bench.score.metrics import score_one
 from bench.score.stats import bootstrap_runs, holm
 from bench.types import InputError
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 LABELS = ["1", "2", "3", "4", "5"]
 
 

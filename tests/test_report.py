@@ -15,6 +15,8 @@ from bench.report.__main__ import main
 from bench.score.metrics import Scored, score_one
 from bench.score.stats import holm, paired
 
+pytestmark = pytest.mark.usefixtures("wide")
+
 STARS = ["1", "2", "3", "4", "5"]
 
 
@@ -159,14 +161,14 @@ def test_cells_that_share_a_seed_are_not_averaged():
 def test_failed_seed_is_not_in_the_mean_but_counted_beside_it():
     failed = record("c" * 16, seed=2, status="oom", error="no memory", metrics={})
     text = tables.table([record("a" * 16, mae=0.3), record("b" * 16, mae=0.5, seed=1), failed])
-    mean = row(text, "mean of 2 seeds")
-    assert "0.400" in mean and "1 of 3 seeds" in mean
+    assert "0.400" in row(text, "mean of 2 seeds   ")
+    assert "1 of 3 seeds" in row(text, "mean of 2 seeds:")
 
 
 def test_mean_over_seeds_tells_how_many_edited_layers_the_seeds_share():
     layers = ([3, 4, 5], [4, 5, 6], [9])
     made = [record(str(seed) * 16, "chameleon", seed=seed, facts={"layers": own}) for seed, own in enumerate(layers)]
-    assert "layers shared by two seeds: 17%" in row(tables.table(made), "mean of 3 seeds")  # (2/4 + 0 + 0) / 3
+    assert "layers shared by two seeds: 17%" in row(tables.table(made), "mean of 3 seeds:")  # (2/4 + 0 + 0) / 3
     assert "layers shared" not in tables.table(made[:1])
 
 
@@ -179,7 +181,7 @@ def test_a_cell_that_edited_nothing_is_labelled_so_wherever_it_is_shown(facts):
     assert tables.line(bare).startswith("chameleon, edited nothing on ")
     assert "edited nothing" not in tables.line(other)
     text = tables.table([bare, other])
-    assert row(text, "a" * 8).endswith("edited nothing") and "edited nothing" not in row(text, "b" * 8)
+    assert row(text, "a" * 8).startswith("chameleon, edited nothing ") and "edited nothing" not in row(text, "b" * 8)
     assert "edited nothing in 1 of 2 seeds" in row(text, "mean of 2 seeds")
     assert cells.label(bare) == "chameleon, edited nothing"
     assert page._cell(bare)["variant"] == "edited nothing" and page._cell(other)["variant"] == ""
@@ -189,10 +191,12 @@ def test_failed_and_unscored_cells_are_rows_that_say_why():
     failed = record("b" * 16, "oppu", status="error", error="ValueError: bad\nthing | here", metrics={}, counts={})
     unscored = record("c" * 16, "pag", metrics={}, unscored="the test split has no golds")
     made = [record("a" * 16), failed, unscored]
-    assert "error: ValueError: bad thing | here" in row(tables.table(made), "oppu")
-    assert "unscored: the test split has no golds" in row(tables.table(made), "pag")
-    assert "error: ValueError: bad thing \\| here" in row(tables.table(made, "md"), "oppu")
-    assert "error: ValueError" in row(tables.table([failed]), "oppu")
+    for shown in (made, [failed, unscored]):
+        text = tables.table(shown)
+        assert row(text, "oppu   ") and row(text, "pag   ")
+        assert "error: ValueError: bad thing | here" in row(text, "oppu bbbbbbbb:")
+        assert "unscored: the test split has no golds" in row(text, "pag cccccccc:")
+    assert "error: ValueError: bad thing \\| here" in row(tables.table(made, "md"), "oppu bbbbbbbb:")
 
 
 def test_text_columns_begin_or_end_at_one_place():
@@ -220,7 +224,8 @@ def test_csv_has_every_cell_unrounded_and_no_means():
 
 def test_line_says_the_result_or_why_there_is_none():
     assert tables.line(record("a" * 16, "rag", variant="k=4")) == (
-        "rag (k=4) on lamp3, seed 0: mae 0.400 [0.350, 0.450], rmse 0.500 [0.450, 0.550]; 40 users, 3.5 s"
+        "rag (k=4) on lamp3 (sample/dev), seed 0: mae 0.400 [0.350, 0.450], rmse 0.500 [0.450, 0.550]; "
+        "40 users, 3.5 s; 7 answers unparsed"
     )
     assert "oom: no memory;" in tables.line(record("a" * 16, status="oom", error="no memory", metrics={}))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import clean, store
-from bench.report import beside, experiments, figures, grids
+from bench.report import beside, experiments, figures, grids, warned
 from bench.report.answers import Answers, baselines
 from bench.report.cells import NLL, cost, flat, kind_of, unedited, users
 from bench.report.experiments import Results
@@ -101,6 +101,9 @@ def _cell(record: Mapping[str, Any]) -> Data:
         "status": record["status"],
         "error": record["error"],
         "unscored": record["unscored"],
+        "warnings": warned.warnings(record),
+        "unparsed": record["counts"].get("unparsed"),
+        "leaking": sum(count for count in record["leaks"].values() if isinstance(count, int)),
         "data": f"{data['name']}/{data['split']} {data['kind']} {data['hash'][:8]}",
         "primary": list(PRIMARY[kind]) if kind else ["", ""],
         "value": PRIMARY[kind][0] if kind else "",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench import clean
+from bench.report.width import folded, prose
 
 Format = Literal["text", "md", "csv", "tex", "html"]
 
@@ -39,14 +40,11 @@ def grids(found: Sequence[Grid], format: Format) -> str:
     return f"{head}<style>{style}</style>\n{body}\n</html>"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart, numbers to the right."""
-    columns = []
-    for head, *cells in zip(*([clean.line(cell) for cell in row] for row in rows), strict=True):
-        width = max(map(len, (head, *cells)))
-        numbers = all(cell == "" or cell[0] in "+-<0123456789" for cell in cells)
-        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in (head, *cells)])
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+def aligned(rows: Sequence[Sequence[str]], labels: int = 1, columns: int | None = None) -> list[str]:
+    """Columns two spaces apart, numbers to the right; what is wider than the terminal stands below (`width.folded`)."""
+    shown = [[clean.line(cell) for cell in row] for row in rows]
+    right = [all(cell == "" or cell[0] in "+-<0123456789" for cell in cells) for _, *cells in zip(*shown, strict=True)]
+    return folded(shown, labels, right, columns)
 
 
 def piped(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -57,12 +55,8 @@ def piped(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _text(grid: Grid) -> str:
     rows = [[clean.line(cell) for cell in row] for row in (grid.head, *_sparse(grid))]
-    columns = []
-    for place, cells in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, cells))
-        columns.append([cell.ljust(width) if place < grid.labels else cell.rjust(width) for cell in cells])
-    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
-    above, below = ([clean.line(one) for one in lines] for lines in ((grid.title, *grid.above), grid.below))
+    lines = folded(rows, grid.labels, [place >= grid.labels for place in range(len(grid.head))])
+    above, below = (prose([clean.line(one) for one in found]) for found in ((grid.title, *grid.above), grid.below))
     return "\n".join([*above, "", *lines, *([""] if below else []), *below])
 
 

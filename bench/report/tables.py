@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations, groupby
-from textwrap import shorten
+from itertools import combinations
 from typing import Any
 
 from bench import clean
+from bench.report import alike, warned
 from bench.report.cells import (
     NLL,
     Record,
@@ -28,41 +28,48 @@ from bench.report.cells import (
     users,
 )
 from bench.report.render import Format, aligned, flat_csv, piped
+from bench.report.width import prose
 from bench.score.metrics import PRIMARY, Kind, aggregate
 from bench.types import InputError
 
 COSTS = ("seconds", "tokens_in", "tokens_out")
 FIRST = ("majority", "instruct")  # what every other row has to beat
 LEGEND = (
-    "[low, high]: 95 % interval over users; sd: over seeds; seconds and tokens: the whole cell, fitting included.\n"
-    "lenient_ metrics forgive the form of an answer and are not comparable with published numbers."
+    "[low, high]: 95 % interval over users; sd: over seeds; seconds and tokens: the whole cell, fitting included.",
+    "lenient_ metrics forgive the form of an answer and are not comparable with published numbers.",
 )
 HELP = "p: two-sided, users resampled (boot) or swapped (perm).\nhelped, harmed: users whom A serves better, worse."
 CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts", "leaks", "cost")
-NOTE = 160  # characters of an error shown in a table; the record has it all
+LABELS = ("method", "variant", "decoding", "seed")  # columns that say which row it is
 
 
 def line(record: Record) -> str:
-    """One finished cell in one line: method, task, primary metrics with intervals or why not, users, seconds."""
+    """One finished cell in one line: method, task and data, primary metrics with intervals or why not, users, seconds,
+    and what makes the number doubtful: unparsed answers, leaks.
+    """
     cell, kind = record["cell"], kind_of(record["metrics"])
     known = [name for name in (PRIMARY[kind] if kind else ()) if name in record["metrics"]]
     results = [f"{name} {_interval(record['metrics'][name])}" for name in known]
     results += [note(record)] if note(record) or not results else []
     spent = f"{users(record)} users, {cost(record, 'seconds'):.1f} s"
-    return f"{label(record)} on {cell['task']}, seed {cell['seed']}: {', '.join(results)}; {spent}"
+    where = f"{cell['task']} ({record['data']['name']}/{record['data']['split']})"
+    said = f"{label(record)} on {where}, seed {cell['seed']}: {', '.join(results)}; {spent}"
+    return "; ".join([said, *warned.warnings(record)])
 
 
 def table(records: Iterable[Record], format: Format = "text") -> str:
-    """All records, one table per data, task, model, base and protocol; trivial rules first, failed cells as rows.
+    """All records, one table per data, task, questions, model, base and protocol; trivial rules first, in every table
+    of their questions; failed cells as rows, their errors below.
 
     Seeds of one method and variant get a row each and a row with the mean of their metrics. `csv` is for further work:
     one row per cell with every metric, count and cost, not rounded, and no means.
     """
-    ordered = sorted(records, key=lambda record: (_group(record), _order(record)))
+    ordered = sorted(records, key=_order)
     if format == "csv":
-        return _csv(ordered)
-    groups = [_with_means(members) for _, members in groupby(ordered, _group)]
-    return "\n\n".join([*(_section(rows, markdown=format == "md") for rows in groups), LEGEND])
+        return _csv(sorted(ordered, key=lambda record: alike.head([record])))
+    sections = [_section(head, _with_means(members), format == "md") for head, members in alike.groups(ordered)]
+    legend = LEGEND if format == "md" else prose(LEGEND)
+    return "\n\n".join([*sections, "\n".join(legend)])
 
 
 def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]) -> str:
@@ -108,13 +115,6 @@ def _differences(
         rows.append([name, *values, *(f"{p:.4f}" for p in ps), *shares])
     counts = f"{result.queries} common queries of {result.users} users, {result.left_out} left out (in one cell only)"
     return counts, list(shown), rows
-
-
-def _group(record: Record) -> str:
-    """What rows must share to stand in one table, as its head."""
-    cell, data, dtype = record["cell"], record["data"], record.get("model", {}).get("dtype", "")
-    where = f"{cell['task']} on {data['name']}/{data['split']} ({data['kind']} split, {data['hash'][:8]})"
-    return f"{where}, model {cell['model']} {dtype}".strip() + f", base {cell['base']}, protocol {cell['protocol']}"
 
 
 def _order(record: Record) -> tuple[Any, ...]:
@@ -188,26 +188,38 @@ def _overlap(chosen: Sequence[Sequence[int]]) -> float | None:
     return statistics.fmean(len(a & b) / max(1, len(a | b)) for a, b in pairs) if pairs else None
 
 
-def _section(records: Sequence[Record], *, markdown: bool) -> str:
-    first, mixed = records[0], len({record["cell"]["decoding"] for record in records}) > 1
-    head = _group(first) + ("" if mixed else f", decoding {first['cell']['decoding']}")
+def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
+    """One table with its head, what leaks above it, and below it what the cells themselves have to say."""
+    asked = [record for record in records if record["cell"]["method"] != alike.RULE] or records
+    mixed = len({record["cell"]["decoding"] for record in asked}) > 1
+    head += "" if mixed else f", decoding {asked[0]['cell']['decoding']}"
     kind = next((kind for kind in (kind_of(record["metrics"]) for record in records) if kind), None)
     common = _common([record["cell"]["variant"] for record in records])
-    said = f"all rows: {' '.join(common)}" if common else ""
     rows = [_row(record, kind, decoding=mixed) for record in records]
     for row in rows:
         row["variant"] = " ".join(word for word in row["variant"].split() if word not in common)
     filled = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
     cells = [filled, *([row[column] for column in filled] for row in rows)]
-    ruled = kind is None or any(record["cell"]["method"] == "majority" for record in records)
-    missing = f"no trivial rule is among these rows: method=majority task={first['cell']['task']} says what to beat"
-    more = [*([said] if said else []), *directions(filled)]
-    below = [] if ruled else [missing]
-    if not markdown:
-        return "\n".join([*map(clean.line, [head, *more]), *aligned(cells), *map(clean.line, below)])
-    prose = ["  \n".join(map(clean.prose, lines)) for lines in (more, below)]
-    parts = [f"### {clean.markdown(head)}", prose[0], "\n".join(piped(cells)), prose[1]]
-    return "\n\n".join(filter(None, parts))
+    more = [f"all rows: {' '.join(common)}"] if common else []
+    more += warned.of_rows([(_short(record), record) for record in records if record["key"]])
+    below = [f"{_short(record)}: {note(record)}" for record in records if note(record)]
+    if kind and all(record["cell"]["method"] != alike.RULE for record in records):
+        task = records[0]["cell"]["task"]
+        below.append(f"no trivial rule is among these rows: method=majority task={task} says what to beat")
+    above = [*more, *directions(filled)]
+    if markdown:
+        said = ["  \n".join(map(clean.prose, lines)) for lines in (above, below)]
+        parts = [f"### {clean.markdown(head)}", said[0], "\n".join(piped(cells)), said[1]]
+        return "\n\n".join(filter(None, parts))
+    labels = sum(name in LABELS for name in filled)
+    lines = prose(list(map(clean.line, [head, *above])))
+    return "\n".join([*lines, *aligned(cells, labels), *prose(list(map(clean.line, below)))])
+
+
+def _short(record: Record) -> str:
+    """A row by its method and key, or where it has none its seeds."""
+    cell = record["cell"]
+    return f"{cell['method']} {record['key'][:8] or cell['seed']}"
 
 
 def _common(variants: Sequence[str]) -> list[str]:
@@ -218,18 +230,17 @@ def _common(variants: Sequence[str]) -> list[str]:
 
 def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]:
     cell, metrics, unparsed = record["cell"], record["metrics"], record["counts"].get("unparsed")
-    row = {"method": cell["method"], "variant": cell["variant"], "decoding": cell["decoding"] if decoding else ""}
-    primary = PRIMARY[kind] if kind else ()
-    row["seed"] = str(cell["seed"])
-    row |= {name: _interval(metrics[name]) if name in metrics else "-" for name in primary}
-    for name in (*(f"lenient_{name}" for name in primary), *NLL):
-        row[name] = f"{metrics[name]['value']:z.3f}" if name in metrics else "-"
-    row |= {"users": str(users(record)), "seconds": f"{cost(record, 'seconds'):,.1f}"}
-    row["tokens"] = f"{cost(record, 'tokens_in') + cost(record, 'tokens_out'):,.0f}"
-    row["unparsed"] = "-" if unparsed is None else str(unparsed)
     bare = record["unedited"] if "unedited" in record else unedited([record])  # the row of a mean says it itself
-    notes = "; ".join(filter(None, [bare, note(record)]))
-    return row | {"key": record["key"][:8], "note": shorten(notes, NOTE, placeholder=" ...")}
+    row = {"method": ", ".join(filter(None, [cell["method"], bare])), "variant": cell["variant"]}
+    row |= {"decoding": cell["decoding"] if decoding else "", "seed": str(cell["seed"])}
+    primary = PRIMARY[kind] if kind else ()
+    row |= {name: _interval(metrics[name]) if name in metrics else "-" for name in primary}
+    row |= {"users": str(users(record)), "unparsed": "-" if unparsed is None else str(unparsed)}
+    for name in (*NLL, *(f"lenient_{name}" for name in primary)):
+        row[name] = f"{metrics[name]['value']:z.3f}" if name in metrics else "-"
+    row["seconds"] = f"{cost(record, 'seconds'):,.1f}"
+    row["tokens"] = f"{cost(record, 'tokens_in') + cost(record, 'tokens_out'):,.0f}"
+    return row | {"key": record["key"][:8]}
 
 
 def _csv(records: Iterable[Record]) -> str:
@@ -254,7 +265,8 @@ def _compared(a: Record, b: Record) -> list[str]:
     facts = [(r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)]
     odd = [name for name, one, two in zip(("data", "model", "base"), *facts, strict=True) if one != two]
     warning = [f"warning: not the same {', '.join(odd)}: this compares more than two methods"] if odd else []
-    return [f"A  {names[0]}: {_group(a)}", f"B  {names[1]}: {_group(b)}", *config, *warning]
+    doubts = [f"{arm}: {text}" for arm, record in (("A", a), ("B", b)) for text in warned.warnings(record)]
+    return [f"A  {names[0]}: {alike.head([a])}", f"B  {names[1]}: {alike.head([b])}", *config, *warning, *doubts]
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

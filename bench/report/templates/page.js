@@ -70,6 +70,8 @@ const COLUMNS = [
   { name: "its value", of: (cell) => cell.metrics[cell.primary[1]]?.value, number: true, show: (cell) => interval(cell.metrics[cell.primary[1]]) },
   { name: "NLL of gold", of: (cell) => cell.nll, number: true, show: (cell) => cell.nll?.toFixed(3) ?? "-" },
   { name: "users", of: (cell) => cell.users, number: true },
+  { name: "unparsed", of: (cell) => cell.unparsed, number: true, show: (cell) => number(cell.unparsed) },
+  { name: "leaks", of: (cell) => cell.leaking, number: true, show: (cell) => make("span", { title: cell.warnings.join("; ") }, number(cell.leaking)) },
   { name: "seconds", of: (cell) => cell.seconds, number: true, show: (cell) => number(cell.seconds) },
   { name: "seed", of: (cell) => cell.seed, number: true },
   { name: "base", of: (cell) => cell.base },
@@ -130,7 +132,7 @@ function grid(one) {
 
 function detail(cell, user) {
   const metrics = Object.entries(cell.metrics).map(([name, one]) => ({ name, ...one }));
-  const facts = (title, values) => make("details", {}, make("summary", {}, `${title} (${Object.keys(values).length})`),
+  const facts = (title, values, count) => make("details", {}, make("summary", {}, `${title} (${count ?? Object.keys(values).length})`),
     make("dl", {}, Object.entries(values).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, typeof value === "string" ? value : JSON.stringify(value))])));
   const phases = Object.entries(cell.cost).map(([name, one]) => ({ name, ...one }));
   const phase = (name) => ({ name: name.replaceAll("_", " "), of: (row) => row[name], number: true, show: (row) => number(row[name]) });
@@ -140,6 +142,7 @@ function detail(cell, user) {
     make("p", { class: "soft" }, `${cell.variant}${cell.variant ? " · " : ""}model ${cell.model}, base ${cell.base}, protocol ${cell.protocol}, ${cell.data}, ${cell.users} users · key ${cell.key}`),
     cell.status === "ok" ? null : make("p", { class: "failed" }, `${cell.status}: ${cell.error ?? "no message"}`),
     cell.unscored ? make("p", {}, `Unscored: ${cell.unscored}`) : null,
+    cell.warnings.length ? make("ul", { class: "warned", "aria-label": "To know before believing these numbers" }, cell.warnings.map((text) => make("li", {}, text))) : null,
     ...(metrics.length ? [make("h3", {}, "Metrics"), table("Metrics", [{ name: "metric", of: (row) => row.name },
       { name: "value [95 %]", of: (row) => row.value, show: interval, number: true }, { name: "better", of: (row) => DATA.higher[row.name] ? "higher" : "lower" },
       { name: "users", of: (row) => row.users, number: true }], metrics).node,
@@ -148,7 +151,7 @@ function detail(cell, user) {
     table("Cost", [{ name: "phase", of: (row) => row.name }, ...["seconds", "tokens_in", "tokens_out", "joules"].map(phase),
       { name: "peak memory, MB", of: (row) => row.peak_memory, number: true, show: (row) => number(row.peak_memory / 1e6) }], phases).node,
     make("h3", {}, "Settings and facts"),
-    facts("Configuration", cell.config), facts("Counts", cell.counts), facts("Facts of the method", cell.facts), facts("Leaks", cell.leaks), facts("Environment", cell.environment),
+    facts("Configuration", cell.config), facts("Counts", cell.counts), facts("Facts of the method", cell.facts), facts("Leaks", cell.leaks, cell.leaking ? `${number(cell.leaking)} found` : "none found"), facts("Environment", cell.environment),
     cell.notes.length ? make("details", { id: "notes" }, make("summary", {}, `Texts on the way: insights, pairs, profiles (${cell.notes.length})`),
       make("dl", {}, cell.notes.flatMap(([name, place]) => [make("dt", {}, name), make("dd", {}, make("pre", { tabindex: 0 }, DATA.texts[place]))]))) : null,
     make("h3", { id: "users" }, "Users"), ...people(cell, user),
