@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 
 import hydra
 from hydra.errors import HydraException
@@ -12,10 +13,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import quiet, stops
+from bench.catalog import CONF
 from bench.types import InputError
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> int:
     """One cell. The exit code: 0 done, 1 failed, 2 bad input, 130 stopped by hand, 143 by TERM."""
     from bench.show import cell
@@ -23,25 +25,55 @@ def main(config: DictConfig) -> int:
     return cell(config)
 
 
-if __name__ == "__main__":
-    quiet.libraries()
+def asked(arguments: Sequence[str]) -> int:
+    """What the arguments ask for: help, the version, a cell or a sweep. The exit code."""
+    from bench import __version__, guide, words
     from bench.launch import codes
+
+    if guide.is_asked(arguments):
+        print(guide.text(arguments))
+        return 0
+    if {"--version", "version"} & set(arguments):
+        print(f"lamplight {__version__}")
+        return 0
+    sys.argv[1:] = words.read(arguments)
+    main()
+    return max(codes().values(), default=0)
+
+
+def _is_input(error: Exception) -> bool:
+    """Whether the command line is wrong: Hydra says some of it with plain errors of Python."""
+    if isinstance(error, HydraException | OmegaConfBaseException | InputError):
+        return True
+    *_, last = traceback.walk_tb(error.__traceback__)
+    return str(last[0].f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`asked`, with every error as a line on stderr and an exit code; one of ours keeps its traceback."""
+    from bench.files import StoreError
     from bench.mistakes import told
 
-    if any(word.startswith("experiment=") for word in sys.argv[1:]) and not {"-m", "--multirun"} & set(sys.argv):
-        sys.argv.insert(1, "-m")  # an experiment is a sweep
+    quiet.libraries()
     stops.listen()
     traced = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints what it finds wrong itself, over many lines
     try:
-        main()
+        return asked(arguments)
     except KeyboardInterrupt as stop:  # while jobs in other processes are waited for
-        sys.exit(stops.told(stop))
+        return stops.told(stop)
     except Exception as error:  # Hydra refused a mistyped key or value, or a worker died
         if traced:
             raise
-        if not isinstance(error, HydraException | OmegaConfBaseException | InputError):
+        mistaken = _is_input(error)
+        if not mistaken and not isinstance(error, StoreError):
             traceback.print_exc()  # not the user's mistake: say where
-        print(f"error: {told(error)}", file=sys.stderr)
-        sys.exit(1 if codes() else 2)
-    sys.exit(max(codes(), default=0))
+        print(f"error: {told(error, arguments)}", file=sys.stderr)
+        return 2 if mistaken else 1
+
+
+if __name__ == "__main__":
+    from bench.console import unpiped
+
+    unpiped()
+    sys.exit(run(sys.argv[1:]))

@@ -207,4 +207,5 @@ def _variant(words: Sequence[str]) -> str:
 def _without_folder(word: str) -> str:
     """A path as its last name: the record names none of this machine's places."""
     name, _, value = word.partition("=")
+    value = value.strip("'")  # a name with blanks and the like is quoted
     return f"{name}={Path(value).name}" if "/" in value and os.path.exists(value) else word

@@ -1,23 +1,26 @@
-"""`experiment=NAME` for Hydra: a sweeper that hands every cell of an experiment to the launcher, whichever it is.
-
-Sweeps without an experiment are Hydra's own.
-"""
+"""Sweeps, and `experiment=NAME`: a sweeper that hands every cell to Hydra's launcher, whichever it is."""
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString, Transformer
-from hydra.errors import CompactHydraException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from bench import launch
 from bench.experiment import Design, Given, Planned, key_of
+from bench.files import StoreError, writing
 from bench.types import InputError
+from bench.words import expanded
 
 OURS = ("experiment", "scale")
 
@@ -26,35 +29,53 @@ class Experiments(BasicSweeper):
     """Hydra's basic sweeper, and experiments (hydra_plugins/lamplight.py makes it known to Hydra)."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch the cells of the experiments named, or without one an ordinary sweep; with `dry=true` only list them.
+        """Launch the cells of a sweep or of the experiments named; of these, with `dry=true` only list them.
 
-        Raises CompactHydraException, one line without a traceback, on bad input.
+        Raises InputError on bad input, StoreError where a worker or the disk ends the sweep, both with one line.
         """
         assert self.hydra_context is not None and self.config is not None and self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides(arguments)
+        _refuse_empty(overrides)
         if not any(override.key_or_group == "experiment" for override in overrides):
-            return super().sweep(arguments)
-        try:
-            designs = self._designs(overrides)
-            planned = [(name, scale, cell) for name, scale, design in designs for cell in design.cells()]
-            jobs = [[*cell.words, *_told(cell, name, scale)] for name, scale, cell in planned]
-            if self.config.dry:
-                self._forecast(planned, jobs)
-                return []
-            self._check(jobs)
-            self._count(designs)
-        except InputError as error:
-            raise CompactHydraException(f"error: {error}") from None
-        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
-        returns, first = [], 0
-        for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size) if jobs else ():
-            results = self.launcher.launch(batch, initial_job_idx=first)
-            _ = [result.return_value for result in results]  # raises where a job did
-            returns.append(results)
-            first += len(batch)
+            names, jobs = _plain_sweep(overrides)
+            return self._launched(names, [expanded(job) for job in jobs])
+        designs = self._designs(overrides)
+        planned = [(name, scale, cell) for name, scale, design in designs for cell in design.cells()]
+        jobs = [expanded([*cell.words, *_told(cell, name, scale)]) for name, scale, cell in planned]
+        if self.config.dry:
+            self._forecast(planned, jobs)
+            return []
+        self._check(jobs)
+        self._count(designs)
+        returns = self._launched([cell.name for _, _, cell in planned], jobs)
         for name, scale in dict.fromkeys((name, scale) for name, scale, _ in designs):
             print(f"its tables and figures: python -m bench.report {name} --scale {scale}", file=sys.stderr)
+        return returns
+
+    def _launched(self, names: list[str], jobs: list[list[str]]) -> list[Sequence[Any]]:
+        """The results of all jobs, batch by batch."""
+        assert self.hydra_context is not None and self.config is not None and self.launcher is not None
+        if not self.config.dry:
+            _make_root(Path(self.config.results.root))
+        with writing(Path(self.config.hydra.sweep.dir)):
+            Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        for callback in self.hydra_context.callbacks.callbacks:
+            if isinstance(callback, launch.Jobs):
+                callback.names = names
+        returns: list[Sequence[Any]] = []
+        for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size) if jobs else ():
+            self.validate_batch_is_legal(batch)
+            first = sum(map(len, returns))
+            try:
+                results = self.launcher.launch(batch, initial_job_idx=first)
+            except (HydraException, OmegaConfBaseException, InputError):
+                raise
+            except Exception as error:  # a worker died, and the launcher gives no results back
+                raise StoreError(_undone(names, error)) from error
+            launch.note(results, first)
+            _ = [result.return_value for result in results]  # raises where a job did
+            returns.append(results)
         return returns
 
     def _designs(self, overrides: Sequence[Override]) -> list[tuple[str, str, Design]]:
@@ -72,6 +93,8 @@ class Experiments(BasicSweeper):
                     raise InputError("experiment=: name one, as in experiment=chameleon_table1 (see --help)")
                 experiment, of_scale, rules = (_plain(config[part]) for part in ("experiment", "scale", "rules"))
                 design = Design(experiment, of_scale, given, rules, self._kind_of, Transformer.str)
+                if experiment["arms"] and not design.cells():
+                    raise InputError(f"experiment={name}: no arm stands where the command line put it; take words away")
                 what = f"{len(design.cells())} cells" if experiment["arms"] else "counts its data, runs no cell"
                 print(f"{name} at scale {of_scale['name']}: {what}", file=sys.stderr)
                 designs.append((str(name), str(of_scale["name"]), design))
@@ -106,6 +129,43 @@ class Experiments(BasicSweeper):
         from bench import forecast
 
         forecast.show([cell.name for _, _, cell in planned], map(self._composed, jobs))
+
+
+def _refuse_empty(overrides: Iterable[Override]) -> None:
+    """Raises InputError where a sweep has no values, so that nothing would run."""
+    for one in overrides:
+        if one.is_sweep_override() and one.is_discrete_sweep() and not list(one.sweep_string_iterator()):
+            raise InputError(f"{one.input_line}: no value fits, so there is nothing to run; --help lists them")
+
+
+def _make_root(root: Path) -> None:
+    """The folder of results. InputError where it neither is there nor can be made; StoreError on a full disk."""
+    try:
+        with writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+    except StoreError as error:
+        full = isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise error if full else InputError(str(error)) from None
+
+
+def _plain_sweep(overrides: Sequence[Override]) -> tuple[list[str], list[list[str]]]:
+    """Of every cell of a sweep without an experiment: a name, the words that vary, and all its words."""
+    given = {one.key: one for one in map(_given, overrides)}.values()
+    jobs = [list(words) for words in product(*(one.words for one in given))]
+    varying = [len(one.words) > 1 for one in given]
+    names = [" ".join(word for word, varies in zip(job, varying, strict=True) if varies) for job in jobs]
+    return [name or " ".join(job) for name, job in zip(names, jobs, strict=True)], jobs
+
+
+def _undone(names: Sequence[str], error: Exception) -> str:
+    """Which cells have not ended, and why, in a line."""
+    ended = launch.codes()
+    left = [f"cell {number + 1} ({name})" for number, name in enumerate(names) if number not in ended]
+    why = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return (
+        f"{len(left)} of {len(names)} cells are not done: {', '.join(left)}; a worker ended before its cell did, most "
+        f"often for want of memory ({why.strip()}); the same command goes on from here"
+    )
 
 
 def _given(override: Override) -> Given:

@@ -17,6 +17,7 @@ REPO = Path(__file__).parents[1]
 
 # From the ground up: a room may use its own floor and those below.
 FLOORS = (
+    {"console", "catalog"},
     {"types", "bounds", "fields", "clean", "shape"},
     {
         "data",
@@ -37,16 +38,18 @@ FLOORS = (
     {"lm"},
     {"method", "protocol"},
     {"parts", "plan", "settings", "cohort", "record", "run", "job", "scoring", "shard", "windows"},
-    {"show", "forecast", "launch", "mistakes"},
+    {"show", "forecast", "launch", "mistakes", "words", "guide"},
     {"sweep"},
     {"__main__"},
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"clean", "shape", "experiment", "manifest", "store", "score", "types", "quiet"},
-    "download": {"clean", "data", "env", "types", "quiet"},
+    "report": {"clean", "shape", "experiment", "manifest", "store", "score", "types", "quiet", "console"},
+    "download": {"console", "clean", "data", "env", "types", "quiet"},
     "statistics": {"clean", "data", "plan", "settings", "protocol", "manifest", "store", "types", "quiet"},
-    "export": {"clean", "data", "lm", "store", "env", "types", "export_cell", "export_readme", "marks", "quiet"},
+    "export": {
+        "console", "clean", "data", "lm", "store", "env", "types", "export_cell", "export_readme", "marks", "quiet",
+    },  # fmt: skip
     "export_cell": {"clean", "data", "lm", "store", "env", "types", "parts"},
     "export_readme": {"clean", "lm", "types", "export_cell"},
 }

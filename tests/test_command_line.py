@@ -1,0 +1,163 @@
+"""The command line as a person types it, what it says of mistakes, its help, and exit codes of sweeps."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+
+import pytest
+from cells import TINY, run
+from conftest import ROOT
+
+from bench import catalog, guide, words
+from bench.__main__ import run as bench
+from bench.data import sample
+from bench.types import InputError
+
+WORKERS = {"PYTHONPATH": str(ROOT)}
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    root = tmp_path_factory.mktemp("data") / "lamp"
+    sample.write(root, train_users=40, dev_users=12)
+    return (*TINY, "data=lamp", f"data.root={root}", "limit=3")
+
+
+@pytest.fixture(autouse=True)
+def _own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command changes of its process is put back behind each test."""
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    monkeypatch.setattr("bench.stops.listen", lambda: None)
+
+
+@pytest.mark.parametrize(("typed", "read"), [
+    ("task=LaMP-3", ["task=lamp3"]),
+    ("task=LaMP_3", ["task=lamp3"]),
+    ("task=LAMP3", ["task=lamp3"]),
+    ("task=lamp-2n", ["task=lamp2n"]),
+    ("method=LLM-REC", ["method=llm_rec"]),
+    ("model=SmolLM2", ["model=smollm2"]),
+    ("model=Qwen/Qwen3-8B", ["model=folder", "model.source=Qwen/Qwen3-8B", "model.name=Qwen3-8B"]),
+    ("model=./my-model", ["model=folder", "model.source=./my-model", "model.name=my-model"]),
+    ("data.root=/a b/c", ["data.root=/a b/c"]),
+    ("data.root=/a=b (c)", ["data.root='/a=b (c)'"]),
+    ("data.root=it's", ["data.root='it\\'s'"]),
+    ("data.root=a,b", ["data.root='a,b'"]),
+    ("data.root=2024", ["data.root='2024'"]),
+    ("adapter.path=null", ["adapter.path=null"]),
+])  # fmt: skip
+def test_names_and_folders_are_read_as_they_are_typed(typed: str, read: list[str]) -> None:
+    assert words.read([typed]) == read
+
+
+def test_a_home_folder_is_written_out_and_an_unknown_user_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert words.read(["data.root=~/lamp"]) == ["data.root=/home/ada/lamp"]
+    with pytest.raises(InputError, match="no user nobody-here here"):
+        words.read(["results.root=~nobody-here/runs"])
+
+
+def test_in_a_sweep_every_name_is_read_and_a_setting_that_one_method_has_waits_for_it() -> None:
+    typed = ["-m", "task=LaMP-3,LaMP_2", "method=rag,random_history", "method.k=3", "seed=1"]
+    assert words.read(typed) == ["-m", "task=lamp3,lamp2", "method=rag,random_history", "method.k=choice(3)", "seed=1"]
+    assert words.read(["experiment=controls", "method.k=3"]) == ["-m", "experiment=controls", "method.k=choice(3)"]
+    assert words.expanded(["seed=1", "model=a/b", "model.name=mine"]) == [
+        "seed=1", "model=folder", "model.source=a/b", "model.name=mine",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "told"), [
+    (["rag"], "rag: write method=rag"),
+    (["LaMP-3"], "write task=lamp3"),
+    (["report"], "python -m bench.report"),
+    (["nonsense"], "nonsense: a setting is key=value, as in method=rag"),
+    (["seed", "=", "3"], "seed: a setting is key=value"),
+    (["--method", "rag"], "--method: a setting is key=value without dashes: method=rag"),
+    (["--seed=3"], "without dashes: seed=3"),
+    (["=3"], "=3: a setting is key=value"),
+    (["method=null"], "method=null: choose one of adapter"),
+    (["method="], "method=: choose one of adapter"),
+    (["decoding.rule=(a"], "as a text it is \"decoding.rule='(a'\""),
+    (["k=8"], "k: no such setting here (did you mean method.k, of method=oppu, pag, rag"),
+    (["method=rag", "k=8"], "(did you mean method.k?)"),
+    (["method=chameleon", "method.ccs.epoch=5"], "(did you mean method.ccs.epochs?)"),
+    (["method.select.n_items=5"], "write selection.n_items=..."),
+    (["experiment=table1"], "(did you mean chameleon_table1 or oppu_table1?)"),
+    (["task=lamp9"], "there are lamp1, lamp2, lamp2n, lamp3, lamp4, lamp5, lamp6, lamp7"),
+    (["+seed=3"], "without the +"),
+    (["hydra/launcher=slurm"], "did you mean submitit_slurm?"),
+    (["--resolve"], "--resolve"),
+    (["-m", "method=glob(x*)"], "method=glob(x*): no value fits"),
+    (["-m", "seed=range(0,0)"], "seed=range(0,0): no value fits"),
+    (["-m", "seed=interval(0,1)"], "give the values one by one"),
+])  # fmt: skip
+def test_a_mistake_is_one_line_that_says_what_to_write(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(typed) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1 and "provider=" not in said and "hydra.cc" not in said
+
+
+def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("lamplight 0.")
+
+
+def own_settings(method: str) -> list[catalog.Setting]:
+    """The settings of a method that stand in its file, without those of sections inside."""
+    found = catalog.of_option("method", method).values()
+    first = [one for one in found if one.key.startswith("method.") and one.key.count(".") == 1]
+    return [one for one in first if not one.is_reference]
+
+
+@pytest.mark.parametrize("method", catalog.groups()["method"])
+def test_the_help_is_one_screen_with_the_settings_of_the_method(method: str) -> None:
+    said = guide.text(["help", f"method={method}", "task=lamp2"])
+    lines = said.splitlines()
+    assert len(lines) <= (72 if method == "chameleon" else 62) and max(map(len, lines)) <= 100
+    assert all(f"{one.key}=" in said for one in own_settings(method))
+    assert "You are" not in said and "task.max_new_tokens=" in said and "results.root=" in said
+    assert max(map(len, guide.text(["--help=all"]).splitlines())) <= 100
+
+
+def test_every_setting_of_a_method_has_a_word_of_explanation() -> None:
+    assert not [one.key for method in catalog.groups()["method"] for one in own_settings(method) if not one.about]
+
+
+def test_the_long_help_has_the_prompts() -> None:
+    assert "You are a helpfully personalized assistant" in " ".join(guide.text(["--help=all"]).split())
+
+
+def test_a_word_that_two_methods_know_goes_through_a_sweep_of_both(small: tuple[str, ...], tmp_path: Path) -> None:
+    code, said = run("-m", *small, "method=rag,random_history", "method.k=3", "progress=true", folder=tmp_path)
+    assert code == 0, said
+    assert "cell 1 of 2: method=rag" in said and "cell 2 of 2: method=random_history" in said
+    assert not (tmp_path / "runs" / ".sweep").exists()
+
+
+def test_a_sweep_on_a_full_disk_is_no_success(
+    small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
+        if mode[0] in "awx" and path.is_relative_to(tmp_path / "runs"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "open", full)
+    code, said = run("-m", *small, "method=majority", "seed=0,1", folder=tmp_path)
+    assert code == 1 and said.count("no space left on device") == 2 and "Traceback" not in said, said
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
+def test_impossible_results_are_one_line(launcher: tuple[str, ...], small: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    code, said = run("-m", *small, "method=majority", "seed=0,1", *launcher, folder=tmp_path, environment=WORKERS)
+    assert code == 2 and said.count("\n") == 1 and "results.root=FOLDER" in said
