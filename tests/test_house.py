@@ -48,8 +48,18 @@ APART = {
     "download": {"console", "clean", "data", "env", "types", "quiet"},
     "statistics": {"clean", "data", "plan", "settings", "protocol", "manifest", "store", "types", "quiet"},
     "export": {
-        "console", "clean", "data", "lm", "store", "env", "types", "export_cell", "export_readme", "marks", "quiet",
-    },  # fmt: skip
+        "console",
+        "clean",
+        "data",
+        "lm",
+        "store",
+        "env",
+        "types",
+        "export_cell",
+        "export_readme",
+        "marks",
+        "quiet",
+    },
     "export_cell": {"clean", "data", "lm", "store", "env", "types", "parts"},
     "export_readme": {"clean", "lm", "types", "export_cell"},
 }
