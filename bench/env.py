@@ -13,6 +13,8 @@ from pathlib import Path
 _PACKAGES = ("lamplight", "torch", "transformers", "peft", "scikit-learn", "rouge-score", "sentence-transformers",
              "hydra-core", "numpy")  # fmt: skip
 
+_CODE = ("bench", "methods", "conf", "hydra_plugins")
+
 
 def cache_folder() -> Path:
     """`~/.cache/lamplight`, or what LAMPLIGHT_CACHE names."""
@@ -42,13 +44,20 @@ def _version(name: str) -> str | None:
 
 @cache
 def _git() -> dict[str, object] | None:
-    here = Path(__file__).parent
+    """The revision, and whether the code differs from it; a file that git does not track is code too.
+
+    None outside of a repository, or in another's: an environment may lie inside some project of the user.
+    """
+    here = Path(__file__).parents[1]
 
     def run(*command: str) -> str:
         return subprocess.run(("git", *command), cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"revision": run("rev-parse", "HEAD"), "dirty": bool(run("status", "--porcelain", "-uno"))}
+        run("ls-files", "--error-unmatch", "bench/env.py")
+        changed = run("status", "--porcelain", "--untracked-files=no")
+        new = run("status", "--porcelain", "--untracked-files=all", "--", *_CODE)
+        return {"revision": run("rev-parse", "HEAD"), "dirty": bool(changed or new)}
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from bench import store
+from bench import stale, store
 from bench.cohort import Cohort, cohort
 from bench.data import lamp
 from bench.plan import Plan, resolve
@@ -77,7 +77,7 @@ def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outloo
     for name, config in zip(names, configs, strict=True):
         try:
             plan = _resolved(config, read)
-            state = _state(plan.cell)
+            state = _state(plan)
             who = None if state == "done" else _who(plan, known)
         except InputError as error:
             found.append(Outlook(name, f"refused: {error}"))
@@ -100,9 +100,12 @@ def clocked(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _state(cell: store.Cell) -> str:
-    if store.finished(cell) is not None:
+def _state(plan: Plan) -> str:
+    cell = plan.cell
+    if stale.standing(plan).record is not None:
         return "done"
+    if store.finished(cell) is not None:
+        return "to do"  # again, as its code has changed
     if cell.record.exists():
         return "failed"
     return "interrupted" if cell.samples.exists() or cell.artifacts.exists() else "to do"

@@ -28,7 +28,7 @@ from bench.method import Method
 from bench.protocol import Protocol
 from bench.types import Decoding, InputError
 
-_NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=")
+_NOT_THE_CELL = ("experiment=", "scale=", "results.root=", "progress=", "dry=", "stale=")
 
 _EMBEDDERS = ("embedder", "encoder")
 """Settings that name a sentence encoder."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import env, store
+from bench import env, stale, store
 from bench.budget import Budget
 from bench.cohort import Cohort
 from bench.lm.base import fingerprint
@@ -50,6 +50,7 @@ def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
         "cost": budget.report(),
         "budget": budget.spent(),
         "environment": env.describe(),
+        **stale.noted(plan),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from bench import manifest, shard, store
+from bench import manifest, shard, stale, store
 from bench import record as records
 from bench.budget import Budget
 from bench.cohort import Cohort, cohort
@@ -25,13 +25,15 @@ from bench.windows import checked_size
 class Result:
     """What became of a cell: its record, and whether it was there already.
 
-    `missing`: the shards that it still needs, in words; then there is no record yet.
+    `missing`: the shards that it still needs, in words; then there is no record yet. `told`: what to say of a record
+    that was there, which other code may have made.
     """
 
     plan: Plan
     record: Mapping[str, Any]
     cached: bool
     missing: str = ""
+    told: str = "was done"
 
 
 def run(config: DictConfig) -> Result:
@@ -41,17 +43,18 @@ def run(config: DictConfig) -> Result:
         manifest.note(plan.cell, plan.config["experiment"], plan.overrides)
     checked_size(config.window)
     part = shard.asked(plan.config, plan.cell)
-    done = store.finished(plan.cell)
-    if done is not None:
-        return Result(plan, done, cached=True)
+    done = stale.standing(plan)
+    if done.record is not None:
+        return Result(plan, done.record, cached=True, told=done.told)
     if plan.method.needs_model:
         plan.spec.check()  # before anybody is looked at, which may take long
     if part is not None:
         return _run_part(cohort(plan), part)
     with claimed(plan.cell):
-        done = store.finished(plan.cell)
-        if done is not None:
-            return Result(plan, done, cached=True)
+        done = stale.standing(plan)
+        if done.record is not None:
+            return Result(plan, done.record, cached=True, told=done.told)
+        stale.begin(plan)
         return _run_whole(cohort(plan))
 
 
@@ -73,6 +76,9 @@ def _run_part(who: Cohort, part: Shard) -> Result:
     plan = who.plan
     store.write_json(plan.cell.config, plan.config)  # a folder with this is a cell: its parts are none
     failure: dict[str, Any] = {}
+    with claimed(plan.cell):
+        if stale.standing(plan).record is None:
+            stale.begin(plan)
     with claimed(part.cell):
         if not part.done and store.finished(plan.cell) is None:
             failure = _work_on(who, part)

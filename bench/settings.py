@@ -28,6 +28,7 @@ from bench.lm.profile import Profile
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.protocol import Protocol
+from bench.sources import Stale
 from bench.types import Decoding, InputError, shown
 from bench.windows import CHUNK
 
@@ -95,6 +96,7 @@ class Settings:
     limit: Annotated[int, COUNT] | None
     noise_floor: bool
     leak: Policy
+    stale: Stale
     dry: bool
     progress: bool
     window: Annotated[int, Range(CHUNK, step=CHUNK)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from bench import clean, stops, store
+from bench import clean, stale, stops, store
 from bench.cohort import Cohort, cohort
 from bench.plan import resolve
 from bench.protocol import Protocol
@@ -46,7 +46,7 @@ def told(result: Result) -> int:
     if result.missing:
         print(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
         return 0
-    clean.say(tables.line(dict(result.record)) + ("  (was done)" if result.cached else ""))
+    clean.say(tables.line(dict(result.record)) + (f"  ({result.told})" if result.cached else ""))
     try:
         comparison = baseline(result)
     except InputError as error:  # of another cell's folder: this one is done all the same
@@ -98,7 +98,7 @@ def _tested(record: Mapping[str, Any]) -> Protocol | None:
 def plan_text(who: Cohort) -> str:
     """The plan of a cell, and its first prompt with the first history items in place of the method's choice."""
     plan = who.plan
-    done = store.finished(plan.cell)
+    done = stale.standing(plan).record
     state = "done" if done else "interrupted, goes on" if os.path.exists(plan.cell.samples) else "to do"
     base: str = plan.base.kind
     if who.base_key:

@@ -1,0 +1,117 @@
+"""Which source files can change a cell's answers, with a hash of each: of the method, what it imports, the engine.
+
+Imports are followed through the product and through the package that the method is from; nothing is run for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import subprocess
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+Stale = Literal["auto", "rerun", "keep", "error"]
+"""What becomes of work that other code has done (bench/stale.py)."""
+
+_ENGINE = "bench.job"
+_PRODUCT = ("bench", "methods")
+_HARMLESS = frozenset({
+    "bench.budget", "bench.claims", "bench.env", "bench.files", "bench.hub", "bench.manifest", "bench.marks",
+    "bench.progress", "bench.quiet", "bench.record", "bench.sources", "bench.stale", "bench.stops", "bench.store",
+    "bench.data.convert", "bench.data.fetch", "bench.data.sample",
+})  # fmt: skip
+"""Modules that count, keep and show what the others make; data is known by its own hash."""
+
+
+def of(method: object) -> Mapping[str, str]:
+    """`{"methods/rag.py": "9f0c...", ...}`: 12 hex digits of each file that can change this method's answers."""
+    return _of(type(method).__module__)
+
+
+def edited(names: Collection[str]) -> list[str]:
+    """Those of the files that git shows as changed or untracked; none where no git is, as with an installed wheel."""
+    return sorted(name for name in names if _changed(name))
+
+
+@cache
+def _of(module: str) -> Mapping[str, str]:
+    packages = {*_PRODUCT, module.partition(".")[0]}
+    found, todo = dict[str, Path](), [module, _ENGINE]
+    while todo:
+        name = todo.pop()
+        path = None if name in found or name in _HARMLESS else _path(name)
+        if path is None:
+            continue
+        found[name] = path
+        todo.append(name.rpartition(".")[0])  # a package's own file is run first
+        todo += [other for other in _imported(name, path) if other.partition(".")[0] in packages]
+    return {_shown(name, path): _digest(path) for name, path in sorted(found.items())}
+
+
+def _imported(module: str, path: Path) -> Iterator[str]:
+    """Every module that may stand behind an import of the file, at its top or inside a function."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            up = parts[: len(parts) - node.level + 1] if node.level else []
+            origin = ".".join([*up, *([node.module] if node.module else [])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _path(module: str) -> Path | None:
+    """The file of a module; None for what is none (a name inside one). Looks at files: nothing is imported."""
+    if not module:
+        return None
+    top, *rest = module.split(".")
+    for place in _places(top):
+        base = place.joinpath(top, *rest)
+        for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+@cache
+def _places(top: str) -> Sequence[Path]:
+    """The folders in which a top-level package or module lies."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return ()
+    if spec is None:
+        return ()
+    inside = spec.submodule_search_locations
+    found = inside if inside is not None else [spec.origin or ""]
+    return tuple(Path(place).parent for place in found)
+
+
+def _shown(module: str, path: Path) -> str:
+    """The file's place in its package: none of this machine's folders."""
+    depth = module.count(".") + (path.name == "__init__.py")
+    return "/".join(path.parts[-depth - 1 :])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _changed(name: str) -> bool:
+    top = name.partition("/")[0].removesuffix(".py")
+    return any(_git_says(place, name) for place in _places(top))
+
+
+def _git_says(folder: Path, name: str) -> bool:
+    command = ("git", "status", "--porcelain", "--untracked-files=all", "--", name)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return bool(done.stdout.strip())
