@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from bench.data import rank
 from bench.data.retrieval import PCASelection
+from bench.data.selected import selected
 from bench.data.task import Task
 from bench.types import Item, Personalization, Query, Request, User
 
@@ -41,7 +44,7 @@ class Method(ABC):
 
     @abstractmethod
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        """The request for one question. Pure and cheap."""
+        """The request for one question, of a user whose history ends where the question is dated. Pure and cheap."""
 
 
 class BaselinePrompt(Method):
@@ -53,11 +56,12 @@ class BaselinePrompt(Method):
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> Sequence[Personalization]:
-        chosen = self.select.select(task, users) if self.history == "selected" else [()] * len(users)
-        return [Personalization(items=items, patches=shared.patches) for items in chosen]
+        if self.history == "none":
+            return [Personalization(items=(), patches=shared.patches)] * len(users)
+        return [replace(one.personal, patches=shared.patches) for one in selected(self.select, task, users)]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, personal.items or ()), personal.patches)
+        return Request(task.render(query, rank.shown(personal, query)), personal.patches)
 
 
 def shown(
@@ -66,6 +70,5 @@ def shown(
     """Questions with the history that their prompts show, selected for those users alone who are asked one of them."""
     wanted = {user.id for user, _ in asked}
     some = [user for user in users if user.id in wanted]
-    chosen = select.select(task, some, budget.check)
-    items = {user.id: shown for user, shown in zip(some, chosen, strict=True)}
-    return [(query, items[user.id]) for user, query in asked]
+    chosen = {one.user.id: one for one in selected(select, task, some, budget.check)}
+    return [(query, chosen[user.id].items(query)) for user, query in asked]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from bench.bounds import COUNT, NAME, PLACE, Range
 from bench.data import histories, people
+from bench.data.dates import day, later
 from bench.data.people import People
-from bench.data.record import day, later
 from bench.data.task import Task
 from bench.types import InputError, Item, User
 

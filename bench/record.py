@@ -65,6 +65,8 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
         "truncated": found.truncated,
         "unfinished": found.unfinished,
         "golds_without_word": found.golds_without_word,
+        "withheld_questions": found.withheld_questions,
+        "withheld_items": found.withheld_items,
         "lines_dropped": dropped,
         "fit_users": len(cohort.group),
         "patches": len(found.patches),

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bench import store
+from bench.data.dates import withheld
 from bench.data.task import Task
 from bench.score import metrics, rouge
 from bench.store import Cell
-from bench.types import Personalization, Query, Sample
+from bench.types import Personalization, Query, Sample, User
 from bench.windows import Ahead, Window, has_nll, nll_values
 
 
@@ -27,6 +28,8 @@ class Tally:
     truncated: int = 0
     unfinished: int = 0
     golds_without_word: int = 0
+    withheld_questions: int = 0
+    withheld_items: int = 0
     users: int = 0
     facts: Counter[str] = field(default_factory=Counter)
     patches: dict[str, int] = field(default_factory=dict)
@@ -40,6 +43,13 @@ class Tally:
         for one in personals:
             self.facts.update({name: int(value) for name, value in one.facts.items() if isinstance(value, int)})
             self.patches.update({patch.id: patch.bytes for patch in one.patches if patch.id not in self.patches})
+
+    def add_histories(self, users: Sequence[User]) -> None:
+        """Count what a question is not shown because it is later."""
+        for user in users:
+            questions, items = withheld(user)
+            self.withheld_questions += questions
+            self.withheld_items += items
 
     def add_samples(self, task: Task, samples: Sequence[Sample]) -> None:
         """Count how the answers are formed."""
@@ -70,6 +80,7 @@ def tally(
     liked = has_nll(cell.artifacts)
     for window in windows:
         found.add_users(personals(window))
+        found.add_histories(window.users)
         queries = [query for user in window.users for query in user.queries]
         answered = samples.take(window.ids)
         found.add_samples(task, answered)

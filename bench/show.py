@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from bench import clean, stale, stops, store
 from bench.cohort import Cohort, cohort
+from bench.data.dates import as_of
 from bench.plan import resolve
 from bench.protocol import Protocol
 from bench.report import scores, tables
@@ -105,7 +106,7 @@ def plan_text(who: Cohort) -> str:
         base += " (at hand)" if who.base() else " (to be trained first)"
     user = who.first(1)[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
-    request = plan.method.request(plan.task, user.hidden(), user.queries[0], personal)
+    request = plan.method.request(plan.task, as_of(user.hidden(), user.queries[0]), user.queries[0], personal)
     prompt = request.answer or "\n".join(message.text for message in request.messages)
     questions = sum(len(one.queries) for one in who.shown)
     lines = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bench import store
+from bench.data.dates import as_of
 from bench.types import InputError, Personalization, Query, User
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ class Window:
         return found
 
     def asked(self, personals: Sequence[Personalization]) -> list[tuple[User, Query, Personalization]]:
-        """Every question with its user and personalization; the golds are hidden."""
+        """Every question with its user, as of the question, and personalization; the golds are hidden."""
         hidden = (user.hidden() for user in self.users)
         return [
-            (user, query, personal) for user, personal in zip(hidden, personals, strict=True) for query in user.queries
+            (as_of(user, query), query, personal)
+            for user, personal in zip(hidden, personals, strict=True)
+            for query in user.queries
         ]
 
 

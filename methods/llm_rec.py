@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bench.bounds import COUNT, SEED
-from bench.data.rank import before_all
+from bench.data.dates import before_all
 from bench.data.retrieval import PCASelection
 from bench.data.task import Task
 from bench.lm.write import Writer, write
@@ -51,7 +51,9 @@ class LLMRec(Method):
     ) -> list[Personalization]:
         summaries = self._summaries(lm, task, users, budget) if self.arm in SUMMARIZED else {}
         described = self._descriptions(lm, task, users, budget) if self.arm in DESCRIBED else {}
-        return [self._personal(user, summaries, described) for user in users]
+        cut = self.select.cut(task, users) if self.arm in SUMMARIZED else [0] * len(users)
+        made = [self._personal(user, summaries, described) for user in users]
+        return [replace(one, facts={**one.facts, "embedder_cut": more}) for one, more in zip(made, cut, strict=True)]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         """The prompt without history lines; Lyu et al. put a description behind the text it describes."""

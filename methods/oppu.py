@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bench.bounds import COUNT, SEED, Fields
-from bench.data.rank import Places, Retriever, before_all, chosen, shown
+from bench.data.dates import Places, before_all
+from bench.data.rank import Ranking, Retriever, chosen, shown
 from bench.data.task import Task
 from bench.data.words import cut, shortened
 from bench.lm.profile import Profile, facts
@@ -91,8 +92,9 @@ class OPPU(Method):
         trained = train_all(lm, list(jobs.values()), adapter, budget) if jobs else []
         patches = dict(zip(jobs, trained, strict=True))
         found = []
-        for index, (user, places) in enumerate(zip(users, self._places(task, users, budget=budget), strict=True)):
-            one, words = chosen(user.queries, user.history, places, self.style), summaries.get(user.id)
+        for index, (user, ranking) in enumerate(zip(users, self._ranked(task, users, budget=budget), strict=True)):
+            one = chosen(user.queries, user.history, ranking.places, self.style, ranking.facts)
+            words = summaries.get(user.id)
             notes = {} if words is None else {"profile": words}
             told: dict[str, Any] = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
             told["items_too_long"] = len(made[index]) - len(pairs[index])
@@ -121,9 +123,9 @@ class OPPU(Method):
             return [one for item in items if (one := self._as_text(task, item)).answer.strip()]
         asked = [_question(task, user, item, place) for place, item in enumerate(items)]
         older = [tuple(range(place)) for place in range(len(items))]
-        [ranked] = self._places(task, [replace(user, queries=tuple(asked))], [older])
+        [ranked] = self._ranked(task, [replace(user, queries=tuple(asked))], [older])
         found = []
-        for place, (query, best) in enumerate(zip(asked, ranked, strict=True)):
+        for place, (query, best) in enumerate(zip(asked, ranked.places, strict=True)):
             answer = task.answer(items[place])
             if not answer or not query.text.strip():
                 continue
@@ -142,15 +144,15 @@ class OPPU(Method):
     def _shows_nothing(self) -> bool:
         return self.form == "plain" or self.k == 0
 
-    def _places(
+    def _ranked(
         self,
         task: Task,
         users: Sequence[User],
         among: Sequence[Sequence[Places]] | None = None,
         budget: Budget | None = None,
-    ) -> Sequence[Sequence[Places]]:
+    ) -> list[Ranking]:
         if self._shows_nothing:
-            return [[() for _ in user.queries] for user in users]
+            return [Ranking([() for _ in user.queries]) for user in users]
         return self.retriever.top(task, users, self.k, among=among, budget=budget)
 
     def _as_text(self, task: Task, item: Item) -> Example:

@@ -35,8 +35,9 @@ class PAG(Method):
         ranked = self.retriever.top(task, users, self.k, budget=budget)
         profiles = self.profile.write(lm, task, users, budget)
         found = []
-        for user, places in zip(users, ranked, strict=True):
-            one, profile = chosen(user.queries, user.history, places, self.style), profiles.get(user.id)
+        for user, ranking in zip(users, ranked, strict=True):
+            one = chosen(user.queries, user.history, ranking.places, self.style, ranking.facts)
+            profile = profiles.get(user.id)
             words = {} if profile is None else {"profile": profile.text}
             found.append(replace(one, text={**one.text, **words}, facts={**one.facts, **facts(profile)}, notes=words))
         return found

@@ -33,7 +33,8 @@ class RAG(Method):
     ) -> list[Personalization]:
         ranked = self.retriever.top(task, users, self.k, budget=budget)
         return [
-            chosen(user.queries, user.history, places, self.style) for user, places in zip(users, ranked, strict=True)
+            chosen(user.queries, user.history, one.places, self.style, one.facts)
+            for user, one in zip(users, ranked, strict=True)
         ]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bench.bounds import COUNT, SEED, Range
-from bench.data.rank import Places, chosen, not_newer, shown
+from bench.data.dates import Places, not_newer
+from bench.data.rank import chosen, shown
 from bench.data.task import Task
 from bench.method import Method
 from bench.types import Item, MethodError, Personalization, Query, Request, User

@@ -94,12 +94,14 @@ def test_an_item_later_than_the_first_question_is_found(date: str, later: bool) 
     [
         a_user("test", ["of another"], "asks otherwise"),
         a_user("fit", ["of another"], "asks otherwise", group="test"),
+        a_user("fit", ["of another"], "asks otherwise", group="person"),
+        a_user("person", ["of another"], "asks otherwise"),
         a_user("fit", ["two", "one"], "asks otherwise"),
     ],
-    ids=["same id", "same group", "same history"],
+    ids=["same id", "group is the id", "same group", "id is the group", "same history"],
 )
 def test_a_person_on_both_sides_is_found(fit: User) -> None:
-    users = [a_user("test", ["one", "two"], "asks this")]
+    users = [a_user("test", ["one", "two"], "asks this", group="person")]
     assert found(users, [fit]) == {"fit_test_overlap_users": 1}
     report = leaks.report(users, [fit], LAMP3)
     assert leaks.apply_fit([fit], report, "drop") == []

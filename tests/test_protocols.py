@@ -13,7 +13,7 @@ from cells import BASE, CHAMELEON, TINY, run
 from conftest import ROOT, task_named
 
 from bench.data import histories, lamp, people, sample
-from bench.data.rank import not_newer
+from bench.data.dates import not_newer
 from bench.protocol import Protocol
 from bench.types import InputError, Item, Query, User
 

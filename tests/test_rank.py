@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
+from bench.budget import Budget
 from bench.data import lamp, sample
-from bench.data.rank import Ranker, Retriever, before_all, chosen, not_newer, shown
-from bench.types import Item, Query, User
+from bench.data.dates import before_all, not_newer
+from bench.data.rank import Ranker, Retriever, chosen, shown
+from bench.types import Item, Personalization, Query, User
+from methods.rag import RAG
 
 NAMES = ("lamp1", "lamp2", "lamp2n", "lamp3", "lamp4", "lamp5", "lamp6", "lamp7")
 RANKERS = get_args(Ranker)
@@ -31,8 +35,8 @@ def asking(text: str, history: tuple[Item, ...], *, date: str | None = None, nam
 
 
 def ranked(ranker: Ranker, user: User, k: int = 100, **fields: Any) -> list[int]:
-    [[places]] = Retriever(ranker, embedder="hash", **fields).top(TASK, [user], k)
-    return list(places)
+    [ranking] = Retriever(ranker, embedder="hash", **fields).top(TASK, [user], k)
+    return list(ranking.places[0])
 
 
 # BM25
@@ -71,7 +75,8 @@ def test_bm25_is_lamp_s_item_by_item(name: str, root: Path) -> None:
     path = root / task.folder / "dev" / "dev_questions.json"
     asked = {one["id"]: one for one in json.loads(path.read_text(encoding="utf-8"))}
     assert len(users) == 6
-    for user, [places] in zip(users, Retriever().top(task, users, 5), strict=True):
+    for user, ranking in zip(users, Retriever().top(task, users, 5), strict=True):
+        [places] = ranking.places
         raw = asked[user.queries[0].id]
         words = [text.split() for text in lamp_corpus(name, raw["profile"])]
         best = BM25Okapi(words).get_top_n(lamp_query(name, raw["input"]).split(), raw["profile"], n=5)
@@ -114,11 +119,40 @@ def test_a_random_ranking_depends_on_seed_user_and_question_alone() -> None:
     history = tweets(*map(str, range(30)))
     one, other = asking("x", history, name="one"), asking("x", history, name="other")
     both = Retriever("random").top(TASK, [other, one], 30)
-    assert both[1][0] == tuple(ranked("random", one)) != both[0][0]
+    assert both[1].places[0] == tuple(ranked("random", one)) != both[0].places[0]
     assert ranked("random", one, seed=1) != ranked("random", one)
     twice = User("one", history, (Query("a", "", ""), Query("b", "", "")))
-    [[a, b]] = Retriever("random").top(TASK, [twice], 30)
-    assert a != b
+    [both_of_one] = Retriever("random").top(TASK, [twice], 30)
+    assert both_of_one.places[0] != both_of_one.places[1]
+
+
+# What the record counts
+
+
+@pytest.mark.parametrize(
+    ("ranker", "texts", "tied"),
+    [
+        ("bm25", ("a b", "c d"), 1),  # each word is in half of the items: its weight is zero
+        ("bm25", ("a b", "c d", "e f"), 0),
+        ("bm25", ("x y", "c d", "e f"), 1),  # no word of the question
+        ("bm25", ("", "", ""), 1),
+        ("bm25", ("a b",), 0),  # nothing to decide
+        ("bm25", (), 0),
+        ("dense", ("a b", "a b"), 1),
+        ("dense", ("a b", "c d"), 0),
+        ("recency", ("a b", "c d"), 0),
+        ("random", ("a b", "c d"), 0),
+    ],
+)
+def test_a_ranking_that_ties_alone_decide_is_counted(ranker: Ranker, texts: tuple[str, ...], tied: int) -> None:
+    user = asking("a", tweets(*texts))
+    [ranking] = Retriever(ranker, embedder="hash").top(TASK, [user], 1)
+    assert ranking.tied == tied and ranking.facts["rankings_tied"] == tied
+    twice = replace(user, queries=(*user.queries, replace(user.queries[0], id="again")))
+    assert Retriever(ranker, embedder="hash").top(TASK, [twice], 1)[0].tied == 2 * tied
+    if ranker == "bm25":
+        [personal] = RAG(Retriever(), k=1).adapt(None, TASK, [twice], Personalization(), Budget(progress=False))  # type: ignore[arg-type]
+        assert personal.facts["rankings_tied"] == 2 * tied
 
 
 # What a question may see
@@ -145,7 +179,7 @@ def test_each_question_of_a_user_sees_its_own_past() -> None:
     history = tweets("one", "two", "three", dates=("2014", "2015", "2016"))
     queries = tuple(Query(year, "", "x", date=year) for year in ("2016", "2014"))
     user = User("u", history, queries)
-    assert Retriever("recency").top(TASK, [user], 2) == [[(2, 1), (0,)]]
+    assert [one.places for one in Retriever("recency").top(TASK, [user], 2)] == [[(2, 1), (0,)]]
     assert before_all(user).history == history[:1]
     assert not_newer(history, Query("undated", "", "x")) == (0, 1, 2)
 

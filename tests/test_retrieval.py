@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from conftest import task_named
+from conftest import task_named, tiny_lm
 
-from bench.data.retrieval import PCASelection, embed
-from bench.types import Item, Query, User
+from bench.budget import Budget
+from bench.data.rank import Retriever
+from bench.data.retrieval import PCASelection, cut, embed
+from bench.types import Item, Personalization, Query, User
+from methods.instruct import Instruct
+from methods.llm_rec import LLMRec
+from methods.rag import RAG
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -59,3 +66,27 @@ def test_the_packaged_embedder_knows_meaning() -> None:
     tea, coffee, car = embed(["A cup of green tea.", "A mug of hot coffee.", "The engine of my car failed."], "minilm")
     assert tea @ coffee > tea @ car + 0.1
     assert float(tea @ tea) == pytest.approx(1, abs=1e-5)
+
+
+def test_items_that_the_embedder_does_not_read_to_their_end_are_counted() -> None:
+    """MiniLM reads 256 word pieces, two markers among them; the 255th word of a text changes nothing."""
+    read, beyond = "word " * 254, "word " * 255
+    assert [cut([text], "minilm") for text in (read, beyond, "short", "")] == [0, 1, 0, 0]
+    assert cut([read, beyond, beyond, "x"], "minilm") == 2 and cut([beyond], "hash") == 0
+    one, other = embed([read + "fish", read + "bicycle"], "minilm")
+    assert one @ other == pytest.approx(1, abs=1e-6)
+
+
+def test_long_items_are_counted_where_they_are_selected_or_ranked() -> None:
+    task = task_named("lamp3")
+    texts = [f"{number} " + "word " * (300 if number < 2 else 3) for number in range(4)]
+    history = tuple(Item(str(number), {"text": text, "score": "3"}) for number, text in enumerate(texts))
+    user = User("a", history, (Query("q", "review: a word", "a word"),))
+    short = replace(user, history=history[:2])  # not more than are kept: nothing is embedded
+    select, budget = PCASelection(n_items=2), Budget(progress=False)
+    for method in (Instruct(select), LLMRec(select, {"eng": "[HISTORY]"}, "eng", max_new_tokens=1)):
+        long, whole = method.adapt(tiny_lm(), task, [user, short], Personalization(), budget)
+        assert (long.facts["embedder_cut"], whole.facts["embedder_cut"]) == (2, 0)
+    for ranker, cut_off in (("dense", 2), ("bm25", 0)):
+        [personal] = RAG(Retriever(ranker), k=1).adapt(None, task, [user], Personalization(), budget)  # type: ignore[arg-type]
+        assert personal.facts["embedder_cut"] == cut_off

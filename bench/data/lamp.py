@@ -24,7 +24,7 @@ from bench.data.task import Task
 from bench.types import InputError, User
 
 STREAM_FROM = 64 * 2**20  # bytes: larger questions files are converted once, then read user by user
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ def read(
     if golds is not None:
         _must_match(rows.ids, golds, outputs.label)
     content = json.dumps([questions_sha, outputs_sha, sorted(groups.items())])
+    if rows.counts["queries_dated"]:  # since each sees its own past alone: what was done before is not this
+        content += "dated questions"
     files = {questions.label: questions_sha, outputs.label: outputs_sha, grouping.label: groups_sha}
     return Dataset(
         users=users,

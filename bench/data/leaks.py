@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from bench.data.record import day, later
+from bench.data.dates import day, later
 from bench.data.task import Task
 from bench.types import InputError, Query, User
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import overload
 
-from bench.data.rank import before_all
+from bench.data.dates import before_all
 from bench.data.record import common
 from bench.types import InputError, User, one_of
 

@@ -6,20 +6,44 @@ An item that is newer than the question is never ranked.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bench.bounds import PLACE, SEED
 from bench.budget import Budget
-from bench.data.record import day
-from bench.data.retrieval import embed
+from bench.data.dates import Places, not_newer
+from bench.data.retrieval import cut, embed
 from bench.data.task import Style, Task
 from bench.types import Item, Personalization, Query, User
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+NO_FACTS: Mapping[str, int] = MappingProxyType({})
+
 Ranker = Literal["bm25", "dense", "recency", "random"]
-Places = tuple[int, ...]
-"""Positions in a list of items, in the order of a ranking or of a prompt."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A user's rankings: for each question where the best items stand in the history, best first.
+
+    `tied`: questions for which several items were ranked and all had one score, so that their order says nothing.
+    `embedder_cut`: items whose end the sentence embedder did not read.
+    """
+
+    places: list[Places]
+    tied: int = 0
+    embedder_cut: int = 0
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """What the record counts."""
+        return {"rankings_tied": self.tied, "embedder_cut": self.embedder_cut}
 
 
 @dataclass(frozen=True)
@@ -43,8 +67,8 @@ class Retriever:
         *,
         among: Sequence[Sequence[Places]] | None = None,
         budget: Budget | None = None,
-    ) -> list[list[Places]]:
-        """For each user and each of their questions: where in the history the k best items stand, best first.
+    ) -> list[Ranking]:
+        """For each user: the rankings of their questions, each of the k best items.
 
         Fewer where the history has fewer that are not newer than the question. `among`: of each user and question, the
         places that may be ranked, in place of all that are not newer. Raises OverBudget past the budget's limit.
@@ -54,42 +78,33 @@ class Retriever:
         for user, own in zip(users, known, strict=True):
             if budget:
                 budget.check()
-            found.append([tuple(places[:k]) for places in self._ranked(task, user, own)])
+            rows = list(self._ranked(task, user, own))
+            cut_off = cut(map(task.corpus_text, user.history), self.embedder) if self.ranker == "dense" else 0
+            found.append(Ranking([tuple(row[:k]) for row, _ in rows], sum(tied for _, tied in rows), cut_off))
         return found
 
-    def _ranked(self, task: Task, user: User, known: Sequence[Places]) -> Iterator[Sequence[int]]:
+    def _ranked(self, task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Sequence[int], bool]]:
+        """For each question the order of the items it may see, and whether ties alone decided it."""
         match self.ranker:
             case "bm25":
                 return _bm25(task, user, known)
             case "dense":
                 return _dense(task, user, known, self.embedder)
             case "recency":
-                return (places[::-1] for places in known)
+                return ((places[::-1], False) for places in known)
             case "random":
                 streams = (random.Random(f"retrieve/{self.seed}/{user.id}/{query.id}") for query in user.queries)
-                return (stream.sample(places, len(places)) for stream, places in zip(streams, known, strict=True))
+                drawn = zip(streams, known, strict=True)
+                return ((stream.sample(places, len(places)), False) for stream, places in drawn)
 
 
-def not_newer(items: Sequence[Item], query: Query) -> Places:
-    """Where the items stand that are not newer than the query; undated ones count as older.
-
-    A year and a day of that year are the same time.
-    """
-    asked = day(query.date) if query.date else ()
-    return tuple(
-        place
-        for place, item in enumerate(items)
-        if not item.date or (date := day(item.date))[: len(asked)] <= asked[: len(date)]
-    )
-
-
-def before_all(user: User) -> User:
-    """The user with the history that all their questions may see: what is written once for the user reads no more."""
-    common = set(range(len(user.history))).intersection(*(not_newer(user.history, query) for query in user.queries))
-    return replace(user, history=tuple(user.history[place] for place in sorted(common)))
-
-
-def chosen(queries: Sequence[Query], items: Sequence[Item], places: Sequence[Places], style: Style) -> Personalization:
+def chosen(
+    queries: Sequence[Query],
+    items: Sequence[Item],
+    places: Sequence[Places],
+    style: Style,
+    facts: Mapping[str, int] = NO_FACTS,
+) -> Personalization:
     """Which of the items each question shows, as a personalization: every item once, then its places by question.
 
     `lamp` and `oppu` prompts keep the ranking, best first, as these papers do; a `personalized` prompt shows the
@@ -101,7 +116,7 @@ def chosen(queries: Sequence[Query], items: Sequence[Item], places: Sequence[Pla
     for query, row in zip(queries, places, strict=True):
         order = sorted(row) if style == "personalized" else row
         text[f"items/{query.id}"] = " ".join(str(new[place]) for place in order)
-    return Personalization(text, tuple(items[place] for place in used), facts={"shown_nothing": not used})
+    return Personalization(text, tuple(items[place] for place in used), facts={"shown_nothing": not used, **facts})
 
 
 def shown(personal: Personalization, query: Query) -> tuple[Item, ...]:
@@ -111,22 +126,23 @@ def shown(personal: Personalization, query: Query) -> tuple[Item, ...]:
     return items if places is None else tuple(items[int(place)] for place in places.split())
 
 
-def _bm25(task: Task, user: User, known: Sequence[Places]) -> Iterator[Sequence[int]]:
-    """rank_bm25's own `get_top_n`, over the items that each question may see."""
+def _bm25(task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Sequence[int], bool]]:
+    """rank_bm25's scores and its own way to order them (`get_top_n`), over the items that each question may see."""
     from rank_bm25 import BM25Okapi
 
     words = [task.corpus_text(item).split() for item in user.history]
     indexes: dict[Places, BM25Okapi] = {}
     for query, places in zip(user.queries, known, strict=True):
         if not any(words[place] for place in places):  # BM25Okapi divides by the number of words: all are tied
-            yield places[::-1]
+            yield places[::-1], len(places) > 1
             continue
         if places not in indexes:
             indexes[places] = BM25Okapi([words[place] for place in places])
-        yield indexes[places].get_top_n(task.retrieval_query(query).split(), places, n=len(places))
+        scores = indexes[places].get_scores(task.retrieval_query(query).split())
+        yield [places[int(index)] for index in scores.argsort()[::-1]], _tied(scores)
 
 
-def _dense(task: Task, user: User, known: Sequence[Places], embedder: str) -> Iterator[Sequence[int]]:
+def _dense(task: Task, user: User, known: Sequence[Places], embedder: str) -> Iterator[tuple[Sequence[int], bool]]:
     """By cosine; ties go to the last item, as in BM25."""
     import numpy as np
 
@@ -134,5 +150,10 @@ def _dense(task: Task, user: User, known: Sequence[Places], embedder: str) -> It
     vectors = embed(texts + [task.corpus_text(item) for item in user.history], embedder)
     scores = vectors[: len(texts)] @ vectors[len(texts) :].T
     for row, places in zip(scores, known, strict=True):
-        order = np.argsort(row[list(places)], kind="stable")[::-1]
-        yield [places[int(index)] for index in order]
+        own = row[list(places)]
+        yield [places[int(index)] for index in np.argsort(own, kind="stable")[::-1]], _tied(own)
+
+
+def _tied(scores: Array) -> bool:
+    """Whether there is an order to decide on, and nothing to decide it by: BM25 scores two items alike whatever."""
+    return len(scores) > 1 and bool((scores == scores[0]).all())

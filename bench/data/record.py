@@ -11,6 +11,7 @@ from operator import and_, or_
 from typing import Any, Literal
 
 from bench.data.convert import Records
+from bench.data.dates import day
 from bench.data.task import Task
 from bench.types import InputError, Item, Query, User
 
@@ -18,20 +19,9 @@ Kind = Literal["user", "time"]
 
 COUNTED = ("users", "queries", "items", "users_without_history", "items_after_first_query", "items_undated",
            "items_without_id", "items_repeated_id", "fields_empty", "fields_not_text", "queries_empty",
-           "characters_replaced")  # fmt: skip
+           "queries_dated", "characters_replaced")  # fmt: skip
 _DATE = re.compile(r"[0-9]{1,4}(-[0-9]{1,2}){0,2}")
 _BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
-
-
-def day(date: str) -> tuple[int, ...]:
-    """A date as LaMP's rankers compare it: `2018-03-01` -> (2018, 3, 1), `2015` -> (2015,)."""
-    return tuple(int(part) for part in date.split("-"))
-
-
-def later(date: str, other: str) -> bool:
-    """Whether a date is later than another one, as far as both are given: `2018` is not later than `2018-03-01`."""
-    one, two = day(date), day(other)
-    return one[: len(two)] > two[: len(one)]
 
 
 @dataclass(frozen=True)
@@ -90,8 +80,10 @@ class Builder:
             bare = self.task.query_text(text)
         except InputError as error:
             raise InputError(f": {error}") from error
+        date = _date_of(raw.get("date"))
         counts["queries_empty"] += not bare
-        return Query(name, text, bare, self.golds.get(name), _date_of(raw.get("date")))
+        counts["queries_dated"] += date is not None
+        return Query(name, text, bare, self.golds.get(name), date)
 
     def _profile(self, name: str, raw: Any, counts: Counter[str]) -> dict[str, Item]:
         if not isinstance(raw, list):

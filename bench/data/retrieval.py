@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -48,18 +48,26 @@ class PCASelection:
         self, task: Task, users: Sequence[User], check: Callable[[], object] = lambda: None
     ) -> list[tuple[Item, ...]]:
         """The items to show for each user. `check` is called now and then; what it raises ends the selection."""
-        long = [user for user in users if len(user.history) > self.n_items]
-        chosen: dict[str, tuple[Item, ...]] = {}
+        # By place, not by id: a user stands here once for each past that their questions may see.
+        long = [(place, user) for place, user in enumerate(users) if len(user.history) > self.n_items]
+        chosen: dict[int, tuple[Item, ...]] = {}
         for start in range(0, len(long), WINDOW):
             check()
             some, at = long[start : start + WINDOW], 0
-            vectors = embed([task.item_text(item) for user in some for item in user.history], self.embedder)
-            for user in some:
+            vectors = embed([task.item_text(item) for _, user in some for item in user.history], self.embedder)
+            for place, user in some:
                 rows = self.rank(vectors[at : at + len(user.history)])
                 at += len(user.history)
                 kept = rows if self.order == "score" else sorted(rows)
-                chosen[user.id] = tuple(user.history[row] for row in kept)
-        return [chosen.get(user.id, user.history) for user in users]
+                chosen[place] = tuple(user.history[row] for row in kept)
+        return [chosen.get(place, user.history) for place, user in enumerate(users)]
+
+    def cut(self, task: Task, users: Sequence[User]) -> list[int]:
+        """Of each user's items that are compared, how many the embedder did not read to their end."""
+        return [
+            cut(map(task.item_text, user.history), self.embedder) if len(user.history) > self.n_items else 0
+            for user in users
+        ]
 
     def rank(self, vectors: Array) -> list[int]:
         """The rows with the largest norm in the principal space, best first; [N, width] -> at most n_items indices.
@@ -113,6 +121,21 @@ def known_embedder(embedder: str) -> str:
     source = _source(embedder)
     commit = None if os.path.exists(source) else hub.commit(source)
     return f"{embedder}@{commit}" if commit else embedder
+
+
+def cut(texts: Iterable[str], embedder: str) -> int:
+    """How many of the texts are longer than the embedder reads (MiniLM: 256 word pieces): their ends say nothing."""
+    if embedder == "hash":
+        return 0
+    with loading_time():
+        model = _model(embedder)
+    most = model.max_seq_length
+    # A word piece has a byte at least: most texts are short enough as they stand, two markers included.
+    long = [text for text in texts if most and len(text.encode("utf-8", "replace")) + 2 > most]
+    if not long:
+        return 0
+    with_markers = model.tokenizer(long, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
+    return sum(len(pieces) > most for pieces in with_markers)
 
 
 @cache

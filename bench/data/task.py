@@ -13,6 +13,7 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 
 from bench.bounds import COUNT, INSIDE, NAME
+from bench.data.dates import past
 from bench.data.words import shortened
 from bench.types import InputError, Item, Line, Message, Part, Query
 
@@ -135,8 +136,9 @@ class Task:
         clause goes. `lamp`: LaMP's own prompt, items in the order given. `oppu`: OPPU's, after an optional profile;
         items lose line breaks and all that follows their first 368 words, as in OPPU's code. `learnt`: the question is
         an item of the user's history, for which OPPU's code has a wording of its own. `verbatim` keeps the paper's
-        typing slip ("shoulds") in the neutral LaMP-2 prompt.
+        typing slip ("shoulds") in the neutral LaMP-2 prompt. Items later than the query never stand in it.
         """
+        items = past(items, query)
         if style == "lamp":
             parts = self._lamp(query, items)
         elif style == "oppu":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bench.bounds import COUNT, SEED
-from bench.data.rank import before_all
+from bench.data.dates import before_all
 from bench.data.task import Task
 from bench.data.words import shortened
 from bench.lm.spec import ModelSpec

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.bounds import COUNT, SEED, SHARE, Fields, Range
+from bench.data import rank
 from bench.data.retrieval import PCASelection
+from bench.data.selected import selected
 from bench.data.task import Task
 from bench.lm.recipes import CCSConfig
 from bench.method import Method
@@ -107,16 +109,21 @@ class Chameleon(Method):
             return Personalization()
         if not self.n_layers:  # no edit is wanted: nothing to learn
             return Personalization(facts={"layers": [], "edited": False})
-        chosen = self.select.select(task, users, budget.check)
+        told = selected(self.select, task, users, budget.check)
+        chosen = [one.common for one in told]
         insights = self._insights(lm, task, users, chosen, budget)
         questions = [
-            Question(query, items, one, user.group or user.id)
-            for user, items, own in zip(users, chosen, insights, strict=True)
+            Question(query, shown.items(query), one, user.group or user.id)
+            for user, shown, own in zip(users, told, insights, strict=True)
             for query in user.queries
             for one in own
         ]
         made, states = self._pairs(lm, task, questions, budget)
-        counts = _counts(made) | {"questions": len(questions), "stopped_by_budget": made.asked < len(questions)}
+        counts = _counts(made) | {
+            "embedder_cut": sum(one.embedder_cut for one in told),
+            "questions": len(questions),
+            "stopped_by_budget": made.asked < len(questions),
+        }
         if len(made.kept) < self.min_pairs:
             raise MethodError(
                 f"only {len(made.kept)} of {made.asked} pairs differ, fewer than min_pairs={self.min_pairs}: take "
@@ -135,22 +142,27 @@ class Chameleon(Method):
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> list[Personalization]:
-        chosen = self.select.select(task, users)
+        found = selected(self.select, task, users)
+        prompts = [one.personal for one in found]
+        chosen = [one.common for one in found]  # what is written or learnt once for all of a user's questions
         text: list[Mapping[str, str]] = [{}] * len(users)
         if self.insight_at_inference:
             told = insight.preferences(lm, task, _people(users, chosen), self._writing, budget)
             text = [{"insight": one} for one in told]
         if self.mode == "group":
             return [
-                Personalization(text=words, items=items, patches=shared.patches)
-                for words, items in zip(text, chosen, strict=True)
+                replace(one, text={**one.text, **words}, patches=shared.patches)
+                for one, words in zip(prompts, text, strict=True)
             ]
         own = self._user_edits(lm, task, users, chosen, budget)
-        return [replace(one, text=words, items=items) for one, words, items in zip(own, text, chosen, strict=True)]
+        return [
+            replace(one, text={**shown.text, **words}, items=shown.items, facts={**shown.facts, **one.facts})
+            for one, shown, words in zip(own, prompts, text, strict=True)
+        ]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         """The baseline's prompt (A13: without the insight); the edit is the difference."""
-        messages = task.render(query, personal.items or (), insight=personal.text.get("insight"))
+        messages = task.render(query, rank.shown(personal, query), insight=personal.text.get("insight"))
         return Request(messages, personal.patches)
 
     def _user_edits(
