@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bench.report import paper, values
+from bench.report import alike, paper, questions, values
 from bench.report.experiments import Experiment, Place, Results, Run
 from bench.report.values import Summary
 from bench.types import InputError
@@ -44,6 +44,10 @@ class Tables:
     @cached_property
     def summaries(self) -> dict[tuple[Place, str], Summary]:
         return {key: values.summary(self.results.cells[key]) for key in self.keys}
+
+    def words(self, place: Place) -> dict[str, str]:
+        """What the table calls the place's value on each axis."""
+        return {axis: self.experiment.show.rows.get(value, value) for axis, value in place}
 
     def at(self, place: Place) -> list[Summary]:
         return [self.summaries[place, arm] for arm in self.results.arms if (place, arm) in self.summaries]
@@ -91,16 +95,24 @@ class Tables:
 
 
 def by_base(results: Results) -> list[Tables]:
-    """The results apart by base; cells that have not run stand with the experiment's own, or the first there is."""
-    bases = list(dict.fromkeys(_base(run) for run in results.runs if run.record))
+    """The results apart by base; cells that have not run stand with the experiment's own, or the first there is.
+
+    Trivial rules ask no model, so they stand with every base.
+    """
+    finished = [run for run in results.runs if run.record]
+    bases = list(dict.fromkeys(_base(run) for run in [one for one in finished if not _is_rule(one)] or finished))
     own = BASES[results.experiment.family]
     home = own if own in bases or not bases else bases[0]
     found = []
     for base in bases or [home]:
-        runs = tuple(run for run in results.runs if (_base(run) if run.record else home) == base)
-        found.append(Tables(Results(results.experiment, runs, results.notes, results.roots), base))
+        runs = tuple(run for run in results.runs if _is_rule(run) or (_base(run) if run.record else home) == base)
+        found.append(Tables(questions.same(replace(results, runs=runs)), base))
     return found
 
 
 def _base(run: Run) -> str:
     return str(run.record["cell"]["base"]) if run.record else ""
+
+
+def _is_rule(run: Run) -> bool:
+    return run.record is not None and run.record["cell"]["method"] == alike.RULE

@@ -28,10 +28,11 @@ Place = tuple[tuple[str, str], ...]
 class Show:
     """How an experiment is rendered.
 
-    `baseline`: the arm that all others are compared with, but those that `baselines` (arm: baseline) names. `x`: the
-    axis (or axes) on a figure's x. `y`: `value`, or `gain` over the baseline. `names`: names of the paper for values
-    of axes and arms that are called otherwise here. `unplaced`: rows of the paper that stand below the table, as it is
-    not known which place of ours is theirs.
+    `baseline`: the arm that all others are compared with, but those that `baselines` (arm: baseline) names.
+    `x`: the axis (or axes) on a figure's x. `y`: `value`, or `gain` over the baseline. `names`: names of the
+    paper for values of axes and arms that are called otherwise here. `rows`: what a table calls a value of an
+    axis. `unplaced`: rows of the paper that stand below the table, as it is not known which place of ours is
+    theirs.
     """
 
     kind: str = "table"
@@ -40,6 +41,7 @@ class Show:
     x: str | Sequence[str] | None = None
     y: str = "value"
     names: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
     unplaced: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -85,7 +87,7 @@ class Experiment:
 class Run:
     """One cell: an arm at one place with one seed. `record`: None where it has not finished.
 
-    `extra`: overrides from the command line beside the experiment's own.
+    `extra`: overrides from the command line beside the experiment's own. `aside`: why it is in no row.
     """
 
     arm: str
@@ -93,6 +95,7 @@ class Run:
     folder: Path | None = None
     record: Mapping[str, Any] | None = None
     extra: tuple[str, ...] = ()
+    aside: str = ""
 
     @property
     def seed(self) -> str:
@@ -109,6 +112,8 @@ class Run:
         if self.record is None:
             return "running" if self.folder and store.running(self.folder) else "not run"
         status = str(self.record["status"])
+        if self.aside:
+            return self.aside
         return "ok" if status == "ok" else f"failed: {status}"
 
     @property

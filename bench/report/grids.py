@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report import paper, statistics
+from bench.report import feet, paper, questions, statistics
 from bench.report.beside import BASES, Tables
-from bench.report.experiments import FAMILIES, Experiment, Place
+from bench.report.experiments import FAMILIES, Place
 from bench.report.render import Grid
 from bench.report.timing import lines
 from bench.report.values import Summary, Value
@@ -51,19 +51,34 @@ def numbers(tables: Tables) -> Grid:
     rows = [
         row for place in tables.results.places for metric in tables.metrics(place) for row in lay(tables, place, metric)
     ]
+    printed = [row for row in rows if _of_paper(row[1])] if _other_models(tables) else []
+    rows = [*printed, *(row for row in rows if row not in printed)] if printed else rows
     return Grid(
         title=_title(tables),
-        above=head(tables),
-        head=[*axes, "metric", *(("arm", "ours", "95 %") if upright else ("whose", *arms)), "users"],
-        rows=[[dict(place).get(axis, "") for axis in axes] + row for place, row in rows],
+        above=[*head(tables), *feet.doubts(tables)],
+        head=[*_heads(axes), "metric", *(("arm", "ours", "95 %") if upright else ("whose", *arms)), "users"],
+        rows=[[tables.words(place).get(axis, "") for axis in axes] + row for place, row in rows],
         below=[
             *_failures(tables),
             *tables.incomparable,
             *_unplaced(tables),
-            *(NUMBERS if any(row[1].startswith("paper (") for _, row in rows) else NUMBERS[1:]),
+            *feet.rows_named(tables),
+            *([feet.APART] if printed else []),
+            *(NUMBERS if any(_of_paper(row) for _, row in rows) else NUMBERS[1:]),
         ],
         labels=len(axes) + 2,
+        rule=len(printed),
     )
+
+
+def _of_paper(row: Sequence[str]) -> bool:
+    return row[1].startswith("paper (")
+
+
+def _other_models(tables: Tables) -> bool:
+    """Whether the paper's numbers are of another model than ours: then a line stands between them."""
+    models = {dict(place).get("model") for place in tables.results.places}
+    return bool(models - {number.model for number in tables.printed})
 
 
 def _rows(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, list[str]]]:
@@ -105,16 +120,16 @@ def comparisons(tables: Tables) -> Grid:
         ps = (one.p_bootstrap, boot[key], one.p_permutation, perm[key])
         shares = [f"{round(share * one.users)} ({share:.0%})" for share in (one.helped, one.harmed)]
         change = [f"{one.difference:+.3f}", f"[{one.low:z.3f}, {one.high:z.3f}]", *(f"{p:.4f}" for p in ps)]
-        where = [dict(place).get(axis, "") for axis in axes]
+        where = [tables.words(place).get(axis, "") for axis in axes]
         named = f"{arm} (minus {show.baselines[arm]})" if arm in show.baselines else arm
         rows.append([*where, named, f"{metric} {'↑' if DIRECTION[metric] else '↓'}", *change, *shares, str(one.users)])
     change = ["difference", "95 %", "p boot", "Holm", "p perm", "Holm", "helped", "harmed", "users"]
     return Grid(
         title=f"{_title(tables)}: each arm minus {show.baseline}",
-        head=[*axes, "arm", "metric", *change],
+        head=[*_heads(axes), "arm", "metric", *change],
         rows=rows,
         above=head(tables)[:1],
-        below=COMPARED,
+        below=[*COMPARED, *feet.rows_named(tables), *feet.few_users(tables)],
         labels=len(axes) + 2,
     )
 
@@ -134,10 +149,10 @@ def costs(tables: Tables) -> Grid:
             f"{one.cost.tokens:,.0f}",
         ]
         quality = [metric, f"{value.value:z.3f}" if value else "-"]
-        rows.append([*(dict(place).get(axis, "") for axis in axes), arm, *quality, *cost])
+        rows.append([*(tables.words(place).get(axis, "") for axis in axes), arm, *quality, *cost])
     return Grid(
         title=f"{_title(tables)}: cost beside quality",
-        head=[*axes, "arm", "metric", "value", "seconds", "before the test", "bytes", "tokens"],
+        head=[*_heads(axes), "arm", "metric", "value", "seconds", "before the test", "bytes", "tokens"],
         rows=rows,
         above=head(tables)[:1],
         below=COSTS,
@@ -150,14 +165,19 @@ def times(tables: Tables) -> Grid:
     axes, rows = _axes(tables), []
     for (place, arm), one in tables.summaries.items():
         cost = [f"{one.cost.fit_seconds:,.2f}", f"{one.cost.tokens:,.0f}"] if one.cost else [one.problem, ""]
-        rows.append([*(dict(place).get(axis, "") for axis in axes), arm, *cost])
+        rows.append([*(tables.words(place).get(axis, "") for axis in axes), arm, *cost])
     fits = [f"{one.arm}, {', '.join(value for _, value in one.place)}: {one.fit} ({one.x})" for one in lines(tables)]
     return Grid(
         title=_title(tables),
-        head=[*axes, "arm", "seconds", "tokens"],
+        head=[*_heads(axes), "arm", "seconds", "tokens"],
         rows=rows,
-        above=head(tables),
-        below=[*_failures(tables), *fits, "Per tested user: seconds of training on this machine, tokens in and out."],
+        above=[*head(tables), *feet.doubts(tables)],
+        below=[
+            *_failures(tables),
+            *fits,
+            *feet.rows_named(tables),
+            "Per tested user: seconds of training on this machine, tokens in and out.",
+        ],
         labels=len(axes) + 1,
     )
 
@@ -170,11 +190,11 @@ def cosines(tables: Tables) -> Grid:
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:
             for kind, middle, low, high in similarity.apart(run.folder) if run.folder and run.state == "ok" else ():
-                where = [dict(place).get(axis, "") for axis in axes]
+                where = [tables.words(place).get(axis, "") for axis in axes]
                 rows.append([*where, arm, run.seed, kind, *(f"{one:.3f}" for one in (middle, low, high))])
     return Grid(
         title=f"{_title(tables)}: cosines of two users' patches",
-        head=[*axes, "arm", "seed", "of", "median", "least", "most"],
+        head=[*_heads(axes), "arm", "seed", "of", "median", "least", "most"],
         rows=rows,
         above=head(tables)[:1],
         below=["Cosine per shared tensor, mean over tensors. BA is what the model feels; A starts from noise."],
@@ -187,7 +207,7 @@ def head(tables: Tables) -> list[str]:
     records = [run.record for run in tables.results.runs if run.record]
     scale = tables.experiment.scale
     if not records:
-        return [f"Scale {scale}: nothing has run yet. {run_hint(tables.experiment)}", *tables.results.notes]
+        return [f"Scale {scale}: nothing has run yet. {run_hint(tables)}", *tables.results.notes]
     models = _listed(
         f"{record['cell']['model']} {record.get('model', {}).get('dtype', '')}".strip() for record in records
     )
@@ -197,7 +217,7 @@ def head(tables: Tables) -> list[str]:
     odd = "" if tables.base == BASES[family] else f" (NOT the paper's: {FAMILIES[family]})"
     ours = f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol {protocols}."
     missing = sum(one.problem != "" for one in tables.summaries.values())
-    state = f"{missing} of {len(tables.summaries)} arms are missing or incomplete. {run_hint(tables.experiment)}"
+    state = f"{missing} of {len(tables.summaries)} arms are missing or incomplete. {run_hint(tables)}"
     codes = sorted({code[:7] for record in records if (code := _revision(record))})
     mixed = f"Its cells ran on {len(codes)} revisions of the code: {', '.join(codes)}."
     return [ours, *([state] if missing else []), *([mixed] if len(codes) > 1 else []), *tables.results.notes]
@@ -209,9 +229,8 @@ def _revision(record: Mapping[str, Any]) -> str:
     return str(git["revision"]) if git else ""
 
 
-def run_hint(experiment: Experiment) -> str:
-    scale = "" if experiment.scale == "paper" else f" scale={experiment.scale}"
-    return f"Run them: python -m bench experiment={experiment.name}{scale}"
+def run_hint(tables: Tables) -> str:
+    return f"Run them: {questions.commands(tables.experiment, tables.results.runs)}"
 
 
 def _title(tables: Tables) -> str:
@@ -219,7 +238,17 @@ def _title(tables: Tables) -> str:
 
 
 def _axes(tables: Tables) -> list[str]:
-    return list(dict.fromkeys(axis for place in tables.results.places for axis, _ in place))
+    """The axes that tell rows apart: one model for all is said in the head."""
+    places = tables.results.places
+    axes = list(dict.fromkeys(axis for place in places for axis, _ in place))
+    one = len({dict(place).get("model") for place in places}) == 1 and any(run.record for run in tables.results.runs)
+    return [axis for axis in axes if not (one and axis == "model")]
+
+
+def _heads(axes: Sequence[str]) -> list[str]:
+    """Axes by their last names, where no two have the same."""
+    last = [axis.rpartition(".")[2] for axis in axes]
+    return last if len(set(last)) == len(last) else list(axes)
 
 
 def _listed(names: Iterator[str]) -> str:
@@ -250,6 +279,8 @@ def _failures(tables: Tables) -> list[str]:
         for run in runs:
             if run.damage:
                 found.append(f"Left out: {run.damage}.")
+            if run.aside:
+                continue
             if run.record and run.state != "ok":
                 where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
                 found.append(f"Failed: {arm} at {where}: {run.record['status']}: {run.record['error'] or 'no message'}")

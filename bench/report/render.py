@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench import clean
-from bench.report.width import folded, prose
+from bench.report.width import folded, prose, sparsely
 
 Format = Literal["text", "md", "csv", "tex", "html"]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: `above` and `below` are lines of prose. A row of `groups` begins with the first `labels` columns."""
+    """A table: `above` and `below` are lines of prose. The first `labels` columns say which row it is.
+
+    `rule`: so many rows stand above a line that parts them from the others; 0 for no line.
+    """
 
     title: str
     head: Sequence[str]
@@ -24,6 +27,7 @@ class Grid:
     above: Sequence[str] = ()
     below: Sequence[str] = ()
     labels: int = 1
+    rule: int = 0
 
 
 def grids(found: Sequence[Grid], format: Format) -> str:
@@ -35,7 +39,8 @@ def grids(found: Sequence[Grid], format: Format) -> str:
     style = (
         "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;"
     )
-    style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}div{overflow-x:auto}"
+    style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}"
+    style += "div{overflow-x:auto}tbody+tbody{border-top:3px double #555}"
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{clean.html(found[0].title)}</title>'
     return f"{head}<style>{style}</style>\n{body}\n</html>"
 
@@ -54,8 +59,9 @@ def piped(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _text(grid: Grid) -> str:
-    rows = [[clean.line(cell) for cell in row] for row in (grid.head, *_sparse(grid))]
-    lines = folded(rows, grid.labels, [place >= grid.labels for place in range(len(grid.head))])
+    rows = [[clean.line(cell) for cell in row] for row in (grid.head, *grid.rows)]
+    right = [place >= grid.labels for place in range(len(grid.head))]
+    lines = folded(rows, grid.labels, right, rule=grid.rule and grid.rule + 1, sparse=True)
     above, below = (prose([clean.line(one) for one in found]) for found in ((grid.title, *grid.above), grid.below))
     return "\n".join([*above, "", *lines, *([""] if below else []), *below])
 
@@ -79,13 +85,26 @@ def _written(rows: Sequence[Sequence[Any]]) -> str:
 def _markdown(grid: Grid) -> str:
     prose = ([clean.prose(line) for line in lines] for lines in (grid.above, grid.below))
     above, below = ("\n".join(f"{line}  " for line in lines).rstrip() for lines in prose)
-    parts = [f"### {clean.markdown(grid.title)}", above, "\n".join(piped([grid.head, *grid.rows])), below]
+    parts = [f"### {clean.markdown(grid.title)}", above, table_of(grid), below]
     return "\n\n".join(part for part in parts if part)
+
+
+def table_of(grid: Grid) -> str:
+    """The table alone, as Markdown."""
+    return "\n".join(piped([grid.head, *_ruled(grid)]))
+
+
+def _ruled(grid: Grid) -> list[Sequence[str]]:
+    """The rows with one of dashes for the line: Markdown's tables have none of their own."""
+    line = [["―"] * len(grid.head)] if grid.rule else []
+    return [*grid.rows[: grid.rule], *line, *grid.rows[grid.rule :]]
 
 
 def _latex(grid: Grid) -> str:
     columns = "l" * grid.labels + "r" * (len(grid.head) - grid.labels)
     lines = [" & ".join(map(clean.latex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
+    if grid.rule:
+        lines.insert(grid.rule + 1, r"\midrule")
     caption = " ".join([grid.title + ".", *grid.above, *grid.below])
     return "\n".join(
         [
@@ -111,17 +130,13 @@ def _html(grid: Grid) -> str:
         for row in grid.rows
     ]
     above, below = ("".join(f"<p>{clean.html(line)}</p>" for line in lines) for lines in (grid.above, grid.below))
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    parts = [rows[: grid.rule], rows[grid.rule :]] if grid.rule else [rows]
+    body = "</tbody>\n<tbody>".join("\n".join(f"<tr>{row}</tr>" for row in part) for part in parts)
     title = f"<h2>{clean.html(grid.title)}</h2>"
     return f"{title}{above}\n<div><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n{below}"
 
 
 def _sparse(grid: Grid) -> list[list[str]]:
-    """The rows without the labels that the row above has too."""
-    found, last = [], [""] * grid.labels
-    for row in grid.rows:
-        labels = list(row[: grid.labels])
-        same = next((place for place in range(grid.labels) if labels[place] != last[place]), grid.labels)
-        found.append([*[""] * same, *row[same:]])
-        last = labels
-    return found
+    """The rows without the labels that the row above has too; below the line all stand again."""
+    parts = (grid.rows[: grid.rule], grid.rows[grid.rule :])
+    return [row for part in parts for row in sparsely(part, grid.labels)]

@@ -12,7 +12,10 @@ from bench.report.experiments import Place
 
 @dataclass(frozen=True)
 class Line:
-    """An arm along the axis `x` at the rest of a place; two points or more: (x, seconds before the test per user)."""
+    """An arm along the axis `x` at the rest of a place; two points or more: (x, seconds before the test per user).
+
+    `r2`: None for two points, through which a line always goes.
+    """
 
     arm: str
     x: str
@@ -20,11 +23,12 @@ class Line:
     points: tuple[tuple[float, float], ...]
     start: float
     slope: float
-    r2: float
+    r2: float | None
 
     @property
     def fit(self) -> str:
-        return f"{self.start:.3g} + {self.slope:.3g} x, R² {self.r2:.3f}"
+        quality = f"R² {self.r2:.3f}" if self.r2 is not None else "two points, so no R²"
+        return f"{self.start:.3g} + {self.slope:.3g} x, {quality}"
 
 
 def lines(tables: Tables) -> Iterator[Line]:
@@ -57,4 +61,4 @@ def _fitted(arm: str, axis: str, rest: Place, points: list[tuple[float, float]])
     slope, start = (float(value) for value in np.polyfit(at, seconds, 1))
     spread = float(np.sum((seconds - seconds.mean()) ** 2))
     r2 = 1 - float(np.sum((seconds - start - slope * at) ** 2)) / spread if spread else 1.0
-    return Line(arm, axis, rest, tuple(points), start, slope, r2)
+    return Line(arm, axis, rest, tuple(points), start, slope, r2 if len(set(at)) > 2 else None)

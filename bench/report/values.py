@@ -104,7 +104,7 @@ def _problem(runs: Sequence[Run]) -> str:
     if len(set(states)) == 1:
         return states[0]
     done = states.count("ok")
-    failed = next((state for state in states if state.startswith("failed")), None)
+    failed = next((state for state in states if state.startswith(("failed", "other questions"))), None)
     return failed if failed and not done else f"{done} of {len(states)} seeds"
 
 

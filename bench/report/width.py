@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COLUMNS = 100
 GAP = 2
+NOTHING = ("", "-")
 LEAST = 40
 """A terminal that says it is narrower is not believed: a number with its interval would not fit."""
 
@@ -39,24 +40,67 @@ def _broken(line: str, columns: int) -> list[str]:
     return textwrap.wrap(line, columns, subsequent_indent="  ", break_on_hyphens=False) or [""]
 
 
-def folded(rows: Rows, labels: int, right: Sequence[bool], columns: int | None = None) -> list[str]:
+def folded(
+    rows: Rows,
+    labels: int,
+    right: Sequence[bool],
+    columns: int | None = None,
+    *,
+    rule: int = 0,
+    sparse: bool = False,
+) -> list[str]:
     """The rows (the head first) as lines. Where the columns are too many, the rest follows in further blocks.
 
-    The first `labels` columns begin every block. `right`: the columns whose cells are set to the right. A text that
-    alone is too wide goes on in the next line.
+    The first `labels` columns begin every block; a row with nothing to say in a block is not in it. `right`: the
+    columns whose cells are set to the right. A text that alone is too wide goes on in the next line. `rule`: a line
+    stands below so many rows, the head counted; 0: none. `sparse`: labels that the row above has are left out.
     """
     columns = columns or limit()
     widths = _fitting([max(map(len, column)) for column in zip(*rows, strict=True)], labels, columns)
+    blocks = _blocks(widths, labels, columns)
+    told = [any(row[place] not in NOTHING for place in range(labels, len(row))) for row in rows]
     found: list[str] = []
-    for block in _blocks(widths, labels, columns):
-        lines = [line for row in rows for line in _lines(row, block, widths, right)]
-        found += ["", *lines] if found else lines
+    for number, block in enumerate(blocks):
+        head, *body = (
+            [row for row, says in zip(part, at, strict=True) if _is_told(row, block[labels:], says, number)]
+            for part, at in ((rows[:1], [False]), *_parts(rows, told, rule))
+        )
+        lines = [_lines(row, block, widths, right) for row in head]
+        texts = [line for one in lines for line in one]
+        for place, part in enumerate(body):
+            if place and part and body[0]:
+                texts.append("-" * max(map(len, texts)))
+            shown = sparsely(part, labels) if sparse else part
+            texts += [line for row in shown for line in _lines(row, block, widths, right)]
+        found += ["", *texts] if found else texts
     return found
 
 
+def sparsely(rows: Rows, labels: int) -> list[list[str]]:
+    """The rows without the labels that the row above has too."""
+    found, last = [], [""] * labels
+    for row in rows:
+        own = list(row[:labels])
+        same = next((place for place in range(labels) if own[place] != last[place]), labels)
+        found.append([*[""] * same, *row[same:]])
+        last = own
+    return found
+
+
+def _parts(rows: Rows, told: Sequence[bool], rule: int) -> list[tuple[Rows, Sequence[bool]]]:
+    """The rows below the head, apart where the line stands between them."""
+    cut = rule or len(rows)
+    return [(rows[1:cut], told[1:cut]), (rows[cut:], told[cut:])]
+
+
+def _is_told(row: Sequence[str], places: Sequence[int], says: bool, block: int) -> bool:
+    """Whether a row stands in this block: it has something there, or nothing anywhere and this is the first."""
+    return any(row[place] not in NOTHING for place in places) or (not says and block == 0)
+
+
 def _fitting(widths: list[int], labels: int, columns: int) -> list[int]:
-    """The widths, with labels in at most half of the line and every other column in what is then left."""
-    most = columns // 2
+    """The widths, with labels in little more than half of the line and every other column in what is then left."""
+    most = columns * 11 // 20
     shown = widths[:labels]
     while shown and sum(shown) + GAP * labels > most and max(shown) > GAP:
         shown[shown.index(max(shown))] -= 1

@@ -1,0 +1,62 @@
+"""Every table of every page is one that GitHub renders: head, delimiter row and rows have the same number of cells."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from markdown_it import MarkdownIt
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PARSER = MarkdownIt("gfm-like", {"linkify": False})
+
+
+def faults(text: str) -> list[str]:
+    """The tables that are none, or whose rows have other numbers of cells than the head, each by its line."""
+    lines, found = text.splitlines(), []
+    for token in PARSER.parse(text):
+        start, end = token.map or (0, 0)
+        shown = [line.strip() for line in lines[start:end]]
+        if token.type == "table_open":
+            counts = [len(re.findall(r"(?<!\\)\|", line)) for line in shown if line]
+            found += [
+                f"line {start + 1 + at}: {count - 1} cells" for at, count in enumerate(counts) if count != counts[0]
+            ]
+        elif token.type == "paragraph_open" and any(line.startswith("|") for line in shown):
+            found.append(f"line {start + 1}: no table, as its delimiter row has another width")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_table_of_a_page_is_a_table_on_github(page: Path) -> None:
+    assert faults(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "table", ["| a | b |\n|---|\n| 1 | 2 |", "| a | b |\n|---|---|\n| 1 |", "| a | b |\n|---|---|\n| 1 | 2 | 3 |"]
+)
+def test_a_table_of_another_width_is_found(table: str) -> None:
+    assert len(faults(f"Text.\n\n{table}\n")) == 1
+    assert faults("| a | b |\n|---|---|\n| 1 \\| 2 | 3 |") == []
+
+
+PRINTED = r"\| paper \((mistral|llama2|flan_t5_xxl)\)"
+
+
+def test_the_papers_numbers_never_stand_in_a_table_with_ours_without_a_line_and_a_note() -> None:
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        if re.search(PRINTED, table) and "| ours |" in table:
+            above, line, below = table.partition("| ― |")
+            assert line and "| ours |" not in above and not re.search(PRINTED, below), table.splitlines()[2]
+            after = text[text.index(table) + len(table) :][:900]
+            assert "Above the line: the paper's numbers" in after
+
+
+def test_run_noise_and_the_golds_are_said_where_results_are_published() -> None:
+    readme, results = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+    for text in (readme, results):
+        assert "run noise" in text and "as large as" in text
+    assert "private" in results and "golds were recovered" in results
