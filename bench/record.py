@@ -79,7 +79,7 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
     result = {"counts": counts, "facts": facts}
     if not found.scored:
         return result | {"unscored": f"the {plan.tested.split} split has no golds; predictions.json is for submission"}
-    intervals = stats.bootstrap(task.kind, task.labels, found.scored)
+    intervals = stats.intervals(task.kind, task.labels, found.scored)
     return result | {"metrics": {name: asdict(interval) for name, interval in intervals.items()}}
 
 

@@ -17,6 +17,7 @@ from bench.data.dates import as_of
 from bench.plan import resolve
 from bench.protocol import Protocol
 from bench.report import scores, tables
+from bench.report.fresh import fresh
 from bench.run import Result, run
 from bench.types import InputError, Personalization
 
@@ -47,7 +48,8 @@ def told(result: Result) -> int:
     if result.missing:
         print(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
         return 0
-    clean.say(tables.line(dict(result.record)) + (f"  ({result.told})" if result.cached else ""))
+    said = fresh(result.plan.cell.folder, result.record)
+    clean.say(tables.line(said) + (f"  ({result.told})" if result.cached else ""))
     try:
         comparison = baseline(result)
     except InputError as error:  # of another cell's folder: this one is done all the same

@@ -14,7 +14,7 @@ import yaml
 from conftest import task_named
 
 from bench.score.metrics import score_one
-from bench.score.stats import bootstrap
+from bench.score.stats import intervals
 from bench.types import Sample
 
 WORDS = ["rain", "on", "the", "market", "street", "again", "as", "prices", "fall", "before", "a", "long", "winter"]
@@ -70,7 +70,7 @@ def cell(
     names = {"task": task, "method": method, "model": model, "base": base, "protocol": "seen", "decoding": "greedy"}
     names |= {"seed": seed, "variant": variant}
     key = hashlib.sha256(json.dumps([names, skill, status]).encode()).hexdigest()[:16]
-    intervals = bootstrap(data.kind, data.labels, scored, draws=50) if status == "ok" else {}
+    measured = intervals(data.kind, data.labels, scored) if status == "ok" else {}
     phase = {"tokens_in": 900, "tokens_out": 30, "peak_memory": 2**30, "joules": None}
     record = {
         "schema": 1, "key": key, "status": status, "error": None if status == "ok" else "it broke",
@@ -78,7 +78,7 @@ def cell(
         "model": {"name": model, "dtype": "bfloat16"},
         "data": {"name": "lamp", "split": "dev", "kind": "user", "hash": "d1" * 8, "users": users,
                  "queries": len(pairs)},
-        "leaks": {}, "metrics": {name: asdict(one) for name, one in intervals.items()}, "unscored": None,
+        "leaks": {}, "metrics": {name: asdict(one) for name, one in measured.items()}, "unscored": None,
         "counts": {"samples": len(pairs), "patch_bytes": 400 * users}, "facts": {"layers": [1, 2]},
         "cost": {"load": phase | {"seconds": 99.0}, "fit": phase | {"seconds": 4.0 + 10 * skill},
                  "generate": phase | {"seconds": 6.0}},

@@ -18,8 +18,9 @@ from bench import claims
 from bench.report import beside, experiments, grids, paper, write
 from bench.report.__main__ import main
 from bench.report.similarity import compare, of_cell
+from bench.report.tables import against
 from bench.score.metrics import score_one
-from bench.score.stats import bootstrap_runs, holm
+from bench.score.stats import holm, intervals_of_runs
 from bench.types import InputError
 
 pytestmark = pytest.mark.usefixtures("wide")
@@ -74,10 +75,10 @@ def test_our_number_is_the_mean_of_the_seeds_metrics_with_one_interval_over_user
         [score_one("rating", LABELS, one.raw, gold, id=one.id, group=one.group) for one, gold in pairs]
         for pairs in (answered("lamp3", 0.5, seed=seed) for seed in (0, 1))
     ]
-    expected = bootstrap_runs("rating", LABELS, runs)["mae"]
+    expected = intervals_of_runs("rating", LABELS, runs)["mae"]
     found = rows(grids.numbers(tables(made)))
     assert only(found, task="lamp3", metric="mae", whose="ours")["instruct"] == f"{expected.value:.3f}"
-    interval = f"[{expected.low:.3f}, {expected.high:.3f}]"
+    interval = f"[{expected.low:.3f}, {expected.high:.3f}]^"  # of 20 users
     assert only(found, task="lamp3", metric="mae", whose="95 %")["instruct"] == interval
     assert only(found, task="lamp3", metric="mae", whose="ours")["users"] == "20"
 
@@ -186,11 +187,40 @@ def test_every_arm_is_compared_with_the_baseline_and_corrected_over_the_table(ma
     arms = {(row["arm"], row["task"]) for row in rows(grid)}
     assert arms == {(arm, task) for arm in ("majority_user", "chameleon") for task in ("lamp2", "lamp3")}
     adjusted = holm({str(key): found.p_permutation for key, found in one.comparisons.items()})
-    shown = dict(zip(map(str, one.comparisons), (row[-4] for row in grid.rows), strict=True))
+    shown = {str(key): row["Holm table"] for key, row in zip(one.comparisons, rows(grid), strict=True)}
     assert len(adjusted) == len(grid.rows) == 8
     assert shown == {key: f"{p:.4f}" for key, p in adjusted.items()}
     better = only(rows(grid), arm="chameleon", task="lamp2", metric="accuracy")
+    assert 0 < float(better["detects"]) < 0.5
     assert float(better["difference"]) > 0.2 and better["harmed"].startswith("0 ")
+
+
+def test_a_comparison_has_the_same_correction_in_a_run_and_in_a_table(made):
+    """Over its own metrics; a table has the one over all its rows beside it, and both are named."""
+    one = tables(made)
+    place, _ = next(key for key in one.keys if dict(key[0])["task"] == "lamp3")
+    runs = [one.results.cells[place, arm][0] for arm in ("chameleon", "instruct")]
+    apart = replace(one.results, runs=tuple(runs))
+    alone = beside.by_base(apart)[0]
+    told = against(*(part for run in runs for part in (run.record, run.scores)))
+    grid = grids.comparisons(alone)
+    for metric in ("mae", "rmse"):
+        line = next(line for line in told.splitlines() if line.split()[:1] == [metric])
+        shown = next(row for row in rows(grid) if row["metric"].startswith(f"{metric} "))
+        assert f"{shown['p']}  {shown['Holm']}  " in line
+    assert "Holm: over the comparison's metrics (mae, rmse)" in told
+    assert "Holm table: over all rows of this table" in " ".join(grid.below)
+
+
+def test_a_cell_without_scores_has_its_value_and_no_interval(tmp_path):
+    where = conf(tmp_path / "conf")
+    made = cell(tmp_path / "runs", "lamp2", "instruct")
+    (made / "scores.json").unlink()
+    at = {"task": "lamp2", "model": "smollm2", "seed": 0}
+    manifest(tmp_path / "runs", "made_table", "instruct", at, made)
+    grid = grids.numbers(tables((tmp_path / "runs", where)))
+    assert only(rows(grid), metric="accuracy", whose="95 %", task="lamp2")["instruct"] == ""
+    assert "No interval: instruct at lamp2, smollm2, seed 0: no scores at hand" in " ".join(grid.below)
 
 
 def test_an_arm_with_a_baseline_of_its_own_is_compared_with_that_one(made):
@@ -301,7 +331,7 @@ def test_a_scale_that_is_not_there_is_bad_input(made):
 def test_a_large_table_has_draws_enough_for_its_correction(made, monkeypatch):
     monkeypatch.setattr(beside, "PER_ROW", 10_000)
     one = tables(made)
-    least = {key: min(found.p_bootstrap, found.p_permutation) for key, found in one.comparisons.items()}
+    least = {key: found.p_permutation for key, found in one.comparisons.items()}
     assert min(least.values()) < 1 / 80_000 * 3, "the clear ones are drawn again, 10,000 times for each of 8 rows"
     few = max(least, key=lambda key: least[key])
     assert round(least[few] * 2001, 6) % 1 == 0, "the others keep the draws they had"
@@ -330,7 +360,8 @@ def test_csv_has_paper_ours_and_comparison_unrounded(made):
     assert (row["paper.mistral"], row["state"], row["seeds"]) == ("0.396", "ok", "2")
     assert 0 < float(row["minus_baseline.p_permutation_holm"]) < 0.05 and len(row["value"]) > 5
     assert row["minus_baseline.baseline"] == "instruct"
-    assert float(row["minus_baseline.p_bootstrap"]) <= float(row["minus_baseline.p_bootstrap_holm"]) < 0.05
+    ps = [float(row[f"minus_baseline.p_permutation{which}"]) for which in ("", "_holm_metrics", "_holm")]
+    assert ps == sorted(ps) and float(row["minus_baseline.detectable"]) > 0
 
 
 def test_names_of_the_paper_are_found_where_an_axis_is_called_otherwise(tmp_path):

@@ -45,7 +45,7 @@ FLOORS = (
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"clean", "shape", "experiment", "manifest", "store", "score", "types", "quiet", "console"},
+    "report": {"clean", "env", "shape", "experiment", "manifest", "store", "score", "types", "quiet", "console"},
     "download": {"console", "clean", "data", "env", "types", "quiet"},
     "statistics": {"clean", "data", "plan", "settings", "protocol", "manifest", "store", "types", "quiet"},
     "export": {

@@ -13,7 +13,7 @@ import pytest
 from bench.report import cells, page, tables
 from bench.report.__main__ import main
 from bench.score.metrics import Scored, score_one
-from bench.score.stats import holm, paired
+from bench.score.stats import holm, intervals, paired
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -240,9 +240,9 @@ def test_comparison_shows_the_numbers_of_the_paired_test(tmp_path, capsys):
     adjusted = holm({name: expected[name].p_permutation for name in ("mae", "rmse")})
     for name in ("mae", "rmse"):
         result, shown = expected[name], row(text, f"{name}  ")
-        assert f"{result.difference:+.3f}  [{result.low:.3f}, {result.high:.3f}]" in shown
-        for p in (result.p_bootstrap, result.p_permutation, adjusted[name]):
-            assert f"{p:.4f}" in shown
+        assert f"{result.difference:+.3f}  [{result.low:.3f}, {result.high:.3f}]^" in shown
+        ps = [f"{result.p_permutation:.4f}", f"{adjusted[name]:.4f}", f"{result.detectable:.3f}"]
+        assert shown.split()[6:9] == ps
         assert f"{round(result.helped * result.users)} ({result.helped:.0%})" in shown
     a, b = (sum(one.values["mae"] for one in arm) / len(arms[1]) for arm in (arms[0][:-2], arms[1]))
     assert row(text, "mae  ").split()[1:3] == [f"{a:.3f}", f"{b:.3f}"]
@@ -305,14 +305,15 @@ def test_no_results_is_an_error_that_says_what_to_do(tmp_path, capsys, folder):
 
 def test_table_reads_all_roots_once_and_names_what_it_cannot_read(tmp_path, capsys):
     for root, mae in (("one", 0.4), ("two", 0.8)):
-        write(tmp_path / root, record("a" * 16, "rag", mae=mae))
+        write(tmp_path / root, record("a" * 16, "rag", mae=mae), scores(1 - mae))
     write(tmp_path / "two", record("b" * 16, "pag", task="lamp5"))
     broken = write(tmp_path / "two", record("c" * 16))
     (broken / "record.json").write_text("{")
     write(tmp_path / "two", record("d" * 16, schema=99))
     assert main(["--results", str(tmp_path / "one"), "--results", str(tmp_path / "two")]) == 0
     shown = capsys.readouterr()
-    assert "0.400 [" in row(shown.out, "rag") and row(shown.out, "pag")
+    first = intervals("rating", STARS, scores(0.6))["mae"]
+    assert f"{first.value:.3f} [{first.low:.3f}" in row(shown.out, "rag") and row(shown.out, "pag")
     assert "c" * 16 in shown.err and "schema" in row(shown.err, "d" * 16)
     assert main(["--results", str(tmp_path / "two"), "--task", "lamp5"]) == 0
     assert "rag" not in capsys.readouterr().out
@@ -325,9 +326,10 @@ def test_a_thousand_cells_are_a_thousand_rows():
     assert tables.table(made).count("0.400 [") == 1000
 
 
-def test_report_loads_no_torch_and_a_table_no_numpy(tmp_path):
+def test_report_loads_no_torch_and_a_table_that_was_made_before_no_numpy(tmp_path, capsys):
     write(tmp_path, record("a" * 16), scores(0.5))
     write(tmp_path, record("b" * 16), scores(0.6))
+    main(["--results", str(tmp_path)])
     code = "import sys; from bench.report.__main__ import main; assert main(sys.argv[1:]) == 0; "
     heavy = code + "print(sorted({'torch', 'transformers', 'hydra', 'numpy'} & set(sys.modules)))"
     for arguments, loaded in (([], "[]"), (["compare", "a", "b"], "['numpy']")):

@@ -1,4 +1,5 @@
-"""`python -m bench.report`: all cells as tables; an experiment (`NAME`); two cells (`compare A B`); a web `page`."""
+"""`python -m bench.report`: all cells as tables; an experiment (`NAME`); two cells (`compare A B`, `power A B`); a web
+`page`."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Any, get_args
 from bench import clean, quiet, store
 from bench.report import scores, tables
 from bench.report.found import outdated, readable
+from bench.report.pairs import power
 from bench.report.render import Format
 from bench.types import InputError
 
@@ -20,6 +22,7 @@ PROGRAM = "python -m bench.report"
 USAGE = f"""{PROGRAM} [--results DIR]... [--task TASK] [--format text|md|csv]
        {PROGRAM} NAME [--results DIR]... [--scale SCALE] [--format text|md|csv|tex|html] [--out DIR]
        {PROGRAM} compare A B [--results DIR]...
+       {PROGRAM} power A B --effect SIZE [--results DIR]...
        {PROGRAM} page [--results DIR]... [--out FILE] [--users N]"""
 EXAMPLES = """
 examples:
@@ -30,6 +33,7 @@ examples:
   python -m bench.report chameleon_fig3 --out figures      its tables in every format and its figures
   python -m bench.report compare 3fa9 81c0                 cell 3fa9... minus cell 81c0..., query by query
   python -m bench.report compare results/runs/lamp3/chameleon/3fa9c0d2e4b61a07 81c0
+  python -m bench.report power 3fa9 81c0 --effect .02      how many users would show a difference of .02
   python -m bench.report page --out report.html            one page to look around in
 
 Cells with other data, models, kinds of base or protocols stand in tables of their own.
@@ -73,15 +77,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, help="default: text")
     parser.add_argument("--scale", help="of an experiment (default: every scale at which it has been run)")
     parser.add_argument("--out", type=Path, help="write files into this folder (an experiment) or this file (the page)")
+    parser.add_argument("--effect", type=float, metavar="SIZE", help="of power: a difference, such as .02")
     parser.add_argument("--users", type=int, metavar="N", help="of the page: users with texts per cell (default: 50)")
     return parser
 
 
 def _answer(options: argparse.Namespace) -> str:
     roots = options.results or [ROOT]
-    allowed = {"compare": (), "page": ("out", "users"), None: ("task", "format")}
+    allowed = {"compare": (), "power": ("effect",), "page": ("out", "users"), None: ("task", "format")}
     kind = options.what[0] if options.what else None
-    for name in ("task", "format", "scale", "out", "users"):
+    for name in ("task", "format", "scale", "out", "users", "effect"):
         if getattr(options, name) is not None and name not in allowed.get(kind, ("format", "scale", "out")):
             raise InputError(f"--{name} is not for {kind or 'the table of all cells'}; see {PROGRAM} --help")
     if kind is None:
@@ -90,6 +95,11 @@ def _answer(options: argparse.Namespace) -> str:
         if len(options.what) != 3:
             raise InputError(f"compare takes two cells: {PROGRAM} compare A B")
         return _comparison(options.what[1], options.what[2], roots)
+    if kind == "power":
+        if len(options.what) != 3 or options.effect is None:
+            raise InputError(f"power takes two cells and an effect: {PROGRAM} power A B --effect .02")
+        a, b = (_cell(store.resolve(name, roots)) for name in options.what[1:])
+        return power(a, b, options.effect)
     if len(options.what) > 1:
         raise InputError(f"{' '.join(options.what)}: one experiment at a time; protocols are never in one table")
     if missing := [root for root in roots if not root.is_dir() and options.results]:

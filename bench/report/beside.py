@@ -68,6 +68,21 @@ class Tables:
         """By place, arm and metric: every arm minus its baseline, where both have scores."""
         return self._compared[0]
 
+    @cached_property
+    def corrected(self) -> dict[tuple[Place, str, str], tuple[float, float]]:
+        """Of each comparison p with Holm's correction over its own metrics, as a run prints it, and over all rows."""
+        from bench.score.stats import holm
+
+        names = {key: str(key) for key in self.comparisons}
+        ps = {key: one.p_permutation for key, one in self.comparisons.items()}
+        whole = holm({names[key]: p for key, p in ps.items()})
+        found = {}
+        for place, arm in dict.fromkeys(key[:2] for key in ps):
+            own = holm({key[2]: p for key, p in ps.items() if key[:2] == (place, arm)})
+            for metric, p in own.items():
+                found[place, arm, metric] = p, whole[names[place, arm, metric]]
+        return found
+
     @property
     def incomparable(self) -> tuple[str, ...]:
         """The arms that did not answer what their baseline did, and why."""
@@ -84,7 +99,7 @@ class Tables:
                 apart.append(f"Not compared: {arm} at {', '.join(value for _, value in place)}: {error}")
         needed = PER_ROW * sum(map(len, found.values()))
         for key, metrics in found.items():  # more draws only where they can tell
-            least = min((min(one.p_bootstrap, one.p_permutation) for one in metrics.values()), default=1)
+            least = min((one.p_permutation for one in metrics.values()), default=1)
             if needed > values.DRAWS and least < values.FEW / values.DRAWS:
                 found[key] = self._comparison(*key, needed)
         return {(*key, metric): one for key, metrics in found.items() for metric, one in metrics.items()}, tuple(apart)

@@ -13,6 +13,9 @@ from bench.types import InputError
 Record = Mapping[str, Any]
 TASKS = Path(__file__).parents[2] / "conf" / "task"
 NLL = ("nll_label", "nll_token")
+ENOUGH = 24
+"""Users from which on a 95 % interval holds the truth in about 95 % of samples (benchmarks/coverage.py)."""
+FEW = f"^: fewer than {ENOUGH} users, where an interval may hold the truth less often than 95 % (docs/benchmarks.md)."
 EDITED_NOTHING = "edited nothing"
 
 
@@ -52,6 +55,18 @@ def kind_of(metrics: Container[str]) -> Kind | None:
     return next((kind for kind in get_args(Kind) if PRIMARY[kind][0] in metrics), None)
 
 
+def interval(low: float | None, high: float | None, users: int) -> str:
+    """`[low, high]`, with the mark that `FEW` explains; empty where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"[{low:z.3f}, {high:z.3f}]" + ("^" if users < ENOUGH else "")
+
+
+def few(shown: str) -> list[str]:
+    """The line that explains the mark, where a text has it."""
+    return [FEW] if "]^" in shown else []
+
+
 def label(record: Record) -> str:
     """The method, with the settings that make it another variant, and whether it left the model as it was."""
     cell = record["cell"]
@@ -85,6 +100,8 @@ def note(record: Record) -> str:
     if record["status"] != "ok":
         return f"{record['status']}: {record['error'] or 'no message'}"
     notes = [f"unscored: {record['unscored']}"] if record["unscored"] else []
+    if record.get("bare"):
+        notes.append(record["bare"])
     if record.get("overlap") is not None:
         notes.append(f"layers shared by two seeds: {record['overlap']:.0%}")
     return "; ".join(notes)

@@ -54,3 +54,12 @@ def few_users(tables: Tables) -> list[str]:
         return []
     said = f"With {min(users)} users the least p of a permutation is {least:.2g}"
     return [f"{said}: no row of theirs can pass Holm's correction over the {len(users)} rows of this table."]
+
+
+def without_scores(tables: Tables) -> Iterator[str]:
+    """Finished cells whose scores are not at hand: what is known of them is the value in the record."""
+    for (place, arm), runs in tables.results.cells.items():
+        for run in runs:
+            if run.state == "ok" and run.record and run.record.get("bare"):
+                where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
+                yield f"No interval: {arm} at {where}: {run.record['bare']}."

@@ -11,12 +11,9 @@ from bench.report.render import flat_csv
 
 def as_csv(found: Sequence[Tables]) -> str:
     """One row per place, arm and metric, not rounded: the paper's numbers, ours, the comparison, cost and state."""
-    from bench.score.stats import holm
-
     rows: list[dict[str, Any]] = []
     for tables in found:
-        permuted = holm({str(key): one.p_permutation for key, one in tables.comparisons.items()})
-        drawn = holm({str(key): one.p_bootstrap for key, one in tables.comparisons.items()})
+        corrected = tables.corrected
         for (place, arm), one in tables.summaries.items():
             for metric in tables.metrics(place) or [""]:
                 value, against = one.values.get(metric), tables.comparisons.get((place, arm, metric))
@@ -35,8 +32,9 @@ def as_csv(found: Sequence[Tables]) -> str:
                 row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
                 if against:
                     row["minus_baseline.baseline"] = tables.experiment.show.baseline_of(arm)
-                    row["minus_baseline.p_bootstrap_holm"] = drawn[str((place, arm, metric))]
-                    row["minus_baseline.p_permutation_holm"] = permuted[str((place, arm, metric))]
+                    of_metrics, of_table = corrected[place, arm, metric]
+                    row["minus_baseline.p_permutation_holm_metrics"] = of_metrics
+                    row["minus_baseline.p_permutation_holm"] = of_table
                 printed = tables.paper_numbers(place, metric, arm)
                 rows.append(row | {f"paper.{model}": number.value for model, number in printed.items()})
     return flat_csv(rows)

@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from bench import clean, store
+from bench.report.fresh import fresh
 
 
 def readable(roots: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """Records of this schema with their folders; of copies of a cell, the first root's."""
+    """Records of this schema with their folders, and metrics from the scores at hand; of copies of a cell, the first
+    root's.
+    """
     found = store.records(*roots)
     older = [(folder, outdated(folder)) for folder, record in found.records if record.get("schema") != store.SCHEMA]
     for _, reason in (*found.broken, *older):
         left_out(reason)
     known = [(folder, record) for folder, record in found.records if record.get("schema") == store.SCHEMA]
-    return list({record["key"]: (folder, record) for folder, record in reversed(known)}.values())
+    return [
+        (folder, fresh(folder, record))
+        for folder, record in {record["key"]: (folder, record) for folder, record in reversed(known)}.values()
+    ]
 
 
 def left_out(reason: str) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from bench.report import feet, paper, questions, statistics
 from bench.report.beside import BASES, Tables
+from bench.report.cells import few, interval
 from bench.report.experiments import FAMILIES, Place
+from bench.report.pairs import DETECTS, sureness
 from bench.report.render import Grid
 from bench.report.timing import lines
 from bench.report.values import Summary, Value
@@ -16,11 +18,13 @@ from bench.score.metrics import DIRECTION
 MANY = 10  # arms that stand side by side where no paper has such a table
 NUMBERS = (
     "Paper: the number as printed, on the paper's own model and data; its star's test is not known to us.",
-    "Ours: the mean over seeds of each seed's metric; 95 %: bootstrap over users, each taken in all seeds or in none.",
+    "Ours: the mean over seeds of each seed's metric; 95 %: interval over users, the same users in all seeds.",
 )
 COMPARED = (
-    "Mean over seeds, on the questions that both answered. p: two-sided, users resampled (boot) or swapped (perm).",
-    "Holm: corrected over all rows of this table. helped, harmed: users whom the arm serves better, worse.",
+    "Mean over seeds, on the questions that both answered. p: two-sided, users swapped between the arms.",
+    "Holm: over the comparison's own metrics, as a run prints it; Holm table: over all rows of this table.",
+    DETECTS,
+    "helped, harmed: users whom the arm serves better, worse.",
 )
 COSTS = (
     "Per tested user, mean over seeds. Bytes: of patches, at two bytes a number. Tokens: in and out.",
@@ -62,8 +66,10 @@ def numbers(tables: Tables) -> Grid:
             *_failures(tables),
             *tables.incomparable,
             *_unplaced(tables),
+            *feet.without_scores(tables),
             *feet.rows_named(tables),
             *([feet.APART] if printed else []),
+            *few(" ".join(word for _, row in rows for word in row)),
             *(NUMBERS if any(_of_paper(row) for _, row in rows) else NUMBERS[1:]),
         ],
         labels=len(axes) + 2,
@@ -107,29 +113,27 @@ def _below_each_other(tables: Tables, place: Place, metric: str) -> Iterator[tup
 
 
 def comparisons(tables: Tables) -> Grid:
-    """Every arm minus its baseline, with Holm's correction over all rows."""
-    from bench.score.stats import holm
-
+    """Every arm minus its baseline, with Holm's correction over its metrics and over all rows."""
     found, axes, show = tables.comparisons, _axes(tables), tables.experiment.show
-    keys = {
-        "/".join((*(f"{a}={b}" for a, b in place), arm, metric)): one for (place, arm, metric), one in found.items()
-    }
-    boot, perm = (holm({key: getattr(one, p) for key, one in keys.items()}) for p in ("p_bootstrap", "p_permutation"))
     rows = []
-    for ((place, arm, metric), one), key in zip(found.items(), keys, strict=True):
-        ps = (one.p_bootstrap, boot[key], one.p_permutation, perm[key])
-        shares = [f"{round(share * one.users)} ({share:.0%})" for share in (one.helped, one.harmed)]
-        change = [f"{one.difference:+.3f}", f"[{one.low:z.3f}, {one.high:z.3f}]", *(f"{p:.4f}" for p in ps)]
+    for (place, arm, metric), one in found.items():
+        bounds = interval(one.low, one.high, one.users) or "-"
+        change = [f"{one.difference:+.3f}", bounds, *sureness(one, *tables.corrected[place, arm, metric])]
         where = [tables.words(place).get(axis, "") for axis in axes]
         named = f"{arm} (minus {show.baselines[arm]})" if arm in show.baselines else arm
-        rows.append([*where, named, f"{metric} {'↑' if DIRECTION[metric] else '↓'}", *change, *shares, str(one.users)])
-    change = ["difference", "95 %", "p boot", "Holm", "p perm", "Holm", "helped", "harmed", "users"]
+        rows.append([*where, named, f"{metric} {'↑' if DIRECTION[metric] else '↓'}", *change, str(one.users)])
+    change = ["difference", "95 %", "p", "Holm", "Holm table", "detects", "helped", "harmed", "users"]
     return Grid(
         title=f"{_title(tables)}: each arm minus {show.baseline}",
         head=[*_heads(axes), "arm", "metric", *change],
         rows=rows,
         above=head(tables)[:1],
-        below=[*COMPARED, *feet.rows_named(tables), *feet.few_users(tables)],
+        below=[
+            *COMPARED,
+            *feet.rows_named(tables),
+            *feet.few_users(tables),
+            *few(" ".join(word for row in rows for word in row)),
+        ],
         labels=len(axes) + 2,
     )
 
@@ -269,7 +273,7 @@ def _ours(one: Summary | None, value: Value | None, metric: str) -> str:
 
 
 def _interval(value: Value | None) -> str:
-    return f"[{value.low:z.3f}, {value.high:z.3f}]" if value and value.low is not None else ""
+    return interval(value.low, value.high, value.users) if value else ""
 
 
 def _failures(tables: Tables) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bench.score.stats import Paired
 
-INTERVALS = "Whiskers: 95 % intervals, bootstrap over users; means over seeds."
+INTERVALS = "Whiskers: 95 % intervals over users; means over seeds."
 Point = tuple[str, "Value | Paired"]
 
 

@@ -18,19 +18,19 @@ from bench.report.cells import (
     Record,
     cost,
     directions,
+    few,
     flat,
+    interval,
     kind_of,
     label,
     note,
-    scored_rows,
-    task_of,
     unedited,
     users,
 )
+from bench.report.pairs import differences
 from bench.report.render import Format, aligned, flat_csv, piped
 from bench.report.width import prose
-from bench.score.metrics import PRIMARY, Kind, aggregate
-from bench.types import InputError
+from bench.score.metrics import PRIMARY, Kind
 
 COSTS = ("seconds", "tokens_in", "tokens_out")
 FIRST = ("majority", "instruct")  # what every other row has to beat
@@ -38,7 +38,6 @@ LEGEND = (
     "[low, high]: 95 % interval over users; sd: over seeds; seconds and tokens: the whole cell, fitting included.",
     "lenient_ metrics forgive the form of an answer and are not comparable with published numbers.",
 )
-HELP = "p: two-sided, users resampled (boot) or swapped (perm).\nhelped, harmed: users whom A serves better, worse."
 CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts", "leaks", "cost")
 LABELS = ("method", "variant", "decoding", "seed")  # columns that say which row it is
 
@@ -68,8 +67,8 @@ def table(records: Iterable[Record], format: Format = "text") -> str:
     if format == "csv":
         return _csv(sorted(ordered, key=lambda record: alike.head([record])))
     sections = [_section(head, _with_means(members), format == "md") for head, members in alike.groups(ordered)]
-    legend = LEGEND if format == "md" else prose(LEGEND)
-    return "\n\n".join([*sections, "\n".join(legend)])
+    legend = (*LEGEND, *few("".join(sections)))
+    return "\n\n".join([*sections, "\n".join(legend if format == "md" else prose(legend))])
 
 
 def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]) -> str:
@@ -77,44 +76,16 @@ def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record,
 
     The scores are those of `scores.json`. Raises InputError where the tasks or the golds of a query differ.
     """
-    counts, names, rows = _differences(record_a, scores_a, record_b, scores_b)
+    counts, names, rows, below = differences(record_a, scores_a, record_b, scores_b)
     head = [*_compared(record_a, record_b), counts, "", *directions(names)]
-    return "\n".join([*head, *aligned(rows), "", f"Holm: over the {len(names)} metrics shown. {HELP}"])
+    return "\n".join([*head, *aligned(rows), "", *below])
 
 
 def against(record: Record, scores: Sequence[Record], baseline: Record, baseline_scores: Sequence[Record]) -> str:
     """The same in few lines, for the end of a run: A is the cell, B the baseline."""
-    counts, names, rows = _differences(record, scores, baseline, baseline_scores)
+    counts, names, rows, below = differences(record, scores, baseline, baseline_scores)
     head = f"A - B, against B = {label(baseline)} (key {baseline['key'][:8]}): {counts}"
-    return "\n".join("  " + line for line in (head, *directions(names), *aligned(rows)))
-
-
-def _differences(
-    record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]
-) -> tuple[str, list[str], list[list[str]]]:
-    """What was compared, the metrics, and a row for each: primary and NLL, with Holm's correction over those."""
-    from bench.score.stats import holm, paired
-
-    task, other = (record["cell"]["task"] for record in (record_a, record_b))
-    if task != other:
-        raise InputError(f"cells of different tasks cannot be compared: {task} and {other}")
-    arm_a, arm_b = scored_rows(record_a, scores_a), scored_rows(record_b, scores_b)
-    kind, labels = task_of(task)
-    results = paired(kind, labels, arm_a, arm_b)
-    shown = {name: results[name] for name in (*PRIMARY[kind], *NLL) if name in results}
-    by_bootstrap = holm({name: result.p_bootstrap for name, result in shown.items()})
-    by_permutation = holm({name: result.p_permutation for name, result in shown.items()})
-    common = {one.id for one in arm_a} & {one.id for one in arm_b}
-    a, b = (aggregate(kind, labels, [one for one in arm if one.id in common]) for arm in (arm_a, arm_b))
-    rows = [["metric", "A", "B", "A - B", "95 % interval", "p boot", "Holm", "p perm", "Holm", "helped", "harmed"]]
-    for name, result in shown.items():
-        interval = f"[{result.low:z.3f}, {result.high:z.3f}]"
-        values = [f"{a[name]:z.3f}", f"{b[name]:z.3f}", f"{result.difference:+z.3f}", interval]
-        ps = (result.p_bootstrap, by_bootstrap[name], result.p_permutation, by_permutation[name])
-        shares = [f"{round(share * result.users)} ({share:.0%})" for share in (result.helped, result.harmed)]
-        rows.append([name, *values, *(f"{p:.4f}" for p in ps), *shares])
-    counts = f"{result.queries} common queries of {result.users} users, {result.left_out} left out (in one cell only)"
-    return counts, list(shown), rows
+    return "\n".join("  " + line for line in (head, *directions(names), *aligned(rows), *below))
 
 
 def _order(record: Record) -> tuple[Any, ...]:
@@ -270,7 +241,6 @@ def _compared(a: Record, b: Record) -> list[str]:
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
-    low, high = metric.get("low"), metric.get("high")
-    known = "" if low is None or high is None else f" [{low:z.3f}, {high:z.3f}]"
-    spread = f" (sd {metric['sd']:.3f})" if "sd" in metric else known
-    return f"{metric['value']:z.3f}{spread}"
+    bounds = interval(metric.get("low"), metric.get("high"), int(metric["users"]))
+    spread = f"(sd {metric['sd']:.3f})" if "sd" in metric else bounds
+    return f"{metric['value']:z.3f} {spread}".strip()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.report.cells import NLL, kind_of, scored_rows, task_of, unedited
+from bench.report import fresh
+from bench.report.cells import NLL, kind_of, task_of, unedited
 from bench.report.experiments import Results, Run
 from bench.score.metrics import PRIMARY, Kind
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 ASIDE = ("load", "base", "score")  # phases that are no cost of personalizing or answering
 DRAWS = 2000
-"""Of a comparison by bootstrap and permutation."""
+"""Of a comparison, by permutation."""
 FEW = 20
 """Draws on one side (or as extreme) below which a p may be too coarse for a large table."""
 
@@ -69,15 +71,12 @@ def comparison(runs: Sequence[Run], baseline: Sequence[Run], draws: int = DRAWS)
 
     Empty where a side has no scores. Raises InputError where the two were scored against different golds.
     """
-    from bench.score.stats import paired_runs
-
     other = {run.seed: run for run in baseline if run.state == "ok" and run.scores}
     pairs = [(run, other[run.seed]) for run in runs if run.state == "ok" and run.scores and run.seed in other]
     if not pairs:
         return {}
     kind, labels = task_of(str(_record(pairs[0][0])["cell"]["task"]))
-    arms = [(_scored(run), _scored(base)) for run, base in pairs]
-    found = paired_runs(kind, labels, arms, draws=draws)
+    found = fresh.compared(kind, labels, [(_scores(run), _scores(base)) for run, base in pairs], draws)
     return {name: one for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
 
 
@@ -117,16 +116,14 @@ def _values(runs: Sequence[Run]) -> dict[str, Value]:
     shared = [name for name in records[0]["metrics"] if all(name in record["metrics"] for record in records)]
     if len(runs) == 1 or not all(run.scores for run in runs):
         return {name: _alone([record["metrics"][name] for record in records]) for name in shared}
-    from bench.score.stats import bootstrap_runs
-
     kind, labels = task_of(str(records[0]["cell"]["task"]))
-    found = bootstrap_runs(kind, labels, [_scored(run) for run in runs])
-    return {name: Value(one.value, one.low, one.high, one.users) for name, one in found.items()}
+    found = fresh.of_runs(kind, labels, [_scores(run) for run in runs])
+    return {name: Value(**one) for name, one in found.items()}
 
 
 def _alone(metrics: Sequence[Mapping[str, Any]]) -> Value:
     value, users = statistics.fmean(one["value"] for one in metrics), max(int(one["users"]) for one in metrics)
-    if len(metrics) > 1:  # without scores.json there is nothing to resample
+    if len(metrics) > 1:  # without scores.json there are no users to leave out
         return Value(value, None, None, users)
     return Value(value, metrics[0].get("low"), metrics[0].get("high"), users)
 
@@ -147,8 +144,9 @@ def _cost(runs: Sequence[Run]) -> Cost:
     )
 
 
-def _scored(run: Run) -> Any:
-    return scored_rows(_record(run), run.scores)
+def _scores(run: Run) -> tuple[Path, Mapping[str, Any]]:
+    assert run.folder is not None  # as above
+    return run.folder, _record(run)
 
 
 def _record(run: Run) -> Mapping[str, Any]:

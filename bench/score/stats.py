@@ -1,52 +1,58 @@
-"""How sure we are: intervals that resample users, paired tests between two arms, Holm's correction.
+"""How sure we are: intervals over users, paired tests between two arms, Holm's correction.
 
 Queries of one user depend on each other, so the unit is always the cluster (`Scored.group`). Every metric, macro-F1
-and RMSE included, is a function of sums over clusters; a draw is a row of weights, and all draws are one product.
+and RMSE included, is a function of sums over clusters: one product makes all swaps of a permutation test, one
+difference leaves each user out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bench.score.metrics import DIRECTION, Kind, Scored, aggregate, value_names
-from bench.score.sums import Floats, Sums, cluster_numbers, metrics_of, sums_of
+from bench.score import intervals as bounds
+from bench.score import power, rare
+from bench.score.intervals import Estimate, jackknife
+from bench.score.metrics import DIRECTION, Kind, Scored, value_names
+from bench.score.sums import Floats, Sums, cluster_numbers, left_out, mean_over_runs, metrics_of, sums_of, whole
 from bench.types import InputError
 
-CHUNK = 256  # draws in memory at once
-WEIGHTS = 2**19  # and so many numbers of theirs: fewer draws at once for more than 2,048 clusters
+CHUNK = 256  # swaps in memory at once
+WEIGHTS = 2**19  # and so many numbers of theirs: fewer swaps at once for more than 2,048 clusters
 TIE = 1e-12  # differences below this are rounding
+MACRO = {"f1": "", "lenient_f1": "lenient_"}
+"""Metrics that a small sample understates, for want of the labels it has not (`bench.score.rare`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A metric and its 95 % percentile bootstrap interval over `users` clusters (no width at all for one user).
-
-    Macro-F1 is lower in nearly every draw than in the data, for want of the labels that were not drawn, so its draws
-    are first moved by their mean bias (Davison and Hinkley 1997, section 5.2): the interval then lies around the value.
-    """
+    """A metric and its 95 % interval over `users` clusters; None where one user alone says nothing of others."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     users: int
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Arm a minus arm b on their common queries: difference, its 95 % bootstrap interval, two p-values.
+    """Arm a minus arm b on their common queries: difference, its 95 % interval, the p of a permutation test.
 
-    `helped` and `harmed` are the shares of users for whom a is better or worse than b (ties are neither): by the
-    metric's own mean, for f1 by accuracy, for rmse by squared error. `left_out`: queries that only one arm answered.
+    `low` and `high` are None where there is nothing to tell them from: a single user, or no difference at all in a
+    metric without ends. `detectable` is the smallest difference that so many users would show (`bench.score.power`;
+    None where no two users differ). `error`: the standard error over users. `helped` and `harmed` are the shares of
+    users for whom a is better or worse than b (ties are neither): by the metric's own mean, for f1 by accuracy, for
+    rmse by squared error. `left_out`: queries that only one arm answered.
     """
 
     difference: float
-    low: float
-    high: float
-    p_bootstrap: float
+    low: float | None
+    high: float | None
     p_permutation: float
+    detectable: float | None
+    error: float
     helped: float
     harmed: float
     users: int
@@ -54,55 +60,44 @@ class Paired:
     left_out: int
 
 
-def bootstrap(
-    kind: Kind, labels: Sequence[str], scored: Sequence[Scored], *, draws: int = 2000, seed: int = 0
-) -> dict[str, Interval]:
-    """Every metric of `aggregate` with its interval, resampling whole clusters with replacement.
-
-    Clusters are numbered in order of appearance; the draws are `default_rng(seed).integers(clusters)`, row by row.
-    """
-    return bootstrap_runs(kind, labels, [scored], draws=draws, seed=seed)
+def intervals(kind: Kind, labels: Sequence[str], scored: Sequence[Scored]) -> dict[str, Interval]:
+    """Every metric of `aggregate` with its interval, whole clusters being what was drawn from all users."""
+    return intervals_of_runs(kind, labels, [scored])
 
 
-def bootstrap_runs(
-    kind: Kind, labels: Sequence[str], runs: Sequence[Sequence[Scored]], *, draws: int = 2000, seed: int = 0
-) -> dict[str, Interval]:
+def intervals_of_runs(kind: Kind, labels: Sequence[str], runs: Sequence[Sequence[Scored]]) -> dict[str, Interval]:
     """The mean over runs (seeds, or sets of users) of every metric that all have, each run's computed alone.
 
-    Runs depend on each other where they share users, so a draw takes a user in every run or in none.
+    Runs depend on each other where they share users, so a user is left out of every run at once.
     """
-    every = [aggregate(kind, labels, run) for run in runs]
     clusters, users = cluster_numbers(runs)
     sums = [
         sums_of(kind, labels, run, numbers, value_names(run), users)
         for run, numbers in zip(runs, clusters, strict=True)
     ]
-    rng = np.random.default_rng(seed)
-
-    def resampled(count: int) -> dict[str, Floats]:
-        weights = _resample(rng, count, users)
-        return _mean([metrics_of(kind, one.with_rows(weights @ one.rows)) for one in sums])
-
-    drawn = _over_draws(draws, users, resampled)
-    means = {
-        name: float(np.mean([values[name] for values in every]))
-        for name in every[0]
-        if all(name in values for values in every)
-    }
-    return {
-        name: Interval(value, *_bounds(_unbiased(name, drawn[name], value)), users=users)
-        for name, value in means.items()
-    }
+    values = whole(kind, sums)
+    if users < 2:
+        return {name: Interval(value, None, None, users) for name, value in values.items()}
+    without = left_out(kind, sums)
+    found = {}
+    for name, value in values.items():
+        plain = jackknife(value, without[name])
+        if name in MACRO:
+            low, high = bounds.between(plain, rare.of_arm(MACRO[name], sums), users)
+        else:
+            low, high = bounds.of_metric(name, plain, users)
+        found[name] = Interval(value, min(low, value), max(high, value), users)
+    return found
 
 
 def paired(
     kind: Kind, labels: Sequence[str], a: Sequence[Scored], b: Sequence[Scored], *, draws: int = 2000, seed: int = 0
 ) -> dict[str, Paired]:
-    """Compare two arms on the queries and metrics both have; every draw takes the same users for both.
+    """Compare two arms on the queries and metrics both have.
 
-    `p_bootstrap`: twice the smaller share of draws on one side of 0. `p_permutation`: share of draws, arms swapped
-    user by user at random, with a difference at least as large. Both two-sided, with one added to both counts.
-    Raises InputError where no query is common, an id occurs twice in an arm, or the arms disagree on gold or group.
+    `p_permutation`: share of draws, arms swapped user by user at random, with a difference at least as large;
+    two-sided, with one added to both counts. Raises InputError where no query is common, an id occurs twice in an arm,
+    or the arms disagree on gold or group.
     """
     return paired_runs(kind, labels, [(a, b)], draws=draws, seed=seed)
 
@@ -116,7 +111,7 @@ def paired_runs(
     seed: int = 0,
 ) -> dict[str, Paired]:
     """The same for arms with several runs (a run: both arms on one seed or set of users): differences are means over
-    runs, a draw takes or swaps a user in all of them, and a user is helped whom a serves better on their mean.
+    runs, a draw swaps a user in all of them, and a user is helped whom a serves better on their mean.
     """
     common = [_common(a, b) for a, b in runs]
     names = [
@@ -127,41 +122,22 @@ def paired_runs(
         [sums_of(kind, labels, both[arm], own, names, users) for both, own in zip(common, clusters, strict=True)]
         for arm in (0, 1)
     )
-    rng = np.random.default_rng(seed)
-
-    def arms(change: Callable[[Sums, Sums], tuple[Floats, Floats]]) -> dict[str, Floats]:  # [draws, 2]
-        changed = [(one, change(one, two)) for one, two in zip(first, second, strict=True)]
-        a, b = (_mean([metrics_of(kind, one.with_rows(rows[arm])) for one, rows in changed]) for arm in (0, 1))
-        return {name: np.stack([a[name], b[name]], axis=1) for name in a}
-
-    def resampled(count: int) -> dict[str, Floats]:
-        weights = _resample(rng, count, users)
-        return arms(lambda one, two: (weights @ one.rows, weights @ two.rows))
-
-    def swapped(count: int) -> dict[str, Floats]:
-        swaps = rng.integers(2, size=(count, users)).astype(np.float64)
-
-        def swap(one: Sums, two: Sums) -> tuple[Floats, Floats]:
-            change = swaps @ (two.rows - one.rows)
-            return one.rows.sum(axis=0) + change, two.rows.sum(axis=0) - change
-
-        return arms(swap)
-
-    bootstrapped, permuted = _over_draws(draws, users, resampled), _over_draws(draws, users, swapped)
-    values = [tuple(aggregate(kind, labels, arm) for arm in both) for both in common]
+    values = [whole(kind, arm) for arm in (first, second)]
+    without = [left_out(kind, arm) for arm in (first, second)] if users > 1 else []
+    permuted = _permuted(kind, first, second, draws, seed)
     queries = sum(len(left) for left, _ in common)
+    apart = sum(len(a) + len(b) for a, b in runs) - 2 * queries
     result = {}
-    for name in (name for name in values[0][0] if name in bootstrapped):
-        means = np.mean([[arm[name] for arm in both] for both in values], axis=0)
-        value, drawn = float(means[0] - means[1]), bootstrapped[name]
-        unbiased = [_unbiased(name, drawn[:, arm], means[arm]) for arm in (0, 1)]
-        low, high = _bounds(unbiased[0] - unbiased[1])
+    for name in values[0]:
+        difference = values[0][name] - values[1][name]
+        left = without[0][name] - without[1][name] if without else None
+        low, high, error, detectable = _sureness(name, difference, left, first, second)
         gains = _user_gains(name, first, second)
-        extreme = int(np.sum(np.abs(permuted[name] @ (1, -1)) >= abs(value) - TIE))
+        extreme = int(np.sum(np.abs(permuted[name]) >= abs(difference) - TIE))
         result[name] = Paired(
-            value, low, high, _p_bootstrap(drawn @ (1, -1)), p_permutation=(1 + extreme) / (draws + 1),
+            difference, low, high, p_permutation=(1 + extreme) / (draws + 1), detectable=detectable, error=error,
             helped=float(np.mean(gains > TIE)), harmed=float(np.mean(gains < -TIE)), users=users, queries=queries,
-            left_out=sum(len(a) + len(b) for a, b in runs) - 2 * queries,
+            left_out=apart,
         )  # fmt: skip
     return result
 
@@ -178,6 +154,40 @@ def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in pvalues}
 
 
+def _sureness(
+    name: str, difference: float, left: Floats | None, first: list[Sums], second: list[Sums]
+) -> tuple[float | None, float | None, float, float | None]:
+    """Interval, standard error and smallest effect to be seen of a difference, from the values without each user."""
+    if left is None:  # one user
+        return None, None, 0.0, None
+    plain = jackknife(difference, left)
+    seen = plain.error > TIE
+    interval: Estimate = rare.of_difference(MACRO[name], first, second) if seen and name in MACRO else plain
+    low, high = bounds.of_difference(name, difference, interval, len(left)) or (None, None)
+    return low, high, plain.error, power.detectable(plain.error, plain.freedom) if seen else None
+
+
+def _permuted(kind: Kind, first: list[Sums], second: list[Sums], draws: int, seed: int) -> dict[str, Floats]:
+    """The difference of every metric in each draw, in which the arms of a user are swapped or not: [draws]."""
+    if draws < 1:
+        raise InputError(f"draws is {draws}, must be at least 1")
+    rng, users = np.random.default_rng(seed), len(first[0].rows)
+    changes = [two.rows - one.rows for one, two in zip(first, second, strict=True)]
+    totals = [[one.rows.sum(axis=0) for one in arm] for arm in (first, second)]
+
+    def swapped(count: int) -> dict[str, Floats]:
+        swaps = rng.integers(2, size=(count, users)).astype(np.float64)
+        moved = [swaps @ change for change in changes]
+        a = [one.with_rows(total + move) for one, total, move in zip(first, totals[0], moved, strict=True)]
+        b = [one.with_rows(total - move) for one, total, move in zip(second, totals[1], moved, strict=True)]
+        left, right = (mean_over_runs([metrics_of(kind, one) for one in arm]) for arm in (a, b))
+        return {name: left[name] - right[name] for name in left}
+
+    step = max(1, min(CHUNK, WEIGHTS // users))
+    chunks = [swapped(min(step, draws - start)) for start in range(0, draws, step)]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
 def _common(a: Sequence[Scored], b: Sequence[Scored]) -> tuple[list[Scored], list[Scored]]:
     arm_a, arm_b = ({one.id: one for one in arm} for arm in (a, b))
     for arm, by_id in ((a, arm_a), (b, arm_b)):
@@ -190,47 +200,6 @@ def _common(a: Sequence[Scored], b: Sequence[Scored]) -> tuple[list[Scored], lis
         if (one.gold, one.group) != (other.gold, other.group):
             raise InputError(f"query {one.id}: the two arms differ in gold or group, so they ran on different data")
     return [arm_a[id] for id in ids], [arm_b[id] for id in ids]
-
-
-def _mean(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
-    """Mean over the runs; a draw that has no user of a run (nan) has no say in it."""
-    shared = [name for name in runs[0] if all(name in run for run in runs)]
-    return {
-        name: runs[0][name] if len(runs) == 1 else np.nanmean([run[name] for run in runs], axis=0) for name in shared
-    }
-
-
-def _resample(rng: np.random.Generator, draws: int, clusters: int) -> Floats:
-    """How often each draw takes each cluster: [draws, clusters], rows sum to `clusters`."""
-    picks = rng.integers(clusters, size=(draws, clusters)) + np.arange(draws)[:, None] * clusters
-    return np.bincount(picks.ravel(), minlength=draws * clusters).reshape(draws, clusters).astype(np.float64)
-
-
-def _over_draws(draws: int, clusters: int, compute: Callable[[int], dict[str, Floats]]) -> dict[str, Floats]:
-    if draws < 1:
-        raise InputError(f"draws is {draws}, must be at least 1")
-    step = max(1, min(CHUNK, WEIGHTS // clusters))
-    chunks = [compute(min(step, draws - start)) for start in range(0, draws, step)]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def _unbiased(name: str, drawn: Floats, value: float) -> Floats:
-    """Draws of one arm's macro-F1 scaled so that their mean is the value: labels go missing in a draw.
-
-    A draw without a right answer stays 0. Other metrics are as they are.
-    """
-    mean = drawn.mean() if name in ("f1", "lenient_f1") else 0.0
-    return np.minimum(drawn * (value / mean), 1.0) if mean else drawn
-
-
-def _bounds(drawn: Floats) -> tuple[float, float]:
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _p_bootstrap(differences: Floats) -> float:
-    one_side = min(np.sum(differences <= TIE), np.sum(differences >= -TIE))
-    return min(1.0, 2 * (1 + int(one_side)) / (len(differences) + 1))
 
 
 def _user_gains(name: str, a: Sequence[Sums], b: Sequence[Sums]) -> Floats:

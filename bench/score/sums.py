@@ -1,4 +1,4 @@
-"""Sums over users that determine every metric, macro-F1 and RMSE included: what `bench.score.stats` resamples."""
+"""Sums over users that determine every metric, macro-F1 and RMSE included: what `bench.score.stats` leaves out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.score.metrics import USER_MEANS, Kind, Scored
 
 Floats = NDArray[np.float64]
+AT_ONCE = 4096  # users left out in one go, for the memory's sake
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,32 @@ def sums_of(
         columns[name] = slice(start, start + part.shape[1])
         start += part.shape[1]
     return Sums(columns, np.concatenate(list(parts.values()), axis=1))
+
+
+def whole(kind: Kind, runs: Sequence[Sums]) -> dict[str, float]:
+    """Every metric of all users, mean over runs."""
+    found = mean_over_runs([metrics_of(kind, one.with_rows(one.rows.sum(axis=0, keepdims=True))) for one in runs])
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+def left_out(kind: Kind, runs: Sequence[Sums]) -> dict[str, Floats]:
+    """Every metric without each user in turn, mean over runs: [users]. A run that has no other user has no say."""
+    totals = [one.rows.sum(axis=0) for one in runs]
+
+    def part(users: slice) -> dict[str, Floats]:
+        rest = [one.with_rows(total - one.rows[users]) for one, total in zip(runs, totals, strict=True)]
+        return mean_over_runs([metrics_of(kind, one) for one in rest])
+
+    parts = [part(slice(start, start + AT_ONCE)) for start in range(0, len(runs[0].rows), AT_ONCE)]
+    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+
+
+def mean_over_runs(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """Mean over the runs of the metrics that all have; a row without any user of a run (nan) has no say in it."""
+    shared = [name for name in runs[0] if all(name in run for run in runs)]
+    if len(runs) == 1:
+        return {name: runs[0][name] for name in shared}
+    return {name: np.nanmean([run[name] for run in runs], axis=0) for name in shared}
 
 
 def _label_counts(clusters: NDArray[np.intp], indices: NDArray[np.intp], labels: int, users: int) -> Floats:

@@ -1,0 +1,137 @@
+"""95 % intervals that cover with few users: each user left out in turn (the jackknife), and quantiles of Student's t.
+
+Resampled percentiles are too narrow with few users, and a metric at the end of its scale, such as no right answer in
+24, has no spread at all. `benchmarks/coverage.py` measures how often these intervals cover.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bench.score.sums import Floats
+
+LEVEL = 0.95
+STARS = 4.0
+"""The largest error of a rating from 1 to 5."""
+NO_SPREAD = 1e-12
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number, its standard error over users, and the degrees of freedom of that error."""
+
+    value: float
+    error: float
+    freedom: float
+
+
+def jackknife(value: float, left_out: Floats, prior: float = 0.0) -> Estimate:
+    """The standard error of a value from the values without each user, `left_out` [users], at least two.
+
+    Where few users make all the difference, their spread says little of itself: the degrees of freedom come from the
+    kurtosis of the users' influence (2n / (kurtosis - 1); n for a normal one), at most n - 1. `prior` is variance that
+    no user shows and that adds to the error.
+    """
+    users = len(left_out)
+    squares = (left_out - left_out.mean()) ** 2
+    variance = float((users - 1) / users * squares.sum())
+    if variance < NO_SPREAD**2:
+        return Estimate(value, math.sqrt(prior), users - 1)
+    kurtosis = float((squares**2).mean() / squares.mean() ** 2)
+    freedom = min(users - 1.0, 2 * users / max(kurtosis - 1, NO_SPREAD))
+    return Estimate(value, math.sqrt(variance + prior), max(1.0, freedom))
+
+
+def quantile(share: float, freedom: float) -> float:
+    """Student's t below which this share lies."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, share))
+
+
+def largest(metric: str) -> float | None:
+    """The end of the metric's scale; None where it has none."""
+    if metric.startswith("nll"):
+        return None
+    return STARS if metric.endswith(("mae", "rmse")) else 1.0
+
+
+def of_metric(metric: str, one: Estimate, users: int) -> Bounds:
+    """The interval of one arm's metric.
+
+    On a scale with two ends it is Wilson's score interval, with as many trials as the error stands for: it never
+    leaves the scale, and has a width at the ends. NLL and RMSE, which a few users make large, have theirs on the
+    logarithm; an RMSE without spread has that of its square.
+    """
+    top = largest(metric)
+    # a share is as uneven as its value says, and Wilson's interval knows that already
+    t = quantile(0.5 + LEVEL / 2, users - 1 if top == 1 else one.freedom)
+    if top is None or (metric.endswith("rmse") and one.error > NO_SPREAD):
+        low, high = _on_logarithm(one, t)
+        return low, high if top is None or one.value > top else min(high, top)
+    if one.value > top:  # answers beyond the scale count as they are
+        return one.value - t * one.error, one.value + t * one.error
+    return _on_scale(metric, one, t, users, top)
+
+
+def between(least: Estimate, most: Estimate, users: int) -> Bounds:
+    """The interval of a share that may lie anywhere between two estimates of it (Imbens and Manski, Econometrica 2004).
+
+    Half as wide errors would do at either end where the two are far apart: the truth cannot be beyond both.
+    """
+    if most.value < least.value:
+        least, most = most, least
+    critical = _critical(least, most, users - 1)
+    one, two = (_on_scale("", end, critical, users, 1.0) for end in (least, most))
+    return min(one[0], two[0]), max(one[1], two[1])
+
+
+def of_difference(metric: str, point: float, one: Estimate, users: int) -> Bounds | None:
+    """The interval of a difference between two arms; it holds the `point` that is printed.
+
+    Where no user differs (no error): as much as so many users may hide, which is a share of users that would all be
+    alike by chance once in twenty, times the scale. None without a scale.
+    """
+    if one.error < NO_SPREAD:
+        top = largest(metric)
+        hidden = None if top is None else top * (1 - (1 - LEVEL) ** (1 / users))
+        return None if hidden is None else (point - hidden, point + hidden)
+    reach = quantile(0.5 + LEVEL / 2, one.freedom) * one.error
+    return min(one.value - reach, point), max(one.value + reach, point)
+
+
+def _on_scale(metric: str, one: Estimate, t: float, users: int, top: float) -> Bounds:
+    share, error = min(max(one.value / top, 0.0), 1.0), one.error / top
+    if metric.endswith("rmse"):  # without spread, so that the error stays 0
+        share = share**2
+    spread = 0 < share < 1 and error > NO_SPREAD
+    trials = share * (1 - share) / error**2 if spread else float(users)
+    shift, stretch = t * t / trials, 1 + t * t / trials
+    half = t * math.sqrt(share * (1 - share) / trials + (shift / 2) ** 2 / t**2)
+    low, high = max(0.0, (share + shift / 2 - half) / stretch), min(1.0, (share + shift / 2 + half) / stretch)
+    if metric.endswith("rmse"):
+        low, high = math.sqrt(low), math.sqrt(high)
+    return low * top, high * top
+
+
+def _on_logarithm(one: Estimate, t: float) -> Bounds:
+    if one.value <= 0:
+        return one.value, one.value
+    reach = math.exp(t * one.error / one.value)
+    return one.value / reach, one.value * reach
+
+
+def _critical(least: Estimate, most: Estimate, freedom: float) -> float:
+    """Standard errors to go beyond both ends: between the one-sided and the two-sided quantile."""
+    from scipy.special import stdtr
+
+    apart = (most.value - least.value) / max(least.error, most.error, NO_SPREAD)
+    low, high = quantile(LEVEL, freedom), quantile(0.5 + LEVEL / 2, freedom)
+    for _ in range(30):  # halving: coverage grows with the critical value
+        middle = (low + high) / 2
+        enough = stdtr(freedom, middle + apart) - stdtr(freedom, -middle) >= LEVEL
+        low, high = (low, middle) if enough else (middle, high)
+    return high
