@@ -313,7 +313,7 @@ def test_table_reads_all_roots_once_and_names_what_it_cannot_read(tmp_path, caps
     assert main(["--results", str(tmp_path / "one"), "--results", str(tmp_path / "two")]) == 0
     shown = capsys.readouterr()
     first = intervals("rating", STARS, scores(0.6))["mae"]
-    assert f"{first.value:.3f} [{first.low:.3f}" in row(shown.out, "rag") and row(shown.out, "pag")
+    assert f"{first.value:.3f} [{first.low:.3f}" in row(shown.out, "rag") and row(shown.out, "pag  ")
     assert "c" * 16 in shown.err and "schema" in row(shown.err, "d" * 16)
     assert main(["--results", str(tmp_path / "two"), "--task", "lamp5"]) == 0
     assert "rag" not in capsys.readouterr().out

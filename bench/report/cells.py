@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,9 @@ ENOUGH = 24
 """Users from which on a 95 % interval holds the truth in about 95 % of samples (benchmarks/coverage.py)."""
 FEW = f"^: fewer than {ENOUGH} users, where an interval may hold the truth less often than 95 % (docs/benchmarks.md)."
 EDITED_NOTHING = "edited nothing"
+
+
+MACRO = "f1: its interval also reaches what labels that few or no questions have may add, so it may be off centre."
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -63,8 +67,8 @@ def interval(low: float | None, high: float | None, users: int) -> str:
 
 
 def few(shown: str) -> list[str]:
-    """The line that explains the mark, where a text has it."""
-    return [FEW] if "]^" in shown else []
+    """The lines that explain the mark and an interval of macro-F1 off its centre, where a text has them."""
+    return ([FEW] if "]^" in shown else []) + ([MACRO] if re.search(r"\bf1\b", shown) and "[" in shown else [])
 
 
 def label(record: Record) -> str:

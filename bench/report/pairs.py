@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.report import cells
 from bench.report.cells import NLL, Record, interval, label, scored_rows, task_of
 from bench.report.render import aligned
+from bench.report.width import limit, prose
 from bench.score.metrics import PRIMARY, Kind, Scored, aggregate
 from bench.types import InputError
 
@@ -39,8 +40,8 @@ def differences(
         rows.append([name, *values, interval(one.low, one.high, one.users) or "-", *sureness(one, corrected[name])])
     first = next(iter(shown.values()))
     counts = f"{first.queries} common queries of {first.users} users, {first.left_out} left out (in one cell only)"
-    few = cells.few("".join(word for row in rows for word in row))
-    return counts, list(shown), rows, [family(shown), DETECTS, HELPED, *few]
+    few = cells.few(" ".join(word for row in rows for word in row))
+    return counts, list(shown), rows, prose([family(shown), DETECTS, HELPED, *few], limit() - 2)
 
 
 def sureness(one: Paired, *corrected: float) -> list[str]:
@@ -79,10 +80,9 @@ def power(a: tuple[Record, Sequence[Record]], b: tuple[Record, Sequence[Record]]
         "",
         *aligned(rows),
         "",
-        DETECTS,
-        "Users, not questions, are counted: users like these, with as many questions each.",
     ]
-    return "\n".join([*lines, *cells.few("".join(row[2] for row in rows))])
+    units = "Users, not questions, are counted: users like these, with as many questions each."
+    return "\n".join([*lines, *prose([DETECTS, units, *cells.few(" ".join(row[2] for row in rows))])])
 
 
 def _arms(
