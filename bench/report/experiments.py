@@ -10,10 +10,9 @@ from typing import Any
 
 from bench import clean, manifest, store
 from bench.experiment import Design, key_of
-from bench.report import scores
+from bench.report import fresh, scores
 from bench.report.cells import task_of
 from bench.report.found import outdated
-from bench.report.fresh import fresh
 from bench.types import InputError, one_of
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -286,7 +285,7 @@ def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
         notes.append(f"Left out: {error}.")
         return None
     if record.get("schema") == store.SCHEMA:
-        return fresh(folder, record)
+        return fresh.fresh(folder, record)
     notes.append(f"Left out: {outdated(folder)}.")
     return None
 

@@ -63,3 +63,18 @@ def without_scores(tables: Tables) -> Iterator[str]:
             if run.state == "ok" and run.record and run.record.get("bare"):
                 where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
                 yield f"No interval: {arm} at {where}: {run.record['bare']}."
+
+
+def failures(tables: Tables) -> list[str]:
+    """Each failed cell with its message, once."""
+    found = []
+    for (place, arm), runs in tables.results.cells.items():
+        for run in runs:
+            if run.damage:
+                found.append(f"Left out: {run.damage}.")
+            if run.aside:
+                continue
+            if run.record and run.state != "ok":
+                where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
+                found.append(f"Failed: {arm} at {where}: {run.record['status']}: {run.record['error'] or 'no message'}")
+    return found

@@ -63,7 +63,7 @@ def numbers(tables: Tables) -> Grid:
         head=[*_heads(axes), "metric", *(("arm", "ours", "95 %") if upright else ("whose", *arms)), "users"],
         rows=[[tables.words(place).get(axis, "") for axis in axes] + row for place, row in rows],
         below=[
-            *_failures(tables),
+            *feet.failures(tables),
             *tables.incomparable,
             *_unplaced(tables),
             *feet.without_scores(tables),
@@ -177,7 +177,7 @@ def times(tables: Tables) -> Grid:
         rows=rows,
         above=[*head(tables), *feet.doubts(tables)],
         below=[
-            *_failures(tables),
+            *feet.failures(tables),
             *fits,
             *feet.rows_named(tables),
             "Per tested user: seconds of training on this machine, tokens in and out.",
@@ -274,21 +274,6 @@ def _ours(one: Summary | None, value: Value | None, metric: str) -> str:
 
 def _interval(value: Value | None) -> str:
     return interval(value.low, value.high, value.users) if value else ""
-
-
-def _failures(tables: Tables) -> list[str]:
-    """Each failed cell with its message, once."""
-    found = []
-    for (place, arm), runs in tables.results.cells.items():
-        for run in runs:
-            if run.damage:
-                found.append(f"Left out: {run.damage}.")
-            if run.aside:
-                continue
-            if run.record and run.state != "ok":
-                where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
-                found.append(f"Failed: {arm} at {where}: {run.record['status']}: {run.record['error'] or 'no message'}")
-    return found
 
 
 def _unplaced(tables: Tables) -> Iterator[str]:
