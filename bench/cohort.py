@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.data import leaks
 from bench.lm import base as bases
 from bench.plan import Plan
-from bench.types import User
+from bench.types import InputError, User
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ class Cohort:
         """Of the protocol's choice of users and items, for the record."""
         return self.plan.people().counts | _kept(self.shown, self.users)
 
+    @property
+    def emptied(self) -> str:
+        """What to say, and to do, where `leak=drop` has left nobody to fit; empty where it has not."""
+        if self.drawn or self.plan.config["leak"] != "drop" or not self.leaks.fit_test_overlap_users:
+            return ""
+        return _emptied(self.leaks)
+
     def base(self) -> Path | None:
         """The adapted base, if it is at hand; one that is to be made again counts only from the cache."""
         return None if self.base_key is None else bases.find(self.base_key, shipped=not self.plan.base.retrain)
@@ -79,6 +86,8 @@ def cohort(plan: Plan) -> Cohort:
     if exchanged is not tested:  # what is looked for must not be in what is shown
         found = found.of_histories(leaks.report(exchanged, (), plan.task))
     trainers = leaks.apply_fit(people.fitting, found, policy)
+    if plan.adapted and policy == "drop" and people.fitting and not trainers:
+        raise InputError(_emptied(found))
     overlap = found.fit_test_overlap_users if len(trainers) < len(people.fitting) else ()
     return Cohort(
         plan,
@@ -87,6 +96,16 @@ def cohort(plan: Plan) -> Cohort:
         trainers=trainers,
         left_out=frozenset((*people.away, *overlap)),
         leaks=found,
+    )
+
+
+def _emptied(found: leaks.LeakReport) -> str:
+    users = found.fit_test_overlap_users
+    some = ", ".join(users[:3]) + (", ..." if len(users) > 3 else "")
+    return (
+        f"leak=drop has left nobody to fit: all {len(users)} fit users are tested users too ({some}); "
+        "test or fit others (protocol.fit_split=, protocol.test_split=, data.root=), "
+        "or keep them with leak=flag, which every result then says"
     )
 
 

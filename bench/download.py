@@ -30,7 +30,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from bench import quiet
+from bench import clean, quiet
 from bench.data import convert
 from bench.data.fetch import DownloadError, Fetched, fetch, forget
 from bench.types import InputError
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _failed(problem: str, code: int) -> int:
-    print(f"bench.download: {problem}", file=sys.stderr)
+    clean.say(f"bench.download: {clean.line(problem)}", sys.stderr)
     return code
 
 

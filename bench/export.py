@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import quiet, store
+from bench import clean, quiet, store
 from bench.env import cache_folder
 from bench.export_cell import Base, Cell
 from bench.export_readme import readme
@@ -42,7 +42,7 @@ def export(
     *,
     user: str | None = None,
     plugins: Sequence[str] = (),
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = clean.say,
 ) -> None:
     """Write the adapters of a cell, or of one of its users. Raises InputError on bad input, StoreError by the disk.
 
@@ -61,7 +61,9 @@ def export(
         raise InputError(f"{folder}: {whose} has no patch ({cell.name} changed no weights): nothing to export")
     kinds = {id: kind_of(patch) for id, patch in adapters.items()}
     base = _base(cell)
-    text = readme(cell, base, _fullest(personals.values()), kinds)  # before anything is written: it may be refused
+    text = clean.visible(
+        readme(cell, base, _fullest(personals.values()), kinds)
+    )  # before anything is written: it may be refused
     for id, patch in adapters.items():
         to_peft(patch, out / "adapters" / id, model=base.source, task_type=base.task_type)
         users = sum(own is not None and own.id == id for own in owners.values())
@@ -141,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _failed(problem: str, code: int) -> int:
-    print(f"bench.export: {problem}", file=sys.stderr)
+    clean.say(f"bench.export: {clean.line(problem)}", sys.stderr)
     return code
 
 

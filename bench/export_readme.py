@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from string import Formatter
 
+from bench import clean
 from bench.export_cell import Base, Cell
 from bench.lm.spec import ModelSpec
 from bench.types import InputError, Item, Message, Personalization, Query, User
@@ -45,16 +46,18 @@ def _messages(cell: Cell, personal: Personalization) -> tuple[Message, ...]:
 
 def readme(cell: Cell, base: Base, personal: Personalization, kinds: Mapping[str, str]) -> str:
     """How the adapters are used outside of the harness."""
-    what, model = cell.record["cell"], cell.record["model"]
+    what = {name: clean.markdown(str(value)) for name, value in cell.record["cell"].items()}
+    model = cell.record["model"]
+    weights = clean.markdown(model["weights"])
     loader = "AutoModelForSeq2SeqLM" if base.seq2seq else "AutoModelForCausalLM"
     adapted = "" if base.patch is None else 'model = PeftModel.from_pretrained(model, "base").merge_and_unload()\n'
     source, dtype = json.dumps(base.source), json.dumps(model["dtype"])
     first = next(iter(kinds))
     rows = "\n".join(f"| `adapters/{id}` | {kind} |" for id, kind in kinds.items())
-    return f"""# Adapters of {cell.name}
+    return f"""# Adapters of {clean.markdown(cell.name)}
 
-From a Lamplight cell: method {what["method"]}, task {what["task"]}, model {what["model"]} ({model["weights"]}), base
-{what["base"]}, protocol {what["protocol"]}, seed {what["seed"]}, key {cell.record["key"]}.
+From a Lamplight cell: method {what["method"]}, task {what["task"]}, model {what["model"]} ({weights}), base
+{what["base"]}, protocol {what["protocol"]}, seed {what["seed"]}, key {clean.markdown(cell.record["key"])}.
 
 | folder | kind |
 |---|---|
@@ -103,8 +106,8 @@ def _copy(spec: ModelSpec, weights: str) -> str:
     if kind != "package" or weights.startswith("hub:"):
         return ""
     return (
-        f"\n\nThe cell read a quantized copy of that model, from the package {weights}: on the original's weights "
-        "logits differ\na little. Its folder, for `from_pretrained`:\n"
+        f"\n\nThe cell read a quantized copy of that model, from the package {clean.markdown(weights)}: on the original's "
+        "weights logits differ\na little. Its folder, for `from_pretrained`:\n"
         f"`python -c \"from bench.lm.load import unpacked; print(unpacked('{package}'))\"`"
     )
 
@@ -113,7 +116,7 @@ def _decoding(cell: Cell) -> str:
     """Decoding and stop rule in words."""
     how, tokens = cell.decoding, cell.task.max_new_tokens
     if how.rule == "likelihood":
-        labels = ", ".join(cell.task.labels)
+        labels = clean.markdown(", ".join(cell.task.labels))
         return f"The answer is the label of the highest total log-probability, end token included, of: {labels}."
     drawn = f"sampled (temperature {how.temperature}, top-p {how.top_p}, top-k {how.top_k})"
     rule = "greedy" if how.rule == "greedy" else drawn

@@ -120,7 +120,7 @@ def _attempt(who: Cohort, budget: Budget, work: Callable[[], dict[str, Any]]) ->
     except (OverBudget, MemoryError) as problem:
         status, error = "over_budget" if isinstance(problem, OverBudget) else "oom", str(problem)
     except MethodError as problem:
-        status, error = "error", str(problem)
+        status, error = "error", "; ".join(filter(None, [str(problem), who.emptied]))
     except Exception as problem:  # a failed cell is a row, not a hole
         traceback.print_exc()
         status = "oom" if type(problem).__name__ == "OutOfMemoryError" else "error"

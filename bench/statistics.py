@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from bench import manifest, quiet, store
+from bench import clean, manifest, quiet, store
 from bench.data import lamp
 from bench.data.record import Kind
 from bench.data.task import Task, load
@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = counted(_task(name), options.data, options.kind, options.n_test)
             path = _keep(options.results, options.scale, name, found | {"data": options.data.name})
     except (InputError, store.StoreError) as error:
-        print(f"bench.statistics: {error}", file=sys.stderr)
+        clean.say(f"bench.statistics: {clean.line(str(error))}", sys.stderr)
         return 2
-    print(f"wrote {path}; python -m bench.report {NAME} shows it")
+    clean.say(f"wrote {path}; python -m bench.report {NAME} shows it")
     return 0
 
 
@@ -59,7 +59,9 @@ def count(config: DictConfig, scale: str) -> None:
     task = _task(section(config, "task")["name"])
     found = counted(task, data_root(data), data["kind"], protocol["n_test"])
     path = _keep(store.place("results.root", results["root"]), scale, task.name, found | {"data": data["name"]})
-    print(f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested users: {path}")
+    clean.say(
+        f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested users: {path}"
+    )
 
 
 def _keep(results: Path, scale: str, task: str, found: Row) -> Path:

@@ -66,12 +66,12 @@ const COLUMNS = [
   { name: "metric", of: (cell) => cell.primary[0] },
   { name: "value [95 %]", of: (cell) => cell.metrics[cell.primary[0]]?.value, number: true,
     show: (cell) => (cell.status === "ok" ? interval(cell.metrics[cell.primary[0]]) : make("span", { class: "failed" }, `failed: ${cell.status}`)) },
+  { name: "unparsed", of: (cell) => cell.unparsed, number: true, show: (cell) => make("span", { class: cell.unparsed ? "failed" : null }, number(cell.unparsed)) },
+  { name: "leaks", of: (cell) => cell.leaking, number: true, show: (cell) => make("span", { class: cell.leaking ? "failed" : null, title: cell.warnings.join("; ") }, number(cell.leaking)) },
   { name: "second", of: (cell) => cell.primary[1] },
   { name: "its value", of: (cell) => cell.metrics[cell.primary[1]]?.value, number: true, show: (cell) => interval(cell.metrics[cell.primary[1]]) },
   { name: "NLL of gold", of: (cell) => cell.nll, number: true, show: (cell) => cell.nll?.toFixed(3) ?? "-" },
   { name: "users", of: (cell) => cell.users, number: true },
-  { name: "unparsed", of: (cell) => cell.unparsed, number: true, show: (cell) => number(cell.unparsed) },
-  { name: "leaks", of: (cell) => cell.leaking, number: true, show: (cell) => make("span", { title: cell.warnings.join("; ") }, number(cell.leaking)) },
   { name: "seconds", of: (cell) => cell.seconds, number: true, show: (cell) => number(cell.seconds) },
   { name: "seed", of: (cell) => cell.seed, number: true },
   { name: "base", of: (cell) => cell.base },
@@ -90,7 +90,7 @@ function overview() {
     const asked = (chosen.search ?? "").toLowerCase().split(/\s+/).filter(Boolean);
     const found = DATA.cells.filter((cell) => FILTERS.every((name) => !chosen[name] || cell[name] === chosen[name])
       && asked.every((word) => index.get(cell.key).includes(word)));
-    count.textContent = `${found.length} of ${DATA.cells.length} cells. Only cells with the same task, data, model, base and protocol may be compared.`;
+    count.textContent = `${found.length} of ${DATA.cells.length} cells. Only cells with the same task, data, questions, model, base and protocol may be compared.`;
     shown.fill(found);
   }
   const search = make("input", { type: "search", id: "search", value: chosen.search ?? "", oninput: (event) => { chosen.search = event.target.value; update(); } });
