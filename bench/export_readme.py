@@ -106,8 +106,9 @@ def _copy(spec: ModelSpec, weights: str) -> str:
     if kind != "package" or weights.startswith("hub:"):
         return ""
     return (
-        f"\n\nThe cell read a quantized copy of that model, from the package {clean.markdown(weights)}: on the original's "
-        "weights logits differ\na little. Its folder, for `from_pretrained`:\n"
+        "\n\nThe cell read a quantized copy of that model, from the package "
+        f"{clean.markdown(weights)}: on the original's weights logits differ\na little. "
+        "Its folder, for `from_pretrained`:\n"
         f"`python -c \"from bench.lm.load import unpacked; print(unpacked('{package}'))\"`"
     )
 
