@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from bench.types import InputError
+
+Kind = Literal["model", "dataset"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -18,8 +21,8 @@ _SECONDS = 10.0
 
 
 @cache
-def commit(id: str, revision: str | None = None) -> str | None:
-    """The commit that a model's revision (None: `main`) stands for; None where neither hub nor cache knows it.
+def commit(id: str, revision: str | None = None, kind: Kind = "model") -> str | None:
+    """The commit that a revision (None: `main`) stands for; None where neither hub nor cache knows it.
 
     Asked once in a process, so that the cells of a sweep are all of the same one.
     """
@@ -28,7 +31,7 @@ def commit(id: str, revision: str | None = None) -> str | None:
         return wanted
     if not _ID.fullmatch(id):
         return None
-    return _on_the_hub(id, wanted) or _in_the_cache(id, wanted)
+    return _on_the_hub(id, wanted, kind) or _in_the_cache(id, wanted, kind)
 
 
 def pinned(id: str, revision: str | None = None) -> str:
@@ -44,14 +47,14 @@ def check(id: str, revision: str | None, advice: str) -> None:
         raise InputError(f"the model '{id}'{said} is neither on a hub that answers nor in the hub's cache {advice}")
     folder = _snapshot(id, known)
     whole = folder is not None and any(path for form in _WEIGHTS for path in folder.glob(form))
-    if not whole and _on_the_hub(id, known) is None:
+    if not whole and _on_the_hub(id, known, "model") is None:
         raise InputError(
             f"the model '{id}' is in the hub's cache without weights, and the hub does not answer {advice}"
         )
 
 
 @cache
-def _on_the_hub(id: str, revision: str) -> str | None:
+def _on_the_hub(id: str, revision: str, kind: Kind) -> str | None:
     """Its commit there; None where there is no such id, or nobody to ask."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_OFFLINE
@@ -59,14 +62,14 @@ def _on_the_hub(id: str, revision: str) -> str | None:
     if HF_HUB_OFFLINE:
         return None
     try:
-        return HfApi().model_info(id, revision=revision, timeout=_SECONDS).sha
+        return HfApi().repo_info(id, revision=revision, repo_type=kind, timeout=_SECONDS).sha
     except Exception:  # no such id, no right to see it, no network: each of a class of its own
         return None
 
 
-def _in_the_cache(id: str, revision: str) -> str | None:
+def _in_the_cache(id: str, revision: str, kind: Kind) -> str | None:
     """The commit that the cache's reference names; its files are there whether or not the hub is."""
-    path = _folder(id) / "refs" / revision
+    path = _folder(id, kind) / "refs" / revision
     try:
         said = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
@@ -75,12 +78,12 @@ def _in_the_cache(id: str, revision: str) -> str | None:
 
 
 def _snapshot(id: str, known: str) -> Path | None:
-    folder = _folder(id) / "snapshots" / known
+    folder = _folder(id, "model") / "snapshots" / known
     return folder if folder.is_dir() else None
 
 
-def _folder(id: str) -> Path:
+def _folder(id: str, kind: Kind) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
 
-    return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type="model")
+    return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type=kind)

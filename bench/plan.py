@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from bench import settings, store
+from bench import hub, settings, store
 from bench.data import lamp, sample
 from bench.data.convert import digest
 from bench.data.people import People
@@ -170,10 +170,11 @@ def _said(method: Method, fields: Mapping[str, Any]) -> dict[str, Any]:
 def known(value: Any) -> Any:
     """A configured value with every file and folder it names known by name and content: `data.jsonl@3f9a...`.
 
-    A sentence encoder of the hub is known by its commit.
+    What comes from the hub is known by its commit.
     """
     if isinstance(value, Mapping):
-        return {name: _embedder(one) if name in _EMBEDDERS else known(one) for name, one in value.items()}
+        found = {name: _embedder(one) if name in _EMBEDDERS else known(one) for name, one in value.items()}
+        return found | _revisions(value)
     if isinstance(value, list):
         return [known(one) for one in value]
     if not isinstance(value, str) or not ({"/", "."} & set(value)) or not os.path.exists(value):
@@ -187,6 +188,19 @@ def known(value: Any) -> Any:
 def _embedder(value: Any) -> Any:
     """A sentence encoder known by its commit on the hub, or as a folder by its content."""
     return known(os.path.expanduser(known_embedder(value))) if isinstance(value, str) else value
+
+
+def _revisions(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The commits of a model, or of a data set of dialogues, that is from the hub."""
+    if str(value.get("_target_", "")).endswith(".ModelSpec"):
+        fields = {name: one for name, one in value.items() if name != "_target_"}
+        spec = ModelSpec(**fields)
+        return {"revision": spec.commit} if spec.commit else {}
+    data = value.get("code_data")
+    if not isinstance(data, str) or data.endswith(".jsonl"):
+        return {}
+    commit = hub.commit(data, value.get("code_revision"), "dataset")
+    return {"code_revision": commit} if commit else {}
 
 
 def _own(words: Sequence[str], experiment: Mapping[str, Any] | None) -> Sequence[str]:

@@ -168,7 +168,7 @@ def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> Non
 def test_code_dialogues_come_from_a_data_set_of_the_hub(talks: Server, tmp_path: Path) -> None:
     done = run(talks, tmp_path / "home", READ_DATA, [DATA, "codeact", "main"])
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [f"{DATA}@main (codeact)", [["How many?", "Three."]]]
+    assert json.loads(done.stdout) == [f"{DATA}@{COMMIT} (codeact)", [["How many?", "Three."]]]
     assert "talks.jsonl" in talks.sent
 
 

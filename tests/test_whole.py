@@ -154,9 +154,9 @@ def test_a_rule_runs_where_no_weights_can_be_had(tmp_path: Path) -> None:
 # The hub's cache
 
 
-def cached(home: Path, name: str, commit: str) -> Path:
+def cached(home: Path, name: str, commit: str, kind: str = "models") -> Path:
     """A repository of the hub's cache with this commit as its `main`; the folder of its files."""
-    folder = home / f"models--{name.replace('/', '--')}"
+    folder = home / f"{kind}--{name.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True, exist_ok=True)
     (folder / "refs" / "main").write_text(commit)
     (folder / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
@@ -190,6 +190,17 @@ def test_an_encoder_whose_main_moved_is_another_one(home: Path) -> None:
     hub.commit.cache_clear()
     assert known(said) == {"select": {"embedder": f"someone/encoder@{'a' * 40}"}, "k": 3}
     assert known({"embedder": "minilm", "encoder": "hash"}) == {"embedder": "minilm", "encoder": "hash"}
+
+
+def test_a_model_that_writes_profiles_and_a_set_of_dialogues_are_known_by_their_commit(home: Path) -> None:
+    model = {"_target_": "bench.lm.spec.ModelSpec", "name": "x", "source": "someone/model", "revision": None}
+    said = {"profile": {"model": model}, "code_data": "someone/talks", "code_revision": None}
+    assert known(said) == said
+    cached(home, "someone/model", "a" * 40)
+    cached(home, "someone/talks", "b" * 40, "datasets")
+    hub.commit.cache_clear()
+    pinned = model | {"revision": "a" * 40}
+    assert known(said) == said | {"profile": {"model": pinned}, "code_revision": "b" * 40}
 
 
 def test_the_commit_of_the_key_is_what_is_loaded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast, get_args
 
+from bench import hub
 from bench.types import InputError, Message, Role
 
 BUILT_IN = "built-in (generated)"
@@ -46,6 +47,8 @@ def read(source: str | None, split: str, revision: str | None = None) -> CodeDia
     if source is None:
         return CodeDialogues(generated(), BUILT_IN)
     path = Path(source).expanduser()
+    if not source.endswith(".jsonl"):
+        revision = hub.commit(source, revision, "dataset") or revision  # the one that the key names
     rows = _lines(path) if source.endswith(".jsonl") else _hub(source, split, revision)
     found = tuple(_dialogue(row, where) for where, row in rows)
     if not found:

@@ -67,6 +67,8 @@ class BaseSpec:
         unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
         unsaid |= {"profile"} if self.form != "profile" else set()
         recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
+        if "profile" in recipe and (writer := self.profile.model) is not None and writer.commit:
+            recipe["profile"]["model"]["revision"] = writer.commit
         recipe["more"] = recipe["more"].get(task.name, 1)
         recipe = {name: value for name, value in recipe.items() if (name, value) != ("more", 1)}
         written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)

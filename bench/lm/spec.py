@@ -90,6 +90,11 @@ class ModelSpec:
         return "folder" if self.folder.is_dir() or self.source.startswith(("/", ".", "~")) else "hub"
 
     @property
+    def commit(self) -> str | None:
+        """What the revision stands for on the hub; None for weights from elsewhere, and where nobody knows it."""
+        return hub.commit(self.hub_id, self.revision) if self.place == "hub" else None
+
+    @property
     def folder(self) -> Path:
         """The source as a folder of this machine, whether or not there is one."""
         return Path(self.source).expanduser()
