@@ -27,7 +27,7 @@ def main(config: DictConfig) -> int:
 
 def asked(arguments: Sequence[str]) -> int:
     """What the arguments ask for: help, the version, a cell or a sweep. The exit code."""
-    from bench import __version__, guide, words
+    from bench import __version__, guide, repeats, words
     from bench.launch import codes
 
     if guide.is_asked(arguments):
@@ -36,7 +36,7 @@ def asked(arguments: Sequence[str]) -> int:
     if {"--version", "version"} & set(arguments):
         print(f"lamplight {__version__}")
         return 0
-    sys.argv[1:] = words.read(arguments)
+    sys.argv[1:] = words.read(repeats.expanded(arguments))
     main()
     return max(codes().values(), default=0)
 

@@ -18,6 +18,13 @@ from bench.types import InputError
 
 PLACES = ("results.root", "progress", "dry", "data.root")
 """Settings that say where and how a cell runs, not what it is: they tell no two cells of an experiment apart."""
+REPEAT = "repeat"
+"""The axis of a method's repeats, which stand in one row."""
+
+
+def repeat_of(at: Mapping[str, Any]) -> str:
+    """Which repeat of a method stands at a place."""
+    return str(at.get(REPEAT, 0))
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,8 @@ class Design:
                     continue  # the command line narrowed an axis on which this arm stands elsewhere
                 placed = [*self._words(place), *own, *last]
                 words, keys = self._in_order(placed), tuple(dict.fromkeys(map(key_of, placed)))
+                if not place.get(REPEAT):  # the first repeat is the cell without any
+                    place = {axis: value for axis, value in place.items() if axis != REPEAT}
                 planned.setdefault((words, json.dumps(place)), Planned(arm, place, words, extra, keys))
         return list(planned.values())
 
@@ -125,7 +134,9 @@ class Design:
         for one in self._scales:
             axes |= {name: list(values) for name, values in (one.get("axes") or {}).items() if name in axes}
         if not whole:
-            axes |= {one.key: list(one.values) for one in self.given if one.key in axes or len(one.values) > 1}
+            axes |= {
+                one.key: list(one.values) for one in self.given if one.key in (*axes, REPEAT) or len(one.values) > 1
+            }
         return axes
 
     @property

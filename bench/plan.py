@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from bench import hub, settings, store
+from bench import hub, repeats, settings, store
 from bench.data import lamp, sample
 from bench.data.convert import digest
 from bench.data.people import People
@@ -79,13 +79,14 @@ class Plan:
             "protocol": self.protocol.name,
             "decoding": self.decoding.rule,
             "seed": self.seed,
+            "repeat": int(self.config["repeat"]),
             "variant": self.config["variant"],
         }
 
 
 def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
     """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
-    values = settings.checked(config, HydraConfig.get().runtime.choices)
+    values = repeats.drawn(settings.checked(config, HydraConfig.get().runtime.choices))
     task: Task = _made(values["task"])
     spec: ModelSpec = _made(values["model"])
     base: BaseSpec = _made(values["base"])

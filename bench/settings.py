@@ -28,6 +28,7 @@ from bench.lm.profile import Profile
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.protocol import Protocol
+from bench.repeats import MOST
 from bench.sources import Stale
 from bench.types import Decoding, InputError, shown
 from bench.windows import CHUNK
@@ -93,6 +94,7 @@ class Settings:
     """All of conf/config.yaml: groups and sections by their dataclasses, single settings by type and bounds."""
 
     seed: Annotated[int, SEED]
+    repeat: Annotated[int, Range(0, MOST - 1)]
     limit: Annotated[int, COUNT] | None
     noise_floor: bool
     leak: Policy

@@ -35,7 +35,7 @@ FLOORS = (
         "files",
         "stops",
     },
-    {"manifest", "experiment"},
+    {"manifest", "experiment", "repeats"},
     {"lm"},
     {"method", "protocol"},
     {"parts", "plan", "settings", "cohort", "stale", "record", "run", "job", "scoring", "shard", "windows"},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import store
+from bench.experiment import repeat_of
 from bench.report import scores
 from bench.report.cells import kind_of, task_of
 from bench.report.experiments import Results
@@ -96,9 +97,9 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
     for results in shown:
         for (place, arm), runs in results.cells.items():
             base = results.experiment.show.baseline_of(arm)
-            others = {run.seed: run for run in results.cells.get((place, base or ""), ())}
+            others = {(run.seed, repeat_of(run.at)): run for run in results.cells.get((place, base or ""), ())}
             for run in runs:
-                other = others.get(run.seed)
+                other = others.get((run.seed, repeat_of(run.at))) or others.get((run.seed, "0"))
                 if run.record and other and other.record and run.record["cell"]["base"] == other.record["cell"]["base"]:
                     found[run.record["key"]] = other.record["key"]
     return found

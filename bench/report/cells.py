@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Container, Mapping, Sequence
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +19,7 @@ NLL = ("nll_label", "nll_token")
 ENOUGH = 24
 """Users from which on a 95 % interval holds the truth in about 95 % of samples (benchmarks/coverage.py)."""
 FEW = f"^: fewer than {ENOUGH} users, where an interval may hold the truth less often than 95 % (docs/benchmarks.md)."
+COSTS = ("seconds", "tokens_in", "tokens_out")
 EDITED_NOTHING = "edited nothing"
 
 
@@ -96,7 +99,19 @@ def unedited(records: Sequence[Record]) -> str:
     bare = sum(map(edited_nothing, records))
     if bare in (0, len(records)):
         return EDITED_NOTHING if bare else ""
-    return f"{EDITED_NOTHING} in {bare} of {len(records)} seeds"
+    return f"{EDITED_NOTHING} in {bare} of {len(records)} {runs(records)}"
+
+
+def runs(records: Sequence[Record]) -> str:
+    """What several cells in one row are: seeds, repeats of one, or both."""
+    seeds = {record["cell"]["seed"] for record in records}
+    return "seeds" if len(seeds) == len(records) else "repeats" if len(seeds) == 1 else "runs"
+
+
+def run_name(record: Record) -> str:
+    """The seed, and which repeat of it."""
+    repeat = record["cell"].get("repeat")
+    return f"{record['cell']['seed']}, repeat {repeat}" if repeat else str(record["cell"]["seed"])
 
 
 def note(record: Record) -> str:
@@ -107,8 +122,15 @@ def note(record: Record) -> str:
     if record.get("bare"):
         notes.append(record["bare"])
     if record.get("overlap") is not None:
-        notes.append(f"layers shared by two seeds: {record['overlap']:.0%}")
+        notes.append(f"layers shared by two {record['overlap_of']}: {record['overlap']:.0%}")
     return "; ".join(notes)
+
+
+def overlap(records: Sequence[Record]) -> float | None:
+    """Share of edited layers that two cells have in common (Jaccard), mean over the pairs of cells; None for none."""
+    chosen = [set(record["facts"]["layers"]) for record in records if "layers" in record["facts"]]
+    pairs = list(combinations(chosen, 2))
+    return statistics.fmean(len(a & b) / max(1, len(a | b)) for a, b in pairs) if pairs else None
 
 
 def users(record: Record) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import clean, manifest, store
-from bench.experiment import Design, key_of
+from bench.experiment import REPEAT, Design, key_of
 from bench.report import fresh, scores
 from bench.report.cells import task_of
 from bench.report.found import outdated
@@ -21,7 +21,7 @@ KINDS = ("table", "lines", "bars", "similarity", "efficiency", "pareto", "statis
 SCALES = ("paper", "laptop", "smoke")  # in this order; others after them
 
 Place = tuple[tuple[str, str], ...]
-"""Where a cell stands, without its arm and its seed: (axis, value), in the order of the experiment's axes."""
+"""Where a cell stands, without arm, seed and repeat: (axis, value), in the order of the experiment's axes."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ class Results:
     def place(self, run: Run) -> Place:
         known = [axis for axis in self.experiment.axes if axis in run.at]
         order = [*known, *(axis for axis in run.at if axis not in known)]
-        return tuple((axis, str(run.at[axis])) for axis in order if axis != "seed")
+        return tuple((axis, str(run.at[axis])) for axis in order if axis not in ("seed", REPEAT))
 
     @cached_property
     def cells(self) -> dict[tuple[Place, str], list[Run]]:
-        """The runs (seeds) of each place and arm."""
+        """The runs (seeds, and repeats of them) of each place and arm."""
         found: dict[tuple[Place, str], list[Run]] = {}
         for run in self.runs:
             found.setdefault((self.place(run), run.arm), []).append(run)

@@ -19,6 +19,7 @@ MANY = 10  # arms that stand side by side where no paper has such a table
 NUMBERS = (
     "Paper: the number as printed, on the paper's own model and data; its star's test is not known to us.",
     "Ours: the mean over seeds of each seed's metric; 95 %: interval over users, the same users in all seeds.",
+    "±: standard deviation over repeats of the fit, where there are some; the interval then has their part too.",
 )
 COMPARED = (
     "Mean over seeds, on the questions that both answered. p: two-sided, users swapped between the arms.",
@@ -269,7 +270,8 @@ def _ours(one: Summary | None, value: Value | None, metric: str) -> str:
     if value is None:
         return one.problem if one.problem else "-"  # a rule has no NLL
     said = ", ".join(filter(None, (one.problem, one.unedited)))
-    return f"{value.value:z.3f}" + (f" ({said})" if said else "")
+    apart = "" if value.sd is None else f" ± {value.sd:.3f}"
+    return f"{value.value:z.3f}{apart}" + (f" ({said})" if said else "")
 
 
 def _interval(value: Value | None) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 from bench import clean
 from bench.report import alike, warned
 from bench.report.cells import (
+    COSTS,
     NLL,
     Record,
     cost,
@@ -24,18 +24,21 @@ from bench.report.cells import (
     kind_of,
     label,
     note,
+    overlap,
+    run_name,
     unedited,
     users,
 )
 from bench.report.pairs import differences
 from bench.report.render import Format, aligned, flat_csv, piped
+from bench.report.repeats import in_one_row
 from bench.report.width import prose
 from bench.score.metrics import PRIMARY, Kind
 
-COSTS = ("seconds", "tokens_in", "tokens_out")
 FIRST = ("majority", "instruct")  # what every other row has to beat
 LEGEND = (
-    "[low, high]: 95 % interval over users; sd: over seeds; seconds and tokens: the whole cell, fitting included.",
+    "[low, high]: 95 % interval over users, of repeats over users and repeats; ±: standard deviation over repeats; "
+    "sd: over seeds; seconds and tokens: the whole cell, fitting included.",
     "lenient_ metrics forgive the form of an answer and are not comparable with published numbers.",
 )
 CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts", "leaks", "cost")
@@ -52,7 +55,7 @@ def line(record: Record) -> str:
     results += [note(record)] if note(record) or not results else []
     spent = f"{users(record)} users, {cost(record, 'seconds'):.1f} s"
     where = f"{cell['task']} ({record['data']['name']}/{record['data']['split']})"
-    said = f"{label(record)} on {where}, seed {cell['seed']}: {', '.join(results)}; {spent}"
+    said = f"{label(record)} on {where}, seed {run_name(record)}: {', '.join(results)}; {spent}"
     return "; ".join([said, *warned.warnings(record)])
 
 
@@ -97,10 +100,12 @@ def _order(record: Record) -> tuple[Any, ...]:
 
 
 def _with_means(records: Iterable[Record]) -> list[Record]:
+    """Each arm's cells, its repeats of a seed as one row, and the mean over its seeds."""
     arms: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         arms.setdefault(tuple(record["cell"][name] for name in ("method", "variant", "decoding")), []).append(record)
-    return [row for alike in arms.values() for arm in _told_apart(alike) for row in (*arm, *_mean(arm))]
+    single = [in_one_row(arm) for members in arms.values() for arm in _told_apart(members)]
+    return [row for arm in single for row in (*arm, *_mean(arm))]
 
 
 def _told_apart(records: Sequence[Record]) -> list[list[Record]]:
@@ -126,7 +131,8 @@ def _settings(record: Record) -> dict[str, str]:
     return {
         name: str(value)
         for name, value in flat(record.get("config") or {}).items()
-        if name.rpartition(".")[2] not in ("seed", "variant", "_target_") and not name.startswith("method.select.")
+        if name.rpartition(".")[2] not in ("seed", "repeat", "variant", "_target_")
+        and not name.startswith("method.select.")
     }
 
 
@@ -148,15 +154,10 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
         "counts": {},
         "unscored": f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None,
         "unedited": unedited(scored),
-        "overlap": _overlap([record["facts"]["layers"] for record in scored if "layers" in record["facts"]]),
+        "overlap": overlap(scored),
+        "overlap_of": "seeds",
     }
     return [{**scored[0], **mean}]
-
-
-def _overlap(chosen: Sequence[Sequence[int]]) -> float | None:
-    """Share of edited layers that two seeds have in common (Jaccard), mean over the pairs of seeds; None for none."""
-    pairs = [(set(one), set(two)) for one, two in combinations(chosen, 2)]
-    return statistics.fmean(len(a & b) / max(1, len(a | b)) for a, b in pairs) if pairs else None
 
 
 def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
@@ -203,7 +204,7 @@ def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]
     cell, metrics, unparsed = record["cell"], record["metrics"], record["counts"].get("unparsed")
     bare = record["unedited"] if "unedited" in record else unedited([record])  # the row of a mean says it itself
     row = {"method": ", ".join(filter(None, [cell["method"], bare])), "variant": cell["variant"]}
-    row |= {"decoding": cell["decoding"] if decoding else "", "seed": str(cell["seed"])}
+    row |= {"decoding": cell["decoding"] if decoding else "", "seed": run_name(record)}
     primary = PRIMARY[kind] if kind else ()
     row |= {name: _interval(metrics[name]) if name in metrics else "-" for name in primary}
     row |= {"users": str(users(record)), "unparsed": "-" if unparsed is None else str(unparsed)}
@@ -221,7 +222,7 @@ def _csv(records: Iterable[Record]) -> str:
 
 def _compared(a: Record, b: Record) -> list[str]:
     """The head of a comparison: the two cells, where their configs differ, and what makes them hard to compare."""
-    names = [f"{label(record)}, seed {record['cell']['seed']}, key {record['key'][:8]}" for record in (a, b)]
+    names = [f"{label(record)}, seed {run_name(record)}, key {record['key'][:8]}" for record in (a, b)]
     flat_a, flat_b = flat(a["config"]), flat(b["config"])
     different = [
         name
@@ -243,4 +244,5 @@ def _compared(a: Record, b: Record) -> list[str]:
 def _interval(metric: Mapping[str, Any]) -> str:
     bounds = interval(metric.get("low"), metric.get("high"), int(metric["users"]))
     spread = f"(sd {metric['sd']:.3f})" if "sd" in metric else bounds
-    return f"{metric['value']:z.3f} {spread}".strip()
+    apart = f" ± {metric['apart']:.3f}" if "apart" in metric else ""
+    return f"{metric['value']:z.3f}{apart} {spread}".strip()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.experiment import repeat_of
 from bench.report import fresh
 from bench.report.cells import NLL, kind_of, task_of, unedited
 from bench.report.experiments import Results, Run
+from bench.report.repeats import spread
 from bench.score.metrics import PRIMARY, Kind
 
 if TYPE_CHECKING:
@@ -25,12 +27,16 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Value:
-    """One metric of an arm, mean over its seeds, with a 95 % interval over users (None: no interval is known)."""
+    """One metric of an arm, mean over its seeds, with a 95 % interval over users (None: no interval is known).
+
+    `sd`: over repeats of the fit, where there are some; the interval then is over users and repeats.
+    """
 
     value: float
     low: float | None
     high: float | None
     users: int
+    sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,26 +64,77 @@ class Summary:
 
 
 def summary(runs: Sequence[Run]) -> Summary:
-    """The seeds of one arm at one place, as one."""
+    """The seeds and repeats of one arm at one place, as one."""
+    runs = distinct(runs)
     done = [run for run in runs if run.state == "ok"]
     problem = _problem(runs)
     if not done:
         return Summary({}, None, problem, 0)
-    return Summary(_values(done), _cost(done), problem, len(done), unedited(list(map(_record, done))))
+    return Summary(
+        _with_spread(done, _values(done)), _cost(done), problem, len(done), unedited(list(map(_record, done)))
+    )
+
+
+def distinct(runs: Sequence[Run]) -> list[Run]:
+    """Each cell once: the repeats of a method that draws nothing are one."""
+    return list({run.cell or (run.seed, repeat_of(run.at)): run for run in reversed(runs)}.values())[::-1]
+
+
+def _with_spread(runs: Sequence[Run], found: Mapping[str, Value]) -> dict[str, Value]:
+    """The values with the spread of the repeats beside them and in their intervals."""
+    values = {}
+    for name, one in found.items():
+        apart = spread(_by_seed([(run.seed, _metric(run, name)) for run in runs]))
+        values[name] = one
+        if apart:
+            low, high = apart.wider(one.value, one.low, one.high, one.users)
+            values[name] = replace(one, low=low, high=high, sd=apart.sd)
+    return values
+
+
+def _widened(pairs: Sequence[tuple[Run, Run]], name: str, one: Paired) -> Paired:
+    """A difference whose interval, error and p know that its repeats differ. p is the larger: of users, of both."""
+    apart = spread(_by_seed([(run.seed, _metric(run, name) - _metric(base, name)) for run, base in pairs]))
+    if not apart:
+        return one
+    from bench.score.power import detectable
+
+    low, high = apart.wider(one.difference, one.low, one.high, one.users)
+    error, freedom = apart.both(one.error, one.users)
+    p = max(one.p_permutation, apart.p(one.difference, one.error, one.users))
+    seen = None if one.detectable is None else max(one.detectable, detectable(error, freedom))
+    return replace(one, low=low, high=high, p_permutation=p, error=error, detectable=seen)
+
+
+def _by_seed(values: Sequence[tuple[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for seed, value in values:
+        found.setdefault(seed, []).append(value)
+    return found
+
+
+def _metric(run: Run, name: str) -> float:
+    return float(_record(run)["metrics"][name]["value"])
 
 
 def comparison(runs: Sequence[Run], baseline: Sequence[Run], draws: int = DRAWS) -> dict[str, Paired]:
-    """Every primary metric and the gold's NLL, arm minus baseline, seed by seed on the same questions.
+    """Every primary metric and the gold's NLL, arm minus baseline, run by run of a seed on the same questions.
 
+    A repeat is compared with the baseline's same repeat, or where it was not repeated with its only run.
     Empty where a side has no scores. Raises InputError where the two were scored against different golds.
     """
-    other = {run.seed: run for run in baseline if run.state == "ok" and run.scores}
-    pairs = [(run, other[run.seed]) for run in runs if run.state == "ok" and run.scores and run.seed in other]
+    other = {(run.seed, repeat_of(run.at)): run for run in baseline if run.state == "ok" and run.scores}
+    pairs = [
+        (run, base)
+        for run in distinct(runs)
+        if run.state == "ok" and run.scores
+        and (base := other.get((run.seed, repeat_of(run.at))) or other.get((run.seed, "0")))
+    ]  # fmt: skip
     if not pairs:
         return {}
     kind, labels = task_of(str(_record(pairs[0][0])["cell"]["task"]))
     found = fresh.compared(kind, labels, [(_scores(run), _scores(base)) for run, base in pairs], draws)
-    return {name: one for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
+    return {name: _widened(pairs, name, one) for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
 
 
 def kind_at(results: Results, place: Any) -> Kind | None:
