@@ -1,4 +1,4 @@
-"""Write the tables of the papers' experiments in docs/results.md anew, as the report prints them.
+"""Write the tables of the papers' experiments in docs/results.md, and their figures, anew, as the report has them.
 
     python benchmarks/results_tables.py [--check]
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import clean
-from bench.report import beside, experiments, grids
+from bench.report import beside, experiments, figures, grids
 from bench.report.beside import Tables
 from bench.report.experiments import Results
 from bench.report.render import Grid, table_of
@@ -67,6 +67,15 @@ def shown(grid: Grid) -> str:
     return table_of(grid) + "\n" + ("\n" + "".join(notes) if notes else "")
 
 
+def redraw() -> None:
+    """Every figure of the page: docs/figures/EXPERIMENT-KIND.png."""
+    for path in sorted((ROOT / "docs" / "figures").glob("*.png")):
+        name, _, kind = path.stem.rpartition("-")
+        results = experiments.results(experiments.load(name, "laptop"), [PUBLISHED])
+        drawn = dict(figures.figures(_begun(results)))
+        path.write_bytes(figures.image(drawn[kind], "png"))
+
+
 def main(arguments: list[str]) -> int:
     """The exit code."""
     before = PAGE.read_text(encoding="utf-8")
@@ -74,6 +83,7 @@ def main(arguments: list[str]) -> int:
     if "--check" in arguments:
         return int(before != after)
     PAGE.write_text(after, encoding="utf-8")
+    redraw()
     return 0
 
 

@@ -118,3 +118,13 @@ def test_a_pipe_has_a_hundred_columns(monkeypatch):
 def test_a_command_stays_in_one_piece():
     line = f"3 of 8 arms are missing. Run them: python -m bench experiment=chameleon_table1 {LONG}"
     assert width.prose([line], 60)[-1] == f"  python -m bench experiment=chameleon_table1 {LONG}"
+
+
+def test_a_comparison_is_no_wider_than_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for key, value in (("a", 1), ("b", 2)):
+        config = {"method": {"name": "rag", "a_setting_with_a_long_name": value}, "limit": LONG if value == 1 else None}
+        write(tmp_path, record(key * 16, "rag", variant=LONG, config=config, leaks=LEAKS), scores(0.4 * value))
+    assert main(["compare", "aaaa", "bbbb", "--results", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80 and "method.a_setting_with_a_long_name  1" in text

@@ -81,7 +81,7 @@ def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record,
     """
     counts, names, rows, below = differences(record_a, scores_a, record_b, scores_b)
     head = [*_compared(record_a, record_b), counts, "", *directions(names)]
-    return "\n".join([*head, *aligned(rows), "", *below])
+    return "\n".join([*prose(head), *aligned(rows), "", *prose(below)])
 
 
 def against(record: Record, scores: Sequence[Record], baseline: Record, baseline_scores: Sequence[Record]) -> str:
