@@ -2,8 +2,8 @@
 
     python benchmarks/report.py
 
-The ratios are to `--help`, which reads no record: what is left is start-up. Each record has scores of its own. The first
-time that a table shows them their intervals are computed, and kept; `first` is that time.
+The ratios are to `--help`, which reads no record: what is left is start-up. Each record has scores of its own. When a
+table shows them for the first time, their intervals are computed, and kept; `first` is that time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1000, help="default 1000")
     parser.add_argument("--repeats", type=int, default=5, help="the fastest counts; default 5")
-    parser.add_argument("--record", type=Path, help="copy this record (default: the first of results/published)")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        help="copy this record and the scores beside it (default: the first of results/published)",
+    )
     parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "report.json")
     args = parser.parse_args()
     source = args.record or min((REPO / "results" / "published").rglob("record.json"))
