@@ -9,37 +9,23 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench.cost import Bill, Cost
 from bench.progress import Progress, Screen
 from bench.types import OverBudget
+
+if TYPE_CHECKING:
+    from bench.ledger import Piece
 
 UNLIMITED = ("load", "base", "generate", "score")
 """Phases that no budget limits: they are not the method's own."""
 _ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
-
-
-@dataclass
-class Cost:
-    """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules where readable.
-
-    `reused`: seconds that kept results, made by an earlier run and used here, took when they were made. `cache_hits`:
-    how many of the model's texts among them came from the response cache. `inside`: the step (base,
-    fit, adapt) that the phase was part of, where it was.
-    """
-
-    seconds: float = 0.0
-    reused: float = 0.0
-    cache_hits: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    peak_memory: int = 0
-    joules: float | None = None
-    inside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +66,9 @@ class Budget:
         self._open: list[str] = []
         self._since = time.monotonic()
         self._limited = 0.0
-        self._inner_joules = 0.0
+        self._energy = _joules()
+        self.pieces: list[Piece] = []
+        """Of the cell's ledger (bench/ledger.py): the work at hand, the innermost last."""
         self._screen = Screen(show=progress)
 
     @contextmanager
@@ -88,11 +76,9 @@ class Budget:
         """Time what happens inside under `name`; yields a bar to `advance`."""
         self._settle()
         _reset_peak()
-        joules, inner = _joules(), self._inner_joules
-        self._inner_joules = 0.0
         self._open.append(name)
         outer = _at_work.set(self)
-        cost = self.costs.setdefault(name, Cost(inside=None if self._open[0] == name else self._open[0]))
+        self.costs.setdefault(name, Cost(inside=None if self._open[0] == name else self._open[0]))
         bar = self._screen.bar(name, total)
         try:
             yield bar
@@ -100,11 +86,6 @@ class Budget:
             self._settle()
             self._open.pop()
             _at_work.reset(outer)
-            cost.peak_memory = max(cost.peak_memory, _peak())
-            after = _joules()
-            if joules is not None and after is not None and after >= joules:
-                cost.joules = (cost.joules or 0.0) + after - joules - self._inner_joules
-                self._inner_joules = inner + after - joules
             bar.close()
 
     def count(self, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
@@ -112,6 +93,16 @@ class Budget:
         if self._open:
             self.costs[self._open[-1]].tokens_in += tokens_in
             self.costs[self._open[-1]].tokens_out += tokens_out
+
+    def tokens(self, phase: str, *, tokens_in: int, tokens_out: int = 0) -> None:
+        """Say how many tokens a phase has used, all runs of the cell together: where what is kept tells it."""
+        cost = self.costs.setdefault(phase, Cost())
+        cost.tokens_in, cost.tokens_out = tokens_in, tokens_out
+
+    def damaged(self) -> None:
+        """Count a kept result that does not fit its checksum: it is made again."""
+        if self._open:
+            self.costs[self._open[-1]].cache_damaged += 1
 
     def charge(self, seconds: float, *, cache_hits: int = 0) -> None:
         """Count what a kept result took when it was made, so that a second run looks no cheaper than the first."""
@@ -161,18 +152,48 @@ class Budget:
         self._settle()
         return self._limited
 
-    def restore(self, costs: Mapping[str, Mapping[str, float]], limited: float) -> None:
+    def bill(self) -> Bill:
+        """All costs so far."""
+        self._settle()
+        return Bill({name: replace(cost) for name, cost in self.costs.items()}, self._limited)
+
+    def share(self, seconds: float, *, tokens_in: int) -> Bill:
+        """A share of what the open phase uses."""
+        phases = {name: Cost(seconds, tokens_in=tokens_in, inside=self.costs[name].inside) for name in self._open[-1:]}
+        return Bill(phases, seconds if self._counting else 0.0)
+
+    def add(self, bill: Bill) -> None:
         """Take over what an interrupted run of the same cell cost, and what of it counts against the limit."""
-        for name, cost in costs.items():
-            self.costs[name] = Cost(**cost)  # type: ignore[arg-type]
-        self._limited = limited
+        self._settle()
+        for name, cost in bill.phases.items():
+            self.costs.setdefault(name, Cost(inside=cost.inside)).add(cost)
+        self._limited += bill.limited
+
+    def take_back(self, bill: Bill) -> None:
+        """The opposite of `add`: the work is done again."""
+        for name, cost in bill.phases.items():
+            self.costs[name].add(cost, -1)
+        self._limited = max(0.0, self._limited - bill.limited)
+
+    def again(self, part: str) -> bool:
+        """Whether a killed run of the same work made this part and kept it; then it costs what it cost."""
+        return bool(self.pieces) and self.pieces[-1].again(part)
+
+    def keep(self, part: str, bill: Bill) -> None:
+        """Note what a part has cost, on disk, before it is kept."""
+        if self.pieces:
+            self.pieces[-1].keep(part, bill)
 
     def _settle(self) -> None:
-        now = time.monotonic()
+        now, energy = time.monotonic(), _joules()
         if self._open:
-            self.costs[self._open[-1]].seconds += now - self._since
+            cost = self.costs[self._open[-1]]
+            cost.seconds += now - self._since
+            cost.peak_memory = max(cost.peak_memory, _peak())
+            if energy is not None and self._energy is not None and energy >= self._energy:
+                cost.joules = (cost.joules or 0.0) + energy - self._energy
             self._limited += now - self._since if self._counting else 0.0
-        self._since = now
+        self._since, self._energy = now, energy
 
     @property
     def _counting(self) -> bool:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from bench import store
+from bench import likelihoods, store
 from bench.data.dates import withheld
 from bench.data.task import Task
 from bench.score import metrics, rouge
 from bench.store import Cell
 from bench.types import Personalization, Query, Sample, User
-from bench.windows import Ahead, Window, has_nll, nll_values
+from bench.windows import Ahead, Window
 
 
 @dataclass
@@ -76,8 +76,8 @@ def tally(
 ) -> Tally:
     """Read everything that the steps before have left on disk, once and in the order of the questions."""
     found = Tally()
-    samples, nll = Ahead(_samples(cell)), Ahead(nll_values(cell.artifacts))
-    liked = has_nll(cell.artifacts)
+    samples, nll = Ahead(_samples(cell)), Ahead(likelihoods.values(cell.artifacts, cell.key))
+    liked = likelihoods.complete(cell.artifacts, cell.key)
     for window in windows:
         found.add_users(personals(window))
         found.add_histories(window.users)
@@ -85,8 +85,8 @@ def tally(
         answered = samples.take(window.ids)
         found.add_samples(task, answered)
         if golds:
-            likelihoods: Sequence[float | None] = nll.take(window.ids) if liked else [None] * len(queries)
-            found.scored += map(_row(task), answered, queries, likelihoods)
+            values: Sequence[float | None] = nll.take(window.ids) if liked else [None] * len(queries)
+            found.scored += map(_row(task), answered, queries, values)
             found.add_golds(task, queries)
         else:
             found.answers += [{"id": sample.id, "output": sample.raw} for sample in answered]

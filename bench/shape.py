@@ -54,7 +54,7 @@ LOGPROBS = Kind("a list of numbers or null", lambda value: value is None or _num
 
 # In a shape `name?` may be missing, and `*` stands for every other name.
 INTERVAL: Shape = {"value": NUMBER, "low?": NUMBER_OR_NULL, "high?": NUMBER_OR_NULL, "users": COUNT}
-_MEASURED = ("seconds", "reused", "cache_hits", "tokens_in", "tokens_out", "peak_memory", "joules")
+_MEASURED = ("seconds", "reused", "cache_hits", "cache_damaged", "tokens_in", "tokens_out", "peak_memory", "joules")
 RECORD: Shape = {
     "schema": WHOLE,
     "key": NAME,

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench import files, store
+from bench import files, ledger, likelihoods, store
+from bench.cost import Bill
 from bench.store import Cell
 from bench.types import InputError, Personalization, User
 from bench.windows import CHUNK, chunk_name
@@ -84,10 +85,8 @@ def merge(shard: Shard, users: Sequence[User]) -> int:
     shards = [Shard(shard.whole, index, shard.count) for index in range(shard.count)]
     whole, parts = shard.whole, [one.cell for one in shards]
     _merge_personalizations(parts, whole, users)
-    likelihoods = [path for part in parts for path in sorted(part.artifacts.glob("nll-*.json"))]
-    for number, path in enumerate(likelihoods):
-        store.write_json(whole.artifacts / f"nll-{number:05d}.json", store.read_json(path))
-    store.write_json(whole.artifacts / "cost.json", _summed([store.read_json(_cost(part)) for part in parts]))
+    likelihoods.joined([part.artifacts for part in parts], whole.artifacts, whole.key)
+    ledger.merge(whole.artifacts, sum((ledger.total(part.artifacts) for part in parts), Bill()))
     files.replace(whole.samples, _lines(parts))
     return sum(one.dropped for one in shards)
 
@@ -117,20 +116,3 @@ def _lines(parts: Sequence[Cell]) -> Iterator[str]:
         if part.samples.exists():
             with part.samples.open(encoding="utf-8") as lines:
                 yield from (line for line in lines if line.endswith("\n"))
-
-
-def _cost(part: Cell) -> Path:
-    return part.artifacts / "cost.json"
-
-
-def _summed(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Seconds, tokens and joules of all parts together; of memory the peak of the one that needed most."""
-    phases: dict[str, dict[str, Any]] = {}
-    for cost in costs:
-        for name, used in cost["phases"].items():
-            sofar = phases.setdefault(name, dict.fromkeys(used))
-            for unit, value in used.items():
-                both = [one for one in (sofar[unit], value) if one is not None]
-                joined = max if unit in ("peak_memory", "inside") else sum
-                sofar[unit] = joined(both) if both else None
-    return {"phases": phases, "limited": sum(cost["limited"] for cost in costs)}

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import shape
+from bench import lines, shape
 from bench.claims import Watch, beat, cover, held, me, take, uncover
 from bench.files import ClaimLost as ClaimLost
 from bench.files import StoreError as StoreError
 from bench.files import place as place
-from bench.files import plain, still_ours, write
+from bench.files import plain
 from bench.files import read_json as read_json
 from bench.files import write_json as write_json
 from bench.files import write_rows as write_rows
@@ -78,42 +78,13 @@ class Cell:
 
 def append(cell: Cell, samples: Sequence[Sample]) -> None:
     """Add a batch in one write, on disk when this returns. A line that a crash cut off is removed first."""
-    text = "".join(json.dumps(asdict(sample), ensure_ascii=False) + "\n" for sample in samples)
-    with writing(cell.folder):
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        with cell.samples.open("ab+", buffering=0) as file:
-            still_ours(cell.folder)
-            size = _drop_cut_line(file.fileno())
-            try:
-                write(file.fileno(), text)
-            except OSError:
-                with suppress(OSError):  # should this fail too, the next reader drops the cut line
-                    os.ftruncate(file.fileno(), size)
-                raise
-
-
-def _drop_cut_line(fd: int) -> int:
-    size = end = os.fstat(fd).st_size
-    while end:
-        start = max(0, end - (1 << 16))
-        end = start + os.pread(fd, end - start, start).rfind(b"\n") + 1
-        if end > start:
-            break
-    if end < size:
-        os.ftruncate(fd, end)
-    return end
+    lines.append(cell.samples, [lines.sealed(asdict(sample)) for sample in samples])
 
 
 def stream_samples(cell: Cell) -> Iterator[Sample | None]:
     """The samples as they stand in the file, one at a time; at the end None for a line that a crash cut off."""
-    if not cell.samples.exists():
-        return
-    with cell.samples.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                yield None
-                return
-            yield _sample(line, f"{cell.samples}: line {number}")
+    for number, line in enumerate(lines.stream(cell.samples), 1):
+        yield None if line is None else _sample(line, f"{cell.samples}: line {number}")
 
 
 def read_samples(cell: Cell) -> tuple[list[Sample], int]:
@@ -127,26 +98,9 @@ def read_samples(cell: Cell) -> tuple[list[Sample], int]:
     return list(samples.values()), cut
 
 
-def append_value(path: Path, name: str, value: float) -> None:
-    """Add one named number to a file of them."""
-    with writing(path.parent), path.open("a", encoding="utf-8") as file:
-        still_ours(path)
-        file.write(json.dumps([name, value]) + "\n")
-
-
-def read_values(path: Path) -> dict[str, float]:
-    """The numbers that were appended, by name; a line that a crash cut off is left out, and what was written to it."""
-    found: dict[str, float] = {}
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else ():
-        with suppress(ValueError):
-            name, value = json.loads(line)
-            found[name] = value
-    return found
-
-
 def _sample(line: bytes, where: str) -> Sample:
     try:
-        fields = json.loads(line)
+        fields, _ = lines.opened(line)
         if wrong := shape.problem(fields, shape.SAMPLE):
             raise ValueError(wrong)
         if fields.get("label_logprobs") is not None:

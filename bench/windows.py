@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bench import store
 from bench.data.dates import as_of
 from bench.types import InputError, Personalization, Query, User
 
@@ -99,15 +98,3 @@ class Ahead(Generic[T]):
         for found in self._stream:
             return found
         raise KeyError(f"{len(missing)} values are missing, that of {min(missing)} among them")
-
-
-def nll_values(artifacts: Path) -> Iterator[tuple[str, float]]:
-    """Question ids and the negative log-likelihood of their golds, in the order of the windows."""
-    for path in sorted(artifacts.glob("nll-*.json")):
-        yield from store.read_json(path).items()
-
-
-def has_nll(artifacts: Path) -> bool:
-    """Whether every window has these values: a rule's answers have none."""
-    sizes = [path.stat().st_size for path in artifacts.glob("nll-*.json")]
-    return bool(sizes) and min(sizes) > len("{}\n")

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from bench.budget import Budget
+from bench.cost import Bill
 from bench.types import OverBudget
 
 
@@ -47,9 +48,9 @@ def test_an_interrupted_run_keeps_what_it_had_spent() -> None:
     with first.phase("pairs"):
         time.sleep(0.03)
     second = Budget(minutes=0.02 / 60, progress=False)
-    second.restore(first.report(), 0.0)  # type: ignore[arg-type]
+    second.add(Bill(first.bill().phases, 0.0))
     assert second.left() > 0  # what was interrupted starts again, with its time
-    second.restore(first.report(), first.limited)  # type: ignore[arg-type]
+    second.add(Bill(limited=first.limited))
     assert second.left() < 0
     assert second.report()["pairs"]["seconds"] == first.report()["pairs"]["seconds"]
 

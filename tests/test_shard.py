@@ -38,9 +38,11 @@ def left(folder: Path) -> dict[str, Any]:
     at = cell(folder)
     record = json.loads((at / "record.json").read_text())
     samples = [json.loads(line) for line in (at / "samples.jsonl").read_text().splitlines()]
+    for one in samples:
+        del one["check"]  # of numbers that may differ by their rounding
     likelihoods: dict[str, float] = {}
     for path in sorted((at / "artifacts").glob("nll-*.json")):
-        likelihoods |= json.loads(path.read_text())
+        likelihoods |= json.loads(path.read_text())["content"]
     return {
         "record": {name: value for name, value in record.items() if name not in VOLATILE},
         "scores": json.loads((at / "scores.json").read_text()),

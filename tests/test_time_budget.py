@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from trained import people
 
 from bench.budget import Budget, loading
+from bench.cost import Bill
 from bench.data import sample
 from bench.data.retrieval import PCASelection
 from bench.lm.cache import ResponseCache
@@ -109,7 +110,7 @@ def test_cached_answers_cost_a_second_run_what_they_cost_the_first(tmp_path: Pat
     assert ask(lm, first) == ask(lm, second)
     assert lm.cache is not None and lm.cache.hits == 3
     made, reused = first.report()["pairs"], second.report()["pairs"]
-    assert float(reused["reused"] or 0) == pytest.approx(float(made["seconds"] or 0), rel=0.5)
+    assert 0 < float(reused["reused"] or 0) <= float(made["seconds"] or 0)
     assert second.limited >= float(reused["reused"] or 0) > 0 and reused["tokens_out"] == 0
 
 
@@ -149,7 +150,7 @@ def test_remembered_tensors_cost_what_they_cost_when_made(tmp_path: Path) -> Non
     import torch
 
     lm = cached(tmp_path)
-    lm.keep({"what": "x"}, {"x": torch.ones(2)}, seconds=7.5)
+    lm.keep({"what": "x"}, {"x": torch.ones(2)}, seconds=7.5, bill=Bill())
     lm.budget = Budget(1.0, progress=False)
     with lm.budget.phase("directions"):
         assert lm.recall({"what": "x"}) is not None

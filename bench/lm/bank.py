@@ -58,7 +58,7 @@ def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> 
     parts = [_parts(rows, job.seed, adapter) for rows, job in zip(read, jobs, strict=True)]
     examples = [len(rows) * adapter.tuning.epochs for rows in read]
     with budget.phase("training", total=sum(examples)) as progress:
-        found = {index: known for index, part in enumerate(parts) if (known := lm.recall(part))}
+        found = {index: known for index, part in enumerate(parts) if (known := lm.recall(part, of=jobs[index].name))}
         progress.advance(sum(examples[index] for index in found))
         for group in grouped(lm, {index: rows for index, rows in enumerate(read) if index not in found}, adapter):
             budget.check()
@@ -66,9 +66,10 @@ def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> 
             work = _Group(lm, [read[index] for index in group], [jobs[index].seed for index in group], adapter)
             trained = work.train(budget, progress.advance)
             each = (time.monotonic() - started) / len(group)
-            for index, own in zip(group, trained, strict=True):
+            for place, (index, own) in enumerate(zip(group, trained, strict=True)):
                 _check(jobs[index], own, start(lm, adapter, [jobs[index].seed]), adapter)
-                lm.keep(parts[index], own, seconds=each)
+                bill = budget.share(each, tokens_in=work.tokens(place))
+                lm.keep(parts[index], own, seconds=each, bill=bill, of=jobs[index].name)
                 found[index] = own
     return [as_patch(found[index], adapter) for index in range(len(jobs))]
 
@@ -115,6 +116,10 @@ class _Group:
                 budget.check()
         trained = {name: tensor.detach().cpu() for name, tensor in self.weights.items()}
         return [{name: tensor[user].clone() for name, tensor in trained.items()} for user in range(len(self.read))]
+
+    def tokens(self, user: int) -> int:
+        """How many tokens a user's training reads."""
+        return sum(_length(self.read[user][index]) for step in self.plans[user] for batch in step for index in batch)
 
     def _backward(self, step: Step, room: int, budget: Budget) -> int:
         """The gradient of one step of all users, in passes of `room` padded tokens; with less room where memory ends.

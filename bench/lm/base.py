@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -155,19 +155,27 @@ def _again(path: Path) -> str:
     return "delete the file, and the next run trains it again"
 
 
-def adapt(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Budget, *, key: str) -> Path:
-    """Train the adapted base on the users and keep it in the cache."""
+def place(model: str, task: Task, key: str) -> Path:
+    """Where a base that is trained here is kept."""
+    return cache_folder() / "bases" / f"{model}-{task.name}-{key}.safetensors"
+
+
+def adapt(
+    lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Budget, *, key: str, before: Callable[[], None]
+) -> Path:
+    """Train the adapted base on the users and keep it in the cache; `before` is called when it is about to be kept."""
     import torch
 
     from bench.lm.tune import recipe, tune
 
     chosen = examples(lm, task, users, spec)
     patch: Patch = tune(lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base")
-    path = cache_folder() / "bases" / f"{lm.spec.name}-{task.name}-{key}.safetensors"
+    path = place(lm.spec.name, task, key)
     patch = patch.rounded(torch.bfloat16)
     if not patch.finite:
         raise InputError(f"the base of {task.name} diverged while it was trained: lower base.tuning.learning_rate")
     notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name, "patch": patch.id}
+    before()
     patch.save(path, dtype=torch.bfloat16, notes=notes)
     return path
 

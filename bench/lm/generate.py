@@ -125,14 +125,17 @@ def run(
         keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
         known = [lm.cache.get(key) for key in keys] if cached and lm.cache else [None] * len(batch)
         lm.budget.check()
-        answers = _used_again(lm, known)
+        part = ResponseCache.key({"batch": keys})
+        answers = _used_again(lm, known, part)
         if answers is None:
+            before = lm.budget.bill()
             started, made = time.monotonic(), answer(batch)
             answers = [new if old is None else old[0] for old, new in zip(known, made, strict=True)]
             lm.budget.count(
                 tokens_in=sum(one.tokens_in for one in answers), tokens_out=sum(one.tokens_out for one in answers)
             )
             if lm.cache and cached:
+                lm.budget.keep(part, lm.budget.bill() - before)
                 lm.cache.put(dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch))
         yield list(zip(batch, answers, strict=True))
 
@@ -146,14 +149,17 @@ def _passes(prompts: Sequence[Encoded], batch_tokens: int, alike: int) -> list[l
     ]
 
 
-def _used_again(lm: LM, known: Sequence[Known | None]) -> list[Completion] | None:
+def _used_again(lm: LM, known: Sequence[Known | None], part: str) -> list[Completion] | None:
     """A whole batch from the cache, charged with the seconds that it took; None where an answer is missing.
 
-    Under a limit also where an answer's seconds are not known: it would look free.
+    Under a limit also where an answer's seconds are not known: it would look free. What a killed run of this very work
+    had written (`part`) costs what it did cost.
     """
     found = [one for one in known if one is not None]
     if len(found) < len(known) or (lm.budget.minutes is not None and any(one[1] is None for one in found)):
         return None
+    if lm.budget.again(part):
+        return [answer for answer, _ in found]
     if lm.cache:
         lm.cache.hits += len(found)
     lm.budget.charge(sum(seconds or 0.0 for _, seconds in found), cache_hits=len(found))
@@ -166,10 +172,10 @@ def score(
     encoded: Sequence[Encoded],
     answers: Sequence[Sequence[str]],
     *,
-    salt: str,
-    done: Callable[[int], bool] | None,
-) -> Iterator[tuple[int, list[tuple[float, int]]]]:
-    """See LM.likelihood."""
+    salt: str = "",
+    done: Callable[[int], bool] | None = None,
+) -> Iterator[list[tuple[int, list[tuple[float, int]]]]]:
+    """See LM.likelihood; batch by batch. `salt` and `done` as in LM.generate."""
     wanted = [[lm.answer_ids(answer) for answer in row] for row in answers]
     for batch in plan(encoded, lm.spec.batch_tokens, salt=salt):
         if done and all(map(done, batch)):
@@ -184,7 +190,7 @@ def score(
 
         scored = halving(work, batch, [requests[index].name for index in batch])
         lm.budget.count(tokens_in=sum(len(encoded[index].ids) for index in batch))
-        yield from zip(batch, scored, strict=True)
+        yield list(zip(batch, scored, strict=True))
 
 
 def halving(work: Callable[[list[S]], list[T]], batch: list[S], names: Sequence[str]) -> list[T]:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.budget import Budget
+from bench.cost import Bill
 from bench.lm import activations, generate
 from bench.lm.cache import ResponseCache
 from bench.lm.load import load
@@ -172,18 +173,14 @@ class LM:
         return [found[index] for index in range(len(requests))]
 
     def likelihood(
-        self,
-        requests: Sequence[Request],
-        answers: Sequence[Sequence[str]],
-        *,
-        salt: str = "",
-        done: Callable[[int], bool] | None = None,
+        self, requests: Sequence[Request], answers: Sequence[Sequence[str]]
     ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
         """For each request, in any order: of each of its answers the log-probability (nats, with the end token) and the
-        number of tokens. `salt` and `done` as in `generate`.
+        number of tokens.
         """
         encoded = [self.encode(request) for request in requests]
-        yield from generate.score(self, requests, encoded, answers, salt=salt, done=done)
+        for batch in generate.score(self, requests, encoded, answers):
+            yield from batch
 
     def activations(
         self,
@@ -202,12 +199,12 @@ class LM:
         """Tensors that were computed before from the same parts on the same model, or computed now and kept."""
         known = self.recall(parts)
         if known is None:
-            started = time.monotonic()
+            started, before = time.monotonic(), self.budget.bill()
             known = compute()
-            self.keep(parts, known, seconds=time.monotonic() - started)
+            self.keep(parts, known, seconds=time.monotonic() - started, bill=self.budget.bill() - before)
         return known
 
-    def recall(self, parts: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    def recall(self, parts: Mapping[str, Any], *, of: str = "") -> dict[str, Tensor] | None:
         """Tensors that were kept for these parts, charged with the seconds that they took; None where there are none.
 
         Under a limit nor where the seconds are not known.
@@ -219,13 +216,20 @@ class LM:
             seconds = (file.metadata() or {}).get("seconds")
         if seconds is None and self.budget.minutes is not None:
             return None
-        self.budget.charge(float(seconds or 0))
+        if not self.budget.again(f"{path.stem} {of}"):
+            self.budget.charge(float(seconds or 0))
         return load_file(path)
 
-    def keep(self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor], *, seconds: float) -> None:
-        """Keep tensors, which took so many seconds, beside the response cache, where there is one."""
+    def keep(
+        self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor], *, seconds: float, bill: Bill, of: str = ""
+    ) -> None:
+        """Keep tensors, which took so many seconds and cost so much, beside the response cache, where there is one.
+
+        `of`: whose they are, where others' may be equal.
+        """
         path = self._kept(parts)
         if path is not None:
+            self.budget.keep(f"{path.stem} {of}", bill)
             kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
             save_tensors(kept, path, {"seconds": f"{seconds:.3f}"})
 
