@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import quiet, stops
+from bench import clean, quiet, stops
 from bench.catalog import CONF
 from bench.types import InputError
 
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         mistaken = _is_input(error)
         if not mistaken and not isinstance(error, StoreError):
             traceback.print_exc()  # not the user's mistake: say where
-        print(f"error: {told(error, arguments)}", file=sys.stderr)
+        clean.say(f"error: {told(error, arguments)}", sys.stderr)
         return 2 if mistaken else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -23,6 +24,7 @@ from bench.types import InputError
 from bench.words import expanded
 
 OURS = ("experiment", "scale")
+RUNS = "results/runs"  # where a report looks by itself
 
 
 class Experiments(BasicSweeper):
@@ -50,7 +52,9 @@ class Experiments(BasicSweeper):
         self._count(designs)
         returns = self._launched([cell.name for _, _, cell in planned], jobs)
         for name, scale in dict.fromkeys((name, scale) for name, scale, _ in designs):
-            print(f"its tables and figures: python -m bench.report {name} --scale {scale}", file=sys.stderr)
+            root = str(self.config.results.root)
+            place = "" if root == RUNS else f" --results {shlex.quote(root)}"
+            print(f"its tables and figures: python -m bench.report {name} --scale {scale}{place}", file=sys.stderr)
         return returns
 
     def _launched(self, names: list[str], jobs: list[list[str]]) -> list[Sequence[Any]]:

@@ -62,6 +62,8 @@ def test_a_rule_stands_in_every_table_of_its_questions_whatever_the_base_and_onc
     for section, key in zip(sorted(sections, key=lambda one: "cccc" in one), "abc", strict=True):
         assert key * 8 in section and section.count("\nmajority ") == (key != "c")
         assert ("no trivial rule" in section) == (key == "c")
+    flagged = record("f" * 16, "majority", config={"method": {"rule": "user"}, "leak": "flag"}, leaks=LEAKS)
+    assert tables.table([*made[:4], flagged]).count("\nmajority ") == 4  # what leaks is never hidden behind another
     alone = tables.table(made[3:])
     assert "model" not in alone.splitlines()[0] and "base" not in alone.splitlines()[0]
 

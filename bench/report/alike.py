@@ -64,10 +64,11 @@ def _answered(record: Record) -> Hashable:
 
 
 def _once(rules: list[Record]) -> list[Record]:
-    """A rule that ran beside several models is one row: it answered the same each time."""
+    """A rule that ran beside several models is one row: it answered the same each time, to the same users."""
     found: dict[Hashable, Record] = {}
     for record in rules:
         rule = record["config"]["method"].get("rule", record["cell"]["variant"])
         values = tuple(sorted((name, one["value"]) for name, one in record["metrics"].items()))
-        found.setdefault((str(rule), record["cell"]["seed"], record["status"], values), record)
+        said = (str(record["config"].get("leak")), str(record["leaks"]))
+        found.setdefault((str(rule), record["cell"]["seed"], record["status"], values, said), record)
     return list(found.values())
