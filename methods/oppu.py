@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 CODE_WORDS = 768
 """Words of each field of an item that is learnt (OPPU's code)."""
 
+TOLD_ITEMS, TOLD_WORDS = 20, 60
+"""Of a history, what is kept beside the record to be read."""
+
 Form = Literal["plain", "rag", "pag"]
 Peft = Literal["lora", "ia3", "prompt_tuning"]
 
@@ -95,7 +98,8 @@ class OPPU(Method):
         for index, (user, ranking) in enumerate(zip(users, self._ranked(task, users, budget=budget), strict=True)):
             one = chosen(user.queries, user.history, ranking.places, self.style, ranking.facts)
             words = summaries.get(user.id)
-            notes = {} if words is None else {"profile": words}
+            notes: dict[str, Any] = {"history": _told(task, before_all(user).history)}
+            notes |= {} if words is None else {"profile": words}
             told: dict[str, Any] = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
             told["items_too_long"] = len(made[index]) - len(pairs[index])
             told |= {} if self._shows_nothing else one.facts
@@ -194,6 +198,11 @@ def _question(task: Task, user: User, item: Item, place: int) -> Query:
     text = item.fields[task.source].strip()
     asked = task.input_template.replace("{" + task.source + "}", text)
     return Query(f"{user.id}/{place}", asked, text, date=item.date)
+
+
+def _told(task: Task, learnt: Sequence[Item]) -> list[str]:
+    """What has been learnt of a user, for the reader: the newest items, shortened."""
+    return [task.item_text(shortened(item, TOLD_WORDS)) for item in learnt[-TOLD_ITEMS:]]
 
 
 def _own_seed(seed: int, user: str) -> int:

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +21,7 @@ from bench.types import InputError
 ROOT = Path("results/runs")
 PROGRAM = "python -m bench.report"
 USAGE = f"""{PROGRAM} [--results DIR]... [--task TASK] [--format text|md|csv]
-       {PROGRAM} NAME [--results DIR]... [--scale SCALE] [--format text|md|csv|tex|html] [--out DIR]
+       {PROGRAM} NAME [--results DIR]... [--scale SCALE] [--format text|md|csv|tex|html] [--out DIR] [--user ID]
        {PROGRAM} compare A B [--results DIR]...
        {PROGRAM} power A B --effect SIZE [--results DIR]...
        {PROGRAM} page [--results DIR]... [--out FILE] [--users N]"""
@@ -34,6 +35,7 @@ examples:
   python -m bench.report compare 3fa9 81c0                 cell 3fa9... minus cell 81c0..., query by query
   python -m bench.report compare results/runs/lamp3/chameleon/3fa9c0d2e4b61a07 81c0
   python -m bench.report power 3fa9 81c0 --effect .02      how many users would show a difference of .02
+  python -m bench.report oppu_fig5 --user 310              what each arm answered to one user
   python -m bench.report page --out report.html            one page to look around in
 
 Cells with other data, models, kinds of base or protocols stand in tables of their own.
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", help="of an experiment (default: every scale at which it has been run)")
     parser.add_argument("--out", type=Path, help="write files into this folder (an experiment) or this file (the page)")
     parser.add_argument("--effect", type=float, metavar="SIZE", help="of power: a difference, such as .02")
+    parser.add_argument("--user", metavar="ID", help="of a case (oppu_fig5): whom it shows")
     parser.add_argument("--users", type=int, metavar="N", help="of the page: users with texts per cell (default: 50)")
     return parser
 
@@ -86,8 +89,8 @@ def _answer(options: argparse.Namespace) -> str:
     roots = options.results or [ROOT]
     allowed = {"compare": (), "power": ("effect",), "page": ("out", "users"), None: ("task", "format")}
     kind = options.what[0] if options.what else None
-    for name in ("task", "format", "scale", "out", "users", "effect"):
-        if getattr(options, name) is not None and name not in allowed.get(kind, ("format", "scale", "out")):
+    for name in ("task", "format", "scale", "out", "users", "effect", "user"):
+        if getattr(options, name) is not None and name not in allowed.get(kind, ("format", "scale", "out", "user")):
             raise InputError(f"--{name} is not for {kind or 'the table of all cells'}; see {PROGRAM} --help")
     if kind is None:
         return _table(roots, options.task, options.format or "text")
@@ -115,7 +118,11 @@ def _experiment(name: str, roots: Sequence[Path], options: argparse.Namespace) -
     from bench.report import experiments, write
 
     scales = [options.scale] if options.scale else experiments.scales(name, roots) or ["paper"]
-    found = [experiments.results(experiments.load(name, scale), roots) for scale in scales]
+    loaded = [experiments.load(name, scale) for scale in scales]
+    if options.user and loaded[0].show.kind != "case":
+        raise InputError(f"--user is for a case study, as oppu_fig5 is; {name} has no such user")
+    shown = [replace(one, show=replace(one.show, user=options.user)) for one in loaded]
+    found = [experiments.results(one, roots) for one in shown]
     if options.out:
         return "\n".join(f"wrote {path}" for results in found for path in write.files(results, options.out))
     return write.text(found, options.format or "text")

@@ -40,12 +40,12 @@ class Answers:
 
     def _of(self, folder: Path, record: Mapping[str, Any]) -> list[Row]:
         cell = record["cell"]
-        samples, _ = store.read_samples(_place(folder))
+        samples, _ = store.read_samples(cell_of(folder))
         people = list(dict.fromkeys(sample.group for sample in samples))
         shown = set(people[: self.users])
         self.hidden[record["key"]] = len(people) - len(shown)
         scored = {row["id"]: row for row in scores.read(folder, record)}
-        golds = _golds(folder, cell["task"], scored)
+        golds = golds_of(folder, cell["task"], scored)
         kind = kind_of(record["metrics"])
         value = PRIMARY[kind][0] if kind else ""
         return [
@@ -61,7 +61,7 @@ class Answers:
         artifacts = folder / "artifacts"
         found: dict[str, list[tuple[str, int]]] = {}
         for path in [artifacts / "fit.json", *sorted(artifacts.glob("adapt-*.json"))]:
-            for name, rows in _notes(path) if path.exists() else ():
+            for name, rows in notes_of(path) if path.exists() else ():
                 kept = found.setdefault(name, [])
                 kept += [(title, self._place(_said(one))) for title, one in rows[: max(0, self.users - len(kept))]]
         return [row for rows in found.values() for row in rows]
@@ -105,7 +105,7 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
     return found
 
 
-def _notes(path: Path) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+def notes_of(path: Path) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     """Each kind of note in a file of personalizations: its name, and the title and text of each.
 
     A damaged file has none.
@@ -156,13 +156,13 @@ def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _place(folder: Path) -> store.Cell:
+def cell_of(folder: Path) -> store.Cell:
     """The cell of a folder, whose place says what it is: a record may say otherwise."""
     *_, task, method, key = folder.resolve().parts
     return store.Cell(folder.resolve().parents[2], task, method, key)
 
 
-def _golds(folder: Path, task: str, scored: Mapping[str, Any]) -> dict[str, str]:
+def golds_of(folder: Path, task: str, scored: Mapping[str, Any]) -> dict[str, str]:
     """The golds as texts: of golds.json, or where that is missing the labels and ratings of scores.json."""
     path = folder / "golds.json"
     if path.exists():

@@ -17,7 +17,7 @@ from bench.types import InputError, one_of
 
 CONF = Path(__file__).parents[2] / "conf"
 FAMILIES = {"zero_shot": "CHAMELEON's base is zero-shot", "task_adapted": "OPPU's base is task-adapted"}
-KINDS = ("table", "lines", "bars", "similarity", "efficiency", "pareto", "statistics")
+KINDS = ("table", "lines", "bars", "similarity", "efficiency", "pareto", "statistics", "case")
 SCALES = ("paper", "laptop", "smoke")  # in this order; others after them
 
 Place = tuple[tuple[str, str], ...]
@@ -32,7 +32,7 @@ class Show:
     `x`: the axis (or axes) on a figure's x. `y`: `value`, or `gain` over the baseline. `names`: names of the
     paper for values of axes and arms that are called otherwise here. `rows`: what a table calls a value of an
     axis. `unplaced`: rows of the paper that stand below the table, as it is not known which place of ours is
-    theirs.
+    theirs. `user`: of a case, whom it shows.
     """
 
     kind: str = "table"
@@ -43,6 +43,7 @@ class Show:
     names: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
     unplaced: Sequence[str] = ()
+    user: str | None = None
 
     def __post_init__(self) -> None:
         one_of("experiment.show.kind", self.kind, KINDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report import feet, paper, questions, statistics
+from bench.report import cases, feet, paper, questions, statistics
 from bench.report.beside import BASES, Tables
 from bench.report.cells import few, interval
 from bench.report.experiments import FAMILIES, Place
@@ -38,6 +38,8 @@ def grids(tables: Tables) -> list[Grid]:
     """Numbers, comparisons and costs; the last two only where there is something to show."""
     if tables.experiment.show.kind == "statistics":
         return [statistics.grid(tables.experiment, tables.results.roots)]
+    if tables.experiment.show.kind == "case":
+        return cases.grids(tables)
     if tables.experiment.show.kind == "efficiency":
         return [times(tables)]
     more = [cosines(tables)] if tables.experiment.show.kind == "similarity" else []

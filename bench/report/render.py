@@ -11,6 +11,7 @@ from typing import Any, Literal
 from bench import clean
 from bench.report.width import folded, prose, sparsely
 
+SENTENCES = ' style="text-align:left;white-space:normal"'
 Format = Literal["text", "md", "csv", "tex", "html"]
 
 
@@ -18,7 +19,8 @@ Format = Literal["text", "md", "csv", "tex", "html"]
 class Grid:
     """A table: `above` and `below` are lines of prose. The first `labels` columns say which row it is.
 
-    `rule`: so many rows stand above a line that parts them from the others; 0 for no line.
+    `rule`: so many rows stand above a line that parts them from the others; 0 for no line. `texts`: the last column
+    holds sentences, not numbers: it stands to the left and may be long.
     """
 
     title: str
@@ -28,6 +30,13 @@ class Grid:
     below: Sequence[str] = ()
     labels: int = 1
     rule: int = 0
+    texts: bool = False
+
+    @property
+    def right(self) -> list[bool]:
+        """Which columns stand to the right."""
+        count = len(self.head)
+        return [self.labels <= place < count - self.texts for place in range(count)]
 
 
 def grids(found: Sequence[Grid], format: Format) -> str:
@@ -60,8 +69,7 @@ def piped(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _text(grid: Grid) -> str:
     rows = [[clean.line(cell) for cell in row] for row in (grid.head, *grid.rows)]
-    right = [place >= grid.labels for place in range(len(grid.head))]
-    lines = folded(rows, grid.labels, right, rule=grid.rule and grid.rule + 1, sparse=True)
+    lines = folded(rows, grid.labels, grid.right, rule=grid.rule and grid.rule + 1, sparse=True)
     above, below = (prose([clean.line(one) for one in found]) for found in ((grid.title, *grid.above), grid.below))
     return "\n".join([*above, "", *lines, *([""] if below else []), *below])
 
@@ -101,7 +109,9 @@ def _ruled(grid: Grid) -> list[Sequence[str]]:
 
 
 def _latex(grid: Grid) -> str:
-    columns = "l" * grid.labels + "r" * (len(grid.head) - grid.labels)
+    columns = "".join("r" if right else "l" for right in grid.right)
+    if grid.texts:
+        columns = columns[:-1] + r"p{.7\textwidth}"
     lines = [" & ".join(map(clean.latex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
     if grid.rule:
         lines.insert(grid.rule + 1, r"\midrule")
@@ -124,7 +134,9 @@ def _html(grid: Grid) -> str:
     head = "".join(f'<th scope="col">{clean.html(cell)}</th>' for cell in grid.head)
     rows = [
         "".join(
-            f'<th scope="row">{clean.html(cell)}</th>' if place < grid.labels else f"<td>{clean.html(cell)}</td>"
+            f'<th scope="row">{clean.html(cell)}</th>'
+            if place < grid.labels
+            else f"<td{'' if grid.right[place] else SENTENCES}>{clean.html(cell)}</td>"
             for place, cell in enumerate(row)
         )
         for row in grid.rows

@@ -16,7 +16,10 @@ LEAKS: Mapping[str, tuple[str, str]] = {
     ),
     "query_in_history_exact": ("history item is the question itself", "history items are the question itself"),
     "query_in_history_near": ("history item is nearly the question", "history items are nearly the question"),
-    "items_after_query": ("history item is later than the question", "history items are later than the question"),
+    "items_after_query": (
+        "history item is later than the question (not shown for it)",
+        "history items are later than the question (not shown for it)",
+    ),
 }
 """How each count of a record's `leaks` is said, of one and of several."""
 DROPPED = ("fit_test_overlap_users", "query_in_history_exact", "query_in_history_near", "items_after_query")
@@ -42,10 +45,25 @@ def unparsed(record: Record) -> str:
     return f"{count}{of} answers unparsed" if count else ""
 
 
+def counted(record: Record) -> list[str]:
+    """What else says less than it seems: golds without a word, rankings by ties, items that were not read whole."""
+    facts, counts = record.get("facts") or {}, record["counts"]
+    found = (
+        (counts.get("golds_without_word"), "gold", "without a word that official ROUGE reads"),
+        (facts.get("users_rankings_tied"), "ranking", "decided by ties alone"),
+        (facts.get("users_embedder_cut"), "history item", "longer than the embedder reads"),
+    )
+    return [f"{count:,} {what}{'' if count == 1 else 's'} {why}" for count, what, why in found if _some(count)]
+
+
+def _some(count: Any) -> bool:
+    return isinstance(count, int) and count > 0
+
+
 def warnings(record: Record) -> list[str]:
-    """Both, a text each, without those that have nothing to say."""
+    """All of it, a text each, without those that have nothing to say."""
     leak = leaks(record)
-    return [text for text in (unparsed(record), f"leaks: {leak}" if leak else "") if text]
+    return [text for text in (unparsed(record), f"leaks: {leak}" if leak else "", *counted(record)) if text]
 
 
 def of_rows(named: Sequence[tuple[str, Record]]) -> list[str]:

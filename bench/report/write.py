@@ -19,6 +19,7 @@ def text(found: Sequence[Results], format: Format) -> str:
     if format == "csv":
         counted = [one for one in found if one.experiment.show.kind == "statistics"]
         whole = [statistics.grid(one.experiment, one.roots, rounded=False) for one in counted]
+        whole += [grid for one in apart if one.experiment.show.kind == "case" for grid in grids.grids(one)]
         return render.grids(whole, format) if whole else flat.as_csv(apart)
     return render.grids([grid for tables in apart for grid in grids.grids(tables)], format)
 
