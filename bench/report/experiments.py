@@ -241,12 +241,8 @@ def _freshness(run: Run) -> tuple[bool, bool, bool, str]:
     """What has ended before what has not, the experiment's own before a try with other overrides, finished before
     failed, the last before the first.
     """
-    return (
-        run.record is not None,
-        not run.extra,
-        run.state == "ok",
-        str(run.record.get("finished", "")) if run.record else "",
-    )
+    finished = str(run.record.get("finished", "")) if run.record else ""
+    return (run.record is not None, not run.extra, run.state == "ok", finished)
 
 
 def _kind_of(words: Sequence[str]) -> str:
