@@ -169,6 +169,14 @@ def test_each_control_replaces_the_directions_that_it_names() -> None:
     assert edit.controlled(found, tensors, "none", 0) is found
 
 
+def test_layers_at_the_ends_are_never_edited_unless_asked_for() -> None:
+    """Of four layers: all that may be, with each end left out in turn."""
+    lm, users = tiny_lm(), people()
+    for first, last, layers in ((0, 0, {0, 1, 2, 3}), (2, 0, {2, 3}), (0, 2, {0, 1}), (3, 0, {3})):
+        some = replace(METHOD, n_layers=9, exclude_first=first, exclude_last=last)
+        assert set(some.fit(lm, TASK, users, budget()).facts["layers"]) == layers
+
+
 @pytest.mark.parametrize("control", ["random_directions", "mean_activation", "rematched_pairs"])
 def test_a_control_edits_the_same_layers_otherwise(control: str) -> None:
     lm, users = tiny_lm(), people()

@@ -258,6 +258,17 @@ def test_costs_count_what_kept_results_took_when_they_were_made(tmp_path):
     assert [(row["seconds"], row["before the test"]) for row in found] == [("3.00", "2.00")] * 2
 
 
+def test_training_the_base_is_no_cost_of_a_method(tmp_path):
+    root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
+    spent = {"tokens_in": 700, "tokens_out": 0, "peak_memory": 0, "joules": None, "reused": 0.0}
+    cost = {
+        name: spent | {"seconds": seconds} for name, seconds in (("base", 4000.0), ("fit", 40.0), ("generate", 20.0))
+    }
+    manifest(root, "made_table", "chameleon", at, cell(root, "lamp2", "chameleon", cost=cost))
+    [row] = [one for one in rows(grids.costs(tables((root, conf(tmp_path / "conf"))))) if one["arm"] == "chameleon"]
+    assert (row["seconds"], row["before the test"], row["tokens"]) == ("3.00", "2.00", "70")
+
+
 def test_a_method_that_edited_nothing_is_said_to_be_the_baseline(tmp_path):
     root = tmp_path / "results"
     for seed, layers in ((0, []), (1, [3])):

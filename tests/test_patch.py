@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from conftest import tiny_lm
 
 from bench.budget import Budget
 from bench.lm import directions
+from bench.lm.decode import score_batch
 from bench.lm.generate import plan
 from bench.lm.kept import load_personalizations, save_personalizations
 from bench.lm.patch import LowRank, Patch, Scale
@@ -273,6 +276,49 @@ def test_positions_limit_where_the_patch_acts() -> None:
     assert not torch.allclose(everywhere, last)
     with pytest.raises(InputError, match="cannot be merged"):
         random_patch(lm, 1, positions="last").merge(lm.model)
+
+
+@pytest.mark.parametrize("made", ["low rank", "scale"])
+def test_the_start_token_of_a_decoder_is_no_new_token(made: str) -> None:
+    """With positions=generated an answer is as likely as by hooks that leave the start token as it is."""
+    lm = tiny_lm("t5")
+    patch = (random_patch if made == "low rank" else random_scales)(lm, 1, positions="generated")
+    own = {name: one for name, one in patch.scales.items() if "decoder" in name and "EncDec" not in name}
+    patch = replace(patch, scales=own)  # of the decoder's own tokens: all else is the prompt's
+    prompt, tokens = lm.encode(prompts()[1]), lm.answer_ids("sea", end=False)[:2]
+    with applied(lm.model, [(patch,)]) as rows, torch.inference_mode():
+        [[total]] = score_batch(lm, [prompt], rows, [[tokens]])
+    ids = torch.tensor([[lm.model.config.decoder_start_token_id, *tokens]])
+    with by_hand(lm, patch, new=1), torch.inference_mode():
+        logits = lm.model(torch.tensor([prompt.ids]), decoder_input_ids=ids).logits[0].log_softmax(-1)
+    assert total == pytest.approx(float(sum(logits[at, token] for at, token in enumerate(tokens))), abs=1e-5)
+
+
+@contextmanager
+def by_hand(lm, patch: Patch, *, new: int) -> Iterator[None]:  # type: ignore[no-untyped-def]
+    """The patch by hooks of our own, from the token `new` on."""
+
+    def added(low: LowRank):  # type: ignore[no-untyped-def]
+        def hook(_module, args, output):  # type: ignore[no-untyped-def]
+            output[:, new:] += args[0][:, new:] @ low.a.T @ low.b.T
+
+        return hook
+
+    def scaled(x: torch.Tensor, scale: Scale) -> torch.Tensor:
+        return torch.cat([x[:, :new], x[:, new:] * scale.vector], dim=1)
+
+    modules, handles = dict(lm.model.named_modules()), []
+    for name, low in patch.weights.items():
+        handles.append(modules[name].register_forward_hook(added(low)))
+    for name, one in patch.scales.items():
+        if one.side == "out":
+            hook = modules[name].register_forward_hook(lambda _module, _args, x, one=one: scaled(x, one))
+        else:
+            hook = modules[name].register_forward_pre_hook(lambda _module, args, one=one: (scaled(args[0], one),))
+        handles.append(hook)
+    yield
+    for handle in handles:
+        handle.remove()
 
 
 def test_positions_limit_where_a_scale_acts(any_lm) -> None:  # type: ignore[no-untyped-def]

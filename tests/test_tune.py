@@ -6,14 +6,17 @@ import re
 
 import pytest
 import torch
-from conftest import FAMILIES, task_named, tiny_lm
+import yaml
+from conftest import FAMILIES, ROOT, task_named, tiny_lm
 
 from bench.budget import Budget
-from bench.lm import base, tune
+from bench.lm import bank, base, tune
 from bench.lm.base import BaseSpec
 from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
 from bench.lm.shared import MIN_SHARED, shared_prefix
+from bench.lm.stacked import Adapter
+from bench.lm.trainer import Training
 from bench.lm.tune import Example, Tuning
 from bench.types import InputError, Item, Message, Query, Request, User
 
@@ -94,6 +97,32 @@ def test_tuning_is_the_same_for_the_same_seed() -> None:
         tune.tune(lm, examples, tuning("llama", epochs=2, seed=seed), Budget(progress=False)) for seed in (1, 1, 2)
     )
     assert one.id == two.id != other.id
+
+
+def test_the_rate_climbs_over_the_warm_up_and_then_falls() -> None:
+    rate = tune.schedule(10, 0.3)
+    assert [rate(step) for step in range(10)] == pytest.approx(
+        [1 / 3, 2 / 3, 1, *(left / 7 for left in range(7, 0, -1))]
+    )
+    assert tune.schedule(10, 0.0)(0) == 1
+
+
+def test_a_training_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every kind of it: a base's and a pooled LoRA's, that of OPPU's users, and those of the libraries."""
+    asked: list[float] = []
+    schedule = tune.schedule
+    for module in (tune, bank):
+        monkeypatch.setattr(module, "schedule", lambda steps, share: asked.append(share) or schedule(steps, share))
+    lm, examples = tiny_lm(), [example("red?", "yes"), example("blue?", "no")]
+    how = tuning("llama", warmup=0.4, epochs=4, batch=1)
+    slow = tune.tune(lm, examples, how, Budget(progress=False))
+    bank.train_all(lm, [bank.Job("u", examples, 0)], Adapter("lora", how), Budget(progress=False))
+    assert asked == [0.4, 0.4]
+    assert slow.id != tune.tune(lm, examples, tuning("llama", warmup=0.0, epochs=4, batch=1), Budget(progress=False)).id
+    shipped = yaml.safe_load((ROOT / "conf" / "method" / "aloe.yaml").read_text())["training"]
+    libraries = Training.of(shipped | {"warmup": 0.25, "batch": 4, "epochs": 2}, 0)
+    told = libraries.arguments(lm, "nowhere", 40)
+    assert told["warmup_steps"] == 5  # of twenty
 
 
 def test_wrong_input_is_named() -> None:
