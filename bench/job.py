@@ -100,7 +100,7 @@ class Job:
         shared, task = self._steps(), self.plan.task
         with self.budget.phase("score", total=self.questions) as progress:
             found = scoring.tally(
-                task, self.cell, self.windows(), lambda window: window.personals(self.cell.artifacts, shared),
+                task, self.cell, self.windows(), lambda window: self._personals(window, shared),
                 golds=self.plan.tested.golds, advance=progress.advance,
             )  # fmt: skip
         scoring.write(task, self.cell, found, golds=self.plan.tested.golds, model=self.plan.spec.name)
@@ -129,7 +129,7 @@ class Job:
     def _fitted(self, artifacts: Path) -> Personalization:
         from bench.lm.kept import load_personalizations, save_personalizations
 
-        done = load_personalizations(artifacts, "fit")
+        done = load_personalizations(artifacts, "fit", cell=self.plan.cell.key)
         if done is not None:
             return done[0]
         ledger = self.ledger if self.cell == self.plan.cell else Ledger(artifacts, self.budget, counted=False)
@@ -137,7 +137,7 @@ class Job:
             late: Any = _Late(lambda: self.lm)
             shared = self.plan.method.fit(late, self.plan.task, self.cohort.group, self.budget)
             piece.write()
-        save_personalizations([shared], artifacts, "fit")
+        save_personalizations([shared], artifacts, "fit", cell=self.plan.cell.key)
         return shared
 
     def _adapt(self, shared: Personalization) -> None:
@@ -158,7 +158,11 @@ class Job:
             if len(done) != len(chunk):
                 raise RuntimeError(f"{self.plan.cell.method} adapted {len(done)} of {len(chunk)} users")
             piece.write()
-        save_personalizations(done, self.cell.artifacts, name, users=[user.id for user in chunk])
+        ids = [user.id for user in chunk]
+        save_personalizations(done, self.cell.artifacts, name, cell=self.plan.cell.key, users=ids)
+
+    def _personals(self, window: Window, shared: Personalization) -> list[Personalization]:
+        return window.personals(self.cell.artifacts, shared, self.plan.cell.key)
 
     def asked(self, window: Window, shared: Personalization) -> list[tuple[User, Query, Request]]:
         """The window's questions as they are asked. Their names, for errors, begin with the file that holds them."""
@@ -166,7 +170,7 @@ class Job:
         sources = (plan.tested, plan.fitted) if plan.protocol.pool else (plan.tested,)
         where = " or ".join(next(iter(one.files), one.split) for one in sources)
         found = []
-        for user, query, personal in window.asked(window.personals(self.cell.artifacts, shared)):
+        for user, query, personal in window.asked(self._personals(window, shared)):
             request = plan.method.request(plan.task, user, query, personal)
             found.append((user, query, replace(request, name=f"{where}: question {query.id}")))
         return found

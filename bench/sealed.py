@@ -22,8 +22,8 @@ def write(path: Path, content: Any, owner: Owner) -> None:
     write_json(path, {"check": _check(parts)} | parts)
 
 
-def read(path: Path, owner: Owner | None, remedy: str, *, older: bool = False) -> Any:
-    """The content. `owner`: whose it must be (None: anybody's). `older`: also where there is no checksum, as earlier
+def read(path: Path, owner: Owner, remedy: str, *, older: bool = False) -> Any:
+    """The content. `owner`: whose it must be, as far as is known. `older`: also where there is no checksum, as earlier
     versions wrote it.
 
     Raises InputError, which names the file and the `remedy`, where it is damaged, another's, or not as it was written.
@@ -38,8 +38,10 @@ def read(path: Path, owner: Owner | None, remedy: str, *, older: bool = False) -
         raise InputError(f"{path}: it has no checksum, so this version did not write it so; {remedy}")
     if value.pop("check") != _check(value):
         raise InputError(f"{path}: it was changed after it was written: it does not fit its checksum; {remedy}")
-    if owner is not None and value["owner"] != plain(owner):
-        raise InputError(f"{path}: it belongs to {_named(value['owner'])}, not to {_named(owner)}; {remedy}")
+    for name, whose in plain(owner).items():
+        if value["owner"].get(name) != whose:
+            other = _named({name: value["owner"].get(name)})
+            raise InputError(f"{path}: it belongs to {other}, not to {_named({name: whose})}; {remedy}")
     return value["content"]
 
 

@@ -102,13 +102,13 @@ def _merge_personalizations(parts: Sequence[Cell], whole: Cell, users: Sequence[
     def found() -> Iterator[Personalization]:
         for part in parts:
             for path in sorted(part.artifacts.glob("adapt-*.json")):
-                yield from load_personalizations(part.artifacts, path.stem) or ()
+                yield from load_personalizations(part.artifacts, path.stem, cell=whole.key) or ()
 
     each = found()
     for start in range(0, len(users), CHUNK):
         ids = [user.id for user in users[start : start + CHUNK]]
         chunk = list(islice(each, len(ids)))
-        save_personalizations(chunk, whole.artifacts, chunk_name(start), users=ids)
+        save_personalizations(chunk, whole.artifacts, chunk_name(start), cell=whole.key, users=ids)
 
 
 def _lines(parts: Sequence[Cell]) -> Iterator[str]:

@@ -32,14 +32,15 @@ class Window:
         """Of its questions, in their order."""
         return [query.id for user in self.users for query in user.queries]
 
-    def personals(self, artifacts: Path, shared: Personalization) -> list[Personalization]:
+    def personals(self, artifacts: Path, shared: Personalization, cell: str) -> list[Personalization]:
         """What the users' chunks on disk hold; a patch of several users is read once."""
         from bench.lm.kept import load_personalizations
 
         known: dict[str, Patch] = {patch.id: patch for patch in shared.patches}
         found: list[Personalization] = []
         for at in range(self.start, self.start + len(self.users), CHUNK):
-            chunk = load_personalizations(artifacts, chunk_name(at), known)
+            ids = [user.id for user in self.users[at - self.start :][:CHUNK]]
+            chunk = load_personalizations(artifacts, chunk_name(at), known, cell=cell, users=ids)
             if chunk is None:
                 raise InputError(f"{artifacts}: {chunk_name(at)}.json is gone; run the cell again")
             known |= {patch.id: patch for one in chunk for patch in one.patches}

@@ -18,7 +18,7 @@ from bench.budget import Budget, loading
 from bench.cost import Bill
 from bench.data import sample
 from bench.data.retrieval import PCASelection
-from bench.lm.cache import ResponseCache
+from bench.lm.cache import ResponseCache, checksum
 from bench.lm.model import LM
 from bench.lm.spec import ModelSpec
 from bench.method import Method, shown
@@ -133,10 +133,12 @@ def test_an_answer_of_unknown_cost_is_made_again_where_there_is_a_limit(tmp_path
     lm = cached(tmp_path)
     ask(lm, Budget(progress=False))
     assert lm.cache is not None
-    rows = lm.cache._connection.execute("SELECT key, value FROM answers").fetchall()
+    rows = lm.cache._connection.execute("SELECT key, value FROM texts").fetchall()
     for key, value in rows:  # as a version before wrote them
         old = json.dumps({name: one for name, one in json.loads(value).items() if name != "seconds"})
-        lm.cache._connection.execute("UPDATE answers SET value = ? WHERE key = ?", (old, key))
+        lm.cache._connection.execute(
+            "UPDATE texts SET value = ?, sum = ? WHERE key = ?", (old, checksum(key, old), key)
+        )
     ask(lm, Budget(progress=False))
     assert lm.cache.hits == 3
     limited = Budget(1.0, progress=False)

@@ -90,8 +90,7 @@ class BaseSpec:
 def find(key: str, *, shipped: bool = True) -> Path | None:
     """The artifact of an adapted base, shipped or cached."""
     for folder in (*((SHIPPED,) if shipped else ()), cache_folder() / "bases"):
-        found = sorted(folder.glob(f"*-{key}.safetensors"))
-        if found:
+        if found := sorted(folder.glob(f"*-{key}.safetensors")):
             return Path(found[0])
     return None
 
@@ -169,9 +168,8 @@ def adapt(
     from bench.lm.tune import recipe, tune
 
     chosen = examples(lm, task, users, spec)
-    patch: Patch = tune(lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base")
+    patch: Patch = tune(lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base").rounded(torch.bfloat16)
     path = place(lm.spec.name, task, key)
-    patch = patch.rounded(torch.bfloat16)
     if not patch.finite:
         raise InputError(f"the base of {task.name} diverged while it was trained: lower base.tuning.learning_rate")
     notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name, "patch": patch.id}

@@ -123,7 +123,7 @@ def run(
         if done is not None and all(done(index) for index in batch):
             continue
         keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
-        known = [lm.cache.get(key) for key in keys] if cached and lm.cache else [None] * len(batch)
+        known = [lm.cache.get(key, lm.budget.damaged) for key in keys] if cached and lm.cache else [None] * len(batch)
         lm.budget.check()
         part = ResponseCache.key({"batch": keys})
         answers = _used_again(lm, known, part)

@@ -13,16 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.budget import Budget
 from bench.cost import Bill
 from bench.lm import activations, generate
+from bench.lm import tensors as kept
 from bench.lm.cache import ResponseCache
 from bench.lm.load import load
-from bench.lm.patch import Patch, save_tensors, virtual_tokens
+from bench.lm.patch import Patch, virtual_tokens
 from bench.lm.render import Markers, map_lines, rendered
 from bench.lm.spec import ModelSpec
 from bench.types import Completion, Decoding, InputError, Line, Message, Request
@@ -207,18 +206,19 @@ class LM:
     def recall(self, parts: Mapping[str, Any], *, of: str = "") -> dict[str, Tensor] | None:
         """Tensors that were kept for these parts, charged with the seconds that they took; None where there are none.
 
-        Under a limit nor where the seconds are not known.
+        Nor where they do not fit their checksum, which is counted.
         """
         path = self._kept(parts)
         if path is None or not path.exists():
             return None
-        with safe_open(path, "pt") as file:
-            seconds = (file.metadata() or {}).get("seconds")
-        if seconds is None and self.budget.minutes is not None:
+        try:
+            known = kept.load(path)
+        except ValueError:
+            self.budget.damaged()
             return None
-        if not self.budget.again(f"{path.stem} {of}"):
-            self.budget.charge(float(seconds or 0))
-        return load_file(path)
+        if known is not None and not self.budget.again(f"{path.stem} {of}"):
+            self.budget.charge(known[1])
+        return known and known[0]
 
     def keep(
         self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor], *, seconds: float, bill: Bill, of: str = ""
@@ -230,8 +230,7 @@ class LM:
         path = self._kept(parts)
         if path is not None:
             self.budget.keep(f"{path.stem} {of}", bill)
-            kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_tensors(kept, path, {"seconds": f"{seconds:.3f}"})
+            kept.save(tensors, path, seconds)
 
     def _kept(self, parts: Mapping[str, Any]) -> Path | None:
         if self.cache is None:

@@ -111,7 +111,7 @@ def notes_of(path: Path) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     A damaged file has none.
     """
     try:
-        values = store.read_json(path)
+        values = store.read_artifact(path)
     except InputError as error:
         return left_out(str(error))
     shown = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []

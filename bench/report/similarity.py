@@ -97,7 +97,7 @@ def _cosines(products: Floats) -> Floats:
 
 def _patches(artifacts: Path) -> Mapping[str, Path]:
     """The file of each user's one low-rank patch, in the order of the users."""
-    values = [value for path in sorted(artifacts.glob("adapt-*.json")) for value in store.read_json(path)]
+    values = [value for path in sorted(artifacts.glob("adapt-*.json")) for value in store.read_artifact(path)]
     return {
         str(value["user"]): artifacts / "patches" / f"{value['patches'][0]}.safetensors"
         for value in values
