@@ -89,7 +89,7 @@ def as_one(records: Sequence[Record]) -> Record:
     if len(records) == 1:
         return first
     names = [name for name in first["metrics"] if all(name in one["metrics"] for one in records)]
-    metrics = {name: _mean([one["metrics"][name] for one in records]) for name in names}
+    metrics = {name: _mean(name, [one["metrics"][name] for one in records]) for name in names}
     spent = {what: statistics.fmean(cost(one, what) for one in records) for what in COSTS}
     return {
         **first,
@@ -104,12 +104,23 @@ def as_one(records: Sequence[Record]) -> Record:
     }
 
 
-def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
+def on_scale(metric: str, low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    """An interval of a metric without what lies beyond the metric's ends."""
+    from bench.score.intervals import largest
+
+    top = largest(metric)
+    return (
+        None if low is None else max(0.0, low),
+        high if high is None or top is None else min(top, high),
+    )
+
+
+def _mean(name: str, metrics: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
     values = [one["value"] for one in metrics]
     value, users, apart = statistics.fmean(values), int(metrics[0]["users"]), spread({"": values})
     low, high = (_offset(metrics, end) for end in ("low", "high"))
     ends = (None if low is None else value + low), (None if high is None else value + high)
-    low, high = apart.wider(value, *ends, users) if apart else ends
+    low, high = on_scale(name, *apart.wider(value, *ends, users)) if apart else ends
     return {"value": value, "low": low, "high": high, "users": users, "apart": apart.sd if apart else 0.0}
 
 

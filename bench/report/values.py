@@ -12,7 +12,7 @@ from bench.experiment import repeat_of
 from bench.report import fresh
 from bench.report.cells import NLL, kind_of, task_of, unedited
 from bench.report.experiments import Results, Run
-from bench.report.repeats import spread
+from bench.report.repeats import on_scale, spread
 from bench.score.metrics import PRIMARY, Kind
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _with_spread(runs: Sequence[Run], found: Mapping[str, Value]) -> dict[str, V
         apart = spread(_by_seed([(run.seed, _metric(run, name)) for run in runs]))
         values[name] = one
         if apart:
-            low, high = apart.wider(one.value, one.low, one.high, one.users)
+            low, high = on_scale(name, *apart.wider(one.value, one.low, one.high, one.users))
             values[name] = replace(one, low=low, high=high, sd=apart.sd)
     return values
 
