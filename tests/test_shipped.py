@@ -9,8 +9,10 @@ from conftest import ROOT, task_named
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from bench import marks, store
 from bench.data import lamp, sample
-from bench.lm.base import SHIPPED
+from bench.lm.base import SHIPPED, fingerprint, load
+from bench.types import InputError
 
 PROFILE = "bench.lm.profile.Profile"
 BASES = sorted(SHIPPED.glob("*.safetensors"))
@@ -39,3 +41,22 @@ def test_a_shipped_base_fits_the_sample_the_prompts_and_the_recipe(path: Path, s
     fitted = lamp.read(task, sample_root, split="train")
     assert base.key(spec.identity(), task, fitted.hash) == key
     assert path.stat().st_size <= 1_000_000
+
+
+def test_records_of_the_first_version_find_the_shipped_bases(tmp_path: Path) -> None:
+    assert {fingerprint(path) for path in BASES} == set(marks.SHIPPED.values())
+    load(BASES[0])
+    before, now = next(iter(marks.SHIPPED.items()))
+    for name, mark in (("old", before), ("new", now), ("own", "0123456789abcdef")):
+        store.write_json(tmp_path / name / "record.json", {"model": {"base": mark}})
+    found = {path.name: record["model"]["base"] for path, record in store.records(tmp_path).records}
+    assert found == {"old": now, "new": now, "own": "0123456789abcdef"}
+
+
+def test_a_shipped_base_with_other_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(BASES[0].read_bytes())
+    data[-3] ^= 1
+    (tmp_path / BASES[0].name).write_bytes(data)
+    monkeypatch.setattr("bench.lm.base.SHIPPED", tmp_path)
+    with pytest.raises(InputError, match="damaged"):
+        load(tmp_path / BASES[0].name)

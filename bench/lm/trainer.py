@@ -74,7 +74,7 @@ class Training(TrainingFields):
             "max_grad_norm": self.max_grad_norm,
             "optim": "adamw_torch",
             "bf16": lm.model.dtype == torch.bfloat16,
-            "gradient_checkpointing": self.checkpointing,
+            "activation_checkpointing": self.checkpointing,
             "use_cpu": lm.device.type == "cpu",
             "dataloader_pin_memory": False,
             "include_num_input_tokens_seen": "non_padding",
