@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from cells import CHAMELEON, TINY, run, start
 
+from bench.cost import Bill, Cost
 from bench.data import sample
-from bench.shard import _summed
 from bench.types import InputError
 from bench.windows import Ahead, checked_size
 
@@ -169,16 +169,9 @@ def test_a_window_is_whole_chunks() -> None:
 
 
 def test_costs_of_shards_add_up_but_for_the_peak_of_memory() -> None:
-    def cost(seconds: float, peak: int) -> dict[str, Any]:
-        used = {"seconds": seconds, "tokens_in": 10, "peak_memory": peak, "joules": None, "inside": "fit"}
-        return {"phases": {"generate": used}, "limited": 1.0}
+    def cost(seconds: float, peak: int) -> Bill:
+        return Bill({"generate": Cost(seconds, tokens_in=10, peak_memory=peak, inside="fit")}, 1.0)
 
-    both = _summed([cost(2.0, 700), cost(3.0, 500)])
-    assert both["limited"] == 2.0
-    assert both["phases"]["generate"] == {
-        "seconds": 5.0,
-        "tokens_in": 20,
-        "peak_memory": 700,
-        "joules": None,
-        "inside": "fit",
-    }
+    both = cost(2.0, 700) + cost(3.0, 500)
+    assert both.limited == 2.0
+    assert both.phases["generate"] == Cost(5.0, tokens_in=20, peak_memory=700, joules=None, inside="fit")
