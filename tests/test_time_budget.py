@@ -205,7 +205,9 @@ def test_a_chameleon_that_was_stopped_has_an_edit(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("methods.chameleon.method.PART", 4)
     lm, budget, insight = tiny_lm(), Ticking(5), Insight("short words", "be plain")
     lm.budget = budget
-    monkeypatch.setattr("methods.chameleon.insight.write", lambda _lm, _task, chosen, *_: [[insight] for _ in chosen])
+    monkeypatch.setattr(
+        "methods.chameleon.insight.write", lambda _lm, _task, chosen, *_, **_how: [[insight] for _ in chosen]
+    )
     with budget.phase("fit"):
         shared = chameleon(min_pairs=2).fit(lm, TASK, people(12), budget)
     assert shared.facts["stopped_by_budget"] and 0 < shared.facts["pairs_asked"] < shared.facts["questions"] == 12
