@@ -88,6 +88,10 @@ class Budget:
             _at_work.reset(outer)
             bar.close()
 
+    def within(self, steps: float) -> None:
+        """Show that so many steps of the batch in work are done; see Screen.within."""
+        self._screen.within(steps)
+
     def count(self, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
         """Add tokens to the phase that is open."""
         if self._open:

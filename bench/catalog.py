@@ -6,8 +6,9 @@ Read from the YAML files themselves, without Hydra, for the help and for message
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +42,28 @@ def groups() -> dict[str, list[str]]:
     folders = [one for one in sorted(CONF.iterdir()) if one.is_dir() and one.name != "hydra"]
     found = {one.name: sorted(path.stem for path in one.glob("*.yaml")) for one in folders}
     return {name: options for name, options in found.items() if options}
+
+
+def alike(name: str, options: Iterable[str]) -> str | None:
+    """The option that is meant by a name in another spelling: `lamp3` by `LaMP-3`, `llm_rec` by `LLM-REC`."""
+    bare = _letters(name)
+    return next((option for option in options if bare and _letters(option) == bare), None)
+
+
+def near(name: str, options: Iterable[str]) -> list[str]:
+    """The options that hold a name, at most three, else the one of the nearest spelling."""
+    known = list(options)
+    inside = [option for option in known if name and _letters(name) in _letters(option)]
+    return inside[:3] or get_close_matches(name, known, n=1)
+
+
+def meant(names: Sequence[str]) -> str:
+    """` (did you mean a or b?)`, or nothing."""
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def chosen(words: Iterable[str]) -> dict[str, str]:

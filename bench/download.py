@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import clean, quiet
+from bench.catalog import alike
+from bench.console import unpiped
 from bench.data import convert
 from bench.data.fetch import DownloadError, Fetched, fetch, forget
 from bench.types import InputError
@@ -67,6 +69,8 @@ class Order:
         known |= {"retries": "5", "timeout": "60"}
         for argument in arguments:
             key, equals, value = argument.partition("=")
+            if not equals and alike(argument, FOLDERS):
+                raise InputError(f"{argument}: write task={alike(argument, FOLDERS)}")
             if key not in known or not equals or not value:
                 close = get_close_matches(key.lstrip("-"), known, n=1)
                 hint = f"did you mean {close[0]}=...?" if close else f"known: {', '.join(f'{key}=' for key in known)}"
@@ -89,7 +93,7 @@ class Order:
 
 
 def _choices(key: str, text: str, known: Sequence[str], *, one: bool = False) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(text.split(",")))
+    chosen = tuple(dict.fromkeys(alike(word, known) or word for word in text.split(",")))
     if not set(chosen) <= set(known) or (one and len(chosen) > 1):
         raise InputError(f"{key}={text} (need {'one' if one else 'one or more, with commas,'} of {', '.join(known)})")
     return chosen
@@ -213,7 +217,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _failed(f"cannot write {error.filename or 'the file'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
-        return _failed("stopped; run the same command again to go on", 1)
+        return _failed("stopped; run the same command again to go on", 130)
     return 0
 
 
@@ -223,4 +227,5 @@ def _failed(problem: str, code: int) -> int:
 
 
 if __name__ == "__main__":
+    unpiped()
     sys.exit(main(sys.argv[1:]))

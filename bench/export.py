@@ -2,7 +2,8 @@
 
 python -m bench.export CELL [--user U] [--plugin PACKAGE] OUT
 
-  CELL      a cell's folder, with record.json and artifacts/ (results/runs/TASK/METHOD/KEY)
+  CELL      a cell's folder, with record.json and artifacts/ (results/runs/TASK/METHOD/KEY), or the beginning of
+            its key
   OUT       a folder that is not there yet, or is empty
   --user U  only the adapter of this user (all users' ids: samples.jsonl of the cell)
   --plugin PACKAGE  the package or module of the cell's method, where that is not one of Lamplight's own.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import clean, quiet, store
+from bench.console import unpiped
 from bench.env import cache_folder
 from bench.export_cell import Base, Cell
 from bench.export_readme import readme
@@ -121,7 +123,7 @@ def _base(cell: Cell) -> Base:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line. The exit code."""
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if not arguments or {"-h", "--help", "help"} & set(arguments):
         print(str(__doc__).strip())
         return 0 if arguments else 2
     quiet.libraries()
@@ -132,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plugin", action="append", default=[])
     given = parser.parse_args(arguments)
     try:
-        export(given.cell.expanduser(), given.out.expanduser(), user=given.user, plugins=given.plugin)
+        export(_folder(given.cell.expanduser()), given.out.expanduser(), user=given.user, plugins=given.plugin)
     except InputError as error:
         return _failed(str(error), 2)
     except store.StoreError as error:
@@ -142,10 +144,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _folder(cell: Path) -> Path:
+    """The folder of a cell that may be named by its key, or the beginning of it, below results/runs."""
+    return cell if cell.is_dir() or cell.is_absolute() else store.resolve(str(cell), [Path("results/runs")])
+
+
 def _failed(problem: str, code: int) -> int:
     clean.say(f"bench.export: {clean.line(problem)}", sys.stderr)
     return code
 
 
 if __name__ == "__main__":
+    unpiped()
     sys.exit(main(sys.argv[1:]))

@@ -28,7 +28,7 @@ from bench.console import Unpiped
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
-_GRACE = 20.0  # seconds that a worker without a parent has for a clean stop
+_GRACE = 5.0  # seconds that a worker without a parent has for a clean stop
 _ended: dict[int, int] = {}
 """The exit code of each job that has ended, by its number in the sweep; a single run is number 0."""
 _told: list[Path] = []  # where jobs in other processes tell theirs

@@ -35,10 +35,9 @@ def told(error: Exception, words: Sequence[str] = ()) -> str:
 
 def _no_option(group: str, name: str, options: Sequence[str]) -> str:
     """An option that its group does not have."""
-    inside = [option for option in options if name and name.casefold() in option.casefold()]
-    near = inside[:_MOST] or get_close_matches(name, options, n=1)
     more = "; a hub id (OWNER/NAME) or a folder is a model too" if group == "model" else ""
-    return f"{group}={name}: no such {group}{_meant(near)}; there are {', '.join(options)}{more}"
+    near = catalog.meant(catalog.near(name, options))
+    return f"{group}={name}: no such {group}{near}; there are {', '.join(options)}{more}"
 
 
 def _no_setting(key: str, words: Sequence[str]) -> str:
@@ -52,9 +51,9 @@ def _no_setting(key: str, words: Sequence[str]) -> str:
         if head in here and here[head].is_reference:
             return f"{key}: {head} is the common one; write {here[head].value[2:-1]}.{tail}=..."
     if near := _near(key, here):
-        return f"{key}: no such setting here{_meant(near)}; --help shows all there are"
+        return f"{key}: no such setting here{catalog.meant(near)}; --help shows all there are"
     elsewhere = [f"{one}, of {_owners(one)}," for one in _named(key, catalog.everywhere())]
-    return f"{key}: no such setting here{_meant(elsewhere[:_MOST])}; --help shows all there are"
+    return f"{key}: no such setting here{catalog.meant(elsewhere[:_MOST])}; --help shows all there are"
 
 
 def _owners(key: str) -> str:
@@ -81,7 +80,3 @@ def _named(key: str, known: Iterable[str]) -> list[str]:
     return sorted(
         found, key=lambda one: (not one.startswith(f"{group}."), one.count("."), not one.startswith("method."))
     )
-
-
-def _meant(names: Sequence[str]) -> str:
-    return f" (did you mean {' or '.join(names)}?)" if names else ""

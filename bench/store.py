@@ -165,12 +165,16 @@ def records(*roots: Path) -> Found:
 
 
 def resolve(name: str, roots: Iterable[Path]) -> Path:
-    """The cell folder that `name` is: a path, or the beginning of one key only. The first root wins for equal keys."""
+    """The cell folder that `name` is: a path, or the beginning of one key only, also as `task/method/key`.
+
+    The first root wins for equal keys.
+    """
     path = Path(name)
     if name and any((path / mark).exists() for mark in _MARKS):
         return path
     known = {folder.name: folder for folder in reversed(list(_cells(roots, [])))}
-    fitting = [folder for key, folder in known.items() if name and key.startswith(name)]
+    parts = 3 if name.count("/") == 2 else 1
+    fitting = [one for one in known.values() if name and "/".join(one.parts[-parts:]).startswith(name)]
     if len(fitting) == 1:
         return fitting[0]
     shown = sorted("/".join(folder.parts[-3:]) for folder in fitting or known.values())

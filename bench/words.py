@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from bench.catalog import groups
+from bench.catalog import alike, groups
 from bench.types import InputError
 
 PATHS = {
@@ -102,22 +102,12 @@ def _bare(word: str) -> str:
     """What to write in place of a word that is no setting."""
     if word in _OTHERS:
         return f"{word}: this is a command of its own: python -m {_OTHERS[word]} --help"
-    fitting = [f"{group}={option}" for group in groups() if (option := _option(group, word))]
+    fitting = [f"{group}={option}" for group in groups() if (option := alike(word, groups()[group]))]
     if fitting:
         return f"{word}: write {' or '.join(fitting)}"
     if word == "=":
         return "=: no blanks around it: seed=3"
     return f"{word}: a setting is key=value, as in method=rag; --help shows all there are"
-
-
-def _option(group: str, value: str) -> str | None:
-    """The option that is meant: `lamp3` for `LaMP-3`, `llm_rec` for `LLM-REC`."""
-    bare = _letters(value)
-    return next((option for option in groups()[group] if bare and _letters(option) == bare), None)
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def _word(word: str, *, sweeps: bool) -> str:
@@ -162,7 +152,7 @@ def _choice(group: str, value: str) -> str:
         raise InputError(f"{group}={value}: choose one of {', '.join(groups()[group])}") from None
     if "(" in value:
         return value
-    return ",".join(_option(group, one) or one for one in value.split(","))
+    return ",".join(alike(one, groups()[group]) or one for one in value.split(","))
 
 
 def _home(key: str, value: str) -> str:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from cells import TINY, run
 from conftest import ROOT
 
-from bench import catalog, guide, words
+from bench import catalog, guide, store, words
 from bench.__main__ import run as bench
 from bench.data import sample
+from bench.download import Order
+from bench.report.__main__ import main as report
 from bench.types import InputError
 
 WORKERS = {"PYTHONPATH": str(ROOT)}
@@ -92,9 +98,6 @@ def test_in_a_sweep_every_name_is_read_and_a_setting_that_one_method_has_waits_f
     (["+seed=3"], "without the +"),
     (["hydra/launcher=slurm"], "did you mean submitit_slurm?"),
     (["--resolve"], "--resolve"),
-    (["-m", "method=glob(x*)"], "method=glob(x*): no value fits"),
-    (["-m", "seed=range(0,0)"], "seed=range(0,0): no value fits"),
-    (["-m", "seed=interval(0,1)"], "give the values one by one"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_that_says_what_to_write(
     typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
@@ -102,6 +105,16 @@ def test_a_mistake_is_one_line_that_says_what_to_write(
     assert bench(typed) == 2
     said = capsys.readouterr().err
     assert told in said and said.count("\n") == 1 and "provider=" not in said and "hydra.cc" not in said
+
+
+@pytest.mark.parametrize(("typed", "told"), [
+    ("method=glob(x*)", "method=glob(x*): no value fits"),
+    ("seed=range(0,0)", "seed=range(0,0): no value fits"),
+    ("seed=interval(0,1)", "give the values one by one"),
+])  # fmt: skip
+def test_a_sweep_of_nothing_is_bad_input(typed: str, told: str, tmp_path: Path) -> None:
+    code, said = run("-m", typed, folder=tmp_path)
+    assert code == 2 and told in said and said.count("\n") == 1, said
 
 
 def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,3 +174,75 @@ def test_impossible_results_are_one_line(launcher: tuple[str, ...], small: tuple
     (tmp_path / "runs").write_text("a file")
     code, said = run("-m", *small, "method=majority", "seed=0,1", *launcher, folder=tmp_path, environment=WORKERS)
     assert code == 2 and said.count("\n") == 1 and "results.root=FOLDER" in said
+
+
+def test_other_commands_read_what_a_person_types(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "lamp3" / "rag" / "abcdef0123456789"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text("{}")
+    for name in ("abcd", "lamp3/rag/abcd", str(folder)):
+        assert store.resolve(name, [tmp_path]) == folder
+    with pytest.raises(InputError, match="neither a cell folder"):
+        store.resolve("lamp3", [tmp_path])
+    assert Order.parse(["task=LaMP-3,LAMP2N"]).tasks == ("lamp3", "lamp2n")
+    with pytest.raises(InputError, match="write task=lamp3"):
+        Order.parse(["LaMP-3"])
+    assert report(["table1"]) == 2
+    assert "did you mean chameleon_table1 or oppu_table1?" in capsys.readouterr().err
+    assert report(["page", str(tmp_path / "page.html"), "--results", str(tmp_path / "none")]) == 2
+    assert "none: no such folder" in capsys.readouterr().err
+    assert report(["help"]) == 0 and "compare A B" in capsys.readouterr().out
+    assert report(["--task", "LaMP-3", "--results", str(ROOT / "results" / "published")]) == 0
+
+
+@pytest.mark.parametrize("command", [
+    ("bench", "--help=all"), ("bench.report", "--help"), ("bench.download", "--help"), ("bench.export", "--help"),
+])  # fmt: skip
+def test_a_reader_that_goes_early_costs_no_traceback(command: tuple[str, str]) -> None:
+    read, write = os.pipe()
+    os.close(read)  # `head` has seen enough before anything is written
+    done = subprocess.run(
+        [sys.executable, "-m", *command], stdout=write, stderr=subprocess.PIPE, text=True, env=os.environ | WORKERS
+    )
+    os.close(write)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_a_killed_worker_is_a_failure_that_names_its_cells(small: tuple[str, ...], tmp_path: Path) -> None:
+    words = ("-m", *small, *JOBLIB, "method=instruct", "seed=0,1", "limit=null")
+    code, said = run(
+        *words, folder=tmp_path, environment=WORKERS, kill_when=lambda: _kill_a_worker(tmp_path), with_signal=0
+    )
+    assert code == 1 and "Traceback" not in said, said
+    assert "2 of 2 cells are not done: cell 1 (seed=0), cell 2 (seed=1)" in said
+
+
+def test_workers_end_with_their_parent(small: tuple[str, ...], tmp_path: Path) -> None:
+    words = ("-m", *small, *JOBLIB, "method=instruct", "seed=0,1", "limit=null")
+    run(*words, folder=tmp_path, environment=WORKERS, kill_when=lambda: _workers(tmp_path))
+    orphans = _workers(tmp_path)
+    limit = time.monotonic() + 20
+    while any(map(_at_work, orphans)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert orphans and not any(map(_at_work, orphans))
+    assert not list((tmp_path / "runs").glob("lamp3/*/*/record.json"))
+
+
+def _at_work(pid: int) -> bool:
+    """Whether a process runs; one that has ended may still be listed where nobody collects its code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _workers(folder: Path) -> list[int]:
+    """The processes that hold a cell of this folder."""
+    return [int(path.name.partition("@")[0]) for path in (folder / "runs").glob("lamp3/*/*/claim/*")]
+
+
+def _kill_a_worker(folder: Path) -> bool:
+    for pid in _workers(folder)[:1]:
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False

@@ -50,8 +50,9 @@ FLOORS = (
 )
 # Rooms outside the floors and what they may use besides themselves; only `show` and `__main__` may use them.
 APART = {
-    "report": {"clean", "env", "shape", "experiment", "manifest", "store", "score", "types", "quiet", "console"},
-    "download": {"console", "clean", "data", "env", "types", "quiet"},
+    "report": {"clean", "env", "shape", "experiment", "manifest", "store", "score", "types", "quiet", "console"}
+    | {"catalog", "stops"},
+    "download": {"console", "catalog", "clean", "data", "env", "types", "quiet"},
     "statistics": {"clean", "data", "plan", "settings", "protocol", "manifest", "store", "types", "quiet"},
     "export": {
         "console",

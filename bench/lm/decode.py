@@ -39,12 +39,14 @@ def answer_batch(
     """
     scores: list[list[float] | None] = []
     held: list[Prefix] = []
+    reading = 1.0 if decoding.rule == "likelihood" else 0.5  # of a batch's work, about
     for rows in passes:
         with patches.only(torch.tensor(rows, device=lm.device)):
             prefix = read(lm, [prompts[row] for row in rows], patches, alike)
             scores += branch_scores(lm, prefix, [wanted] * len(rows)) if labels else [None] * len(rows)
         if decoding.rule != "likelihood":
             held.append(prefix)
+        lm.budget.within(reading * len(scores))
     if decoding.rule == "likelihood":
         best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
         texts, news, finished = [labels[index] for index in best], [0] * len(best), [True] * len(best)
@@ -184,6 +186,8 @@ def _write(
             patches.select(chosen)
             alive = [alive[index] for index in keep]
         step(lm, prefix, [new[row][-1] for row in alive])
+        written = max((number + 1) / max_new_tokens, 1 - len(alive) / len(prompts))
+        lm.budget.within(len(prompts) * (0.5 + 0.5 * written))
     return [_first_line(one) for one in text], [len(row) for row in new], finished
 
 

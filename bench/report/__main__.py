@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from bench import clean, quiet, store
+from bench import catalog, clean, quiet, stops, store
+from bench.console import unpiped
 from bench.report import scores, tables
 from bench.report.found import outdated, readable
 from bench.report.pairs import power
@@ -24,7 +24,7 @@ USAGE = f"""{PROGRAM} [--results DIR]... [--task TASK] [--format text|md|csv]
        {PROGRAM} NAME [--results DIR]... [--scale SCALE] [--format text|md|csv|tex|html] [--out DIR] [--user ID]
        {PROGRAM} compare A B [--results DIR]...
        {PROGRAM} power A B --effect SIZE [--results DIR]...
-       {PROGRAM} page [--results DIR]... [--out FILE] [--users N]"""
+       {PROGRAM} page [FILE] [--results DIR]... [--users N]"""
 EXAMPLES = """
 examples:
   python -m bench.report                                   everything below results/runs
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except store.StoreError as error:
         clean.say(f"bench.report: {clean.line(str(error))}", sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing may be flushed to it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as stop:
+        return stops.told(stop)
     return 0
 
 
@@ -89,11 +89,16 @@ def _answer(options: argparse.Namespace) -> str:
     roots = options.results or [ROOT]
     allowed = {"compare": (), "power": ("effect",), "page": ("out", "users"), None: ("task", "format")}
     kind = options.what[0] if options.what else None
+    if kind == "help":
+        return _parser().format_help()
+    if kind == "page" and len(options.what) == 2 and not options.out:
+        options.what, options.out = ["page"], Path(options.what[1])  # page FILE, as one would type it
     for name in ("task", "format", "scale", "out", "users", "effect", "user"):
         if getattr(options, name) is not None and name not in allowed.get(kind, ("format", "scale", "out", "user")):
             raise InputError(f"--{name} is not for {kind or 'the table of all cells'}; see {PROGRAM} --help")
     if kind is None:
-        return _table(roots, options.task, options.format or "text")
+        task = catalog.alike(options.task or "", catalog.groups()["task"]) or options.task
+        return _table(roots, task, options.format or "text")
     if kind == "compare":
         if len(options.what) != 3:
             raise InputError(f"compare takes two cells: {PROGRAM} compare A B")
@@ -158,4 +163,5 @@ def _cell(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 if __name__ == "__main__":
+    unpiped()
     sys.exit(main())

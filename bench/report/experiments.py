@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import clean, manifest, store
+from bench import catalog, clean, manifest, store
 from bench.experiment import REPEAT, Design, key_of
 from bench.report import fresh, scores
 from bench.report.cells import task_of
@@ -174,7 +174,8 @@ def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experimen
     """The experiment of that name at a scale; InputError where there is none, or its file lacks a field."""
     conf, known = conf or CONF, names(conf)
     if name not in known:
-        raise InputError(f"{name}: no such experiment; there are {', '.join(known) or f'none in {conf}/experiment'}")
+        near = catalog.meant(catalog.near(name, known))
+        raise InputError(f"{name}: no such experiment{near}; there are {', '.join(known) or 'none'}")
     path, of_scale = conf / "experiment" / f"{name}.yaml", conf / "scale" / f"{scale}.yaml"
     one_of("scale", scale, sorted(one.stem for one in of_scale.parent.glob("*.yaml")))
     try:
