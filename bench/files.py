@@ -45,6 +45,22 @@ def place(setting: str, text: object) -> Path:
         raise InputError(f"{setting}={text}: {str(error).rstrip('.').lower()}; give a folder") from None
 
 
+def is_there(path: Path, label: str = "") -> bool:
+    """Whether an optional file is there: nothing of its name is none, but what is no file must not count as none.
+
+    Raises InputError for a folder, a pipe or device, a link that leads nowhere, and what cannot be looked at.
+    """
+    try:
+        if path.is_file():
+            return True
+        if not os.path.lexists(path):
+            return False
+    except OSError as error:
+        raise InputError(f"{label or path}: cannot be looked at: {error.strerror}") from None
+    kind = "a folder" if path.is_dir() else "no ordinary file" if path.exists() else "a link that leads nowhere"
+    raise InputError(f"{label or path}: {kind} (need a file here, or nothing of this name)")
+
+
 def still_ours(path: Path) -> None:
     """Raises ClaimLost where this process had claimed what it is about to write, and holds it no more."""
     if (claimed := lost(path)) is not None:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from bench.types import InputError
+from bench.types import InputError, shown
 
 Kind = Literal["model", "dataset"]
 
@@ -86,4 +86,7 @@ def _folder(id: str, kind: Kind) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
 
-    return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type=kind)
+    try:
+        return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type=kind)
+    except ValueError:  # the library's own rules of names
+        raise InputError(f"{shown(id)}: neither a folder here nor a name of the hub, as in owner/name") from None

@@ -5,9 +5,9 @@ test.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.data import rank
 from bench.data.retrieval import PCASelection
@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 class Method(ABC):
     """One way to personalize a frozen language model. Fields are hyper-parameters; a method keeps no state.
 
-    `needs_model`: False for a rule, which runs where no weights can be had.
+    `needs_model`: False for a rule, which runs where no weights can be had. `ONLY_WITH`: fields that are read with some
+    values of another field alone, as in `{"draw": ("control", ("random_directions",))}`.
     """
 
     needs_model: ClassVar[bool] = True
+    ONLY_WITH: ClassVar[Mapping[str, Any]] = {}
 
     def check(self, task: Task) -> None:
         """Raise InputError where the settings do not go with the task. Called before any model is loaded."""
         return
+
+    def reads_fit_users(self, task: Task) -> bool:
+        """Whether `fit` reads the fit users: a cell whose method does not runs without a fit split."""
+        return type(self).fit is not Method.fit
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """What all users share, learnt from the fit users (with their golds). Default: nothing."""
@@ -49,6 +55,8 @@ class Method(ABC):
 
 class BaselinePrompt(Method):
     """A method with the instruct baseline's prompt: selected history, or none. `fit` may learn a patch for all."""
+
+    ONLY_WITH: ClassVar[Mapping[str, Any]] = {"select": ("history", ("selected",))}
 
     select: PCASelection
     history: Literal["selected", "none"] = "selected"

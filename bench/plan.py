@@ -14,14 +14,16 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from bench import hub, repeats, settings, store
+from bench import effects, hub, repeats, settings, store
 from bench.data import lamp, sample
 from bench.data.convert import digest
 from bench.data.people import People
+from bench.data.record import Kind
 from bench.data.retrieval import known_embedder
 from bench.data.task import OPPU_WORDS, Task
 from bench.data.templates import check_task
 from bench.env import cache_folder
+from bench.files import is_there
 from bench.lm.base import BaseSpec
 from bench.lm.spec import ModelSpec
 from bench.method import Method
@@ -96,10 +98,11 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     base = replace(base, kind=spec.base) if base.kind == "auto" else base
     check_task(task)
     method.check(task)
+    effects.check_one(config, values, task)
     root = data_root(values["data"])
     seed, kind = values["seed"], values["data"]["kind"]
     tested = read(task, root, split=protocol.test_split, kind=kind)
-    fitted = read(task, root, split=protocol.fit_split, kind=kind)
+    fitted = _fit_split(read, root, task, protocol, kind, _learner(task, method, base, protocol))
     if protocol.pool:
         tested = replace(tested, split=f"{fitted.split}+{tested.split}", golds=fitted.golds and tested.golds)
     people = cache(lambda: protocol.people(fitted.users, tested.users, seed))
@@ -134,6 +137,29 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
         fields, task, spec, identity, base, learnt, method, protocol, decoding, people, tested, fitted, cell,
         [word for word in words if not word.startswith(_NOT_THE_CELL)],
     )  # fmt: skip
+
+
+def _learner(task: Task, method: Method, base: BaseSpec, protocol: Protocol) -> str:
+    """Who reads the fit split, in words; empty where nobody does."""
+    if base.kind == "task_adapted":
+        return "the adapted base is trained on it (base=instruct takes the model as it is)"
+    if protocol.pool:
+        return "protocol.pool=true takes the users of both splits"
+    return "the method learns from its users" if method.reads_fit_users(task) else ""
+
+
+def _fit_split(
+    read: Callable[..., lamp.Dataset], root: Path, task: Task, protocol: Protocol, kind: Kind, learner: str
+) -> lamp.Dataset:
+    """The fit split; none where it is not there and nobody reads it."""
+    if not lamp.absent(task, root, protocol.fit_split, kind):
+        return read(task, root, split=protocol.fit_split, kind=kind)
+    if not learner:
+        return lamp.nothing(protocol.fit_split, kind)
+    try:
+        return read(task, root, split=protocol.fit_split, kind=kind)
+    except InputError as error:
+        raise InputError(f"{error}; {learner}") from None
 
 
 def _made(values: Mapping[str, Any]) -> Any:
@@ -178,12 +204,22 @@ def known(value: Any) -> Any:
         return found | _revisions(value)
     if isinstance(value, list):
         return [known(one) for one in value]
-    if not isinstance(value, str) or not ({"/", "."} & set(value)) or not os.path.exists(value):
+    if not isinstance(value, str) or not ({"/", "."} & set(value)) or not _names_data(value):
         return value
     path = Path(value)
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     content = [f"{one.relative_to(path)}:{digest(one, cache_folder() / 'data')}" for one in files]
     return f"{path.name}@{store.key({'files': content})[:16]}"
+
+
+def _names_data(text: str) -> bool:
+    """Whether a file or folder is of this name; not the folder of this process, nor one around it."""
+    if not os.path.lexists(text):  # a text too long for a name is none
+        return False
+    if not os.path.isdir(text):
+        return is_there(Path(text))
+    here = Path.cwd()
+    return Path(text).resolve() not in (here, *here.parents)
 
 
 def _embedder(value: Any) -> Any:

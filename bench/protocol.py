@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from bench.bounds import COUNT, NAME, PLACE, Range
 from bench.data import histories, people
@@ -39,6 +39,11 @@ class Protocol:
     `history_format`: items are shown and learnt `full`, with `no_input` or with `no_output`. `items`, `words`: exactly
     so many items of so many words, for measuring time.
     """
+
+    ONLY_WITH: ClassVar = {
+        "n_test": ("choose", ("longest",)),
+        **{name: ("choose", ("bin",)) for name in ("n_bins", "bin", "n_users")},
+    }
 
     name: Annotated[str, NAME]
     fit_split: Annotated[str, NAME] = "train"

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bench import effects
 from bench.bounds import COUNT, NAME, PLACE, SEED, Range
 from bench.data.leaks import Policy
 from bench.data.rank import Retriever
 from bench.data.record import Kind as Split
 from bench.data.retrieval import PCASelection
-from bench.data.task import Kind, Task
+from bench.data.task import Kind, Task, load
 from bench.fields import check, hints_of, made_of
 from bench.lm.base import BaseSpec
 from bench.lm.profile import Profile
@@ -135,6 +136,24 @@ def checked(config: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
     _check_draws(values)
     _check_together(values, chosen)
     return dict(values)
+
+
+def check_shared(given: Iterable[str], configs: Sequence[DictConfig]) -> None:
+    """Raises InputError where a setting of a sweep's command line is read by none of its cells.
+
+    A cell that is wrong in itself says so when it runs.
+    """
+    cells = []
+    for config in configs:
+        try:
+            values = _expanded("", _plain(config))
+            check("task", values["task"], Task)
+            _check_method(values)
+        except InputError:
+            return
+        _, fields_of = made_of("task", values["task"])
+        cells.append((config, values, load(**fields_of)))
+    effects.check_sweep(sorted(given), cells)
 
 
 def section(config: DictConfig, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _ENGINE = "bench.job"
 _PRODUCT = ("bench", "methods")
 _HARMLESS = frozenset({
     "bench.budget", "bench.claims", "bench.env", "bench.files", "bench.hub", "bench.manifest", "bench.marks",
+    "bench.bounds", "bench.effects", "bench.fields", "bench.settings",
     "bench.progress", "bench.quiet", "bench.record", "bench.sources", "bench.stale", "bench.stops", "bench.store",
     "bench.data.convert", "bench.data.fetch", "bench.data.sample",
 })  # fmt: skip

@@ -41,10 +41,12 @@ class Experiments(BasicSweeper):
         _refuse_empty(overrides)
         if not any(override.key_or_group == "experiment" for override in overrides):
             names, jobs = _plain_sweep(overrides)
+            self._check_shared([word for job in jobs for word in job], jobs)
             return self._launched(names, [expanded(job) for job in jobs])
         designs = self._designs(overrides)
         planned = [(name, scale, cell) for name, scale, design in designs for cell in design.cells()]
         jobs = [expanded([*cell.words, *_told(cell, name, scale)]) for name, scale, cell in planned]
+        self._check_shared([word for one in map(_given, overrides) for word in one.words], jobs)
         if self.config.dry:
             self._forecast(planned, jobs)
             return []
@@ -111,6 +113,13 @@ class Experiments(BasicSweeper):
     def _kind_of(self, words: Sequence[str]) -> str:
         """The kind of the task that a cell's overrides name."""
         return str(self._composed(word for word in words if key_of(word) == "task").task.kind)
+
+    def _check_shared(self, given: Sequence[str], jobs: Sequence[Sequence[str]]) -> None:
+        """Raises InputError where a setting that is given has an effect in none of the cells."""
+        from bench.settings import check_shared
+
+        if any("." in word.partition("=")[0] or word.startswith("+") for word in given):  # composing takes its time
+            check_shared(given, [self._composed(expanded(job)) for job in jobs])
 
     def _check(self, jobs: Sequence[Sequence[str]]) -> None:
         """Every cell composes, and the data of the first is there: before anything runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.bounds import SEED, SOME, Range
 
@@ -147,6 +147,8 @@ class Decoding:
     `rule`: `greedy`, `sample`, or `likelihood` (the label of the highest total log-probability; label tasks only).
     `stop_at_label`: end an answer as soon as it is a label ("5" of "5 stars"): lenient towards chatty models.
     """
+
+    ONLY_WITH: ClassVar = {name: ("rule", ("sample",)) for name in ("temperature", "top_p", "top_k")}
 
     rule: Literal["greedy", "sample", "likelihood"] = "greedy"
     temperature: Annotated[float, Range(0, 100)] = 1.0

@@ -25,6 +25,9 @@ class Adapter(BaselinePrompt):
     select: PCASelection
     history: Literal["selected", "none"] = "selected"
 
+    def reads_fit_users(self, task: Task) -> bool:
+        return False
+
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """The adapter as a patch. Raises InputError where it does not fit the model, or changes nothing."""
         from bench.lm.adapters import refuse_partial

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.bounds import ABOVE, COUNT, PLACE, SEED, SOME, Fields
 from bench.data import code_dialogues
@@ -37,6 +37,11 @@ class Aloe(BaselinePrompt):
     has full rank, as large as two copies of the layers, and its rate is `full_learning_rate`. `training`: see
     `bench.lm.trainer.Training`.
     """
+
+    ONLY_WITH: ClassVar = {
+        **{f"code_{name}": ("code_rule", ("equal_fraction", "equal_rows")) for name in ("data", "split", "revision")},
+        "full_learning_rate": ("full_finetune", (True,)),
+    }
 
     select: PCASelection
     fraction: Annotated[float, SOME] = 1.0

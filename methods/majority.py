@@ -41,6 +41,10 @@ class Majority(Method):
         if self.rule not in ("auto", *rules):
             raise InputError(f"method.rule={self.rule}: {task.name} ({task.kind}) has {', '.join(rules)}")
 
+    def reads_fit_users(self, task: Task) -> bool:
+        """For the most frequent answer, which every rule of a task with labels falls back on."""
+        return bool(task.labels)
+
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         golds = [query.gold for user in users for query in user.queries if query.gold is not None]
         if task.labels and not golds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.bounds import COUNT, SEED, Fields
 from bench.data.dates import Places, before_all
@@ -51,6 +51,8 @@ class OPPU(Method):
     `item_words`: cut of an item that is learnt; None takes the code's 768 words in OPPU's own prompt, and elsewhere the
     whole item, as a question of the test is never cut. A user without history has no patch and is counted.
     """
+
+    ONLY_WITH: ClassVar = {"profile": ("form", ("pag",)), "retriever": ("form", ("rag", "pag"))}
 
     retriever: Retriever
     profile: Profile = field(default_factory=Profile)

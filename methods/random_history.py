@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from bench.bounds import COUNT, SEED, Range
 from bench.data.dates import Places, not_newer
@@ -27,12 +27,17 @@ class RandomHistory(Method):
     where there are no more). Every user and question has a draw of its own; an item newer than the question is in none.
     """
 
+    ONLY_WITH: ClassVar = {"pool": ("scope", ("global",))}
+
     k: Annotated[int, Range(0, 10**4)] = 1
     scope: Literal["user", "global"] = "user"
     replacement: bool = False
     pool: Annotated[int, COUNT] = 1000
     style: Literal["personalized", "lamp", "oppu"] = "personalized"
     seed: Annotated[int, SEED] = 0
+
+    def reads_fit_users(self, task: Task) -> bool:
+        return self.scope == "global"
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """The pool of a global draw."""

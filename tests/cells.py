@@ -34,6 +34,17 @@ BASE = (
 )
 
 
+READS_NO_SELECTION = ("majority", "random_history", "rag", "pag", "oppu")
+
+
+def concerned(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words without those of TINY that this method does not read: a single run refuses them."""
+    method = next((word.partition("=")[2] for word in reversed(words) if word.startswith("method=")), "instruct")
+    if method not in READS_NO_SELECTION or {"-m", "--multirun"} & set(words):
+        return words
+    return tuple(word for word in words if word not in TINY or not word.startswith("selection."))
+
+
 def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] | None = None) -> int:
     """The pid of a child that runs the command, its output in a file."""
     _imported()
@@ -47,7 +58,7 @@ def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] |
             os.dup2(file.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.argv = ["bench", *words]
+        sys.argv = ["bench", *concerned(words)]
         for name in [name for name in sys.modules if name == "bench.__main__" or name.startswith("hydra.core.global")]:
             del sys.modules[name]
         runpy.run_module("bench", run_name="__main__", alter_sys=True)

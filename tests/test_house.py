@@ -42,7 +42,7 @@ FLOORS = (
     {"manifest", "experiment", "repeats"},
     {"lm"},
     {"method", "protocol"},
-    {"parts", "plan", "settings", "cohort", "stale", "record", "run", "job", "scoring", "shard", "windows"}
+    {"parts", "plan", "settings", "effects", "cohort", "stale", "record", "run", "job", "scoring", "shard", "windows"}
     | {"likelihoods"},
     {"show", "forecast", "launch", "mistakes", "words", "guide"},
     {"sweep"},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from bench.data import convert
 from bench.data.bar import bar
 from bench.data.record import COUNTED, Builder, Kind, identifier, rating_of, shown, text_of
 from bench.data.task import Task
+from bench.files import is_there
 from bench.types import InputError, User
 
 STREAM_FROM = 64 * 2**20  # bytes: larger questions files are converted once, then read user by user
@@ -60,7 +62,7 @@ def read(
     Golds may be absent for `test`; elsewhere only with `require_golds=False` (answers without scores).
     Files above 64 MB are converted once into `cache` and then read user by user.
     """
-    root, folder = Path(root).expanduser(), f"{'time/' if kind == 'time' else ''}{task.folder}/{split}"
+    root, folder = Path(root).expanduser(), _folder(task, split, kind)
     remedy = f"python -m bench.download task={task.name} split={kind} root={root}"
     questions, outputs, grouping = (
         convert.Source(root / name, name, remedy)
@@ -92,16 +94,34 @@ def read(
     )
 
 
+def absent(task: Task, root: Path, split: str, kind: Kind) -> bool:
+    """Whether a data folder has nothing at all where this split would be."""
+    return not os.path.lexists(Path(root) / _folder(task, split, kind))
+
+
+def nothing(split: str, kind: Kind) -> Dataset:
+    """A split that is not there and that nobody reads: no users, and `none` in place of a hash."""
+    return Dataset((), split, kind, files={}, hash="none", golds=False, counts={}, question_count=0)
+
+
+def _folder(task: Task, split: str, kind: Kind) -> str:
+    return f"{'time/' if kind == 'time' else ''}{task.folder}/{split}"
+
+
 def _must_exist(root: Path, questions: convert.Source) -> None:
-    if not questions.path.is_file():
-        present = sorted(path.parent.relative_to(root).as_posix() for path in root.rglob("*_questions.json"))
+    if root.is_file():
+        raise InputError(f"{root} is a file: give the folder that holds {questions.label}, as in data.root=FOLDER")
+    if not is_there(questions.path):
+        depths = ("*/*", "*/*/*", "*/*/*/*")  # no deeper: the folder may be anything, the whole disk too
+        found = (path for depth in depths for path in root.glob(f"{depth}_questions.json"))
+        present = sorted(path.parent.relative_to(root).as_posix() for path in found)
         here = f"it has {', '.join(present)}" if present else "it has no LaMP file at all"
         raise InputError(f"{root} has no {questions.label} ({here}); to get it: {questions.remedy}")
 
 
 def _golds(task: Task, source: convert.Source, *, required: bool) -> tuple[dict[str, str] | None, str]:
     """Gold by question id, and the file's SHA-256; None where there is no file and none is required."""
-    if not source.path.is_file():
+    if not is_there(source.path):
         if required:
             raise InputError(f"{source.label} is missing (need the golds for scores); to get it: {source.remedy}")
         return None, ""
@@ -134,7 +154,7 @@ def _gold(task: Task, text: str) -> str:
 
 def _groups(source: convert.Source, folder: str) -> tuple[dict[str, str], str]:
     """Group by question id from groups.json's section for this split, and the file's SHA-256; empty without one."""
-    if not source.path.is_file():
+    if not is_there(source.path):
         return {}, ""
     data = source.path.read_bytes()
     value = convert.whole(source, data)

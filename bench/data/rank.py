@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.bounds import PLACE, SEED
 from bench.budget import Budget
@@ -54,6 +54,8 @@ class Retriever:
     `dense`: dot product of unit sentence embeddings. Both read LaMP's query and corpus. `recency`: newest first.
     `random`: a draw of its own for each user and question, without repeats. `embedder` as in PCASelection.
     """
+
+    ONLY_WITH: ClassVar = {"embedder": ("ranker", ("dense",)), "seed": ("ranker", ("random",))}
 
     ranker: Ranker = "bm25"
     embedder: Annotated[str, PLACE] = "minilm"

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench import marks
 from bench.bounds import COUNT, SEED, SHARE, Fields
@@ -44,6 +44,8 @@ class BaseSpec:
     `balance`: examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by
     kind of task, and so many times that of the tasks named in `more`; None takes all.
     """
+
+    ONLY_WITH: ClassVar = {"profile": ("form", ("profile",)), "no_history_share": ("form", ("history",))}
 
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
     form: Literal["plain", "history", "profile"] = "history"

@@ -49,6 +49,10 @@ class Chameleon(Method):
     directions.
     """
 
+    ONLY_WITH: ClassVar = {
+        "draw": ("control", ("random_directions",)),
+        "null_margin": ("require_below_null", (True,)),
+    }
     # Younger than published records, and what these were made with.
     UNSAID: ClassVar = {
         "null_margin": 0.1,
@@ -102,6 +106,9 @@ class Chameleon(Method):
     def check(self, task: Task) -> None:
         if self.mode == "user" and not task.has_answers:
             raise InputError(f"method.mode=user: a history item of {task.name} cannot be asked as a question")
+
+    def reads_fit_users(self, task: Task) -> bool:
+        return self.mode == "group" and self.n_layers > 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """Group mode: one edit from the fit users' questions. Their golds are never used."""
