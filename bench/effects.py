@@ -36,9 +36,21 @@ def check_one(config: DictConfig, values: Mapping[str, Any], task: Task) -> None
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         return
+    _refuse_added(hydra.overrides.task, config)
     for key in _keys(hydra.overrides.task):
         if problem := unread(key, config, values, task):
             raise InputError(f"{problem}; leave it out, or share it with cells that read it in one sweep (-m)")
+
+
+def _refuse_added(words: Iterable[str], config: DictConfig) -> None:
+    """Raises InputError for a setting that `+` has made and that nothing refers to."""
+    raw = str(OmegaConf.to_container(config, resolve=False))
+    for word in words:
+        key = word.partition("=")[0]
+        name = key.removeprefix("+")
+        new = key.startswith("+") and name.isidentifier() and name not in (*_GROUPS, "hydra")
+        if new and f"${{{name}}}" not in raw:
+            raise InputError(f"{key}: no such setting here, and + makes one that nothing reads")
 
 
 def check_sweep(keys: Iterable[str], cells: Sequence[tuple[DictConfig, Mapping[str, Any], Task]]) -> None:
@@ -52,8 +64,6 @@ def check_sweep(keys: Iterable[str], cells: Sequence[tuple[DictConfig, Mapping[s
 def unread(key: str, config: DictConfig, values: Mapping[str, Any], task: Task) -> str | None:
     """Why the setting `key` changes nothing in this cell; None where it is read."""
     section = key.partition(".")[0]
-    if section not in values:
-        return None if section == "hydra" else f"{key}: no such setting here"
     if problem := _alone(key, values, task) or _of_class(key, values):
         return f"{key} has no effect: {problem}"
     live = set(_live(config, values))

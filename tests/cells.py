@@ -38,9 +38,9 @@ READS_NO_SELECTION = ("majority", "random_history", "rag", "pag", "oppu")
 
 
 def concerned(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words without those of TINY that this method does not read: a single run refuses them."""
-    method = next((word.partition("=")[2] for word in reversed(words) if word.startswith("method=")), "instruct")
-    if method not in READS_NO_SELECTION or {"-m", "--multirun"} & set(words):
+    """The words without those of TINY that none of the methods reads: they would be refused."""
+    methods = next((word.partition("=")[2] for word in reversed(words) if word.startswith("method=")), "instruct")
+    if not set(methods.split(",")) <= set(READS_NO_SELECTION) and "method.history=none" not in words:
         return words
     return tuple(word for word in words if word not in TINY or not word.startswith("selection."))
 

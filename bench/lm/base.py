@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bench.lm.patch import Patch
     from bench.lm.tune import Example
 
+MOST: Mapping[Kind, int] = {"rating": 2000, "classification": 1200, "generation": 600}
 SHIPPED = Path(__file__).parent.parent / "assets" / "bases"
 
 
@@ -46,7 +47,6 @@ class BaseSpec:
     """
 
     ONLY_WITH: ClassVar = {"profile": ("form", ("profile",)), "no_history_share": ("form", ("history",))}
-
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
     form: Literal["plain", "history", "profile"] = "history"
     style: Literal["personalized", "oppu"] = "personalized"
@@ -55,9 +55,7 @@ class BaseSpec:
     leave_out: int = 8
     repeats: Annotated[int, COUNT] = 4
     balance: Annotated[float, SHARE] = 0.5
-    max_examples: Mapping[Kind, Annotated[int, COUNT] | None] = field(
-        default_factory=lambda: {"rating": 2000, "classification": 1200, "generation": 600}
-    )
+    max_examples: Mapping[Kind, Annotated[int, COUNT] | None] = field(default_factory=lambda: dict(MOST))
     more: Mapping[str, Annotated[int, COUNT]] = field(default_factory=dict)
     tuning: Annotated[Mapping[str, Any], Fields(Tuning, ("seed",))] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
