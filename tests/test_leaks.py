@@ -60,6 +60,10 @@ def test_near_begins_at_six_tenths_of_the_words() -> None:
     assert found([a_user("u", [at, below], question)], []) == {"query_in_history_near": 1}
 
 
+def test_an_item_that_is_six_tenths_of_the_question_and_nothing_else_is_near() -> None:
+    assert found([a_user("u", ["one two three"], "one two three four five")], []) == {"query_in_history_near": 1}
+
+
 def test_an_empty_question_is_found_nowhere() -> None:
     assert found([a_user("u", ["", "..."], "")], []) == {}
 
@@ -104,7 +108,9 @@ def test_a_person_on_both_sides_is_found(fit: User) -> None:
     users = [a_user("test", ["one", "two"], "asks this", group="person")]
     assert found(users, [fit]) == {"fit_test_overlap_users": 1}
     report = leaks.report(users, [fit], LAMP3)
-    assert leaks.apply_fit([fit], report, "drop") == []
+    stranger = a_user("stranger", ["of a third"], "asks otherwise")
+    assert leaks.apply_fit([fit, stranger], report, "drop") == [stranger]
+    assert leaks.apply_fit([fit, stranger], report, "flag") == [fit, stranger]
     assert leaks.apply(users, report, "drop") == users
 
 
@@ -126,6 +132,34 @@ def test_drop_takes_only_the_offending_item_flag_takes_none() -> None:
     assert [[item.id for item in user.history] for user in dropped] == [["u/0", "u/2"], ["v/0"]]
     assert leaks.report(dropped, [], LAMP3).items == frozenset()
     assert leaks.apply(users, report, "flag") == users
+
+
+def test_drop_takes_items_later_than_the_question_and_no_others() -> None:
+    dates = ("2018-01-01", "2019-01-01", None)
+    history = tuple(Item(f"{date}", {"text": f"on {date}", "score": "3"}, date) for date in dates)
+    users = [User("u", history, (Query("a", "", "asked", date="2018-06-01"),), "u")]
+    report = leaks.report(users, [], LAMP3)
+    [kept] = leaks.apply(users, report, "drop")
+    assert [item.date for item in kept.history] == ["2018-01-01", None]
+    assert report.record()["items_after_query"] == 1
+    undated = [a_user("u", ["Fine."], SENTENCE)]
+    assert leaks.report(undated, [], LAMP3).record()["items_after_query"] is None  # could not be told
+
+
+def test_what_histories_hold_is_taken_from_another_report_and_nothing_else() -> None:
+    """A control shows others' histories: what is looked for must not be in what is shown."""
+    fit = [a_user("fit", ["two"], SENTENCE)]
+    own = leaks.report([a_user("test", [SENTENCE], SENTENCE)], fit, LAMP3)
+    shown = leaks.report([a_user("test", ["Fine.", SENTENCE], SENTENCE)], [], LAMP3)
+    both = own.of_histories(shown)
+    assert both.items == {"test / test/1"} and own.items == {"test / test/0"}
+    assert both.fit_test_overlap_texts == own.fit_test_overlap_texts == ("test",)
+
+
+def test_a_text_that_two_tested_users_ask_is_shared_by_both() -> None:
+    tested = [a_user(name, ["one"], SENTENCE) for name in ("a", "b")]
+    fit = [a_user("fit", ["two"], SENTENCE)]
+    assert leaks.report(tested, fit, LAMP3).fit_test_overlap_texts == ("a", "b")
 
 
 def test_error_names_what_was_found_in_one_line() -> None:
