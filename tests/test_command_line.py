@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 @pytest.fixture(autouse=True)
-def _own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the command changes of its process is put back behind each test."""
     monkeypatch.setattr(sys, "argv", ["bench"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "")
     monkeypatch.delenv("HYDRA_FULL_ERROR")
-    monkeypatch.setattr("bench.stops.listen", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(("typed", "read"), [
@@ -167,6 +170,37 @@ def test_a_sweep_on_a_full_disk_is_no_success(
     monkeypatch.setattr(Path, "open", full)
     code, said = run("-m", *small, "method=majority", "seed=0,1", folder=tmp_path)
     assert code == 1 and said.count("no space left on device") == 2 and "Traceback" not in said, said
+
+
+def test_a_finished_sweep_is_found_in_a_folder_that_cannot_be_written(
+    small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("-m", *small, "method=majority", "seed=0,1")
+    assert run(*words, folder=tmp_path)[0] == 0
+    made, opened = Path.mkdir, Path.open
+
+    def mkdir(path: Path, *rest: object, **more: object) -> None:
+        if path.is_relative_to(tmp_path / "runs") and not path.exists():
+            raise OSError(errno.EROFS, "Read-only file system")
+        made(path, *rest, **more)  # type: ignore[arg-type]
+
+    def refused(path: Path, mode: str = "r", *rest: object, **more: object) -> object:
+        if mode[0] in "awx" and path.is_relative_to(tmp_path / "runs"):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, mode, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(Path, "open", refused)
+    code, said = run(*words, folder=tmp_path)
+    assert code == 0 and said.count("(was done)") == 2, said
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
+def test_term_stops_a_sweep(launcher: tuple[str, ...], small: tuple[str, ...], tmp_path: Path) -> None:
+    words = ("-m", *small, *launcher, "method=instruct", "seed=0,1", "limit=null")
+    at_work = {"kill_when": lambda: _workers(tmp_path), "with_signal": signal.SIGTERM}
+    code, said = run(*words, folder=tmp_path, environment=WORKERS, **at_work)  # type: ignore[arg-type]
+    assert code == 143 and "the same command goes on from here" in said and "Traceback" not in said, said
 
 
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
