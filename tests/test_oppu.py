@@ -310,3 +310,63 @@ def test_every_form_and_adapter_runs_as_a_cell(family: str, extra: tuple[str, ..
     assert all(record["config"]["base"]["form"] == forms[record["config"]["method"]["form"]] for record in records)
     assert all(record["counts"]["patches"] == 2 for record in records)
     assert all(record["model"]["base"] not in ("instruct", "not there") for record in records)
+
+
+# What is learnt, and from which recipe
+
+
+def reviews(*texts: str, score: str = "4") -> User:
+    items = tuple(Item(f"i{at}", {"text": text, "score": score}) for at, text in enumerate(texts))
+    return User("u", items, ())
+
+
+def test_an_item_without_a_question_or_an_answer_is_not_learnt() -> None:
+    task = task_named("lamp3")
+    assert len(oppu(k=0).pairs(task, reviews("good", "bad"), None)) == 2
+    assert len(oppu(k=0).pairs(task, reviews("good", " "), None)) == 1
+    assert oppu(k=0).pairs(task, reviews("good", "bad", score=""), None) == []
+
+
+def test_an_item_that_lost_a_side_is_learnt_as_text_behind_its_name() -> None:
+    left = {"no_input": "score", "no_output": "text"}
+    for side in left.values():
+        history = tuple(Item(str(at), {side: f"{at + 1}"}) for at in range(2))
+        learnt = oppu(k=2).pairs(task_named("lamp3"), User("u", history, ()), None)
+        assert [pair.answer for pair in learnt] == ["1", "2"]
+        assert all("1" not in words(pair) and "2" not in words(pair) for pair in learnt)
+
+
+def test_the_baselines_prompt_shows_items_by_age_and_oppus_by_rank() -> None:
+    task, user = task_named("lamp3"), reviews("something else", "alpha beta", "alpha beta")
+    for style, expected in (("personalized", ["something", "alpha"]), ("oppu", ["alpha", "something"])):
+        asked = words(oppu(style=style, k=2).pairs(task, user, None)[2])
+        assert sorted(expected, key=asked.index) == expected, style
+
+
+def test_what_is_told_of_a_user_are_the_newest_twenty_items() -> None:
+    from methods.oppu import _told
+
+    told = _told(task_named("lamp3"), reviews(*(f"number {at} " + "w " * 99 for at in range(25))).history)
+    assert len(told) == 20 and "number 5 " in told[0] and "number 24 " in told[-1]
+    assert told[0].count(" w") == 58  # sixty words of the review
+
+
+def test_a_recipe_is_that_of_the_task_or_of_all_others() -> None:
+    def used(values: dict[str, int]) -> int:
+        recipes = {"own": {"epochs": values, "batch": {"other": 2}}}
+        method = oppu(recipe="own", recipes=recipes)
+        method.check(task_named("lamp3"))
+        adapter = method._adapter(tiny_lm(), task_named("lamp3"))
+        assert adapter.virtual_tokens == 0 and adapter.tuning.batch == 2
+        return adapter.tuning.epochs
+
+    assert (used({"lamp3": 7}), used({"other": 5}), used({"lamp3": 7, "other": 5})) == (7, 5, 7)
+    with pytest.raises(InputError, match="neither lamp3 nor other"):
+        used({"lamp2": 1})
+
+
+def test_a_users_own_start_is_that_of_the_published_records() -> None:
+    from methods.oppu import _own_seed
+
+    assert _own_seed(0, "u1") == 1691130169
+    assert len({_own_seed(seed, user) for seed in (0, 1) for user in ("u1", "u2")}) == 4
