@@ -114,17 +114,13 @@ def _of_others(values: Mapping[str, Any], task: Task) -> dict[str, tuple[bool, s
 
 
 def _of_base(field: str, values: Mapping[str, Any], task: Task) -> str | None:
-    """What an adapted base is made with."""
+    """What an adapted base is made with. What is in its key makes another base, and has an effect (BaseSpec.key)."""
     kind = values["model"]["base"] if values["base"]["kind"] == "auto" else values["base"]["kind"]
     if kind == "instruct":
         return f"the base is {values['model']['name']} as it is; base=task_adapted is trained with it"
     name, _, of = field.partition(".")
-    if name == "max_examples" and of not in ("", task.kind):
-        return f"{task.name} is of kind {task.kind}"
     if name == "more" and of not in ("", task.name):
         return f"the task is {task.name}"
-    if name == "repeats" and task.has_answers:
-        return f"the histories of {task.name} have answers to ask for; base.leave_out says how many"
     return None
 
 

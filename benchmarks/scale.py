@@ -100,7 +100,7 @@ def measure(users: int, folder: Path) -> dict[str, Any]:
     write(root, "dev", users)
     os.environ["LAMPLIGHT_CACHE"] = str(folder / "cache")
     words = ("method=random_history", "model=tiny", "task=lamp3", "data=lamp", f"data.root={root}", "limit=null")
-    sys.argv = ["bench", *words, "retriever.ranker=recency", "progress=false", f"results.root={folder / 'runs'}"]
+    sys.argv = ["bench", *words, "progress=false", f"results.root={folder / 'runs'}"]
     before = _resident()
     started = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):

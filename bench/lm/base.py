@@ -46,7 +46,7 @@ class BaseSpec:
     kind of task, and so many times that of the tasks named in `more`; None takes all.
     """
 
-    ONLY_WITH: ClassVar = {"profile": ("form", ("profile",)), "no_history_share": ("form", ("history",))}
+    ONLY_WITH: ClassVar = {"profile": ("form", ("profile",))}
     kind: Literal["auto", "instruct", "task_adapted"] = "auto"
     form: Literal["plain", "history", "profile"] = "history"
     style: Literal["personalized", "oppu"] = "personalized"
