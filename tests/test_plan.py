@@ -60,6 +60,20 @@ def test_what_may_change_an_answer_changes_the_key(word: str) -> None:
     assert resolved(word).cell.key != resolved().cell.key
 
 
+def test_a_key_is_of_what_published_records_knew_and_of_a_limit_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[dict[str, Any]] = []
+    key = plans.store.key
+    monkeypatch.setattr(plans.store, "key", lambda known: said.append(known) or key(known))
+    words = [(), ("budget.minutes=5",), ("base=task_adapted", "budget.minutes=5", "base.retrain=true")]
+    plain, limited, trained = (resolved.__wrapped__(*own) and said[-1] for own in words)
+    published = {"schema", "task", "method", "model", "base", "protocol", "decoding", "data", "run"}
+    assert set(plain) == published
+    assert set(limited) == published | {"minutes"} and limited["minutes"] == 5
+    assert plain["base"] == "instruct" and trained["base"] != limited["base"]
+
+
 @pytest.mark.parametrize("word", ["progress=false", "dry=true", "results.root=elsewhere"])
 def test_what_changes_no_answer_changes_no_key_and_is_no_part_of_the_command(word: str) -> None:
     found = resolved(word)
