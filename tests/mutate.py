@@ -7,7 +7,7 @@ first. They run unchanged before anything else: where they fail, or take longer 
 nothing that follows would mean anything. Each mutant runs in a forked child that has the heavy
 libraries already, and reads the changed source through an import hook: no file is touched. What a
 test starts as a fresh process does not see the change. `--line 117` tries all changes of that line.
-Prints the survivors, and the share that was killed. Not a test itself.
+Prints what was not killed, and the share that was. Not a test itself.
 
 Of survivors some are the same program (`frozen=True`, `zip(strict=True)`, a size of chunks): read
 each, and write a test where a number, a user or a key would be another.
@@ -148,8 +148,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def outcome(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> str:
-    """`killed`, `survived` or `timeout` (a kind of killed): the tests run in a child that sees the
-    mutant, or the product as it is.
+    """`killed`, `survived` or `timeout` (an endless loop, or a crowded machine): the tests run in a
+    child that sees the mutant, or the product as it is.
     """
     pid = os.fork()
     if not pid:
@@ -189,7 +189,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=40, help="so many, drawn with --seed")
     parser.add_argument("--line", type=int, help="every change of this line, in place of a sample")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=120.0, help="who takes longer is killed")
+    parser.add_argument("--seconds", type=float, default=300.0, help="who takes longer is stopped")
     parser.add_argument("--out", type=Path, help="a JSON file of every mutant with its outcome")
     return parser.parse_args()
 
@@ -219,13 +219,14 @@ def main() -> int:
         sys.exit(f"the tests {why} without any change")
     for number, mutant in enumerate(chosen, 1):
         mutant.outcome = outcome(mutant, given.tests, given.seconds)
-        if mutant.outcome == "survived":
+        if mutant.outcome != "killed":
             where = f"{mutant.file}:{mutant.line}"
-            print(f"{where}: {mutant.change} ({number} of {len(chosen)})", flush=True)
+            told = f"{mutant.change}, {mutant.outcome} ({number} of {len(chosen)})"
+            print(f"{where}: {told}", flush=True)
         if given.out:
-            told = [asdict(one) for one in chosen[:number]]
-            given.out.write_text(json.dumps(told, indent=1) + "\n")
-    killed = sum(mutant.outcome != "survived" for mutant in chosen)
+            tried = [asdict(one) for one in chosen[:number]]
+            given.out.write_text(json.dumps(tried, indent=1) + "\n")
+    killed = sum(mutant.outcome == "killed" for mutant in chosen)
     share = killed / max(1, len(chosen))
     print(f"{given.target}: {killed} of {len(chosen)} killed ({share:.0%}), {places} places")
     return 0
