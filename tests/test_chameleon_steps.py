@@ -122,10 +122,10 @@ def test_a_control_of_another_seed_or_draw_is_another(monkeypatch: pytest.Monkey
     lm = tiny_lm()
     monkeypatch.setattr(lm, "remember", lambda *_: tensors)
     made = Pairs((Pair(question(), "4", "3"),))
-    for seed in range(3):
-        for draw in range(3):
+    for seed in range(2):
+        for draw in range(2):
             replace(METHOD, seed=seed, draw=draw)._edit(lm, TASK, made, Budget(progress=False))
-    assert len(set(seeds)) == 9
+    assert len(set(seeds)) == 4
 
 
 # Directions
