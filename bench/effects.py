@@ -16,9 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from bench import fields
 from bench.data.task import Task
 from bench.fields import made_of
-from bench.types import InputError, shown
+from bench.types import InputError
 
 SECTIONS = ("selection", "retriever", "profile", "adapter")
 """Settings of several methods, each read where the method's configuration refers to it."""
@@ -130,23 +131,10 @@ def _of_class(key: str, values: Mapping[str, Any]) -> str | None:
     for name in key.split("."):
         if not isinstance(at, Mapping):
             return None
-        if (dead := _dead(path, at).get(name)) is not None:
+        if (dead := fields.unread(path, at).get(name)) is not None:
             return dead
         path, at = f"{path}.{name}" if path else name, at.get(name)  # type: ignore[assignment]
     return None
-
-
-def _dead(path: str, part: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of a part that are not read as its other fields stand, with the reason."""
-    if "_target_" not in part:
-        return {}
-    kind, _ = made_of(path, part)
-    rules: Mapping[str, tuple[str, tuple[Any, ...]]] = getattr(kind, "ONLY_WITH", {})
-    return {
-        name: f"it is read with {path}.{other}={' or '.join(map(shown, wanted))} alone"
-        for name, (other, wanted) in rules.items()
-        if other in part and part[other] not in wanted
-    }
 
 
 def _live(config: DictConfig, values: Mapping[str, Any]) -> Iterator[str]:
@@ -167,7 +155,7 @@ def _live(config: DictConfig, values: Mapping[str, Any]) -> Iterator[str]:
 def _within(path: str, raw: Any, value: Any) -> Iterator[str]:
     """What a part refers to, but for the fields that it does not read."""
     if isinstance(raw, Mapping):
-        dead = _dead(path, value) if isinstance(value, Mapping) else {}
+        dead = fields.unread(path, value) if isinstance(value, Mapping) else {}
         for name, one in raw.items():
             if name not in dead:
                 inner = value.get(name) if isinstance(value, Mapping) else None

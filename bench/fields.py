@@ -57,6 +57,31 @@ def made_of(path: str, value: Any) -> tuple[type | None, Mapping[str, Any]]:
     return (kind if is_dataclass(kind) else None), values  # type: ignore[return-value]
 
 
+def unread(path: str, part: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a configured part that are not read as its other fields stand, with the reason (`ONLY_WITH`).
+
+    The other field may be a part's own: `decoding.rule`.
+    """
+    if "_target_" not in part:
+        return {}
+    kind, _ = made_of(path, part)
+    rules: Mapping[str, tuple[str, tuple[Any, ...]]] = getattr(kind, "ONLY_WITH", {})
+    return {
+        name: f"it is read with {path}.{other}={' or '.join(map(shown, wanted))} alone"
+        for name, (other, wanted) in rules.items()
+        if _stands(part, other, wanted[0]) not in wanted
+    }
+
+
+def _stands(part: Any, name: str, otherwise: Any) -> Any:
+    """The value at a dotted name; `otherwise` where nothing is configured there."""
+    for step in name.split("."):
+        if not isinstance(part, Mapping) or step not in part:
+            return otherwise
+        part = part[step]
+    return part
+
+
 def _check(path: str, value: Any, hint: Any, also: str) -> None:
     """`also`: what else the setting may be, for the error."""
     if value == UNSET:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -88,7 +89,9 @@ class Plan:
 
 def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
     """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
-    values = repeats.drawn(settings.checked(config, HydraConfig.get().runtime.choices))
+    hydra = HydraConfig.get()
+    alone = hydra.mode != RunMode.MULTIRUN
+    values = repeats.drawn(settings.checked(config, hydra.runtime.choices), alone=alone)
     task: Task = _made(values["task"])
     spec: ModelSpec = _made(values["model"])
     base: BaseSpec = _made(values["base"])
@@ -124,7 +127,6 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
         known_by["minutes"] = minutes
     if fields.get("style") == "oppu":  # since it cuts what it shows
         known_by["shown_words"] = OPPU_WORDS
-    hydra = HydraConfig.get()
     cell = store.Cell(
         store.place("results.root", values["results"]["root"]),
         task.name,

@@ -1,7 +1,8 @@
 """Repeats of a method: the same users, questions and base, with the method's own random draws made anew.
 
-A method draws from its field `seed`: insights, the start of probes and adapters, the order of examples. Repeat 0 draws
-from the seed as it is given; every other from a number made of the seed and the repeat. What the whole cell draws from
+A method and its parts draw from their fields `seed`: insights, profiles, the start of probes and adapters, the order of
+examples, random items. A class whose seed is read with some settings alone says so (`ONLY_WITH`). Repeat 0 draws from
+the seed as it is given; every other from a number made of the seed and the repeat. What the whole cell draws from
 `seed` (who fits) is not touched, so that repeats differ in nothing but the method's luck.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.types import InputError
@@ -30,16 +31,67 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     return [*sweep, *kept, f"repeat={','.join(map(str, range(int(number))))}"]
 
 
-def drawn(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a cell whose method draws as this repeat of it; one that draws nothing has repeat 0 alone."""
+def drawn(values: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+    """The settings of a cell whose method draws as this repeat of it: every seed that is drawn from is another.
+
+    A method that draws nothing has repeat 0 alone. `alone`: no cell of a sweep, where others may draw; then another
+    repeat of it is an InputError.
+    """
     repeat, method = values["repeat"], values["method"]
     if not repeat:
         return values
-    if "seed" in method:
-        return values | {"method": method | {"seed": seed_of(method["seed"], repeat)}}
+    if draws(method):
+        return values | {"method": _anew("method", method, repeat)}
+    if alone:
+        raise InputError(_nothing(values))
     if not values["experiment"]:
-        print(f"repeat={repeat} is repeat=0 here: this method draws nothing of its own", file=sys.stderr)
+        print(f"{_nothing(values)}: it is repeat=0 here", file=sys.stderr)
     return values | {"repeat": 0}
+
+
+def check_sweep(cells: Sequence[Mapping[str, Any]]) -> None:
+    """Raises InputError where a sweep asks for repeats and none of its methods draws. `cells`: their settings."""
+    repeated = [values for values in cells if values["repeat"]]
+    if repeated and not any(draws(values["method"]) for values in repeated):
+        raise InputError(f"{_nothing(repeated[0])}, nor does any other method of this sweep; leave repeats out")
+
+
+def draws(method: Mapping[str, Any]) -> bool:
+    """Whether a configured method, or a part of it, draws from a seed as its settings stand."""
+    return next(_seeds("method", method), None) is not None
+
+
+def _seeds(path: str, part: Mapping[str, Any]) -> Iterator[str]:
+    """The seeds that are drawn from, as `method.profile.seed`."""
+    for name, value in _read(path, part):
+        if name == "seed":
+            yield f"{path}.{name}"
+        elif isinstance(value, Mapping):
+            yield from _seeds(f"{path}.{name}", value)
+
+
+def _anew(path: str, part: Mapping[str, Any], repeat: int) -> dict[str, Any]:
+    """The part with another number in place of each of these seeds."""
+    found = dict(part)
+    for name, value in _read(path, part):
+        if name == "seed":
+            found[name] = seed_of(value, repeat)
+        elif isinstance(value, Mapping):
+            found[name] = _anew(f"{path}.{name}", value, repeat)
+    return found
+
+
+def _read(path: str, part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of a part that are read as the others stand (`ONLY_WITH` of its class)."""
+    from bench.fields import unread
+
+    dead = unread(path, part)
+    return ((name, value) for name, value in part.items() if name not in dead)
+
+
+def _nothing(values: Mapping[str, Any]) -> str:
+    name = str(values["method"]["_target_"]).rpartition(".")[2]
+    return f"repeat={values['repeat']}: {name} draws nothing of its own with these settings"
 
 
 def seed_of(seed: int, repeat: int) -> int:

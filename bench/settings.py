@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import effects
+from bench import effects, repeats
 from bench.bounds import COUNT, NAME, PLACE, SEED, Range
 from bench.data.leaks import Policy
 from bench.data.rank import Retriever
@@ -154,6 +154,7 @@ def check_shared(given: Iterable[str], configs: Sequence[DictConfig]) -> None:
         _, fields_of = made_of("task", values["task"])
         cells.append((config, values, load(**fields_of)))
     effects.check_sweep(sorted(given), cells)
+    repeats.check_sweep([values for _, values, _ in cells])
 
 
 def section(config: DictConfig, name: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class Decoding:
     `stop_at_label`: end an answer as soon as it is a label ("5" of "5 stars"): lenient towards chatty models.
     """
 
-    ONLY_WITH: ClassVar = {name: ("rule", ("sample",)) for name in ("temperature", "top_p", "top_k")}
+    ONLY_WITH: ClassVar = {name: ("rule", ("sample",)) for name in ("temperature", "top_p", "top_k", "seed")}
 
     rule: Literal["greedy", "sample", "likelihood"] = "greedy"
     temperature: Annotated[float, Range(0, 100)] = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from bench.bounds import COUNT, SEED
 from bench.data.dates import before_all
@@ -29,8 +29,10 @@ class LLMRec(Method):
     `eng`: one summary a user, of what the selected history has in common, in place of the history. `basic`, `rec`: one
     description a question (its paraphrase, or what would recommend it) after the question's own text. `rec_eng`: both.
     `form`: sentences (`para`) or tags (`tag`). `prompts`: their wording by name, `eng` and `{basic,rec}_{para,tag}`.
-    A user without history has no summary.
+    A user without history has no summary. Nothing is drawn but under `decoding.rule=sample`.
     """
+
+    ONLY_WITH: ClassVar = {"seed": ("decoding.rule", ("sample",))}
 
     select: PCASelection
     prompts: Mapping[str, str]

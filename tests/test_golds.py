@@ -1,8 +1,13 @@
-"""README's first promise: no method sees a test answer. Here a method that cheats looks everywhere it can."""
+"""README's first promise: no method sees a test answer through anything it is handed.
+
+Here a method that cheats looks everywhere it can: attributes, slots, properties, keys, values, elements. Closures of
+functions, the heap and the disk are excepted: a method is code of the same process, and the promise is no sandbox.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ from cells import TINY, run
 from bench.data import sample
 
 MARK = "zqgold"
-"""Stands in every gold of the tested users, and nowhere else."""
+"""Stands in every gold, with the question's id behind it, and nowhere else."""
 
 CHEAT = '''
 """Searches all that a method is handed for golds, and writes down where it found one."""
@@ -34,7 +39,7 @@ def search(value, path, found, seen):
     """Recursively over attributes, slots, properties of the product's objects, keys, values and elements."""
     if isinstance(value, str):
         if "zqgold" in value:
-            found.append(path)
+            found.append(f"{value!r} at {path}")
         return
     if value is None or isinstance(value, PLAIN) or id(value) in seen or len(path) > 300:
         return
@@ -96,11 +101,12 @@ class Cheat(Method):
 def data(tmp_path: Path) -> Path:
     root = tmp_path / "lamp"
     sample.write(root, train_users=40, dev_users=14)
-    path = root / "LaMP_4" / "dev" / "dev_outputs.json"
-    outputs = json.loads(path.read_text())
-    for number, gold in enumerate(outputs["golds"]):
-        gold["output"] = f"{MARK} {number}"
-    path.write_text(json.dumps(outputs))
+    for split in ("train", "dev"):
+        path = root / "LaMP_4" / split / f"{split}_outputs.json"
+        outputs = json.loads(path.read_text())
+        for gold in outputs["golds"]:
+            gold["output"] = f"{MARK} {gold['id']}"
+        path.write_text(json.dumps(outputs))
     return root
 
 
@@ -129,8 +135,13 @@ def test_no_gold_of_a_tested_user_is_within_a_methods_reach(
     )
     assert code == 0, said
     lines = report.read_text().splitlines()
-    if protocol[0] == "oppu":  # it pools both splits: those who are not tested bring their golds to fit
-        lines = [line for line in lines if not line.startswith("FOUND fit: users[")]
-    assert [line for line in lines if line.startswith("FOUND")] == []
-    assert {line.partition(":")[0] for line in lines} == {"fit", "adapt", "request"}
-    assert all(int(line.split()[-1]) > 10 for line in lines)
+    found = [line for line in lines if line.startswith("FOUND")]
+    searched = [line for line in lines if line not in found]
+    [answered] = tmp_path.glob("runs/lamp4/*/*/scores.json")
+    tested = {one["id"] for one in json.loads(answered.read_text())}
+    marked = {id for line in found for id in re.findall(rf"{MARK} (\w+)", line)}
+    assert len(tested) == 10 and not tested & marked, sorted(tested & marked)
+    assert len(marked) == 14, "the search finds the golds of all fit users, which they bring to fit"
+    assert all(line.startswith("FOUND fit: ") for line in found), "and which are nowhere else"
+    assert {line.partition(":")[0] for line in searched} == {"fit", "adapt", "request"}
+    assert all(int(line.split()[-1]) > 10 for line in searched)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cells import CHAMELEON, TINY, run
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
 from made import cell, conf, manifest
+from omegaconf import OmegaConf
 
 from bench import store
-from bench.repeats import expanded, seed_of
+from bench.repeats import check_sweep, drawn, expanded, seed_of
 from bench.report import experiments, tables, values
 from bench.report.repeats import Spread, spread
 from bench.types import InputError
@@ -50,7 +55,7 @@ def test_a_repeat_draws_insights_pairs_and_layers_anew_for_the_same_people(tmp_p
     assert [one["cell"]["seed"] for one in (first, second)] == [0, 0]
     assert first["key"] != second["key"] and first["data"] == second["data"]
     fits = [
-        store.read_json(tmp_path / "runs" / "lamp3" / "chameleon" / one["key"] / "artifacts" / "fit.json")[0]
+        store.read_json(tmp_path / "runs" / "lamp3" / "chameleon" / one["key"] / "artifacts" / "fit.json")["content"][0]
         for one in (first, second)
     ]
     told = [fit["notes"]["insights"] for fit in fits]
@@ -60,7 +65,59 @@ def test_a_repeat_draws_insights_pairs_and_layers_anew_for_the_same_people(tmp_p
     plain, said = run(*words, "repeat=0", folder=tmp_path)
     assert plain == 0 and "(was done)" in said.splitlines()[-2], "a cell without repeats is the first of them"
     code, said = run(*TINY, "task=lamp3", "method=instruct", "repeat=3", "dry=true", folder=tmp_path)
-    assert code == 0 and "repeat=3 is repeat=0 here" in said
+    assert code == 2 and "repeat=3: Instruct draws nothing of its own" in said
+    code, said = run(*TINY, "task=lamp3", "method=instruct", "repeats=2", "dry=true", folder=tmp_path)
+    assert code == 2 and "nor does any other method of this sweep" in said
+
+
+def configured(*words: str) -> dict[str, Any]:
+    """The settings of a cell as the command line makes them."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        found = OmegaConf.to_container(compose("config", list(words)), resolve=True)
+    assert isinstance(found, dict)
+    return {str(name): value for name, value in found.items() if name != "hydra"}
+
+
+@pytest.mark.parametrize(("words", "anew"), [
+    (("method=chameleon",), {"seed"}),
+    (("method=dpo",), {"seed"}),
+    (("method=random_history",), {"seed"}),
+    (("method=pag",), {"profile.seed"}),
+    (("method=pag", "retriever.ranker=random"), {"profile.seed", "retriever.seed"}),
+    (("method=rag", "retriever.ranker=random"), {"retriever.seed"}),
+    (("method=oppu",), {"seed"}),
+    (("method=oppu", "method.form=pag"), {"seed", "profile.seed"}),
+    (("method=oppu", "method.form=plain", "retriever.ranker=random"), {"seed"}),
+    (("method=llm_rec", "method.decoding.rule=sample"), {"seed"}),
+])  # fmt: skip
+def test_a_repeat_has_another_number_in_every_seed_that_is_drawn_from(words: tuple[str, ...], anew: set[str]) -> None:
+    first = configured(*words, "repeat=0")
+    second = drawn(first | {"repeat": 2}, alone=True)
+    before, after = (dict(leaves("", values["method"])) for values in (first, second))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == anew and before.keys() == after.keys()
+    assert {after[name] for name in anew} == {seed_of(0, 2)}
+    assert {**second, "method": 0, "repeat": 0} == {**first, "method": 0, "repeat": 0}, "nothing else is another"
+
+
+@pytest.mark.parametrize("name", ["instruct", "rag", "llm_rec", "majority"])
+def test_a_method_that_draws_nothing_as_its_settings_stand_has_no_repeats(name: str) -> None:
+    values = configured(f"method={name}", "repeat=1")
+    with pytest.raises(InputError, match=r"^repeat=1: \w+ draws nothing of its own with these settings$"):
+        drawn(values, alone=True)
+    assert drawn(values, alone=False)["repeat"] == 0
+    with pytest.raises(InputError, match="nor does any other method of this sweep"):
+        check_sweep([values | {"repeat": 0}, values])
+    check_sweep([values, configured("method=pag", "repeat=1")])
+
+
+def leaves(path: str, part: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Every value of a configuration by its dotted name."""
+    for name, value in part.items():
+        if isinstance(value, dict):
+            yield from leaves(f"{path}{name}.", value)
+        else:
+            yield path + name, value
 
 
 def test_the_spread_is_pooled_over_seeds_and_widens_the_interval() -> None:
