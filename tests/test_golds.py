@@ -122,7 +122,7 @@ def test_no_gold_of_a_tested_user_is_within_a_methods_reach(
     monkeypatch.syspath_prepend(str(tmp_path))
     report = tmp_path / "report.txt"
     code, said = run(
-        *TINY,
+        *(word for word in TINY if not word.startswith("selection.")),
         "task=lamp4",
         "data=lamp",
         f"data.root={data}",

@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cells import CHAMELEON, TINY, run
 from conftest import ROOT
+from made import manifest
 
 from bench import export
 from bench.data import sample
@@ -118,26 +118,41 @@ def test_an_export_of_a_cell_with_missing_or_odd_values_is_one_line(
             shutil.rmtree(out, ignore_errors=True)
 
 
+@pytest.mark.parametrize("which", range(7))
 def test_no_reader_runs_what_a_results_folder_names(
-    runs: Path, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    which: int, runs: Path, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cell, marker = cell_in(runs), tmp_path / "marker"
     other = Path(shutil.copytree(cell, cell.parent / f"{int(cell.name[:8], 16) ^ 1:08x}{cell.name[8:]}"))
     changed(other / "record.json", lambda record: record | {"key": other.name})
-    files = [path for path in runs.rglob("*.json") if path.name != "samples.jsonl"]
-    call = calls(marker)[0]
-    for path in [*files, *runs.rglob("config.yaml")]:
+    manifest(runs, "controls", "chameleon", {"task": "lamp3", "seed": 0}, other, scale="laptop")
+    call = calls(marker)[which]
+    for path in [*runs.rglob("*.json"), *runs.rglob("config.yaml")]:
         changed(path, lambda value: poisoned(value, call))
     (cell / "config.yaml").write_text(f"!!python/object/apply:os.system ['touch {marker}']\n")
-    results = ["--results", str(runs)]
-    for command in ([], ["compare", str(cell), str(other)], ["page", "--out", str(tmp_path / "page.html")]):
-        with suppress(Exception):  # whether they understand it is another question
-            report([*command, *results])
-    export.main([str(other), str(tmp_path / "out")])
-    (cell / "record.json").unlink()
-    run(*words, folder=tmp_path)  # goes on with artifacts that somebody has changed
+    page = str(tmp_path / "page.html")
+    for command in (
+        [], ["compare", str(cell), str(other)], ["power", str(cell), str(other), "--effect", ".1"],
+        ["page", page], ["controls"], ["controls", "--scale", "laptop", "--format", "html"],
+    ):  # fmt: skip
+        assert report([*command, "--results", str(runs)]) in (0, 2), command  # any other exception is a traceback
+    for one in (cell, other):
+        assert export.main([str(one), str(tmp_path / "out")]) == 2
     assert not marker.exists()
     capsys.readouterr()
+    if which == 0:  # the command line reads records, artifacts and manifests as JSON, whatever they name
+        goes_on(cell, words, tmp_path)
+    assert not marker.exists()
+
+
+def goes_on(cell: Path, words: tuple[str, ...], folder: Path) -> None:
+    """The plan of the cell, and the cell again with artifacts that somebody has changed."""
+    for without in (False, True):
+        if without:
+            (cell / "record.json").unlink()
+        for more in (("dry=true",), ()):
+            code, said = run(*words, *more, folder=folder)
+            assert code in (0, 1, 2) and "Traceback" not in said, said
 
 
 def test_a_plug_ins_method_is_built_when_its_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
