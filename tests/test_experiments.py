@@ -210,7 +210,7 @@ def test_the_papers_scale_is_the_papers_models_and_users() -> None:
 
 
 def test_file_and_experiment_have_one_name() -> None:
-    assert len(NAMES) == 17
+    assert len(NAMES) == 18
     assert [read(f"experiment/{name}.yaml")["experiment"]["name"] for name in NAMES] == NAMES
 
 
