@@ -3,7 +3,8 @@
     python benchmarks/results_tables.py [--check]
 
 Each table stands under the heading with its experiment's title. Only tables and the notes at their feet are replaced,
-never prose. `--check` writes nothing and exits with 1 where a table is not what the report prints.
+never prose. The tables of real questions get their columns of p and `detects` (real_questions.py). `--check` writes
+nothing and exits with 1 where a table is not what the report prints.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+from real_questions import with_detects
 
 from bench import clean
 from bench.report import beside, experiments, figures, grids
@@ -32,7 +35,7 @@ SHOWN: dict[str, Callable[[Tables], Grid]] = {
     "sensitivity": grids.comparisons,
 }
 """Which of an experiment's tables the page shows."""
-FEET = ("Above the line", "With ", "full:", "^:", "p: ", "Holm: ", "detects: ")
+FEET = ("Above the line", "With ", "full:", "^:", "p: ", "Holm: ", "detects: ", "f1: ")
 """How the notes begin that go with a table."""
 TABLE = re.compile(rf"(?:^\|.*\n)+(?:\n(?:(?:{'|'.join(map(re.escape, FEET))}).*\n)+)?", re.MULTILINE)
 
@@ -79,7 +82,7 @@ def redraw() -> None:
 def main(arguments: list[str]) -> int:
     """The exit code."""
     before = PAGE.read_text(encoding="utf-8")
-    after = rewritten(before, list(SHOWN))
+    after = with_detects(rewritten(before, list(SHOWN)), PUBLISHED)
     if "--check" in arguments:
         return int(before != after)
     PAGE.write_text(after, encoding="utf-8")

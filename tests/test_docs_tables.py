@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -60,3 +61,36 @@ def test_run_noise_and_the_golds_are_said_where_results_are_published() -> None:
     for text in (readme, results):
         assert "run noise" in text and "as large as" in text
     assert "private" in results and "golds were recovered" in results
+
+
+def test_every_table_of_real_questions_says_what_it_could_have_seen() -> None:
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^\| \| \w+ \| difference .*\n(?:\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 14
+    for table in tables:
+        head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()]
+        places = [place for place, name in enumerate(head) if name == "detects"]
+        assert [head[place - 1] for place in places] == ["difference", "difference"]
+        for row in rows:
+            told = [bool(row[place]) for place in places]
+            compared = [bool(row[place - 1]) and "(range)" not in row[0] for place in places]
+            assert told == compared, row
+
+
+@pytest.mark.slow
+def test_the_page_of_results_has_what_the_published_cells_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    tables = importlib.import_module("results_tables")
+    text = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.with_detects(text, tables.PUBLISHED) == text
+    with pytest.raises(LookupError, match="no history: no published cell has 0.101"):
+        tables.with_detects(text.replace("| no history | 0.100", "| no history | 0.101"), tables.PUBLISHED)
+    assert tables.main(["--check"]) == 0
+
+
+def test_an_interval_of_macro_f1_is_called_wide_and_layers_by_loss_are_not_called_the_papers() -> None:
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    shown = re.findall(r"(?:^\|.*\n)+\n(?:\S.*\n)*", text, re.MULTILINE)
+    with_f1 = [table for table in shown if re.search(r"\| f1 .*\[", table)]
+    assert with_f1 and all("f1: " in table and "more often than 95 %" in table for table in with_f1)
+    assert "what the paper describes" not in text

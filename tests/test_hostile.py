@@ -78,6 +78,12 @@ def poisoned(value: Any, call: Json) -> Any:
     return [poisoned(part, call) for part in value] if isinstance(value, list) else value
 
 
+def beside(record: Json, call: Json) -> Json:
+    """A record with calls where it may say anything, that is still whole."""
+    free = {name: poisoned(record[name], call) for name in ("config", "environment")}
+    return record | free | {"cell": record["cell"] | {"extra": call}, "extra": call}
+
+
 def test_the_table_holds_what_the_products_own_configuration_names_and_nothing_else() -> None:
     text = "".join(path.read_text() for path in (ROOT / "conf").rglob("*.yaml") if "hydra" not in path.parts)
     named = set(re.findall(r"_target_: (\S+)", text)) - {"bench.launch.Jobs"}  # Hydra's own: never recorded
@@ -127,15 +133,20 @@ def test_no_reader_runs_what_a_results_folder_names(
     changed(other / "record.json", lambda record: record | {"key": other.name})
     manifest(runs, "controls", "chameleon", {"task": "lamp3", "seed": 0}, other, scale="laptop")
     call = calls(marker)[which]
+    page = str(tmp_path / "page.html")
+    commands = (
+        [], ["compare", str(cell), str(other)], ["power", str(cell), str(other), "--effect", ".1"],
+        ["page", page], ["controls"], ["controls", "--scale", "laptop", "--format", "html"],
+    )  # fmt: skip
+    for path in [*runs.rglob("record.json"), *runs.rglob("config.yaml"), *runs.glob("experiments/**/*.json")]:
+        changed(path, lambda value, path=path: beside(value, call) if path.name == "record.json" else value | call)
+    for command in commands:  # understood: what a record leaves free is read past
+        assert report([*command, "--results", str(runs)]) == 0, (command, capsys.readouterr().err)
     for path in [*runs.rglob("*.json"), *runs.rglob("config.yaml")]:
         changed(path, lambda value: poisoned(value, call))
     (cell / "config.yaml").write_text(f"!!python/object/apply:os.system ['touch {marker}']\n")
-    page = str(tmp_path / "page.html")
-    for command in (
-        [], ["compare", str(cell), str(other)], ["power", str(cell), str(other), "--effect", ".1"],
-        ["page", page], ["controls"], ["controls", "--scale", "laptop", "--format", "html"],
-    ):  # fmt: skip
-        assert report([*command, "--results", str(runs)]) in (0, 2), command  # any other exception is a traceback
+    for command in commands:  # and refused in one line where it is damage; any exception is a traceback
+        assert report([*command, "--results", str(runs)]) in (0, 2), command
     for one in (cell, other):
         assert export.main([str(one), str(tmp_path / "out")]) == 2
     assert not marker.exists()

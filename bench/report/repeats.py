@@ -32,6 +32,8 @@ class Spread:
         self, value: float, low: float | None, high: float | None, users: int
     ) -> tuple[float | None, float | None]:
         """The interval over users with the repeats' part added; without one there is nothing to widen."""
+        # half = t(f) sqrt(v_u + v_r): v_u = (half of users / t(users - 1))^2, v_r = sd^2 / runs;
+        # f = (v_u + v_r)^2 / (v_u^2 / (users - 1) + v_r^2 / freedom). Each end by itself, and never nearer.
         if low is None or high is None:
             return low, high
         down, up = (self._half(abs(end - value), users) for end in (low, high))

@@ -59,6 +59,8 @@ def _arm(prefix: str, sums: Sums) -> Shrunk:
 
 
 def _difference(prefix: str, a: Sums, b: Sums) -> Shrunk:
+    # Of label l: change_l = f_al - f_bl, f = 2 hits / n, n = golds + answers; n_l = (n_al + n_bl) / 2.
+    # User u's part in the error of n_l change_l: n_l (e_aul / n_al - e_bul / n_bl), e_ul = 2 hits_ul - f_l n_ul.
     parts = [(2 * one[prefix + "right"], one["gold"] + one[prefix + "answered"]) for one in (a, b)]
     totals = [(right.sum(axis=0), count.sum(axis=0)) for right, count in parts]
     rates = [right / np.maximum(count, 1) for right, count in totals]
@@ -87,6 +89,9 @@ def _worth(rates: Floats, counts: Floats, noise: float) -> tuple[float, float]:
     """How many occurrences the mean over labels is worth (noise of one over the variance between labels), and the
     variance of the mean of the labels that this leaves unknown.
     """
+    # s2 = noise / (N - L): the noise of one occurrence, of N = sum n_l of L labels; m = sum n_l r_l / N.
+    # t2 = (sum n_l (r_l - m)^2 - (L - 1) s2) / (N - sum n_l^2 / N): the variance between labels.
+    # worth w = s2 / t2; the mean of the labels is unknown by sum (w / (n_l + w))^2 (s2 / w) / labels^2.
     labels, total = int((counts > 0).sum()), float(counts.sum())
     single = noise / max(total - labels, 1.0)
     mean = float((counts * rates).sum()) / max(total, 1.0)
