@@ -45,7 +45,7 @@ def test_the_first_repeat_draws_from_the_seed_itself_and_no_two_draw_alike() -> 
 
 
 def test_a_repeat_draws_insights_pairs_and_layers_anew_for_the_same_people(tmp_path: Path) -> None:
-    words = (*TINY, *CHAMELEON, "task=lamp3")
+    words = (*TINY, *CHAMELEON, "task=lamp3", "limit=3", "protocol.group_size=8")
     code, said = run(*words, "repeats=2", folder=tmp_path)
     assert code == 0, said
     first, second = sorted(
