@@ -151,7 +151,7 @@ def _machine() -> tuple[str, str]:
 
 def _dead(holder: str) -> bool:
     pid, host, inside, start = (*holder.split("@"), "", "", "")[:4]
-    if (host, inside) != _machine():
+    if (host, inside) != _machine() or not (pid.isascii() and pid.isdigit()):  # no process of ours, or no claim
         return False
     now = _start(int(pid))
     return now is None or bool(now and start and now != start)  # another start time: the number was given again
@@ -166,7 +166,7 @@ def _start(pid: int) -> str | None:
         pass
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # or a number that no process has
         return None
     except PermissionError:
         pass

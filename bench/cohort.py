@@ -65,7 +65,9 @@ class Cohort:
 
     def base(self) -> Path | None:
         """The adapted base, if it is at hand; one that is to be made again counts only from the cache."""
-        return None if self.base_key is None else bases.find(self.base_key, shipped=not self.plan.base.retrain)
+        if self.base_key is None:
+            return None
+        return bases.find(self.base_key, shipped=not self.plan.base.retrain, stale=self.plan.config["stale"])
 
     def first(self, count: int) -> Sequence[User]:
         """The first tested users, for a look at a prompt: only their histories are cut."""

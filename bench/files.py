@@ -7,6 +7,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -159,6 +160,19 @@ def replace(path: Path, parts: Iterable[str | bytes]) -> None:
         with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is safe
             os.fsync(folder)
         os.close(folder)
+
+
+def remove(path: Path) -> None:
+    """Take away a file, or a folder with all in it, where there is one.
+
+    Raises StoreError where the disk refuses, and where it has been taken over by another process.
+    """
+    with writing(path.parent):
+        still_ours(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

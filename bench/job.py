@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import likelihoods, scoring, store
+from bench import clean, likelihoods, scoring, sources, store
 from bench import record as records
 from bench.budget import Budget
 from bench.cohort import Cohort
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def claimed(cell: store.Cell, *, also: Sequence[Path] = ()) -> AbstractContextManager[None]:
     """Hold the cell, and what else its claim covers, alone; who has to wait is told for whom."""
-    return store.claim(cell, also=also, on_wait=lambda who: print(f"waiting for {who}", file=sys.stderr))
+    return store.claim(cell, also=also, on_wait=lambda who: clean.say(f"waiting for {who}", sys.stderr))
 
 
 _retrained: set[str] = set()
@@ -83,7 +83,9 @@ class Job:
         # A worker that has the model from the cell before has no such phase: who counts them counts loads.
         with nullcontext() if held.holds(self.plan.spec, base) else self.budget.phase("load"):
             cache = ResponseCache(self.plan.cell.root / "cache" / "answers.sqlite")
-            return held.model(self.plan.spec, base, budget=self.budget, cache=cache)
+            lm = held.model(self.plan.spec, base, budget=self.budget, cache=cache)
+        lm.code = sources.digest(sources.of(self.plan.method))
+        return lm
 
     @property
     def salt(self) -> str:
@@ -203,7 +205,7 @@ class Job:
     def _answered(self) -> tuple[set[str], list[int]]:
         """The questions that have answers on disk, and these answers' tokens, which are what answering has cost."""
         known, used = set[str](), [0, 0]
-        for sample in store.stream_samples(self.cell):
+        for sample in store.stream_samples(self.cell, ours=True):
             if sample is None:
                 self.dropped += 1
             elif sample.id not in known:

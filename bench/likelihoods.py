@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import files as disk
 from bench import lines, sealed
 from bench.types import Personalization
 from bench.windows import Window
@@ -73,7 +74,7 @@ class File:
     def finish(self, values: Values) -> None:
         """Keep all of a window."""
         sealed.write(self.path, {name: list(one) for name, one in values.items()}, self._owner)
-        self.partial.unlink(missing_ok=True)
+        disk.remove(self.partial)
 
 
 def work_out(job: Job, shared: Personalization) -> None:

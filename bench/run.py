@@ -74,10 +74,10 @@ def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
 def _run_part(who: Cohort, part: Shard) -> Result:
     """One part of a cell; where it was the last one, then the whole. A part that fails is a failed cell."""
     plan = who.plan
-    store.write_json(plan.cell.config, plan.config)  # a folder with this is a cell: its parts are none
     failure: dict[str, Any] = {}
     with claimed(plan.cell):
         if stale.standing(plan).record is None:
+            store.write_json(plan.cell.config, plan.config)  # a folder with this is a cell: its parts are none
             stale.begin(plan)
     with claimed(part.cell):
         if not part.done and store.finished(plan.cell) is None:

@@ -6,14 +6,13 @@ files that an unsharded run would have left before its record, so that the ordin
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench import files, ledger, likelihoods, store
+from bench import files, ledger, likelihoods, sealed
 from bench.cost import Bill
 from bench.store import Cell
 from bench.types import InputError, Personalization, User
@@ -38,18 +37,23 @@ class Shard:
         return self.cell.folder / "done.json"
 
     @property
+    def _owner(self) -> sealed.Owner:
+        return {"cell": self.whole.key, "name": f"shard {self.index} of {self.count}"}
+
+    @property
     def done(self) -> bool:
         """Whether all of its users have their answers."""
         return self._mark.exists()
 
     def finish(self, users: Sequence[User], dropped: int) -> None:
         """Say so, after everything else; `dropped`: lines that a crash had cut off."""
-        store.write_json(self._mark, {"users": len(users), "lines_dropped": dropped})
+        sealed.write(self._mark, {"users": len(users), "lines_dropped": dropped}, self._owner)
 
     @property
     def dropped(self) -> int:
         """Lines that a crash had cut off."""
-        return int(store.read_json(self._mark)["lines_dropped"])
+        remedy = f"delete {self.cell.folder} and run this shard again"
+        return int(sealed.read(self._mark, self._owner, remedy)["lines_dropped"])
 
     def users(self, users: Sequence[User]) -> Sequence[User]:
         """Its part of the users, who have their protocol's history already: a stretch of their order."""
@@ -93,7 +97,7 @@ def merge(shard: Shard, users: Sequence[User]) -> int:
 
 def remove(whole: Cell) -> None:
     """The parts, once the cell has its record."""
-    shutil.rmtree(whole.folder / "shards", ignore_errors=True)
+    files.remove(whole.folder / "shards")
 
 
 def _merge_personalizations(parts: Sequence[Cell], whole: Cell, users: Sequence[User]) -> None:

@@ -46,7 +46,7 @@ def cell(config: DictConfig) -> int:
 def told(result: Result) -> int:
     """Print a cell's result; the exit code."""
     if result.missing:
-        print(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
+        clean.say(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
         return 0
     said = fresh(result.plan.cell.folder, result.record)
     clean.say(tables.line(said) + (f"  ({result.told})" if result.cached else ""))

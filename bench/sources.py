@@ -12,25 +12,86 @@ import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from bench.types import InputError
 
 Stale = Literal["auto", "rerun", "keep", "error"]
 """What becomes of work that other code has done (bench/stale.py)."""
 
 _ENGINE = "bench.job"
+_WRITES = "bench.lm.generate"
+_TRAINS = "bench.lm.base"
+_READS = "bench.data.lamp"
 _PRODUCT = ("bench", "methods")
 _HARMLESS = frozenset({
-    "bench.budget", "bench.claims", "bench.env", "bench.files", "bench.hub", "bench.manifest", "bench.marks",
-    "bench.bounds", "bench.effects", "bench.fields", "bench.settings",
-    "bench.progress", "bench.quiet", "bench.record", "bench.sources", "bench.stale", "bench.stops", "bench.store",
-    "bench.data.convert", "bench.data.fetch", "bench.data.sample",
+    "bench.bounds", "bench.budget", "bench.catalog", "bench.claims", "bench.clean", "bench.console", "bench.cost",
+    "bench.effects", "bench.env", "bench.fields", "bench.files", "bench.hub", "bench.ledger", "bench.lines",
+    "bench.manifest", "bench.marks", "bench.progress", "bench.quiet", "bench.record", "bench.sealed",
+    "bench.settings", "bench.shape", "bench.sources", "bench.stale", "bench.stops", "bench.store", "bench.whole",
+    "bench.data.bar", "bench.data.convert", "bench.data.fetch", "bench.data.sample", "bench.data.shortcut",
+    "bench.lm.cache", "bench.lm.kept", "bench.lm.tensors",
 })  # fmt: skip
-"""Modules that count, keep and show what the others make; data is known by its own hash."""
+"""Modules that check, count, keep and show what the others make; data is known by its own hash."""
 
 
 def of(method: object) -> Mapping[str, str]:
     """`{"methods/rag.py": "9f0c...", ...}`: 12 hex digits of each file that can change this method's answers."""
-    return _of(type(method).__module__)
+    return _closure(type(method).__module__, _ENGINE)
+
+
+def training() -> Mapping[str, str]:
+    """The same of what trains an adapted base."""
+    return _closure(_TRAINS)
+
+
+def reading() -> Mapping[str, str]:
+    """The same of what makes users of a data file."""
+    return _closure(_READS)
+
+
+@cache
+def writing() -> str:
+    """A digest of the files that make a text of a prompt: what methods have in common, so that texts stay shared."""
+    return digest(_closure(_WRITES))
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """One hash of all, for the key of what they make."""
+    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
+
+
+def differing(before: Any, now: Mapping[str, str]) -> list[str]:
+    """Files that were added, removed or changed since; none where nothing is known of the files before."""
+    if not isinstance(before, Mapping) or not before:
+        return []
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return [name for name in names if name.removesuffix(".py").replace("/", ".") not in _HARMLESS]
+
+
+def counts(differs: Sequence[str], stale: Stale, what: str) -> bool:
+    """Whether work of other code is taken as it is. `what` it is, and how it came, in words for the error.
+
+    Raises InputError where `stale` is `error`.
+    """
+    if not differs:
+        return True
+    match stale:
+        case "keep":
+            return True
+        case "error":
+            raise InputError(
+                f"{what} with other code ({some(differs)}); stale=rerun makes it again, stale=keep takes it as it is"
+            )
+        case "rerun":
+            return False
+        case _:
+            return not edited(differs)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def edited(names: Collection[str]) -> list[str]:
@@ -39,9 +100,9 @@ def edited(names: Collection[str]) -> list[str]:
 
 
 @cache
-def _of(module: str) -> Mapping[str, str]:
-    packages = {*_PRODUCT, module.partition(".")[0]}
-    found, todo = dict[str, Path](), [module, _ENGINE]
+def _closure(*modules: str) -> Mapping[str, str]:
+    packages = {*_PRODUCT, *(module.partition(".")[0] for module in modules)}
+    found, todo = dict[str, Path](), [*modules]
     while todo:
         name = todo.pop()
         path = None if name in found or name in _HARMLESS else _path(name)

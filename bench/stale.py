@@ -7,16 +7,14 @@ not throw away what is there, and whoever edits a method never gets its old answ
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import sources, store
+from bench import clean, files, sealed, sources, store
 from bench.plan import Plan
-from bench.types import InputError
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Standing:
         """A word for the result line."""
         if not self.differs:
             return "was done"
-        return f"was done with other code: {_some(self.differs)}; stale=rerun runs it again"
+        return f"was done with other code: {sources.some(self.differs)}; stale=rerun runs it again"
 
 
 def standing(plan: Plan) -> Standing:
@@ -42,7 +40,7 @@ def standing(plan: Plan) -> Standing:
     done = store.finished(plan.cell)
     if done is None:
         return Standing(None)
-    differs = _differing(done.get("sources"), plan)
+    differs = sources.differing(done.get("sources"), sources.of(plan.method))
     return Standing(done if _counts(plan, differs, "done") else None, differs)
 
 
@@ -51,51 +49,28 @@ def begin(plan: Plan) -> None:
 
     What is kept although a part of it is from other code is named in the record.
     """
-    note = _note(plan)
-    before = store.read_json(note) if note.exists() else {}
-    differs = _differing(before.get("sources"), plan)
+    before = _noted(plan) or {}
+    differs = sources.differing(before.get("sources"), sources.of(plan.method))
     again = store.finished(plan.cell) is not None  # it did not stand, else nobody would begin
     mixed: set[str] = set()
     if again or not _counts(plan, differs, "begun"):
         _clear(plan)
     elif differs:
         mixed = {*before.get("sources_mixed", ()), *differs}
-        print(f"{plan.cell.folder}: goes on with other code than it began with: {_some(differs)}", file=sys.stderr)
-    store.write_json(note, {"sources": sources.of(plan.method), "sources_mixed": sorted(mixed)})
+        said = f"{plan.cell.folder}: goes on with other code than it began with: {sources.some(differs)}"
+        clean.say(said, sys.stderr)
+    now = {"sources": sources.of(plan.method), "sources_mixed": sorted(mixed)}
+    sealed.write(_note(plan), now, _owner(plan))
 
 
 def noted(plan: Plan) -> dict[str, Any]:
     """Of a cell at work, for its record: the hash of each file that made it, and files that changed on the way."""
-    note = _note(plan)
-    if not note.exists():
-        return {"sources": sources.of(plan.method), "sources_mixed": []}
-    return dict(store.read_json(note))
+    return _noted(plan) or {"sources": sources.of(plan.method), "sources_mixed": []}
 
 
 def _counts(plan: Plan, differs: Sequence[str], what: str) -> bool:
     """Whether earlier work is taken as it is."""
-    if not differs:
-        return True
-    match plan.config["stale"]:
-        case "keep":
-            return True
-        case "error":
-            raise InputError(
-                f"{plan.cell.folder}: was {what} with other code ({_some(differs)}); "
-                "stale=rerun runs it again, stale=keep takes it as it is"
-            )
-        case "rerun":
-            return False
-        case _:
-            return not sources.edited(differs)
-
-
-def _differing(before: Any, plan: Plan) -> list[str]:
-    """Files that were added, removed or changed since; none where nothing is known of the files before."""
-    if not isinstance(before, Mapping) or not before:
-        return []
-    now = sources.of(plan.method)
-    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return sources.counts(differs, plan.config["stale"], f"{plan.cell.folder}: was {what}")
 
 
 def _clear(plan: Plan) -> None:
@@ -103,17 +78,21 @@ def _clear(plan: Plan) -> None:
     cell = plan.cell
     left = [cell.record, cell.samples, cell.scores, cell.folder / "golds.json", cell.folder / "predictions.json"]
     if any(path.exists() for path in left):
-        print(f"{cell.folder}: runs again, as its code has changed", file=sys.stderr)
-    with store.writing(cell.folder):
-        for path in left:
-            path.unlink(missing_ok=True)
-        for folder in (cell.artifacts, cell.folder / "shards"):
-            shutil.rmtree(folder, ignore_errors=True)
+        clean.say(f"{cell.folder}: runs again, as its code has changed", sys.stderr)
+    for path in (*left, cell.artifacts, cell.folder / "shards"):
+        files.remove(path)
 
 
 def _note(plan: Plan) -> Path:
     return plan.cell.artifacts / "sources.json"
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _owner(plan: Plan) -> sealed.Owner:
+    return {"cell": plan.cell.key, "name": "sources"}
+
+
+def _noted(plan: Plan) -> dict[str, Any] | None:
+    """What the cell at work says of its code; None where it says nothing. Raises InputError where it is damaged."""
+    if not _note(plan).exists():
+        return None
+    return dict(sealed.read(_note(plan), _owner(plan), f"delete {plan.cell.folder} and run the cell again"))

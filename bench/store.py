@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import lines, sealed, shape
+from bench import clean, lines, sealed, shape
 from bench.claims import Watch, beat, cover, held, me, take, uncover
 from bench.files import ClaimLost as ClaimLost
 from bench.files import StoreError as StoreError
@@ -81,10 +81,13 @@ def append(cell: Cell, samples: Sequence[Sample]) -> None:
     lines.append(cell.samples, [lines.sealed(asdict(sample)) for sample in samples])
 
 
-def stream_samples(cell: Cell) -> Iterator[Sample | None]:
-    """The samples as they stand in the file, one at a time; at the end None for a line that a crash cut off."""
+def stream_samples(cell: Cell, *, ours: bool = False) -> Iterator[Sample | None]:
+    """The samples as they stand in the file, one at a time; at the end None for a line that a crash cut off.
+
+    `ours`: each has to carry its checksum, which earlier versions did not write. Who goes on with them asks for it.
+    """
     for number, line in enumerate(lines.stream(cell.samples), 1):
-        yield None if line is None else _sample(line, f"{cell.samples}: line {number}")
+        yield None if line is None else _sample(line, f"{cell.samples}: line {number}", ours)
 
 
 def read_samples(cell: Cell) -> tuple[list[Sample], int]:
@@ -98,9 +101,11 @@ def read_samples(cell: Cell) -> tuple[list[Sample], int]:
     return list(samples.values()), cut
 
 
-def _sample(line: bytes, where: str) -> Sample:
+def _sample(line: bytes, where: str, ours: bool) -> Sample:
     try:
-        fields, _ = lines.opened(line)
+        fields, whole = lines.opened(line)
+        if ours and not whole:
+            raise ValueError("it has no checksum, so this version did not write it so")
         if wrong := shape.problem(fields, shape.SAMPLE):
             raise ValueError(wrong)
         if fields.get("label_logprobs") is not None:
@@ -234,7 +239,7 @@ def claim(
         if holder is None:
             break
         pid, host = (*holder.split("@"), "?")[:2]
-        busy = f"{cell.folder}: held by process {pid} on {host}"
+        busy = clean.terminal(f"{cell.folder}: held by process {pid} on {host}")
         if not wait:
             raise Busy(busy)
         if on_wait and not told:

@@ -5,14 +5,49 @@ What the library itself knows to be no fault is in no report: tied heads, and bu
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from bench.types import InputError
 
 _SHOWN = 3
 """Tensors that an error names."""
+_SUMS = "checksums.json"
+
+_intact: set[tuple[object, ...]] = set()
+"""Folders, as they stand, that this process has read and found whole: the next load need not read them again."""
+
+
+def seal(folder: Path) -> None:
+    """Write a checksum of each file beside them."""
+    (folder / _SUMS).write_text(json.dumps(_sums(folder), indent=1), encoding="utf-8")
+
+
+def as_written(folder: Path) -> bool:
+    """Whether a folder's files are those that were sealed in it; False where nothing was."""
+    looks = (folder, *sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir()))
+    if looks not in _intact:
+        try:
+            said = json.loads((folder / _SUMS).read_bytes())
+        except (OSError, ValueError):
+            return False
+        if said != _sums(folder):
+            return False
+        _intact.add(looks)
+    return True
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != _SUMS and path.is_file():
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 @contextmanager

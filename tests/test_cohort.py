@@ -39,7 +39,7 @@ def plan(
 ) -> Any:
     """Of a plan, what a cohort asks; a base's key is here the words of what it learns from."""
     return SimpleNamespace(
-        config={"leak": leak, "limit": limit},
+        config={"leak": leak, "limit": limit, "stale": "rerun"},
         protocol=Protocol("one", **protocol),
         people=lambda: People(tested, fitting, away, {"chosen": 5}),
         seed=0,
@@ -75,15 +75,15 @@ def test_a_model_taken_as_it_is_has_no_base_to_find() -> None:
 def test_a_base_to_be_made_again_is_none_of_those_that_are_shipped(
     retrain: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, bool]] = []
+    asked: list[tuple[str, bool, str]] = []
 
-    def find(key: str, *, shipped: bool) -> Path:
-        asked.append((key, shipped))
+    def find(key: str, *, shipped: bool, stale: str) -> Path:
+        asked.append((key, shipped, stale))
         return Path("found")
 
     monkeypatch.setattr(bases, "find", find)
     assert cohort(plan([ANN], FIT, adapted=True, retrain=retrain)).base() == Path("found")
-    assert asked == [("the fit split", not retrain)]
+    assert asked == [("the fit split", not retrain, "rerun")]
 
 
 def test_leaks_are_looked_for_among_those_who_fit_and_in_what_a_base_reads() -> None:

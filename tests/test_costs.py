@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cells import BASE, CHAMELEON, TINY, run
 
-from bench import ledger
+from bench import ledger, likelihoods, store
 from bench.budget import Budget
 from bench.cost import Bill, Cost
 from bench.data import sample
@@ -83,6 +83,33 @@ def test_a_cell_killed_at_any_write_costs_the_tokens_of_an_undisturbed_one(
         for one in found.values()
     )
     assert disturbed == calm
+
+
+@pytest.mark.parametrize(("phase", "writes"), [("generate", (store, "append")), ("score", (likelihoods.File, "add"))])
+def test_seconds_before_a_kill_belong_to_the_cell(
+    phase: str, writes: tuple[Any, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the second batch: what the first had taken is on disk, and is counted beside what comes after."""
+    words = (*SMALL, "data=lamp", f"data.root={data}", "task=lamp4", "method=instruct")
+    real, count = getattr(*writes), iter(range(10**9))
+
+    def write_or_die(*given: Any) -> None:
+        if next(count) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*writes, write_or_die)
+        assert run(*words, folder=tmp_path)[0] == -signal.SIGKILL
+    [artifacts] = (tmp_path / "runs").glob("*/*/*/artifacts")
+    before = ledger.total(artifacts).phases[phase].seconds
+    assert before > 0
+    code, said = run(*words, folder=tmp_path)
+    assert code == 0, said
+    pieces = ledger._read(artifacts / ledger.NAME)[0]
+    noted = [pieces[name].phases[phase].seconds for name in ("run-0", "run-1")]
+    assert noted[0] == before and noted[1] > 0
+    assert cost(tmp_path)[phase]["seconds"] >= sum(noted) - 0.01
 
 
 # the ledger alone

@@ -186,6 +186,19 @@ def test_an_answer_that_was_edited_is_an_error_and_one_of_an_earlier_version_is_
     assert read_samples(cell) == ([sample("a")], 0)
 
 
+def test_who_goes_on_with_samples_needs_a_checksum_in_each(tmp_path: Path) -> None:
+    """Else an answer could be edited unseen, its checksum cut off with it."""
+    cell = Cell(tmp_path, "lamp3", "rag", "k")
+    append(cell, [sample("a"), sample("b")])
+    assert [one.id for one in store.stream_samples(cell, ours=True) if one] == ["a", "b"]
+    first, second = cell.samples.read_text().splitlines()
+    cell.samples.write_text(first + "\n" + second.rpartition(', "check"')[0] + "}\n")
+    with pytest.raises(
+        InputError, match=rf"^{cell.samples}: line 2 is no sample \(it has no checksum.*delete the line"
+    ):
+        list(store.stream_samples(cell, ours=True))
+
+
 # the response cache, and tensors beside it
 
 

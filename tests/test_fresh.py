@@ -96,6 +96,19 @@ def test_a_damaged_file_of_kept_statistics_is_as_good_as_none(tmp_path, capsys, 
     assert shown(runs, capsys) == once and len(counted) == 2
 
 
+def test_statistics_are_of_the_code_that_reads_the_scores_too(tmp_path, monkeypatch):
+    for path in (*(kept.BENCH / "score").glob("*.py"), *(kept.BENCH / "report").glob("*.py")):
+        (tmp_path / path.parent.name).mkdir(exist_ok=True)
+        (tmp_path / path.parent.name / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(kept, "BENCH", tmp_path)
+    versions = {kept.version.__wrapped__()}
+    for name in ("score/stats.py", "report/cells.py", "report/scores.py", "report/fresh.py"):
+        with (tmp_path / name).open("a") as file:
+            file.write("\n")
+        versions.add(kept.version.__wrapped__())
+    assert len(versions) == 5
+
+
 def test_where_nothing_can_be_kept_all_is_computed(tmp_path, capsys, counted, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("LAMPLIGHT_CACHE", str(tmp_path / "file"))

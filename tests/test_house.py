@@ -72,7 +72,7 @@ APART = {
 }
 METHODS_USE = {"types", "bounds", "method", "data", "lm", "budget"}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "sentence_transformers", "evaluate"}
-LIGHT_IN_LM = ("bench.lm", "bench.lm.spec", "bench.lm.base")
+LIGHT_IN_LM = ("bench.lm", "bench.lm.spec", "bench.lm.base", "bench.lm.lessons")
 
 KILOBYTE = 1024
 LARGEST_FILE = 5 * KILOBYTE**2

@@ -16,6 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench import sources
 from bench.data import convert, lamp, task
 from bench.data.task import Task
 from bench.types import InputError
@@ -460,6 +461,48 @@ def test_an_interrupted_conversion_leaves_nothing_that_looks_complete(
     (copied,) = cache.glob("*/records.jsonl")
     copied.write_bytes(copied.read_bytes()[:-5])
     assert len(list(read(tmp_path, cache=cache).users)) == 2
+
+
+@pytest.mark.usefixtures("stream")
+@pytest.mark.parametrize("name", ["records.jsonl", "offsets.npy", "sums.npy"])
+def test_a_converted_record_that_was_changed_is_an_error_that_says_what_to_remove(tmp_path: Path, name: str) -> None:
+    cache = tmp_path / "cache"
+    read(write(tmp_path), cache=cache)
+    (changed,) = cache.glob(f"*/{name}")
+    data = bytearray(changed.read_bytes())
+    at = data.index(b"Too") if name == "records.jsonl" else len(data) - (16 if name == "offsets.npy" else 4)
+    data[at] ^= 1
+    changed.write_bytes(data)
+    with pytest.raises(InputError, match=f"{changed.parent}.*is damaged: remove its folder and run again"):
+        [user.history for user in read(tmp_path, cache=cache).users]
+
+
+@pytest.mark.usefixtures("stream")
+def test_an_index_that_was_changed_or_made_by_other_code_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    first = read(write(tmp_path), cache=cache)
+    (index,) = cache.glob("*/index-*.json")
+    text = index.read_text()
+    index.write_text(text.replace('"rows": [[0], [1]]', '"rows": [[0], [0]]'))
+    assert index.read_text() != text
+    assert list(read(tmp_path, cache=cache).users) == list(first.users) and index.read_text() == text
+    monkeypatch.setattr(sources, "reading", lambda: {"bench/data/lamp.py": "edited"})
+    read(tmp_path, cache=cache)
+    assert len(list(cache.glob("*/index-*.json"))) == 2
+
+
+@pytest.mark.usefixtures("stream")
+def test_a_converted_file_without_checksums_is_converted_again_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    first = list(read(write(tmp_path), cache=cache).users)
+    (sums,) = cache.glob("*/sums.npy")
+    sums.unlink()
+    assert list(read(tmp_path, cache=cache).users) == first and sums.exists()
+    assert "its cached copy is not whole, it is converted again" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("stream")

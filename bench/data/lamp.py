@@ -18,15 +18,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import overload
 
+from bench import sources
 from bench.data import convert
 from bench.data.bar import bar
 from bench.data.record import COUNTED, Builder, Kind, identifier, rating_of, shown, text_of
+from bench.data.shortcut import load_checked, save_checked
 from bench.data.task import Task
 from bench.files import is_there
 from bench.types import InputError, User
 
 STREAM_FROM = 64 * 2**20  # bytes: larger questions files are converted once, then read user by user
-_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -197,13 +198,14 @@ def _users(source: convert.Source, builder: Builder, cache: Path, progress: bool
         return _scan(builder, raws, users.append, progress=False), users, hashlib.sha256(data).hexdigest()
     sha = convert.digest(source.path, cache)
     lines = convert.convert(source, sha, cache, progress=progress)
-    form = repr((_FORMAT, builder.kind, builder.task.name, builder.task.fields, builder.task.kind))
+    code = sources.digest(sources.reading())
+    form = repr((code, builder.kind, builder.task.name, builder.task.fields, builder.task.kind))
     index = lines.path.with_name(f"index-{hashlib.sha256(form.encode()).hexdigest()[:12]}.json")
     try:
-        rows = _Rows(**convert.load_json(index))
+        rows = _Rows(**load_checked(index))
     except TypeError:
         rows = _scan(builder, lines, lambda user: None, progress=progress)
-        convert.save_json(index, vars(rows))
+        save_checked(index, vars(rows))
     return rows, LazyUsers(rows.rows, lines, builder), sha
 
 

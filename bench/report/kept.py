@@ -14,14 +14,17 @@ from bench import store
 from bench.env import cache_folder
 from bench.types import InputError
 
-CODE = Path(__file__).parents[1] / "score"
+BENCH = Path(__file__).parents[1]
+READS = ("cells", "fresh", "pairs", "scores")
+"""Modules of this package that hand the scores to the code in `score`."""
 Found = Mapping[str, Mapping[str, Any]]
 
 
 @cache
 def version() -> str:
-    """A hash of the code that computes intervals and tests."""
-    sources = (path.name.encode() + b"\0" + path.read_bytes() for path in sorted(CODE.glob("*.py")))
+    """A hash of the code that reads scores and computes intervals and tests."""
+    files = [*sorted((BENCH / "score").glob("*.py")), *(BENCH / "report" / f"{name}.py" for name in READS)]
+    sources = (path.name.encode() + b"\0" + path.read_bytes() for path in files)
     return hashlib.sha256(b"\0".join(sources)).hexdigest()
 
 
