@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
 from cells import TINY, concerned
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
 from bench import run, store
 from bench.types import InputError
@@ -21,10 +23,16 @@ DAMAGES = ("", "[]", '{"check": "x", "owner": {}, "content": []}')
 
 
 def run_in(folder: Path, *words: str) -> run.Result:
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = compose("config", [*words, f"results.root={folder}"], return_hydra_config=True)
+    config = composed(words)
+    config.results.root = str(folder)
     HydraConfig.instance().set_config(config)
     return run.run(config)
+
+
+@cache
+def composed(words: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return compose("config", list(words), return_hydra_config=True)
 
 
 def cell_in(folder: Path) -> Path:

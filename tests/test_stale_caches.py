@@ -33,7 +33,7 @@ def patches(folder: Path) -> set[str]:
 
 
 def test_an_edited_method_does_not_get_its_old_patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = (*TINY, *CHAMELEON, "limit=2")
+    words = (*TINY, *CHAMELEON, "limit=2", "protocol.group_size=8", "method.ccs.epochs=5")
     with_code(monkeypatch, BEFORE)
     assert run(*words, folder=tmp_path)[0] == 0
     first, fit = patches(tmp_path), method.fit_directions
