@@ -47,9 +47,9 @@ def check(family: str, tasks: list[str], data: Path, folder: Path) -> None:
     common = (
         *TINY, "limit=2", "selection.n_items=2", "model.history_tokens=120", f"model.source=tiny:{family}",
         "data=lamp", f"data.root={data}", f"task={','.join(tasks)}",
-        f"adapter.path={adapter(family, folder / 'adapter')}",
     )  # fmt: skip
-    few = ("protocol.group_size=3", "profile.max_new_tokens=8", *BASE_FEW)
+    path = f"adapter.path={adapter(family, folder / 'adapter')}"
+    few = (path, "protocol.group_size=3", "profile.max_new_tokens=8", *BASE_FEW)
     codes = [
         run("-m", *common, *few, "method=glob(*,exclude=chameleon)", folder=folder)[0],
         run("-m", *common, *CHAMELEON, "protocol.group_size=8", folder=folder)[0],

@@ -291,16 +291,16 @@ def test_unknown_choices_are_refused() -> None:
 @pytest.mark.parametrize(
     ("family", "extra", "cells"),
     [
-        ("llama", ("method.form=plain,rag,pag",), 3),
+        ("llama", ("method.form=plain,rag,pag", "profile.max_new_tokens=4"), 3),
         ("llama", ("method.peft=ia3,prompt_tuning", "method.style=oppu"), 2),
-        ("t5", ("method.form=pag", "method.peft=lora,prompt_tuning"), 2),
+        ("t5", ("method.form=pag", "profile.max_new_tokens=4", "method.peft=lora,prompt_tuning"), 2),
     ],
 )
 def test_every_form_and_adapter_runs_as_a_cell(family: str, extra: tuple[str, ...], cells: int, tmp_path: Path) -> None:
     root = tmp_path / "lamp"
     sample.write(root, train_users=20, dev_users=12)
     common = (*TINY, f"model.source=tiny:{family}", "limit=2", "data=lamp", f"data.root={root}", "method=oppu")
-    few = ("method.recipe=code", "profile.max_new_tokens=4", "method.k=1", "base.max_examples.rating=6")
+    few = ("method.recipe=code", "method.k=1", "base.max_examples.rating=6")
     short = ("model.history_tokens=100", "method.item_words=8")
     code, said = run("-m", *common, *few, *short, *extra, folder=tmp_path)
     assert code == 0, said

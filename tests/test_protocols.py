@@ -268,8 +268,8 @@ def test_every_method_gets_the_same_questions_in_every_protocol(data: Path, tmp_
 def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_path: Path) -> None:
     from bench.data.task import Task
 
-    words = (*TINY, *SMALL, *BASE[1:], "data=lamp", f"data.root={data}", "data.kind=time", "protocol=oppu",
-             "method=oppu", "method.k=1", "method.recipe=code", "model.history_tokens=100", "method.item_words=8",
+    words = (*TINY, "protocol.n_test=6", "limit=3", *BASE[1:], "data=lamp", f"data.root={data}", "data.kind=time",
+             "protocol=oppu", "method=oppu", "method.k=1", "method.recipe=code", "model.history_tokens=100", "method.item_words=8",
              "protocol.group_size=null", "protocol.history_format=no_output")  # fmt: skip
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
@@ -301,6 +301,6 @@ def test_anothers_history_is_searched_for_ones_own_question(tmp_path: Path) -> N
 
 
 def test_a_method_of_directions_runs_on_one_sided_histories(data: Path, tmp_path: Path) -> None:
-    words = (*TINY, *SMALL, *CHAMELEON, "data=lamp", f"data.root={data}", "task=lamp2")
+    words = (*TINY, "limit=3", *CHAMELEON, "data=lamp", f"data.root={data}", "task=lamp2")
     code, said = run(*words, "protocol.history_format=no_input", folder=tmp_path)
     assert code == 0, said

@@ -190,6 +190,6 @@ def test_the_table_of_all_cells_shows_repeats_as_one_row(tmp_path: Path) -> None
     root = tmp_path / "results"
     repeated(root, (0.3, 0.95, 0.6))
     text = tables.table([record for _, record in store.records(root).records])
-    row, _, note = [line for line in text.splitlines() if line.startswith("chameleon")]
+    row, *_, note = [line for line in text.splitlines() if line.startswith("chameleon")]
     assert "0, 3 repeats" in row and " ± " in row and "[0.000, 1.000]" in row, "no interval leaves the scale"
     assert note == "chameleon 0, 3 repeats: layers shared by two repeats: 100%"
