@@ -106,6 +106,8 @@ def plan_text(who: Cohort) -> str:
     base: str = plan.base.kind
     if who.base_key:
         base += " (at hand)" if who.base() else " (to be trained first)"
+    if not who.shown:
+        raise InputError(f"{plan.tested.split}: nobody is left to be tested on {plan.task.name}")
     user = who.first(1)[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
     request = plan.method.request(plan.task, as_of(user.hidden(), user.queries[0]), user.queries[0], personal)
