@@ -34,6 +34,9 @@ from bench.sources import Stale
 from bench.types import Decoding, InputError, shown
 from bench.windows import CHUNK
 
+_MADE = ("task", "model", "base", "method", "protocol", "decoding")
+"""Groups whose options each name the class that is made of them."""
+
 COLDEST = 0.001
 """The lowest temperature of a draw: below, scores divided by it overflow."""
 
@@ -131,6 +134,9 @@ def checked(config: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
             raise InputError(f"{one.name} is missing: it was deleted from the configuration")
         check(one.name, values[one.name], hints_of(Settings)[one.name])
     _check_method(values)
+    for group in _MADE:
+        if "_target_" not in values[group]:  # the class that its fields are of; `base={}` would pass as all defaults
+            raise InputError(f"{group}={values[group]}: choose one of its options, as --help has them")
     for group in ("task", "model", "method", "protocol"):
         check(group, chosen.get(group), Annotated[str, NAME])
     _check_draws(values)
