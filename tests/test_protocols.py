@@ -269,8 +269,8 @@ def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_pat
     from bench.data.task import Task
 
     words = (*TINY, "protocol.n_test=6", "limit=3", *BASE[1:], "data=lamp", f"data.root={data}", "data.kind=time",
-             "protocol=oppu", "method=oppu", "method.k=1", "method.recipe=code", "model.history_tokens=100", "method.item_words=8",
-             "protocol.group_size=null", "protocol.history_format=no_output")  # fmt: skip
+             "protocol=oppu", "method=oppu", "method.k=1", "method.recipe=code", "model.history_tokens=100",
+             "method.item_words=8", "protocol.group_size=null", "protocol.history_format=no_output")  # fmt: skip
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
     record = cells(tmp_path)["oppu oppu"]
