@@ -115,7 +115,8 @@ def test_an_odd_value_of_any_setting_is_a_plan_or_one_line(data: st.DataObject) 
     words = data.draw(st.sampled_from(CELLS))
     path = data.draw(st.sampled_from(settings_of(words)))
     value = data.draw(st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=20))
-    planned(words, path, value)
+    said = planned(words, path, value)
+    assert said is None or said.startswith(("cell ", "error: ")), said
 
 
 @pytest.mark.slow
@@ -124,7 +125,8 @@ def test_every_odd_value_of_every_setting_is_a_plan_or_one_line(words: tuple[str
     stream = random.Random("odd")
     for path in settings_of(words):
         for value in stream.sample(ODD, 2):
-            planned(words, path, value)
+            said = planned(words, path, value)
+            assert said is None or said.startswith(("cell ", "error: ")), said
 
 
 ONE_LINE = [
