@@ -12,23 +12,25 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import clean, quiet, stops
 from bench.catalog import CONF
-from bench.types import InputError
+from bench.errors import InputError
+from bench.terminal import escape, silence, stops
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> int:
     """One cell. The exit code: 0 done, 1 failed, 2 bad input, 130 stopped by hand, 143 by TERM."""
-    from bench.show import cell
+    from bench.cli.show import cell
 
     return cell(config)
 
 
 def asked(arguments: Sequence[str]) -> int:
     """What the arguments ask for: help, the version, a cell or a sweep. The exit code."""
-    from bench import __version__, guide, repeats, words
-    from bench.launch import codes
+    from bench import __version__
+    from bench.cell import repeats
+    from bench.cli import guide, spelling
+    from bench.sweep.launch import codes
 
     if guide.is_asked(arguments):
         print(guide.text(arguments))
@@ -36,7 +38,7 @@ def asked(arguments: Sequence[str]) -> int:
     if {"--version", "version"} & set(arguments):
         print(f"lamplight {__version__}")
         return 0
-    sys.argv[1:] = words.read(repeats.expanded(arguments))
+    sys.argv[1:] = spelling.read(repeats.expanded(arguments))
     main()
     return max(codes().values(), default=0)
 
@@ -51,10 +53,10 @@ def _is_input(error: Exception) -> bool:
 
 def run(arguments: Sequence[str]) -> int:
     """`asked`, with every error as a line on stderr and an exit code; one of ours keeps its traceback."""
-    from bench.files import StoreError
-    from bench.mistakes import told
+    from bench.cli.mistakes import told
+    from bench.disk.files import StoreError
 
-    quiet.libraries()
+    silence.libraries()
     stops.listen()
     traced = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints what it finds wrong itself, over many lines
@@ -68,12 +70,12 @@ def run(arguments: Sequence[str]) -> int:
         mistaken = _is_input(error)
         if not mistaken and not isinstance(error, StoreError):
             traceback.print_exc()  # not the user's mistake: say where
-        clean.say(f"error: {told(error, arguments)}", sys.stderr)
+        escape.say(f"error: {told(error, arguments)}", sys.stderr)
         return 2 if mistaken else 1
 
 
 if __name__ == "__main__":
-    from bench.console import unpiped
+    from bench.terminal.pipe import unpiped
 
     unpiped()
     sys.exit(run(sys.argv[1:]))

@@ -30,12 +30,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from bench import clean, quiet
 from bench.catalog import alike
-from bench.console import unpiped
 from bench.data import convert
 from bench.data.fetch import DownloadError, Fetched, fetch, forget
-from bench.types import InputError
+from bench.errors import InputError
+from bench.terminal import escape, silence
+from bench.terminal.pipe import unpiped
 
 BASE = "https://ciir.cs.umass.edu/downloads/LaMP"
 FOLDERS = {"lamp1": "LaMP_1", "lamp2": "LaMP_2/new", "lamp2n": "LaMP_2"} | {
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help", "help"} & set(arguments):
         print(__doc__.strip())
         return 0 if arguments else 2
-    quiet.libraries()
+    silence.libraries()
     try:
         download(Order.parse(arguments), say=lambda line: print(line, flush=True))
     except InputError as error:
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _failed(problem: str, code: int) -> int:
-    clean.say(f"bench.download: {clean.line(problem)}", sys.stderr)
+    escape.say(f"bench.download: {escape.line(problem)}", sys.stderr)
     return code
 
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from bench.data import rank
-from bench.data.retrieval import PCASelection
-from bench.data.selected import selected
+from bench.data import retrieval
+from bench.data.question_items import selected
+from bench.data.selection import PCASelection
 from bench.data.task import Task
 from bench.types import Item, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 
@@ -69,7 +69,7 @@ class BaselinePrompt(Method):
         return [replace(one.personal, patches=shared.patches) for one in selected(self.select, task, users)]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, rank.shown(personal, query)), personal.patches)
+        return Request(task.render(query, retrieval.shown(personal, query)), personal.patches)
 
 
 def shown(

@@ -15,12 +15,14 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from bench import clean, manifest, quiet, store
 from bench.data import lamp
-from bench.data.record import Kind
+from bench.data.parse import Kind
+from bench.data.protocol import Protocol
 from bench.data.task import Task, load
-from bench.protocol import Protocol
-from bench.types import InputError, User
+from bench.disk import manifest, store
+from bench.errors import InputError
+from bench.terminal import escape, silence
+from bench.types import User
 
 CONF = Path(__file__).parents[1] / "conf"
 NAME = "oppu_table2"
@@ -38,28 +40,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results/runs"), help="default: results/runs")
     parser.add_argument("--scale", default="paper", help="under which name they are kept (default: paper)")
     options = parser.parse_args(arguments)
-    quiet.libraries()
+    silence.libraries()
     try:
         for name in options.task or TASKS:
             found = counted(_task(name), options.data, options.kind, options.n_test)
             path = _keep(options.results, options.scale, name, found | {"data": options.data.name})
     except (InputError, store.StoreError) as error:
-        clean.say(f"bench.statistics: {clean.line(str(error))}", sys.stderr)
+        escape.say(f"bench.statistics: {escape.line(str(error))}", sys.stderr)
         return 2
-    clean.say(f"wrote {path}; python -m bench.report {NAME} shows it")
+    escape.say(f"wrote {path}; python -m bench.report {NAME} shows it")
     return 0
 
 
 def count(config: DictConfig, scale: str) -> None:
     """One task of the experiment, as a configuration has it; kept in its results folder."""
-    from bench.plan import data_root
-    from bench.settings import section
+    from bench.cell.plan import data_root
+    from bench.cell.settings import section
 
     data, protocol, results = (section(config, name) for name in ("data", "protocol", "results"))
     task = _task(section(config, "task")["name"])
     found = counted(task, data_root(data), data["kind"], protocol["n_test"])
     path = _keep(store.place("results.root", results["root"]), scale, task.name, found | {"data": data["name"]})
-    clean.say(
+    escape.say(
         f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested users: {path}"
     )
 

@@ -34,13 +34,13 @@ import torch
 import yaml
 from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize, written
 
-from bench.budget import Budget
+from bench.cost.budget import Budget
 from bench.lm import bank
-from bench.lm.adapters import from_peft
-from bench.lm.bank import Job
+from bench.lm.bank import UserTuning
 from bench.lm.model import LM
+from bench.lm.multi_lora import StackedAdapters
 from bench.lm.patch import Patch
-from bench.lm.stacked import Adapter
+from bench.lm.peft_folders import from_peft
 from bench.lm.tune import Tuning, fresh, planned, schedule
 from bench.types import User
 from methods.oppu import OPPU
@@ -50,18 +50,20 @@ ARMS = {"ours": None, "peft_float32": "float32", "peft_sorted": "bfloat16"}
 IGNORED = -100
 
 
-def work(args: Namespace, lm: LM, users: Sequence[User]) -> tuple[list[Job], Adapter]:
+def work(args: Namespace, lm: LM, users: Sequence[User]) -> tuple[list[UserTuning], StackedAdapters]:
     """What all arms train: OPPU's pairs of each user, and the recipe of the paper with LoRA."""
     values = yaml.safe_load((REPO / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))["method"]
     method = OPPU(retriever(args), k=args.k, recipes=values["recipes"], kinds=values["kinds"])
     task = named_task(args.task)
-    jobs = [Job(f"user {user.id}", pairs) for user in users if (pairs := method.pairs(task, user, None))]
+    jobs = [UserTuning(f"user {user.id}", pairs) for user in users if (pairs := method.pairs(task, user, None))]
     recipe = {name: values["recipes"]["paper"][name][task.name] for name in ("epochs", "batch")}
     recipe |= {"epochs": args.epochs} if args.epochs else {}
-    return jobs, Adapter("lora", Tuning(**values["kinds"]["lora"] | {"targets": ("q_proj", "v_proj")}, **recipe))
+    return jobs, StackedAdapters(
+        "lora", Tuning(**values["kinds"]["lora"] | {"targets": ("q_proj", "v_proj")}, **recipe)
+    )
 
 
-def rows_of(lm: LM, job: Job) -> list[bank.Row]:
+def rows_of(lm: LM, job: UserTuning) -> list[bank.Row]:
     return [(lm.encode(one.request).ids, lm.answer_ids(one.answer)) for one in job.examples]
 
 
@@ -78,13 +80,15 @@ def shuffled(steps: Sequence[Sequence[int]], examples: int) -> list[list[int]]:
     return [order[sum(sizes[:at]) : sum(sizes[: at + 1])] for at in range(len(sizes))]
 
 
-def together(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> tuple[list[Patch], int]:
+def together(lm: LM, jobs: Sequence[UserTuning], adapter: StackedAdapters, budget: Budget) -> tuple[list[Patch], int]:
     """Ours: the patches and the number of steps of all users."""
     steps = sum(len(steps_of(rows_of(lm, job), adapter.tuning)) for job in jobs)
     return bank.train_all(lm, jobs, adapter, budget), steps
 
 
-def one_by_one(lm: LM, jobs: Sequence[Job], adapter: Adapter, args: Namespace, arm: str) -> tuple[list[Patch], int]:
+def one_by_one(
+    lm: LM, jobs: Sequence[UserTuning], adapter: StackedAdapters, args: Namespace, arm: str
+) -> tuple[list[Patch], int]:
     """PEFT and Trainer: the patches and the number of steps of all users."""
     patches, steps = [], 0
     for job in jobs:
@@ -166,7 +170,7 @@ def run_arm(args: Namespace, arm: str, out: Path) -> None:
     jobs, adapter = work(args, lm, users)
     budget = Budget(progress=False)
 
-    def train(some: Sequence[Job], how: Adapter) -> tuple[list[Patch], int]:
+    def train(some: Sequence[UserTuning], how: StackedAdapters) -> tuple[list[Patch], int]:
         return together(lm, some, how, budget) if arm == "ours" else one_by_one(lm, some, how, args, arm)
 
     train([replace(jobs[0], examples=jobs[0].examples[:2])], replace(adapter, tuning=replace(adapter.tuning, epochs=1)))
@@ -201,7 +205,7 @@ def run_arm(args: Namespace, arm: str, out: Path) -> None:
     (out / "arm.json").write_text(json.dumps(record))
 
 
-def mean_loss(lm: LM, jobs: Sequence[Job], patches: Sequence[Patch | None]) -> float:
+def mean_loss(lm: LM, jobs: Sequence[UserTuning], patches: Sequence[Patch | None]) -> float:
     """Nats for each answer token of all examples, each read with its user's patch."""
     pairs = [(one, patch) for job, patch in zip(jobs, patches, strict=True) for one in job.examples]
     asked = [replace(one.request, patches=(patch,) if patch else ()) for one, patch in pairs]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.report import scores
 from bench.report.cells import ENOUGH, scored_rows, task_of
-from bench.report.found import readable
+from bench.report.inventory import readable
 from bench.score.metrics import Kind, Scored, aggregate
 from bench.score.stats import Paired, paired
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from real_questions import with_detects
 
-from bench import clean
-from bench.report import beside, experiments, figures, grids
-from bench.report.beside import Tables
+from bench.report import base_results, experiments, figures, grids
+from bench.report.base_results import Tables
 from bench.report.experiments import Results
 from bench.report.render import Grid, table_of
+from bench.terminal import escape
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -45,7 +45,7 @@ def rewritten(text: str, names: list[str]) -> str:
     for name in names:
         experiment = experiments.load(name, "laptop")
         results = experiments.results(experiment, [PUBLISHED])
-        [tables] = beside.by_base(_begun(results))
+        [tables] = base_results.by_base(_begun(results))
         start = text.index(f"### {experiment.title}\n")
         end = re.compile(r"^#{2,3} ", re.MULTILINE).search(text, start + 4)
         section = text[start : end.start() if end else len(text)]
@@ -64,7 +64,7 @@ def _begun(results: Results) -> Results:
 
 def shown(grid: Grid) -> str:
     """A table and the notes that go with it."""
-    notes = [clean.prose(line) + "  \n" for line in grid.below if line.startswith(FEET)]
+    notes = [escape.prose(line) + "  \n" for line in grid.below if line.startswith(FEET)]
     if notes:
         notes[-1] = notes[-1].rstrip() + "\n"
     return table_of(grid) + "\n" + ("\n" + "".join(notes) if notes else "")

@@ -89,12 +89,12 @@ def _review(seed: str) -> str:
 def measure(users: int, folder: Path) -> dict[str, Any]:
     """Run one cell in this process, with the mock in the model's place; seconds by step and peak memory."""
     from bench.data import lamp
-    from bench.lm import held
+    from bench.lm import model_pool
 
     lamp.STREAM_FROM = 0
     mock: Any = MockLM()
-    held.model = lambda spec, base, **_: mock
-    held.holds = lambda spec, base: True
+    model_pool.model = lambda spec, base, **_: mock
+    model_pool.holds = lambda spec, base: True
     root = folder / "lamp"
     write(root, "train", 100)
     write(root, "dev", users)
@@ -141,7 +141,7 @@ def _status(name: str) -> int:
 
 def _keep_peaks() -> None:
     """Note the mark before a phase starts it again."""
-    from bench import budget
+    from bench.cost import budget
 
     reset = budget._reset_peak
 

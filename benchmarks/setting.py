@@ -20,8 +20,9 @@ import yaml
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from bench.data import lamp, sample, task
-from bench.data.rank import Retriever
+from bench.data import lamp, task
+from bench.data.retrieval import Retriever
+from bench.data.sample import generator
 from bench.env import cache_folder
 from bench.types import User
 
@@ -58,8 +59,8 @@ def read_users(args: Namespace) -> list[User]:
     """The users of the split, without golds, in the file's order: the first so many where --users says so."""
     root = args.data
     if root is None:
-        root = cache_folder() / "sample" / f"v{sample.VERSION}-seed0"
-        sample.write(root)
+        root = cache_folder() / "sample" / f"v{generator.VERSION}-seed0"
+        generator.write(root)
     found = lamp.read(named_task(args.task), root, split=args.split, kind=args.kind, progress=False)
     return [user.hidden() for user in islice(found.users, getattr(args, "users", None))]
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.data.retrieval import PCASelection
+from bench.data.selection import PCASelection
 from bench.data.task import Task
+from bench.errors import InputError
 from bench.lm.spec import AdapterFolder
 from bench.method import BaselinePrompt
-from bench.types import InputError, Personalization, User
+from bench.types import Personalization, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 
@@ -30,8 +31,8 @@ class Adapter(BaselinePrompt):
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         """The adapter as a patch. Raises InputError where it does not fit the model, or changes nothing."""
-        from bench.lm.adapters import refuse_partial
         from bench.lm.patch import Patch
+        from bench.lm.peft_folders import refuse_partial
 
         patch = Patch.from_peft(self.adapter.folder)
         if not patch.changes:

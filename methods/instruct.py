@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.data.retrieval import PCASelection
+from bench.data.selection import PCASelection
 from bench.method import BaselinePrompt
 
 

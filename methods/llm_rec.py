@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from bench.bounds import COUNT, SEED
+from bench.checks.bounds import COUNT, SEED
 from bench.data.dates import before_all
-from bench.data.retrieval import PCASelection
+from bench.data.selection import PCASelection
 from bench.data.task import Task
-from bench.lm.write import Writer, write
+from bench.errors import InputError
+from bench.lm.texts import Writer, write
 from bench.method import Method
-from bench.types import Completion, Decoding, InputError, Personalization, Query, Request, User
+from bench.types import Completion, Decoding, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 SUMMARIZED = ("eng", "rec_eng")

@@ -9,11 +9,12 @@ from statistics import median_low
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.data.task import Task
+from bench.errors import InputError, MethodError
 from bench.method import Method
-from bench.types import InputError, MethodError, Personalization, Query, Request, User
+from bench.types import Personalization, Query, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 

@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from bench.bounds import COUNT, SEED, Fields
+from bench.checks.bounds import COUNT, SEED, Fields
 from bench.data.dates import Places, before_all
-from bench.data.rank import Ranking, Retriever, chosen, shown
+from bench.data.retrieval import Ranking, Retriever, chosen, shown
 from bench.data.task import Task
-from bench.data.words import cut, shortened
+from bench.data.truncation import cut, shortened
+from bench.errors import InputError, one_of
 from bench.lm.profile import Profile, facts
-from bench.lm.recipes import Kind
+from bench.lm.recipes import PatchKind
 from bench.method import Method
-from bench.types import InputError, Item, Message, Personalization, Query, Request, User, one_of
+from bench.types import Item, Message, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
-    from bench.lm.stacked import Adapter
+    from bench.lm.multi_lora import StackedAdapters
     from bench.lm.tune import Example
 
 CODE_WORDS = 768
@@ -33,7 +34,7 @@ Peft = Literal["lora", "ia3", "prompt_tuning"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class OPPURecipe:
     """Epochs and batch of a user's training by task; `other` is for all tasks that are not named."""
 
     epochs: Mapping[str, Annotated[int, COUNT]]
@@ -61,8 +62,8 @@ class OPPU(Method):
     style: Literal["personalized", "oppu"] = "personalized"
     peft: Peft = "lora"
     recipe: str = "paper"
-    recipes: Mapping[str, Annotated[Mapping[str, Any], Fields(Recipe)]] = field(default_factory=dict)
-    kinds: Mapping[Peft, Annotated[Mapping[str, Any], Fields(Kind)]] = field(default_factory=dict)
+    recipes: Mapping[str, Annotated[Mapping[str, Any], Fields(OPPURecipe)]] = field(default_factory=dict)
+    kinds: Mapping[Peft, Annotated[Mapping[str, Any], Fields(PatchKind)]] = field(default_factory=dict)
     item_words: Annotated[int, COUNT] | None = None
     shared_start: bool = True
     seed: Annotated[int, SEED] = 0
@@ -80,7 +81,7 @@ class OPPU(Method):
     ) -> list[Personalization]:
         """A patch for each user; all users of a chunk are trained together."""
         with budget.phase("load"):
-            from bench.lm.bank import Job, train_all
+            from bench.lm.bank import UserTuning, train_all
 
         profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
         summaries = {id: one.text for id, one in profiles.items()}
@@ -90,7 +91,7 @@ class OPPU(Method):
             made.append(self.pairs(task, before_all(user), summaries.get(user.id)))
             pairs.append([pair for pair in made[-1] if _fits(lm, pair, adapter)])
         jobs = {
-            index: Job(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
+            index: UserTuning(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
             for index, (user, own) in enumerate(zip(users, pairs, strict=True))
             if own
         }
@@ -173,18 +174,20 @@ class OPPU(Method):
         request = Request((Message("user", (before.rstrip(),)),), name=f"{task.name} item {item.id}")
         return Example(request, target.strip())
 
-    def _adapter(self, lm: LM, task: Task) -> Adapter:
-        from bench.lm.stacked import Adapter
+    def _adapter(self, lm: LM, task: Task) -> StackedAdapters:
+        from bench.lm.multi_lora import StackedAdapters
         from bench.lm.tune import Tuning, module_names
 
         epochs, batch = (_of(self.recipes[self.recipe][what], task.name) for what in ("epochs", "batch"))
         values = dict(self.kinds[self.peft])
         tokens = int(values.pop("virtual_tokens", 0))
         targets = module_names(lm, values.pop("targets", ()))
-        return Adapter(self.peft, Tuning(**values, targets=targets, epochs=epochs, batch=batch), virtual_tokens=tokens)
+        return StackedAdapters(
+            self.peft, Tuning(**values, targets=targets, epochs=epochs, batch=batch), virtual_tokens=tokens
+        )
 
 
-def _fits(lm: LM, pair: Example, adapter: Adapter) -> bool:
+def _fits(lm: LM, pair: Example, adapter: StackedAdapters) -> bool:
     """Whether the item can be asked: a question is never cut, so one that is longer than the model reads cannot."""
     from bench.lm.bank import encoded
 

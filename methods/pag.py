@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from bench.data.rank import Retriever, chosen, shown
+from bench.data.retrieval import Retriever, chosen, shown
 from bench.data.task import Task
 from bench.lm.profile import Profile, facts
 from bench.method import Method
 from bench.types import Personalization, Query, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 

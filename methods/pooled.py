@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from bench.bounds import COUNT, SEED, SHARE, SOME, Fields
-from bench.data.retrieval import PCASelection
+from bench.checks.bounds import COUNT, SEED, SHARE, SOME, Fields
+from bench.data.selection import PCASelection
 from bench.data.task import Task
+from bench.errors import MethodError
 from bench.lm.base import BaseSpec, examples
 from bench.lm.recipes import Tuning
 from bench.method import BaselinePrompt
-from bench.types import MethodError, Personalization, User
+from bench.types import Personalization, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.data.rank import Retriever, chosen, shown
+from bench.data.retrieval import Retriever, chosen, shown
 from bench.data.task import Task
 from bench.method import Method
 from bench.types import Personalization, Query, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 

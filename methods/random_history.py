@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from bench.bounds import COUNT, SEED, Range
+from bench.checks.bounds import COUNT, SEED, Range
 from bench.data.dates import Places, not_newer
-from bench.data.rank import chosen, shown
+from bench.data.retrieval import chosen, shown
 from bench.data.task import Task
+from bench.errors import MethodError
 from bench.method import Method
-from bench.types import Item, MethodError, Personalization, Query, Request, User
+from bench.types import Item, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 

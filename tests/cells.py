@@ -53,7 +53,7 @@ def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] |
         return pid
     try:
         os.environ.update(environment or {})
-        if (held := sys.modules.get("bench.lm.held")) is not None:
+        if (held := sys.modules.get("bench.lm.model_pool")) is not None:
             held._held.clear()  # a new process has no model of a test that ran a cell in this one
         with output.open("ab", buffering=0) as file:
             os.dup2(file.fileno(), 1)

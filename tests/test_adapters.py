@@ -15,13 +15,14 @@ from conftest import tiny_lm
 from test_patch import prompts, random_patch, random_prompt, random_scales
 from torch import Tensor
 
-from bench.data import sample
-from bench.lm import decode, directions, prefill
-from bench.lm.adapters import from_peft, joined, to_peft
+from bench.data.sample import generator
+from bench.errors import InputError
+from bench.lm import decode, prefill
+from bench.lm.batched_patches import applied
 from bench.lm.load import tiny
 from bench.lm.patch import LowRank, Patch, Scale
-from bench.lm.rows import applied
-from bench.types import InputError
+from bench.lm.peft_folders import from_peft, joined, to_peft
+from methods.chameleon import directions
 
 KINDS = ("lora", "mixed ranks", "edit", "ia3", "prompt")
 ANSWER = "comedy"
@@ -254,7 +255,7 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=40, dev_users=20)
+    generator.write(root, train_users=40, dev_users=20)
     return (*TINY, "data=lamp", f"data.root={root}", "limit=6")
 
 

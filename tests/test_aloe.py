@@ -13,13 +13,13 @@ import torch
 from conftest import tiny_lm
 from trained import SMALL, TASK, budget, fields, gold_loss, people, weights
 
-from bench.data import code_dialogues
-from bench.lm import sft
+from bench.errors import InputError, MethodError
 from bench.lm.patch import Patch
-from bench.lm.sft import SFT, Row
 from bench.lm.trainer import Training, undisturbed
-from bench.types import InputError, Message, MethodError
-from methods.aloe import Aloe, prefixes
+from bench.types import Message
+from methods.aloe import dialogues, sft
+from methods.aloe.aloe import Aloe, prefixes
+from methods.aloe.sft import Row, SFTTuning
 
 QUESTION, ANSWER = Message("user", ("What is 1 + 1?",)), Message("assistant", ("2",))
 
@@ -69,7 +69,7 @@ def test_a_sample_is_the_tests_prompt_then_the_gold() -> None:
 def test_the_loss_is_on_all_tokens_or_on_the_answers_alone(tmp_path: Path) -> None:
     found = {}
     for only in (False, True):
-        how = SFT(completion_only=only, packing=False, max_length=512, full=False)
+        how = SFTTuning(completion_only=only, packing=False, max_length=512, full=False)
         with undisturbed():
             trainer = sft._causal(tiny_lm(), sft.shared_copy(tiny_lm()), rows(2), how, training(), str(tmp_path))
         found[only] = [list(row["labels"]) for row in trainer.train_dataset]
@@ -87,7 +87,7 @@ def test_every_answer_of_a_dialogue_ends_one_prefix() -> None:
     assert counts[False]["code_samples"] == counts[False]["code_dialogues"] < counts[True]["code_samples"]
 
 
-@pytest.mark.parametrize(("rule", "expected"), [("equal_fraction", code_dialogues.SIZE // 4), ("equal_rows", 7)])
+@pytest.mark.parametrize(("rule", "expected"), [("equal_fraction", dialogues.SIZE // 4), ("equal_rows", 7)])
 def test_code_joins_by_its_rule_and_is_labelled(rule: str, expected: int) -> None:
     found, facts = aloe(code_rule=rule, fraction=0.25)._code(tiny_lm(), 7, budget())
     assert len(found) == facts["code_dialogues"] == expected
@@ -96,14 +96,14 @@ def test_code_joins_by_its_rule_and_is_labelled(rule: str, expected: int) -> Non
 
 def test_generated_code_prints_what_the_dialogue_says(capsys: pytest.CaptureFixture[str]) -> None:
     ran = 0
-    for dialogue in code_dialogues.generated():
+    for dialogue in dialogues.generated():
         code = re.search(r"<execute>\n(.*)\n</execute>", dialogue[1].text, re.DOTALL)
         if code:
             exec(code[1], {})
             assert f"Execution output:\n{capsys.readouterr().out.strip()}" == dialogue[2].text
             ran += 1
     assert ran > 80
-    assert code_dialogues.generated() == code_dialogues.generated() != code_dialogues.generated(seed=1)
+    assert dialogues.generated() == dialogues.generated() != dialogues.generated(seed=1)
 
 
 def test_a_file_of_dialogues_is_read_and_its_errors_name_the_line(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_file_of_dialogues_is_read_and_its_errors_name_the_line(tmp_path: Path
         {"role": "user", "content": "?"},
     ]
     path.write_text(json.dumps({"conversations": turns}) + "\n\n" + json.dumps({"messages": turns}) + "\n")
-    found = code_dialogues.read(str(path), "train")
+    found = dialogues.read(str(path), "train")
     assert found.source == "own.jsonl" and len(found.dialogues) == 2
     assert [turn.text for turn in found.dialogues[0]] == ["hi", "yes"], "what nobody answers is left out"
     for line, message in (
@@ -125,9 +125,9 @@ def test_a_file_of_dialogues_is_read_and_its_errors_name_the_line(tmp_path: Path
     ):
         path.write_text(line + "\n")
         with pytest.raises(InputError, match=message):
-            code_dialogues.read(str(path), "train")
+            dialogues.read(str(path), "train")
     with pytest.raises(InputError, match=r"gone\.jsonl: cannot be read"):
-        code_dialogues.read(str(tmp_path / "gone.jsonl"), "train")
+        dialogues.read(str(tmp_path / "gone.jsonl"), "train")
 
 
 def test_a_question_that_would_lose_its_answer_is_refused_and_code_is_counted() -> None:
@@ -145,7 +145,7 @@ def test_a_packed_sample_learns_as_if_it_were_alone(family: str) -> None:
     """The same gradient steps packed into one row and as rows of their own."""
     lm, ids = tiny_lm(family), []
     for packing in (False, True):
-        how = SFT(completion_only=True, packing=packing, max_length=400, full=False)
+        how = SFTTuning(completion_only=True, packing=packing, max_length=400, full=False)
         batch = {"batch": 1, "micro_batch": 1} if packing else {"batch": 6, "micro_batch": 6}
         patch, spent = sft.train(lm, rows(), how, training(**batch, dropout=0.0), budget())
         assert (spent.steps, spent.examples) == (1, 6)
@@ -169,7 +169,7 @@ def test_packing_is_refused_where_samples_see_each_other(monkeypatch: pytest.Mon
 def test_checkpointing_changes_no_patch(family: str, rounding: float) -> None:
     lm, found = tiny_lm(family), []
     for checkpointing in (False, True):
-        how = SFT(completion_only=True, packing=False, max_length=400, full=False)
+        how = SFTTuning(completion_only=True, packing=False, max_length=400, full=False)
         found.append(sft.train(lm, rows(), how, training(dropout=0.0, checkpointing=checkpointing), budget())[0])
     plain, saved = found
     for name, low in plain.weights.items():

@@ -13,17 +13,18 @@ import yaml
 from conftest import ROOT, tiny_lm
 from safetensors.torch import load_file
 
-from bench.budget import Budget
+from bench.cost.budget import Budget
+from bench.errors import InputError, MethodError, OverBudget
 from bench.lm import bank, tune
-from bench.lm.bank import Job, train_all
-from bench.lm.cache import ResponseCache
+from bench.lm.bank import UserTuning, train_all
 from bench.lm.memory import free_bytes, kept_bytes
 from bench.lm.model import LM
+from bench.lm.multi_lora import Peft, StackedAdapters
 from bench.lm.patch import Patch
+from bench.lm.response_cache import ResponseCache
 from bench.lm.spec import ModelSpec
-from bench.lm.stacked import Adapter, Peft
 from bench.lm.tune import Example, Tuning
-from bench.types import InputError, Message, MethodError, OverBudget, Request
+from bench.types import Message, Request
 
 TARGETS = {
     ("lora", "llama"): ("q_proj", "v_proj"),
@@ -45,21 +46,21 @@ def calm_lm(family: str) -> LM:
     return lm
 
 
-def adapter(peft: Peft, family: str, **changes: object) -> Adapter:
+def adapter(peft: Peft, family: str, **changes: object) -> StackedAdapters:
     """With the rates, decay and clipping that ship."""
     rates = {name: KINDS[peft][name] for name in ("learning_rate", "weight_decay", "warmup", "max_grad_norm")}
     fields = {"targets": TARGETS.get((peft, family), ()), "epochs": 3, "batch": 3} | rates | changes
-    return Adapter(peft, Tuning(**fields), virtual_tokens=4)  # type: ignore[arg-type]
+    return StackedAdapters(peft, Tuning(**fields), virtual_tokens=4)  # type: ignore[arg-type]
 
 
-def job(number: int, size: int) -> Job:
+def job(number: int, size: int) -> UserTuning:
     """A user with `size` examples of different lengths."""
     words = ["red", "a much longer question about blue", "green?", "and yellow, or rather not"]
     examples = [
         Example(Request((Message("user", (f"user {number} asks {words[(number + at) % 4]} {at}",)),)), f"answer {at}")
         for at in range(size)
     ]
-    return Job(f"user {number}", examples, seed=number)
+    return UserTuning(f"user {number}", examples, seed=number)
 
 
 def difference(one: Patch, two: Patch) -> float:
@@ -200,7 +201,7 @@ def test_as_many_users_at_once_as_their_adapters_leave_room_for(monkeypatch: pyt
 def test_what_cannot_be_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny_lm("llama")
     with pytest.raises(InputError, match="user 5: no examples"):
-        train_all(lm, [Job("user 5", [])], adapter("lora", "llama"), Budget(progress=False))
+        train_all(lm, [UserTuning("user 5", [])], adapter("lora", "llama"), Budget(progress=False))
     with pytest.raises(InputError, match="no module named nothing"):
         train_all(lm, [job(1, 1)], adapter("ia3", "llama", targets=("nothing",)), Budget(progress=False))
     for peft in PEFTS:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from made import cell
 
-from bench import show
+from bench.cli import show
 
 CONFIG: dict[str, Any] = {
     "method": {"history": "selected"},

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from bench.budget import Budget
-from bench.cost import Bill
-from bench.types import OverBudget
+from bench.cost.bill import Bill
+from bench.cost.budget import Budget
+from bench.errors import OverBudget
 
 
 def test_nested_phases_do_not_count_twice() -> None:
@@ -58,7 +58,7 @@ def test_an_interrupted_run_keeps_what_it_had_spent() -> None:
 def test_bars_of_nested_phases_share_one_display() -> None:
     """Two displays on one terminal erase each other's lines: one alone hides and shows the cursor, once."""
     code = (
-        "import time; from bench.budget import Budget; budget = Budget()\n"
+        "import time; from bench.cost.budget import Budget; budget = Budget()\n"
         "with budget.phase('fit'):\n"
         "    for _ in range(2):\n"
         "        with budget.phase('pairs', total=3) as bar:\n"

@@ -11,8 +11,8 @@ from conftest import task_named, tiny_lm
 from made import cell, conf, manifest
 from test_oppu import SHARED, oppu, reviewer
 
-from bench.budget import Budget
-from bench.report import beside, cases, experiments, tables, warned, write
+from bench.cost.budget import Budget
+from bench.report import base_results, cases, caveats, experiments, output, tables
 from bench.report.__main__ import main
 
 
@@ -35,7 +35,7 @@ def case(folder: Path, user: str | None = None, *, texts: bool = True) -> list[l
     show = {"kind": "case", "baseline": "plain", "x": None, "user": user}
     where = conf(folder / "conf", arms=arms, axes=axes, show=show, paper=None, rules=False, family="task_adapted")
     found = experiments.results(experiments.load("made_table", "small", where), [made(folder, texts=texts)])
-    [one] = beside.by_base(found)
+    [one] = base_results.by_base(found)
     [grid] = cases.grids(one)
     return [[grid.title], *map(list, grid.rows), *([line] for line in grid.below)]
 
@@ -62,7 +62,7 @@ def test_a_case_has_history_question_gold_and_every_answer(tmp_path: Path) -> No
 def test_a_case_reads_as_text_in_every_format(tmp_path: Path) -> None:
     case(tmp_path, "u4")
     found = experiments.load("made_table", "small", tmp_path / "conf")
-    for path in write.files(experiments.results(found, [tmp_path / "runs"]), tmp_path / "out"):
+    for path in output.files(experiments.results(found, [tmp_path / "runs"]), tmp_path / "out"):
         assert "item 1 of u" in path.read_text()
     text = (tmp_path / "out" / "made_table-small.txt").read_text().splitlines()
     [first] = {line.index(word) for line in text for word in ("item 1", "line one") if word in line}
@@ -109,8 +109,8 @@ def test_what_says_less_than_it_seems_stands_beside_the_result(
     place = cell(tmp_path, "lamp2", "rag")
     record: dict[str, Any] = json.loads((place / "record.json").read_text())
     record["config"]["leak"] = "flag"
-    assert warned.counted(record) == []
+    assert caveats.counted(record) == []
     record[part][name] = count
-    assert warned.counted(record) == [said] and said in tables.line(record)
+    assert caveats.counted(record) == [said] and said in tables.line(record)
     record[part][name] = "many"  # a record of somebody else's
-    assert warned.counted(record) == []
+    assert caveats.counted(record) == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cells import BASE, CHAMELEON, TINY, run, start
 
-from bench.data import sample
+from bench.data.sample import generator
 
 VOLATILE = ("cost", "started", "finished", "environment")
 
@@ -23,7 +23,7 @@ VOLATILE = ("cost", "started", "finished", "environment")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=120, dev_users=60)
+    generator.write(root, train_users=120, dev_users=60)
     return root
 
 
@@ -59,7 +59,7 @@ def test_a_cell_runs_is_told_and_is_found_done(data: Path, tmp_path: Path) -> No
     assert record["status"] == "ok" and record["data"]["queries"] == 10 and record["counts"]["samples"] == 10
     assert set(record["metrics"]) >= {"mae", "rmse", "lenient_mae", "nll_label", "user_mean_mae"}
     samples = [json.loads(line) for line in (cell_of(tmp_path, "instruct") / "samples.jsonl").read_text().splitlines()]
-    assert len(samples) == 10 and all("gold" not in sample for sample in samples)
+    assert len(samples) == 10 and all("gold" not in generator for generator in samples)
     code, said = run(*on(data), "method=instruct", folder=tmp_path)
     assert code == 0 and "was done" in said
 
@@ -262,7 +262,7 @@ def test_who_is_asked_to_stop_stops_cleanly_and_says_how_to_go_on(
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import store
+    from bench.disk import store
 
     real, calls = store.append, []
 

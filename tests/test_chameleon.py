@@ -9,15 +9,16 @@ import pytest
 import torch
 from conftest import task_named, tiny_lm
 
-from bench.budget import Budget
-from bench.data.retrieval import PCASelection
+from bench.cost.budget import Budget
+from bench.data.selection import PCASelection
+from bench.errors import MethodError
 from bench.lm.model import LM
-from bench.types import Decoding, Item, MethodError, Personalization, Query, Request, User
+from bench.types import Decoding, Item, Personalization, Query, Request, User
+from methods.chameleon import chameleon as method_module
 from methods.chameleon import edit, insight, pairs
-from methods.chameleon import method as method_module
+from methods.chameleon.chameleon import Chameleon
 from methods.chameleon.insight import Insight, Writing
-from methods.chameleon.method import Chameleon
-from methods.chameleon.pairs import Question
+from methods.chameleon.pairs import PairQuestion
 from methods.instruct import Instruct
 
 SELECT = PCASelection(n_items=4, embedder="hash")
@@ -51,7 +52,7 @@ def test_equal_pairs_are_dropped_and_counted(monkeypatch) -> None:  # type: igno
     lm = tiny_lm()
     answers = ["5", " 5 ", "Four", "four", "4", "3", "", "2"]
     monkeypatch.setattr(lm, "answers", lambda requests, **_: [Completion(text, 1, 1) for text in answers])
-    questions = [Question(user.queries[0], user.history, Insight("a", "b"), user.id) for user in people(4)]
+    questions = [PairQuestion(user.queries[0], user.history, Insight("a", "b"), user.id) for user in people(4)]
     made = pairs.make(lm, TASK, questions, budget(), verbatim=False)
     assert [(pair.personal, pair.neutral) for pair in made.kept] == [("4", "3")]
     assert (len(made.equal), len(made.empty)) == (2, 1)
@@ -63,14 +64,14 @@ def test_as_printed_only_answers_alike_to_the_letter_make_no_pair(monkeypatch) -
     lm = tiny_lm()
     answers = ["5", "5", "Four", "four", "", "2"]
     monkeypatch.setattr(lm, "answers", lambda requests, **_: [Completion(text, 1, 1) for text in answers])
-    questions = [Question(user.queries[0], user.history, Insight("a", "b"), user.id) for user in people(3)]
+    questions = [PairQuestion(user.queries[0], user.history, Insight("a", "b"), user.id) for user in people(3)]
     made = pairs.make(lm, TASK, questions, budget(), verbatim=False, equal="exact")
     assert [(pair.personal, pair.neutral) for pair in made.kept] == [("Four", "four")]
     assert (len(made.equal), len(made.empty)) == (1, 1)
 
 
 def test_each_user_has_a_neutral_insight_of_their_own_or_all_share_one() -> None:
-    lm, readers = tiny_lm(), [insight.Person(user.id, user.history) for user in people(4)]
+    lm, readers = tiny_lm(), [insight.Author(user.id, user.history) for user in people(4)]
     drawing = Decoding("sample", temperature=0.7, top_p=0.9)
     costs, found = {}, {}
     for neutral in ("own", "shared"):

@@ -10,27 +10,27 @@ import torch
 from conftest import task_named, tiny_lm
 from torch.nn.functional import normalize
 
-from bench.budget import Budget
-from bench.data.retrieval import PCASelection
-from bench.lm import ccs
-from bench.types import Completion, Decoding, Item, MethodError, Query, User
-from methods.chameleon import edit, pairs
-from methods.chameleon import method as method_module
+from bench.cost.budget import Budget
+from bench.data.selection import PCASelection
+from bench.errors import MethodError
+from bench.types import Completion, Decoding, Item, Query, User
+from methods.chameleon import ccs, edit, pairs
+from methods.chameleon import chameleon as method_module
+from methods.chameleon.chameleon import Chameleon
 from methods.chameleon.insight import Insight, Writing
-from methods.chameleon.method import Chameleon
-from methods.chameleon.pairs import Pair, Pairs, Question
+from methods.chameleon.pairs import Pair, PairQuestion, Pairs
 
 TASK = task_named("lamp3")
 FAST = {"epochs": 20, "restarts": 2, "folds": 2}
 SELECT = PCASelection(n_items=4, embedder="hash")
 METHOD = Chameleon(SELECT, ccs=FAST, min_pairs=4, require_below_null=False, n_layers=1)
-RECIPE = edit.Recipe(FAST, False, "P", 1, "heldout", False, 0.1, (0, 0), 0)
+RECIPE = edit.EditRecipe(FAST, False, "P", 1, "heldout", False, 0.1, (0, 0), 0)
 ITEMS = tuple(Item(f"i{n}", {"text": f"thing {n}", "score": str(n + 1)}) for n in range(4))
 
 
-def question(name: str = "q") -> Question:
+def question(name: str = "q") -> PairQuestion:
     query = Query(name, "review: asked", "asked")
-    return Question(query, ITEMS[:2], Insight("short words", "be plain"), name)
+    return PairQuestion(query, ITEMS[:2], Insight("short words", "be plain"), name)
 
 
 def people(count: int, *, groups: int | None = None) -> list[User]:

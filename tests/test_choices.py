@@ -12,8 +12,8 @@ from cells import TINY, run
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from bench.fields import check_fields
-from bench.types import InputError
+from bench.checks.fields import check_fields
+from bench.errors import InputError
 
 CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("method", "model", "base", "protocol", "decoding")

@@ -12,10 +12,10 @@ import pytest
 from made import cell, conf, experiment, manifest
 from markdown_it import MarkdownIt
 
-from bench import clean
 from bench.report import experiments
 from bench.report.__main__ import main
 from bench.score.metrics import Scored
+from bench.terminal import escape
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\u2066\u200f\ufeff\U000e0041\x00\r\x7f\ud800"
 MARKUP = "<img src=x onerror=alert(1)>[click](javascript:alert(1)) `x` | **b** &lt;b&gt; $x^2$ \\input{/etc/passwd} %"
@@ -174,7 +174,7 @@ def every_text(value):
     ],
 )
 def test_visible_spells_out_what_acts_and_leaves_words_alone(text, shown):
-    assert clean.visible(text) == shown
+    assert escape.visible(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -186,18 +186,18 @@ def test_visible_spells_out_what_acts_and_leaves_words_alone(text, shown):
     ],
 )  # fmt: skip
 def test_a_spreadsheet_takes_no_text_for_a_formula(value, cell):
-    assert clean.csv(value) == cell
+    assert escape.csv(value) == cell
 
 
 @pytest.mark.parametrize("text", ["# no", "- no", "1. no", "+ no", "=== no", "*no*", "_no_", "[a](b)", "[a]: b", "a_b"])
 def test_a_line_of_prose_is_a_paragraph_with_its_own_words(text):
-    tokens = PARSER.parse(clean.prose(text))
+    tokens = PARSER.parse(escape.prose(text))
     assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
     assert "".join(child.content for child in tokens[1].children) == text
 
 
 def test_scored_questions_have_no_field_that_the_shape_does_not_know():
-    from bench import shape
+    from bench.checks import shape
     from bench.types import Sample
 
     assert {name.removesuffix("?") for name in shape.SAMPLE} == set(Sample.__dataclass_fields__)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from conftest import task_named
 
-from bench.cohort import cohort
+from bench.cell.cohort import cohort
 from bench.data.people import People
+from bench.data.protocol import Protocol
 from bench.lm import base as bases
-from bench.protocol import Protocol
 from bench.types import Item, Query, User
 
 

@@ -15,12 +15,14 @@ import pytest
 from cells import TINY, run
 from conftest import ROOT
 
-from bench import catalog, guide, store, words
+from bench import catalog
 from bench.__main__ import run as bench
-from bench.data import sample
+from bench.cli import guide, spelling
+from bench.data.sample import generator
+from bench.disk import store
 from bench.download import Order
+from bench.errors import InputError
 from bench.report.__main__ import main as report
-from bench.types import InputError
 
 WORKERS = {"PYTHONPATH": str(ROOT)}
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -29,7 +31,7 @@ JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=40, dev_users=12)
+    generator.write(root, train_users=40, dev_users=12)
     return (*TINY, "data=lamp", f"data.root={root}", "limit=3")
 
 
@@ -61,21 +63,27 @@ def _own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("adapter.path=null", ["adapter.path=null"]),
 ])  # fmt: skip
 def test_names_and_folders_are_read_as_they_are_typed(typed: str, read: list[str]) -> None:
-    assert words.read([typed]) == read
+    assert spelling.read([typed]) == read
 
 
 def test_a_home_folder_is_written_out_and_an_unknown_user_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
-    assert words.read(["data.root=~/lamp"]) == ["data.root=/home/ada/lamp"]
+    assert spelling.read(["data.root=~/lamp"]) == ["data.root=/home/ada/lamp"]
     with pytest.raises(InputError, match="no user nobody-here here"):
-        words.read(["results.root=~nobody-here/runs"])
+        spelling.read(["results.root=~nobody-here/runs"])
 
 
 def test_in_a_sweep_every_name_is_read_and_a_setting_that_one_method_has_waits_for_it() -> None:
     typed = ["-m", "task=LaMP-3,LaMP_2", "method=rag,random_history", "method.k=3", "seed=1"]
-    assert words.read(typed) == ["-m", "task=lamp3,lamp2", "method=rag,random_history", "method.k=choice(3)", "seed=1"]
-    assert words.read(["experiment=controls", "method.k=3"]) == ["-m", "experiment=controls", "method.k=choice(3)"]
-    assert words.expanded(["seed=1", "model=a/b", "model.name=mine"]) == [
+    assert spelling.read(typed) == [
+        "-m",
+        "task=lamp3,lamp2",
+        "method=rag,random_history",
+        "method.k=choice(3)",
+        "seed=1",
+    ]
+    assert spelling.read(["experiment=controls", "method.k=3"]) == ["-m", "experiment=controls", "method.k=choice(3)"]
+    assert spelling.expanded(["seed=1", "model=a/b", "model.name=mine"]) == [
         "seed=1", "model=folder", "model.source=a/b", "model.name=mine",
     ]  # fmt: skip
 
@@ -175,8 +183,8 @@ def test_a_sweep_on_a_full_disk_is_no_success(
 def test_a_finished_sweep_is_found_in_a_folder_that_cannot_be_written(
     small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("-m", *small, "method=majority", "seed=0,1")
-    assert run(*words, folder=tmp_path)[0] == 0
+    spelling = ("-m", *small, "method=majority", "seed=0,1")
+    assert run(*spelling, folder=tmp_path)[0] == 0
     made, opened = Path.mkdir, Path.open
 
     def mkdir(path: Path, *rest: object, **more: object) -> None:
@@ -191,15 +199,15 @@ def test_a_finished_sweep_is_found_in_a_folder_that_cannot_be_written(
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     monkeypatch.setattr(Path, "open", refused)
-    code, said = run(*words, folder=tmp_path)
+    code, said = run(*spelling, folder=tmp_path)
     assert code == 0 and said.count("(was done)") == 2, said
 
 
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
 def test_term_stops_a_sweep(launcher: tuple[str, ...], small: tuple[str, ...], tmp_path: Path) -> None:
-    words = ("-m", *small, *launcher, "method=instruct", "seed=0,1", "limit=null")
+    spelling = ("-m", *small, *launcher, "method=instruct", "seed=0,1", "limit=null")
     at_work = {"kill_when": lambda: _workers(tmp_path), "with_signal": signal.SIGTERM}
-    code, said = run(*words, folder=tmp_path, environment=WORKERS, **at_work)  # type: ignore[arg-type]
+    code, said = run(*spelling, folder=tmp_path, environment=WORKERS, **at_work)  # type: ignore[arg-type]
     assert code == 143 and "the same command goes on from here" in said and "Traceback" not in said, said
 
 
@@ -243,17 +251,17 @@ def test_a_reader_that_goes_early_costs_no_traceback(command: tuple[str, str]) -
 
 
 def test_a_killed_worker_is_a_failure_that_names_its_cells(small: tuple[str, ...], tmp_path: Path) -> None:
-    words = ("-m", *small, *JOBLIB, "method=instruct", "seed=0,1", "limit=null")
+    spelling = ("-m", *small, *JOBLIB, "method=instruct", "seed=0,1", "limit=null")
     code, said = run(
-        *words, folder=tmp_path, environment=WORKERS, kill_when=lambda: _kill_a_worker(tmp_path), with_signal=0
+        *spelling, folder=tmp_path, environment=WORKERS, kill_when=lambda: _kill_a_worker(tmp_path), with_signal=0
     )
     assert code == 1 and "Traceback" not in said, said
     assert "2 of 2 cells are not done: cell 1 (seed=0), cell 2 (seed=1)" in said
 
 
 def test_workers_end_with_their_parent(small: tuple[str, ...], tmp_path: Path) -> None:
-    words = ("-m", *small, *JOBLIB, "method=instruct", "seed=0,1", "limit=null")
-    run(*words, folder=tmp_path, environment=WORKERS, kill_when=lambda: _workers(tmp_path))
+    spelling = ("-m", *small, *JOBLIB, "method=instruct", "seed=0,1", "limit=null")
+    run(*spelling, folder=tmp_path, environment=WORKERS, kill_when=lambda: _workers(tmp_path))
     orphans = _workers(tmp_path)
     limit = time.monotonic() + 20
     while any(map(_at_work, orphans)) and time.monotonic() < limit:

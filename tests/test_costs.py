@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from cells import BASE, CHAMELEON, TINY, run
 
-from bench import ledger, likelihoods, store
-from bench.budget import Budget
-from bench.cost import Bill, Cost
-from bench.data import sample
-from bench.ledger import Ledger
-from bench.types import InputError
+from bench.cell import likelihoods
+from bench.cost import ledger
+from bench.cost.bill import Bill, Cost
+from bench.cost.budget import Budget
+from bench.cost.ledger import Ledger
+from bench.data.sample import generator
+from bench.disk import store
+from bench.errors import InputError
 
 SMALL = (*TINY, "limit=6", "protocol.group_size=8", "model.batch_tokens=1200")
 PAG = ("method=oppu", "base.kind=instruct", "method.form=pag", "method.k=1", "profile.max_new_tokens=8")
@@ -33,7 +35,7 @@ CELLS = [
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=40, dev_users=12)
+    generator.write(root, train_users=40, dev_users=12)
     return root
 
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench import store
-from bench.budget import Budget
-from bench.cost import Bill
-from bench.likelihoods import File
-from bench.lm.cache import ResponseCache
-from bench.lm.kept import load_personalizations, load_users, save_personalizations
+from bench.cell.artifacts import load_personalizations, load_users, save_personalizations
+from bench.cell.likelihoods import File
+from bench.cost.bill import Bill
+from bench.cost.budget import Budget
+from bench.disk import store
+from bench.disk.store import Cell, append, read_samples
+from bench.errors import InputError
 from bench.lm.patch import LowRank, Patch
-from bench.store import Cell, append, read_samples
-from bench.types import Completion, InputError, Item, Personalization, Sample
+from bench.lm.response_cache import ResponseCache
+from bench.types import Completion, Item, Personalization, Sample
 
 
 def patch(seed: int) -> Patch:

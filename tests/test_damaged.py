@@ -13,11 +13,13 @@ import pytest
 from conftest import ROOT
 from made import cell, conf, experiment, manifest
 
-from bench import shape, show, store
-from bench.report import answers, experiments, tables, write
+from bench.checks import shape
+from bench.cli import show
+from bench.disk import store
+from bench.errors import InputError
+from bench.report import answers, experiments, output, tables
 from bench.report.__main__ import main
-from bench.report.found import readable
-from bench.types import InputError
+from bench.report.inventory import readable
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -155,7 +157,7 @@ def test_odd_manifests_are_named_and_the_rest_is_shown(made):
             assert sum(run.arm == "instruct" and run.state == "ok" for run in found.runs) == 4
             assert all(isinstance(run.seed, str) and found.place(run) is not None for run in found.runs)
     path.write_text("{")
-    assert f"Left out: {path}" in write.text([experiments.results(one, [made])], "text")
+    assert f"Left out: {path}" in output.text([experiments.results(one, [made])], "text")
 
 
 def test_a_manifest_leads_to_no_folder_outside_the_results(made, tmp_path):

@@ -12,8 +12,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bench import run, store
-from bench.types import InputError
+from bench.cell import run
+from bench.disk import store
+from bench.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 RULE = concerned((*TINY, "method=majority", "base=instruct", "limit=3"))

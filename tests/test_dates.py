@@ -14,17 +14,17 @@ from conftest import task_named
 from test_prompt_methods import HASH, SELECT, TASK, WORDING, Writer, budget, person
 
 from bench import method as methods
+from bench.cell.windows import Window
 from bench.data.dates import as_of, withheld
-from bench.data.rank import Retriever, shown
-from bench.data.retrieval import PCASelection
-from bench.data.selected import selected
+from bench.data.question_items import selected
+from bench.data.retrieval import Retriever, shown
+from bench.data.selection import PCASelection
 from bench.data.task import Style
 from bench.lm.base import BaseSpec, examples
 from bench.method import Method
 from bench.types import Item, Personalization, Query, User
-from bench.windows import Window
-from methods.chameleon import method as chameleon
-from methods.chameleon.method import Chameleon
+from methods.chameleon import chameleon as chameleon
+from methods.chameleon.chameleon import Chameleon
 from methods.instruct import Instruct
 from methods.llm_rec import LLMRec
 from methods.majority import Majority

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.lm import ccs as ccs_module
-from bench.lm.ccs import (
+from bench.errors import InputError
+from methods.chameleon import ccs as ccs_module
+from methods.chameleon.ccs import (
     CCSConfig,
     Norm,
     assign_folds,
@@ -19,7 +20,7 @@ from bench.lm.ccs import (
     random_pairs,
     rematched_pairs,
 )
-from bench.lm.directions import (
+from methods.chameleon.directions import (
     cosines,
     edit,
     edit_matrix_factors,
@@ -29,7 +30,6 @@ from bench.lm.directions import (
     top_direction,
     unit,
 )
-from bench.types import InputError
 
 rank_layers = partial(ccs_module.rank_layers, exclude_first=2, exclude_last=1, margin=0.1)
 

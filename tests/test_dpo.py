@@ -14,14 +14,15 @@ import torch
 from conftest import tiny_lm
 from trained import SMALL, TASK, budget, fields, people, weights
 
-from bench.lm import preference
+from bench.errors import MethodError, OverBudget
 from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
-from bench.lm.preference import Preference
 from bench.lm.spec import ModelSpec
 from bench.lm.trainer import Training, nf4_copy
-from bench.types import Completion, Message, MethodError, OverBudget, Request
-from methods.dpo import DPO, Pair
+from bench.types import Completion, Message, Request
+from methods.dpo import preference
+from methods.dpo.dpo import DPO, RankedPair
+from methods.dpo.preference import Preference
 
 LN2 = math.log(2)
 
@@ -37,10 +38,10 @@ def trained(lm: LM, **changes: Any) -> tuple[Patch, dict[str, Any]]:
     """Six separable pairs: after any prompt `yes` is better than `no`."""
     pairs = [Preference(lm.encode(request).ids, lm.answer_ids("yes"), lm.answer_ids("no")) for request in ASKED]
     options = {"beta": 0.1, "disable_dropout": True, "quantize": "nf4", "max_length": 64} | {
-        name: changes.pop(name) for name in list(changes) if name in preference.DPO.__slots__
+        name: changes.pop(name) for name in list(changes) if name in preference.DPOTuning.__slots__
     }
     training = Training.of(fields("dpo", training=SMALL | changes)["training"], seed=0)
-    return preference.train(lm, pairs, preference.DPO(**options), training, budget())  # type: ignore[arg-type]
+    return preference.train(lm, pairs, preference.DPOTuning(**options), training, budget())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("quantize", ["nf4", "none"])
@@ -185,7 +186,7 @@ def test_pairs_of_its_own_read_no_gold_and_drop_equal_answers(monkeypatch: pytes
 
 def test_a_pair_that_is_too_long_loses_history_and_not_its_question_or_answer() -> None:
     lm, method, [user] = tiny_lm(), dpo(), people(1)
-    pair = Pair(user.hidden().queries[0], user.history, "5", "1")
+    pair = RankedPair(user.hidden().queries[0], user.history, "5", "1")
     whole, cut = method._tokens(lm, TASK, pair)
     assert not cut
     short, cut = dpo(max_length=len(whole) - 9)._tokens(lm, TASK, pair)

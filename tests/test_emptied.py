@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from conftest import task_named
 
-from bench.cohort import Cohort, cohort
+from bench.cell.cohort import Cohort, cohort
 from bench.data.people import People
-from bench.types import InputError, Item, Query, User
+from bench.errors import InputError
+from bench.types import Item, Query, User
 
 SAID = r"leak=drop has left nobody to fit: all 4 fit users are tested users too \(u0, u1, u2, ...\); .* leak=flag"
 

@@ -14,14 +14,14 @@ import pytest
 from conftest import ROOT
 from made import answered, cell, conf, experiment, manifest
 
-from bench import claims
-from bench.report import beside, experiments, grids, paper, write
+from bench.disk import claims
+from bench.errors import InputError
+from bench.report import base_results, experiments, grids, output, paper
 from bench.report.__main__ import main
 from bench.report.similarity import compare, of_cell
 from bench.report.tables import against
 from bench.score.metrics import score_one
 from bench.score.stats import holm, intervals_of_runs
-from bench.types import InputError
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -41,7 +41,7 @@ def results(made, scale="small", name="made_table"):
 
 
 def tables(made, scale="small"):
-    [found] = beside.by_base(results(made, scale))
+    [found] = base_results.by_base(results(made, scale))
     return found
 
 
@@ -86,7 +86,7 @@ def test_our_number_is_the_mean_of_the_seeds_metrics_with_one_interval_over_user
 def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_numbers(made, monkeypatch):
     found = results(made)
     unprinted = replace(found, experiment=replace(found.experiment, paper=None))
-    [one] = beside.by_base(unprinted)
+    [one] = base_results.by_base(unprinted)
     wide = rows(grids.numbers(one))
     monkeypatch.setattr(grids, "MANY", 1)
     tall = grids.numbers(one)
@@ -155,7 +155,7 @@ def test_arms_that_ran_on_different_data_are_a_note_and_the_rest_is_compared(tmp
 
 
 def test_the_papers_rows_of_no_known_place_stand_below(tmp_path):
-    [found] = beside.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
+    [found] = base_results.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
     below = grids.numbers(found).below
     assert "Paper, row1_partial_unknown (lamp2, accuracy): retrieval_k1 0.530, oppu_k0 0.486, oppu_k1 0.624." in below
     assert len([line for line in below if line.startswith("Paper, row")]) == 2 * 2 * 2
@@ -167,7 +167,7 @@ def test_bases_are_never_in_one_table(tmp_path):
     adapted = cell(root, "lamp2", "chameleon", skill=0.9, base="task_adapted")
     at = {"task": "lamp2", "model": "smollm2", "seed": 0}
     manifest(root, "made_table", "chameleon_adapted", at, adapted)
-    apart = beside.by_base(results((root, where)))
+    apart = base_results.by_base(results((root, where)))
     assert [one.base for one in apart] == ["instruct", "task_adapted"]
     for one in apart:
         found = [run for run in one.results.runs if run.record]
@@ -201,7 +201,7 @@ def test_a_comparison_has_the_same_correction_in_a_run_and_in_a_table(made):
     place, _ = next(key for key in one.keys if dict(key[0])["task"] == "lamp3")
     runs = [one.results.cells[place, arm][0] for arm in ("chameleon", "instruct")]
     apart = replace(one.results, runs=tuple(runs))
-    alone = beside.by_base(apart)[0]
+    alone = base_results.by_base(apart)[0]
     told = against(*(part for run in runs for part in (run.record, run.scores)))
     grid = grids.comparisons(alone)
     for metric in ("mae", "rmse"):
@@ -226,7 +226,7 @@ def test_a_cell_without_scores_has_its_value_and_no_interval(tmp_path):
 def test_an_arm_with_a_baseline_of_its_own_is_compared_with_that_one(made):
     found = results(made)
     show = replace(found.experiment.show, baselines={"chameleon": "majority_user"})
-    [one] = beside.by_base(replace(found, experiment=replace(found.experiment, show=show)))
+    [one] = base_results.by_base(replace(found, experiment=replace(found.experiment, show=show)))
     place, metric = next((place, metric) for place, arm, metric in one.comparisons if arm == "chameleon")
     mean = {arm: one.summaries[place, arm].values[metric].value for arm in found.arms}
     difference = one.comparisons[place, "chameleon", metric].difference
@@ -340,7 +340,7 @@ def test_a_scale_that_is_not_there_is_bad_input(made):
 
 
 def test_a_large_table_has_draws_enough_for_its_correction(made, monkeypatch):
-    monkeypatch.setattr(beside, "PER_ROW", 10_000)
+    monkeypatch.setattr(base_results, "PER_ROW", 10_000)
     one = tables(made)
     least = {key: found.p_permutation for key, found in one.comparisons.items()}
     assert min(least.values()) < 1 / 80_000 * 3, "the clear ones are drawn again, 10,000 times for each of 8 rows"
@@ -349,7 +349,7 @@ def test_a_large_table_has_draws_enough_for_its_correction(made, monkeypatch):
 
 
 def test_latex_has_as_many_cells_as_columns_and_escapes_its_own_signs(made):
-    text = write.text([results(made)], "tex")
+    text = output.text([results(made)], "tex")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.count(" & ") for line in body[:9]} == {6} and r"majority\_user" in text and r"95 \%" in text
 
@@ -358,15 +358,15 @@ def test_html_and_markdown_escape_what_a_record_says(made, tmp_path):
     root = tmp_path / "results"
     bad = cell(root, "lamp2", "chameleon", status="error", error="<script>alert(1)</script> | more\n# heading")
     manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, bad)
-    assert "<script>" not in write.text([results((root, made[1]))], "html")
-    said = write.text([results((root, made[1]))], "md")
+    assert "<script>" not in output.text([results((root, made[1]))], "html")
+    said = output.text([results((root, made[1]))], "md")
     assert r"\<script\>" in said and "\n# heading" not in said
-    grid = [line for line in write.text([results(made)], "md").splitlines() if line.startswith("| ")]
+    grid = [line for line in output.text([results(made)], "md").splitlines() if line.startswith("| ")]
     assert grid and all(line.count("|") == grid[0].count("|") for line in grid[:9])
 
 
 def test_csv_has_paper_ours_and_comparison_unrounded(made):
-    found = list(csv.DictReader(io.StringIO(write.text([results(made)], "csv"))))
+    found = list(csv.DictReader(io.StringIO(output.text([results(made)], "csv"))))
     row = only(found, task="lamp2", arm="chameleon", metric="accuracy")
     assert (row["paper.mistral"], row["state"], row["seeds"]) == ("0.396", "ok", "2")
     assert 0 < float(row["minus_baseline.p_permutation_holm"]) < 0.05 and len(row["value"]) > 5
@@ -394,7 +394,7 @@ def test_names_of_the_paper_are_found_where_an_axis_is_called_otherwise(tmp_path
 def test_every_experiment_renders_with_no_results_at_all_and_finds_its_paper_table():
     for name in experiments.names():
         found = experiments.load(name)
-        text = write.text([experiments.results(found, [])], "text")
+        text = output.text([experiments.results(found, [])], "text")
         assert found.title in text
         if found.paper and found.show.kind == "table":
             assert "paper (" in text and len(paper.table(found.paper)) > 0, name
@@ -456,9 +456,9 @@ def test_similarity_is_kept_beside_the_record_when_the_artifacts_are_gone(tmp_pa
 
 def test_statistics_of_the_data_stand_beside_the_papers(tmp_path, capsys):
     from bench import statistics
-    from bench.data import sample
+    from bench.data.sample import generator
 
-    sample.write(tmp_path / "data")
+    generator.write(tmp_path / "data")
     arguments = ["--data", str(tmp_path / "data"), "--task", "lamp3", "--n-test", "5", "--results", str(tmp_path)]
     assert statistics.main([*arguments, "--scale", "laptop"]) == 0
     counts = json.loads((tmp_path / "experiments/oppu_table2/statistics-laptop.json").read_text())["tasks"]["lamp3"]

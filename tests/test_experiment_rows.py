@@ -6,7 +6,7 @@ import pytest
 from made import cell, conf, experiment, manifest
 from test_docs_tables import faults
 
-from bench.report import beside, experiments, feet, grids, questions, timing, write
+from bench.report import base_results, experiments, footnotes, grids, output, questions, timing
 from bench.report.render import grids as rendered
 
 pytestmark = pytest.mark.usefixtures("wide")
@@ -14,7 +14,7 @@ AT = {"task": "lamp2", "model": "smollm2", "seed": 0}
 
 
 def tables(root, where, name="made_table", scale="small"):
-    [found] = beside.by_base(experiments.results(experiments.load(name, scale, where), [root]))
+    [found] = base_results.by_base(experiments.results(experiments.load(name, scale, where), [root]))
     return found
 
 
@@ -76,13 +76,13 @@ def test_a_line_and_a_note_stand_between_the_papers_numbers_and_those_of_another
     grid = grids.numbers(tables(root, where))
     whose = [row[grid.head.index("whose")] for row in grid.rows]
     assert grid.rule and all(word.startswith("paper") for word in whose[: grid.rule])
-    assert not any(word.startswith("paper") for word in whose[grid.rule :]) and feet.APART in grid.below
-    lines = write.text([found], "text").splitlines()
+    assert not any(word.startswith("paper") for word in whose[grid.rule :]) and footnotes.APART in grid.below
+    lines = output.text([found], "text").splitlines()
     at = next(place for place, line in enumerate(lines) if set(line) == {"-"})
     assert "paper (flan_t5_xxl)" in lines[at - 1] and "ours" in lines[at + 1]
-    assert write.text([found], "html").count("<tbody>") > write.text([found], "html").count("<table>")
-    assert r"\midrule" in write.text([found], "tex").split(r"\midrule", 1)[1].split(r"\bottomrule")[0]
-    rows = [line for line in write.text([found], "md").splitlines() if line.startswith("| ―")]
+    assert output.text([found], "html").count("<tbody>") > output.text([found], "html").count("<table>")
+    assert r"\midrule" in output.text([found], "tex").split(r"\midrule", 1)[1].split(r"\bottomrule")[0]
+    rows = [line for line in output.text([found], "md").splitlines() if line.startswith("| ―")]
     assert len(rows) == 1 and set(rows[0]) <= set("|― ")
 
 
@@ -90,11 +90,11 @@ def test_the_papers_own_model_needs_no_line(tmp_path):
     where = conf(tmp_path / "conf")
     manifest(tmp_path, "made_table", "instruct", AT | {"model": "mistral"}, cell(tmp_path, "lamp2", "instruct"))
     grid = grids.numbers(tables(tmp_path, where, scale="paper"))
-    assert grid.rule == 0 and feet.APART not in grid.below
+    assert grid.rule == 0 and footnotes.APART not in grid.below
 
 
 def test_rows_of_oppus_third_table_are_named_as_in_the_paper(tmp_path):
-    [found] = beside.by_base(experiments.results(experiments.load("oppu_table3", "laptop"), [tmp_path]))
+    [found] = base_results.by_base(experiments.results(experiments.load("oppu_table3", "laptop"), [tmp_path]))
     grid = grids.numbers(found)
     at = grid.head.index("least_similar")
     assert {row[at] for row in grid.rows} == {"full", "irrelevant"}
@@ -142,7 +142,7 @@ def test_every_published_experiment_renders_and_its_markdown_is_tables(published
     for name in experiments.names():
         for scale in experiments.scales(name, [published]):
             found = experiments.results(experiments.load(name, scale), [published])
-            apart = beside.by_base(found)
+            apart = base_results.by_base(found)
             assert not any(run.aside or run.damage for one in apart for run in one.results.runs)
             text = rendered([grids.numbers(one) for one in apart if found.experiment.arms], "md")
             shown += "| --- |" in text
@@ -159,7 +159,7 @@ def published():
 
 def test_a_record_of_any_published_cell_is_a_line_and_a_row(published):
     from bench.report import tables as overview
-    from bench.report.found import readable
+    from bench.report.inventory import readable
 
     records = [record for _, record in readable([published])]
     text = overview.table(records)

@@ -13,10 +13,11 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from bench import forecast, manifest
-from bench.experiment import Design, Given, Planned, key_of, merged
+from bench.disk import manifest
+from bench.errors import InputError
 from bench.report.__main__ import main as report
-from bench.types import InputError
+from bench.sweep import forecast
+from bench.sweep.design import Design, Given, Planned, key_of, merged
 from tests import cells
 
 CONF = Path(__file__).parents[1] / "conf"

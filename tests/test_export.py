@@ -14,16 +14,16 @@ from conftest import ROOT, task_named, tiny_lm
 from test_adapters import KINDS, fresh, harness, ours, patch_of, plainly, same
 from test_house import HEAVY, loaded
 
-from bench.data import sample
-from bench.data.retrieval import PCASelection
+from bench.cell.artifacts import load_users, save_personalizations
+from bench.data.sample import generator
+from bench.data.selection import PCASelection
 from bench.env import cache_folder
-from bench.export import main
-from bench.export_cell import Base, Cell
-from bench.export_readme import _copy, example
+from bench.export.model_card import _copy, example
+from bench.export.source_cell import Base, SourceCell
+from bench.export.writer import main
 from bench.lm import base as bases
-from bench.lm.adapters import joined
-from bench.lm.kept import load_users, save_personalizations
 from bench.lm.patch import Patch
+from bench.lm.peft_folders import joined
 from bench.lm.spec import ModelSpec
 from bench.types import Decoding, Item, Message, Personalization, Request
 from methods.instruct import Instruct
@@ -32,7 +32,7 @@ from methods.instruct import Instruct
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=120, dev_users=20)
+    generator.write(root, train_users=120, dev_users=20)
     return (*TINY, "data=lamp", f"data.root={root}")
 
 
@@ -189,7 +189,7 @@ def test_every_task_has_an_example(name: str) -> None:
     method = Instruct(PCASelection(n_items=4))
     base = Base(tiny_lm().spec, tiny_lm().tokenizer, False, None)
     for history, shown in {"own": 1, "none": 0}.items():
-        cell = Cell(Path(), {}, history, tiny_lm().spec, task, method, Decoding())
+        cell = SourceCell(Path(), {}, history, tiny_lm().spec, task, method, Decoding())
         text = example(cell, base, Personalization(items=(Item("1", {}),) * 7))
         assert text.count(f"<{task.source} 1>") == text.count(f"<{task.source} 2>") == shown
         assert f"<{task.source}>" in text

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from made import cell, conf, experiment, manifest
 
-from bench.report import beside, experiments, figures, grids, plots, write
+from bench.report import base_results, experiments, figures, grids, output, plots
 from bench.report.style import marks
 
 SIZES = (10, 20, 40)
 SKILLS = {"instruct": (0.3, 0.3, 0.3), "chameleon": (0.4, 0.6, 0.9)}
 
 
-def tables(root: Path, where: Path) -> beside.Tables:
+def tables(root: Path, where: Path) -> base_results.Tables:
     found = experiments.results(experiments.load("made_table", "small", where), [root])
-    [one] = beside.by_base(found)
+    [one] = base_results.by_base(found)
     return one
 
 
-def along(folder: Path, **show: Any) -> beside.Tables:
+def along(folder: Path, **show: Any) -> base_results.Tables:
     """Two arms at three sizes of the group, one task, one seed; fit takes 2 + 3 seconds a fit user, for 20 users."""
     root, axis = folder / "results", "protocol.group_size"
     axes = {"task": ["lamp2"], axis: list(SIZES), "model": ["smollm2"], "seed": [0]}
@@ -38,7 +38,7 @@ def along(folder: Path, **show: Any) -> beside.Tables:
     return tables(root, where)
 
 
-def values(found: beside.Tables, arm: str, metric: str = "accuracy") -> list[Any]:
+def values(found: base_results.Tables, arm: str, metric: str = "accuracy") -> list[Any]:
     return [found.summaries[place, arm].values[metric] for place in found.results.places]
 
 
@@ -89,7 +89,7 @@ def test_the_line_of_training_time_is_the_planted_one(tmp_path: Path) -> None:
 def test_a_panel_of_which_nothing_has_run_says_so(tmp_path: Path) -> None:
     found = along(tmp_path, kind="lines")
     runs = tuple(replace(run, at=dict(run.at) | {"task": "lamp3"}, record=None) for run in found.results.runs)
-    both = beside.Tables(replace(found.results, runs=(*found.results.runs, *runs)), found.base)
+    both = base_results.Tables(replace(found.results, runs=(*found.results.runs, *runs)), found.base)
     figure = plots.lines(both)
     assert figure is not None
     said = ["not run" in [text.get_text() for text in axis.texts] for axis in figure.axes]
@@ -137,7 +137,7 @@ def test_series_differ_in_more_than_colour() -> None:
 def test_out_writes_every_format_and_figures_that_are_pictures(tmp_path: Path) -> None:
     root, where = experiment(tmp_path / "results"), conf(tmp_path / "conf")
     found = experiments.results(experiments.load("made_table", "small", where), [root])
-    paths = write.files(found, tmp_path / "out")
+    paths = output.files(found, tmp_path / "out")
     assert {path.suffix for path in paths} >= {".md", ".csv", ".tex", ".html", ".png", ".svg"}
     for path in paths:
         start = path.read_bytes()[:400]

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from made import cell
 
-from bench import show
+from bench.cli import show
 from bench.env import cache_folder
-from bench.report import fresh, kept
+from bench.report import significance, statistics_cache
 from bench.report.__main__ import main
 from bench.score import stats
 
@@ -80,7 +80,7 @@ def test_equal_scores_are_computed_once(tmp_path, capsys, counted, monkeypatch):
     rows[0]["values"]["mae"] += 1
     (folder / "scores.json").write_text(json.dumps(rows))
     assert shown(runs, capsys) != once and len(counted) == 2
-    monkeypatch.setattr(kept, "version", lambda: "another")
+    monkeypatch.setattr(statistics_cache, "version", lambda: "another")
     shown(runs, capsys)
     assert len(counted) == 3
 
@@ -97,15 +97,15 @@ def test_a_damaged_file_of_kept_statistics_is_as_good_as_none(tmp_path, capsys, 
 
 
 def test_statistics_are_of_the_code_that_reads_the_scores_too(tmp_path, monkeypatch):
-    for path in (*(kept.BENCH / "score").glob("*.py"), *(kept.BENCH / "report").glob("*.py")):
+    for path in (*(statistics_cache.BENCH / "score").glob("*.py"), *(statistics_cache.BENCH / "report").glob("*.py")):
         (tmp_path / path.parent.name).mkdir(exist_ok=True)
         (tmp_path / path.parent.name / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(kept, "BENCH", tmp_path)
-    versions = {kept.version.__wrapped__()}
-    for name in ("score/stats.py", "report/cells.py", "report/scores.py", "report/fresh.py"):
+    monkeypatch.setattr(statistics_cache, "BENCH", tmp_path)
+    versions = {statistics_cache.version.__wrapped__()}
+    for name in ("score/stats.py", "report/cells.py", "report/scores.py", "report/significance.py"):
         with (tmp_path / name).open("a") as file:
             file.write("\n")
-        versions.add(kept.version.__wrapped__())
+        versions.add(statistics_cache.version.__wrapped__())
     assert len(versions) == 5
 
 
@@ -122,9 +122,9 @@ def test_a_comparison_is_kept_with_all_it_says(tmp_path, monkeypatch):
     for skill in (0.8, 0.3):
         folder = cell(tmp_path / "runs", "lamp2", "rag", skill=skill)
         pairs.append((folder, json.loads((folder / "record.json").read_text())))
-    kind, labels = fresh.task_of("lamp2")
-    first = fresh.compared(kind, labels, [tuple(pairs)], 100)
+    kind, labels = significance.task_of("lamp2")
+    first = significance.compared(kind, labels, [tuple(pairs)], 100)
     monkeypatch.setattr(stats, "paired_runs", None)
-    assert fresh.compared(kind, labels, [tuple(pairs)], 100) == first
+    assert significance.compared(kind, labels, [tuple(pairs)], 100) == first
     with pytest.raises(TypeError):
-        fresh.compared(kind, labels, [tuple(pairs)], 101)
+        significance.compared(kind, labels, [tuple(pairs)], 101)

@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench.lm import generate, growing, load, prefill
+from bench.errors import InputError
+from bench.lm import generate, kv_cache, load, prefill
 from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
 from bench.lm.spec import ModelSpec
-from bench.types import Decoding, InputError, Line, Message, Request
+from bench.types import Decoding, Line, Message, Request
 
 LABELS = ("comedy", "dark comedy", "action")
 
@@ -102,7 +103,7 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(any_lm, monkey
     monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=2 * longest))
     monkeypatch.setattr(generate, "ENOUGH", 1)  # so that passes are of like length in these few tokens too
     monkeypatch.setattr(prefill, "ROOM", 2)
-    monkeypatch.setattr(growing, "ROOM", 2)
+    monkeypatch.setattr(kv_cache, "ROOM", 2)
     read, passes, steps = generate.answer_batch, [], []
 
     def watched(lm, prompts, patches, parts, *rest):  # type: ignore[no-untyped-def]
@@ -151,7 +152,7 @@ def test_new_tokens_are_written_into_the_cache() -> None:
     """Past its room the cache grows; what stands in it is what transformers' own would hold."""
     from transformers.cache_utils import DynamicLayer
 
-    from bench.lm.growing import ROOM, GrowingLayer
+    from bench.lm.kv_cache import ROOM, GrowingLayer
 
     keys, values = torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 4)
     ours, theirs = GrowingLayer(keys, values, 4), DynamicLayer()
@@ -231,7 +232,7 @@ def test_a_question_that_is_too_long_is_an_error() -> None:
 
 
 def test_answers_come_from_the_cache_the_second_time(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from bench.lm.cache import ResponseCache
+    from bench.lm.response_cache import ResponseCache
 
     lm = tiny_lm("llama", batch_tokens=1000)
     lm.cache = ResponseCache(tmp_path / "answers.sqlite")

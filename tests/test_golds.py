@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cells import TINY, run
 
-from bench.data import sample
+from bench.data.sample import generator
 
 MARK = "zqgold"
 """Stands in every gold, with the question's id behind it, and nowhere else."""
@@ -100,7 +100,7 @@ class Cheat(Method):
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     root = tmp_path / "lamp"
-    sample.write(root, train_users=20, dev_users=8)
+    generator.write(root, train_users=20, dev_users=8)
     for split in ("train", "dev"):
         path = root / "LaMP_4" / split / f"{split}_outputs.json"
         outputs = json.loads(path.read_text())

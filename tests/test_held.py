@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench.budget import Budget
-from bench.lm import held
-from bench.lm.cache import ResponseCache
+from bench.cost.budget import Budget
+from bench.lm import model_pool
 from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
+from bench.lm.response_cache import ResponseCache
 from bench.lm.spec import ModelSpec
 from bench.lm.tune import Tuning, fresh
 
@@ -31,11 +31,11 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _empty() -> None:
-    held._held.clear()
+    model_pool._held.clear()
 
 
 def ask(spec: ModelSpec, base: Path | None, folder: Path) -> LM:
-    return held.model(spec, base, budget=Budget(progress=False), cache=ResponseCache(folder / "a.sqlite"))
+    return model_pool.model(spec, base, budget=Budget(progress=False), cache=ResponseCache(folder / "a.sqlite"))
 
 
 def test_the_same_model_is_loaded_once_with_a_budget_of_its_own(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_another_model_or_base_is_another_and_the_first_is_let_go(base: Path, tm
     plain = ask(SPEC, None, tmp_path)
     weights = {name: value.clone() for name, value in plain.model.state_dict().items()}
     adapted = ask(SPEC, base, tmp_path)
-    assert adapted is not plain and adapted.base != plain.base and len(held._held) == 1
+    assert adapted is not plain and adapted.base != plain.base and len(model_pool._held) == 1
     assert ask(SPEC, base, tmp_path) is adapted
     again = ask(SPEC, None, tmp_path)
     assert again is not plain and all(torch.equal(weights[name], one) for name, one in again.model.state_dict().items())
@@ -70,6 +70,6 @@ def test_a_model_that_refers_to_itself_is_freed_before_the_next_is_loaded(base: 
 
 def test_a_base_trained_on_the_kept_model_takes_its_place(base: Path, tmp_path: Path) -> None:
     lm = ask(SPEC, None, tmp_path)
-    held.adopt(lm, base)
+    model_pool.adopt(lm, base)
     assert ask(SPEC, base, tmp_path) is lm
     assert ask(SPEC, None, tmp_path) is not lm

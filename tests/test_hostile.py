@@ -14,12 +14,12 @@ from cells import CHAMELEON, TINY, run
 from conftest import ROOT
 from made import manifest
 
-from bench import export
-from bench.data import sample
+from bench.cell.parts import PRODUCT, build
+from bench.data.sample import generator
+from bench.errors import InputError
+from bench.export import writer
 from bench.lm.spec import ModelSpec
-from bench.parts import PRODUCT, build
 from bench.report.__main__ import main as report
-from bench.types import InputError
 
 Json = dict[str, Any]
 
@@ -31,7 +31,7 @@ def calls(marker: Path) -> list[Json]:
         {"_target_": "os.system", "command": f"touch {marker}"},
         {"_target_": "subprocess.run", "_args_": [["touch", str(marker)]]},
         {
-            "_target_": "bench.store.write_json",
+            "_target_": "bench.disk.store.write_json",
             "path": {"_target_": "pathlib.Path", "_args_": [str(marker)]},
             "value": 1,
         },
@@ -44,7 +44,7 @@ def calls(marker: Path) -> list[Json]:
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=60, dev_users=12)
+    generator.write(root, train_users=60, dev_users=12)
     return (*TINY, "data=lamp", f"data.root={root}", *CHAMELEON)
 
 
@@ -86,7 +86,7 @@ def beside(record: Json, call: Json) -> Json:
 
 def test_the_table_holds_what_the_products_own_configuration_names_and_nothing_else() -> None:
     text = "".join(path.read_text() for path in (ROOT / "conf").rglob("*.yaml") if "hydra" not in path.parts)
-    named = set(re.findall(r"_target_: (\S+)", text)) - {"bench.launch.Jobs"}  # Hydra's own: never recorded
+    named = set(re.findall(r"_target_: (\S+)", text)) - {"bench.sweep.launch.Jobs"}  # Hydra's own: never recorded
     assert named == PRODUCT
 
 
@@ -99,12 +99,12 @@ def test_an_export_runs_nothing_that_a_cell_names(
     for call in calls(marker):
         for put in (lambda part, call=call: call, lambda part, call=call: part | {"select": call, "extra": call}):
             changed(cell / "config.yaml", lambda config, put=put: config | {section: put(config[section])})
-            assert export.main([str(cell), str(out)]) == 2
+            assert writer.main([str(cell), str(out)]) == 2
             said = capsys.readouterr().err
             assert said.startswith("bench.export: ") and said.count("\n") == 1, said
             assert not marker.exists() and not out.exists()
             (cell / "config.yaml").write_text(original)
-    assert export.main([str(cell), str(out)]) == 0
+    assert writer.main([str(cell), str(out)]) == 0
 
 
 @pytest.mark.parametrize("name", ["record.json", "config.yaml"])
@@ -117,7 +117,7 @@ def test_an_export_of_a_cell_with_missing_or_odd_values_is_one_line(
     for key in used[name]:
         for odd in (None, [], "x", {"a": 1}):
             (cell / name).write_text(json.dumps(original | {key: odd}))
-            code = export.main([str(cell), str(out)])
+            code = writer.main([str(cell), str(out)])
             said = capsys.readouterr().err
             assert code == 2 or (key, odd) == ("key", "x")
             assert said.count("\n") == (1 if code else 0), said
@@ -148,7 +148,7 @@ def test_no_reader_runs_what_a_results_folder_names(
     for command in commands:  # and refused in one line where it is damage; any exception is a traceback
         assert report([*command, "--results", str(runs)]) in (0, 2), command
     for one in (cell, other):
-        assert export.main([str(one), str(tmp_path / "out")]) == 2
+        assert writer.main([str(one), str(tmp_path / "out")]) == 2
     assert not marker.exists()
     capsys.readouterr()
     if which == 0:  # the command line reads records, artifacts and manifests as JSON, whatever they name

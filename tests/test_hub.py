@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.errors import InputError
 from bench.lm.load import load, tiny
 from bench.lm.spec import ModelSpec
-from bench.types import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ID = "someone/tiny-llama"
@@ -27,7 +27,7 @@ READ = """
 import json, sys
 from bench.lm.load import load
 from bench.lm.spec import ModelSpec
-from bench.types import InputError
+from bench.errors import InputError
 import torch
 try:
     model, tokenizer, _ = load(ModelSpec(name="hub", dtype="float32", device="cpu", **json.loads(sys.argv[1])))
@@ -39,8 +39,8 @@ print(json.dumps(model(torch.tensor([tokenizer("five stars")["input_ids"]])).log
 
 READ_DATA = """
 import json, sys
-from bench.data.code_dialogues import read
-from bench.types import InputError
+from methods.aloe.dialogues import read
+from bench.errors import InputError
 try:
     found = read(*json.loads(sys.argv[1]))
 except InputError as error:

@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from bench.score import rare
+from bench.score import rare_labels
 from bench.score.intervals import Estimate, between, jackknife, of_difference, of_metric, quantile
 
 
@@ -126,28 +126,28 @@ def test_an_interval_of_a_difference_is_around_its_estimate_and_holds_what_is_pr
 
 def test_labels_that_are_alike_are_drawn_to_their_mean_and_labels_that_differ_are_not():
     counts = np.array([20.0, 20.0, 20.0, 2.0])
-    alike, _ = rare._worth(np.full(4, 0.5), counts, noise=5.0)
-    apart, _ = rare._worth(np.array([0.0, 1.0, 0.0, 1.0]), counts, noise=0.01)
-    assert (alike, apart) == (rare.MOST, rare.LEAST)
+    alike, _ = rare_labels._worth(np.full(4, 0.5), counts, noise=5.0)
+    apart, _ = rare_labels._worth(np.array([0.0, 1.0, 0.0, 1.0]), counts, noise=0.01)
+    assert (alike, apart) == (rare_labels.MOST, rare_labels.LEAST)
     some = np.array([0.3, 0.5, 0.7, 0.5])
-    few, many = (rare._worth(some, counts, noise)[0] for noise in (4.0, 8.0))
-    assert rare.LEAST < few < many < rare.MOST
+    few, many = (rare_labels._worth(some, counts, noise)[0] for noise in (4.0, 8.0))
+    assert rare_labels.LEAST < few < many < rare_labels.MOST
 
 
 def test_a_label_without_a_question_has_the_mean_of_the_others():
     rates, counts = np.array([[0.2, 0.6, 0.0]]), np.array([[50.0, 50.0, 0.0]])
-    assert rare._shrunk(rates, counts, 3.0) == pytest.approx(0.4)
+    assert rare_labels._shrunk(rates, counts, 3.0) == pytest.approx(0.4)
     uneven = np.array([[50.0, 1.0, 0.0]])
     weights = np.array([50 / 53, 1 / 4])
     mean = (weights * [0.2, 0.6]).sum() / weights.sum()
     drawn = [*(weights * [0.2, 0.6] + (1 - weights) * mean), mean]
-    assert rare._shrunk(rates, uneven, 3.0) == pytest.approx(np.mean(drawn))
+    assert rare_labels._shrunk(rates, uneven, 3.0) == pytest.approx(np.mean(drawn))
 
 
 def test_how_much_labels_differ_is_the_variance_between_them_less_that_of_their_questions():
     """Labels of ten questions each: the textbook's one-way analysis of variance."""
     rates, counts, single = np.array([0.2, 0.8, 0.4]), np.full(3, 10.0), 0.3
-    worth, unknown = rare._worth(rates, counts, noise=single * (30 - 3))
+    worth, unknown = rare_labels._worth(rates, counts, noise=single * (30 - 3))
     between = rates.var(ddof=1) - single / 10
     assert worth == pytest.approx(single / between)
     pulled = worth / (10 + worth)  # so far is each label drawn to the mean, which may be wrong by `between`

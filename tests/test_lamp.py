@@ -16,10 +16,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import sources
 from bench.data import convert, lamp, task
 from bench.data.task import Task
-from bench.types import InputError
+from bench.disk import sources
+from bench.errors import InputError
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "lamp"
 FETCH = "python -m bench.download task=lamp3 split=user root=ROOT"

@@ -14,9 +14,9 @@ from cells import TINY, run
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from bench import launch
-from bench.data import sample
-from bench.launch import Prefixed, take_accelerator, tell_of_hidden_accelerators
+from bench.data.sample import generator
+from bench.sweep import launch
+from bench.sweep.launch import Prefixed, take_accelerator, tell_of_hidden_accelerators
 
 SWEEP = ("method=instruct", "protocol.history=own,none", "seed=0,1", "limit=6")
 RAY = (
@@ -38,7 +38,7 @@ def needs(package: str, extra: str) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=40, dev_users=12)
+    generator.write(root, train_users=40, dev_users=12)
     return (*TINY, "data=lamp", f"data.root={root}")
 
 

@@ -12,7 +12,8 @@ import yaml
 
 from bench.data import leaks, task
 from bench.data.task import Task
-from bench.types import InputError, Item, Query, User
+from bench.errors import InputError
+from bench.types import Item, Query, User
 
 SENTENCE = "The kettle boils fast, but its lid never closes and the handle gets hot."
 

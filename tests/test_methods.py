@@ -9,9 +9,9 @@ import pytest
 from cells import CHAMELEON, TINY, run
 from conftest import ROOT, tiny_lm
 
-from bench.data import sample
-from bench.lm.adapters import to_peft
+from bench.data.sample import generator
 from bench.lm.patch import LowRank, Patch
+from bench.lm.peft_folders import to_peft
 from bench.lm.tune import Tuning, fresh, module_names
 
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
@@ -23,7 +23,7 @@ BASE_FEW = tuple(f"base.max_examples.{kind}=6" for kind in ("rating", "classific
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lamp")
-    sample.write(root, train_users=40, dev_users=12)
+    generator.write(root, train_users=40, dev_users=12)
     return root
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import InputError
 from bench.score import rouge
 from bench.score.metrics import (
     DIRECTION,
@@ -24,7 +25,6 @@ from bench.score.metrics import (
     score_one,
     unparsed,
 )
-from bench.types import InputError
 
 CITATION = ["[1]", "[2]"]
 MOVIES = ["sci-fi", "based on a book", "comedy", "action", "twist ending", "dystopia", "dark comedy", "classic"]

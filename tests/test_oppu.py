@@ -13,13 +13,14 @@ import yaml
 from cells import TINY, run
 from conftest import ROOT, task_named, tiny_lm
 
-from bench.budget import Budget
-from bench.data import sample
-from bench.data.rank import Retriever
+from bench.cost.budget import Budget
+from bench.data.retrieval import Retriever
+from bench.data.sample import generator
+from bench.errors import InputError
 from bench.lm import bank, tune
 from bench.lm.loss import answer_losses
 from bench.lm.profile import Profile
-from bench.types import Completion, InputError, Item, Personalization, Query, User
+from bench.types import Completion, Item, Personalization, Query, User
 from methods.oppu import OPPU
 
 YAML = yaml.safe_load((ROOT / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))["method"]
@@ -55,9 +56,9 @@ def pair_query(task: Any, item: Item) -> Query:
 @pytest.mark.parametrize("style", ["personalized", "oppu"])
 def test_second_user_learns_only_their_own_items(style: str) -> None:
     task, method = task_named("lamp3"), oppu(style=style)
-    trained: list[bank.Job] = []
+    trained: list[bank.UserTuning] = []
 
-    def watched(lm: Any, jobs: list[bank.Job], *_: Any) -> list[Any]:
+    def watched(lm: Any, jobs: list[bank.UserTuning], *_: Any) -> list[Any]:
         trained.extend(jobs)
         return [bank.Patch()] * len(jobs)
 
@@ -112,7 +113,7 @@ def test_every_task_has_pairs_in_the_form_of_its_test_prompt(name: str, form: st
     from bench.data import lamp
 
     task, method = task_named(name), oppu(form=form, k=0 if form == "plain" else 2)
-    sample.write(tmp_path, train_users=20, dev_users=12)
+    generator.write(tmp_path, train_users=20, dev_users=12)
     user = next(iter(lamp.read(task, tmp_path, split="dev", kind="user").users)).hidden()
     profile = "likes short words" if form == "pag" else None
     pairs = method.pairs(task, user, profile)
@@ -226,7 +227,7 @@ def test_everyone_has_the_profile_that_is_theirs(monkeypatch: pytest.MonkeyPatch
     written = {name: Completion(f"profile of {name}", 1, 1, True) for name in ("bob", "ann")}
     monkeypatch.setattr(Profile, "write", lambda *_args, **_named: written)
 
-    def watched(lm: Any, jobs: list[bank.Job], *_: Any) -> list[Any]:
+    def watched(lm: Any, jobs: list[bank.UserTuning], *_: Any) -> list[Any]:
         trained.extend(jobs)
         return [bank.Patch()] * len(jobs)
 
@@ -298,7 +299,7 @@ def test_unknown_choices_are_refused() -> None:
 )
 def test_every_form_and_adapter_runs_as_a_cell(family: str, extra: tuple[str, ...], cells: int, tmp_path: Path) -> None:
     root = tmp_path / "lamp"
-    sample.write(root, train_users=20, dev_users=12)
+    generator.write(root, train_users=20, dev_users=12)
     common = (*TINY, f"model.source=tiny:{family}", "limit=2", "data=lamp", f"data.root={root}", "method=oppu")
     few = ("method.recipe=code", "method.k=1", "base.max_examples.rating=6")
     short = ("model.history_tokens=100", "method.item_words=8")

@@ -9,9 +9,9 @@ from base64 import b64encode
 import pytest
 from made import cell, conf, experiment
 
+from bench.errors import InputError
 from bench.report import answers, experiments, page
 from bench.report.__main__ import main
-from bench.types import InputError
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & <!--"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -4,9 +4,9 @@ from statistics import fmean
 
 import pytest
 
+from bench.errors import InputError
 from bench.report import paper
 from bench.score.metrics import DIRECTION
-from bench.types import InputError
 
 OPPU, CHAMELEON = "oppu.table1_main", "chameleon.table1_users_with_history"
 MATCHED = {

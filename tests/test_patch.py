@@ -11,15 +11,16 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench.budget import Budget
-from bench.lm import directions
+from bench.cell.artifacts import load_personalizations, save_personalizations
+from bench.cost.budget import Budget
+from bench.errors import InputError
+from bench.lm.batched_patches import applied
 from bench.lm.decode import score_batch
 from bench.lm.generate import plan
-from bench.lm.kept import load_personalizations, save_personalizations
 from bench.lm.patch import LowRank, Patch, Scale
-from bench.lm.rows import applied
 from bench.lm.tune import Example, Tuning, tune
-from bench.types import InputError, Item, Line, Message, Personalization, Request
+from bench.types import Item, Line, Message, Personalization, Request
+from methods.chameleon import directions
 
 WORDS = ["a red film", "one more about the sea and its ships", "x"]
 

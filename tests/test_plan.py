@@ -12,9 +12,9 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from bench import plan as plans
+from bench.cell import plan as plans
+from bench.cell.plan import Plan, known, resolve
 from bench.data.lamp import Dataset
-from bench.plan import Plan, known, resolve
 from bench.types import Item, Query, User
 
 PLAIN = ("method=chameleon", "model=tiny", "selection.embedder=hash")

@@ -11,7 +11,7 @@ import pytest
 from conftest import tiny_lm
 from trained import TASK, budget, fields, gold_loss, people, weights
 
-from bench.types import InputError, MethodError, OverBudget
+from bench.errors import InputError, MethodError, OverBudget
 from methods.pooled import Pooled
 
 FAST = {"learning_rate": 0.03, "epochs": 6, "rank": 4}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from made import cell
 
+from bench.errors import InputError
 from bench.report.__main__ import main
 from bench.score.metrics import Scored
 from bench.score.power import detectable, users_needed
 from bench.score.stats import paired
-from bench.types import InputError
 
 STARS = ["1", "2", "3", "4", "5"]
 

@@ -9,8 +9,8 @@ import time
 import pytest
 from conftest import tiny_lm
 
-from bench import progress
-from bench.budget import Budget
+from bench.cost.budget import Budget
+from bench.terminal import progress
 from bench.types import Decoding, Message, Request
 
 

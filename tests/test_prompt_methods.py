@@ -18,18 +18,19 @@ from cells import TINY, run
 from conftest import ROOT, task_named, tiny_lm
 from test_patch import random_patch
 
-from bench.budget import Budget
-from bench.data import sample
-from bench.data.rank import Retriever
-from bench.data.retrieval import PCASelection
+from bench.cost.budget import Budget
+from bench.data.retrieval import Retriever
+from bench.data.sample import generator
+from bench.data.selection import PCASelection
 from bench.data.task import Task
+from bench.errors import MethodError
 from bench.lm import generate
-from bench.lm.cache import ResponseCache
 from bench.lm.model import LM
 from bench.lm.profile import Profile
+from bench.lm.response_cache import ResponseCache
 from bench.lm.spec import ModelSpec
 from bench.method import Method
-from bench.types import Completion, Decoding, Item, MethodError, Personalization, Query, Request, User
+from bench.types import Completion, Decoding, Item, Personalization, Query, Request, User
 from methods.llm_rec import LLMRec
 from methods.pag import PAG
 from methods.rag import RAG
@@ -419,7 +420,7 @@ def test_another_model_can_write_the_profiles(tmp_path: Path, monkeypatch: pytes
 
 def test_the_methods_run_from_the_command_line(tmp_path: Path) -> None:
     root = tmp_path / "lamp"
-    sample.write(root, train_users=20, dev_users=12)
+    generator.write(root, train_users=20, dev_users=12)
     common = (*TINY, "limit=4", "protocol.group_size=4", "data=lamp", f"data.root={root}")
     few = ("method.max_new_tokens=4",)
     profile = ("profile.max_new_tokens=4",)

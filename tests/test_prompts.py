@@ -16,8 +16,9 @@ import yaml
 
 from bench.data import task as tasks
 from bench.data.task import Task
-from bench.data.words import shortened
-from bench.types import InputError, Item, Line, Message, Query
+from bench.data.truncation import shortened
+from bench.errors import InputError
+from bench.types import Item, Line, Message, Query
 
 REPO = Path(__file__).parents[1]
 GOLDEN = REPO / "tests" / "golden" / "prompts"

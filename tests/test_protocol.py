@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from conftest import task_named
 
-from bench.protocol import Protocol
-from bench.types import InputError, Item, Query, User
+from bench.data.protocol import Protocol
+from bench.errors import InputError
+from bench.types import Item, Query, User
 
 USERS = [User(f"u{n}", (Item(f"i{n}", {"text": f"t{n}"}),), (Query(f"q{n}", "in", "text", "5"),), f"g{n // 2}")
          for n in range(20)]  # fmt: skip

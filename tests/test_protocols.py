@@ -12,10 +12,12 @@ import yaml
 from cells import BASE, CHAMELEON, TINY, run
 from conftest import ROOT, task_named
 
-from bench.data import histories, lamp, people, sample
+from bench.data import histories, lamp, people
 from bench.data.dates import not_newer
-from bench.protocol import Protocol
-from bench.types import InputError, Item, Query, User
+from bench.data.protocol import Protocol
+from bench.data.sample import generator
+from bench.errors import InputError
+from bench.types import Item, Query, User
 
 NAMES = sorted(path.stem for path in (ROOT / "conf" / "protocol").glob("*.yaml"))
 RATING, TWEETS = task_named("lamp3"), task_named("lamp7")
@@ -234,7 +236,7 @@ def test_what_is_switched_on_is_in_the_key(changes: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=40, dev_users=30)
+    generator.write(root, train_users=40, dev_users=30)
     return root
 
 
@@ -286,7 +288,7 @@ def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_pat
 
 def test_anothers_history_is_searched_for_ones_own_question(tmp_path: Path) -> None:
     root = tmp_path / "lamp"
-    sample.write(root, train_users=20, dev_users=6)
+    generator.write(root, train_users=20, dev_users=6)
     path = next((root / "LaMP_3" / "dev").glob("*questions.json"))
     questions = json.loads(path.read_text())
     for one in questions:  # everyone's history holds what all others are asked

@@ -13,10 +13,10 @@ import pytest
 from cells import BASE, CHAMELEON, TINY
 from conftest import ROOT, tiny_lm
 
-from bench import quiet
+from bench.terminal import silence
 from bench.types import Message, Request
 
-UNSAID = set(quiet._SETTINGS)
+UNSAID = set(silence._SETTINGS)
 
 
 def said(*command: str, cache: Path, code: int = 0) -> str:
@@ -52,10 +52,10 @@ def test_neither_trainers_nor_files_in_other_formats_say_anything(method: str, t
 def test_whoever_asks_hears_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     before = logging.getLogger("peft").level
     monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "info")
-    quiet.libraries()
+    silence.libraries()
     assert logging.getLogger("peft").level == logging.INFO
     monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "error")
-    quiet.libraries()
+    silence.libraries()
     assert logging.getLogger("peft").level == logging.ERROR
     logging.getLogger("peft").setLevel(before)
 

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
-from bench.budget import Budget
-from bench.data import lamp, sample
+from bench.cost.budget import Budget
+from bench.data import lamp
 from bench.data.dates import before_all, not_newer
-from bench.data.rank import Ranker, Retriever, chosen, shown
+from bench.data.retrieval import Ranker, Retriever, chosen, shown
+from bench.data.sample import generator
 from bench.types import Item, Personalization, Query, User
 from methods.rag import RAG
 
@@ -45,7 +46,7 @@ def ranked(ranker: Ranker, user: User, k: int = 100, **fields: Any) -> list[int]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(folder, train_users=4, dev_users=6)
+    generator.write(folder, train_users=4, dev_users=6)
     return folder
 
 
@@ -193,7 +194,7 @@ def test_without_history_nothing_is_ranked(ranker: Ranker) -> None:
 
 
 def test_a_ranking_is_found_again_from_disk_for_each_question(tmp_path: Path) -> None:
-    from bench.lm.kept import load_personalizations, save_personalizations
+    from bench.cell.artifacts import load_personalizations, save_personalizations
 
     history = tweets("zero", "one", "two", "three")
     queries = (Query("a", "", ""), Query("b", "", ""), Query("c", "", ""))

@@ -15,11 +15,11 @@ from hydra import compose, initialize_config_dir
 from made import cell, conf, manifest
 from omegaconf import OmegaConf
 
-from bench import store
-from bench.repeats import check_sweep, drawn, expanded, seed_of
+from bench.cell.repeats import check_sweep, drawn, expanded, seed_of
+from bench.disk import store
+from bench.errors import InputError
 from bench.report import experiments, tables, values
-from bench.report.repeats import Spread, spread
-from bench.types import InputError
+from bench.report.spread import Spread, spread
 
 
 @pytest.mark.parametrize(("words", "told"), [

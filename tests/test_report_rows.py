@@ -8,7 +8,7 @@ import pytest
 from made import cell
 from test_report import record, row, scores, write
 
-from bench.report import page, tables, warned, width
+from bench.report import caveats, page, tables, width
 from bench.report.__main__ import main
 
 LEAKS = {
@@ -72,7 +72,7 @@ def test_a_rule_stands_in_every_table_of_its_questions_whatever_the_base_and_onc
 def test_what_leaks_and_what_is_unparsed_stands_where_the_result_stands(tmp_path, capsys):
     leaking = record("a" * 16, "chameleon", leaks=LEAKS, counts={"unparsed": 12, "samples": 40})
     clear = record("b" * 16, "rag")
-    assert warned.leaks(leaking) == SAID and not warned.leaks(clear)
+    assert caveats.leaks(leaking) == SAID and not caveats.leaks(clear)
     assert tables.line(leaking).endswith(f"; 12 of 40 answers unparsed; leaks: {SAID}")
     text = tables.table([leaking, clear])
     assert text.index(f"leaks (chameleon aaaaaaaa): {SAID}") < text.index("\nmethod ")
@@ -87,7 +87,7 @@ def test_what_leaks_and_what_is_unparsed_stands_where_the_result_stands(tmp_path
 
 def test_what_was_dropped_is_said_to_be():
     dropped = record("a" * 16, leaks=LEAKS, config={"method": {}, "leak": "drop"})
-    assert warned.leaks(dropped).startswith("40 fit users are tested users (dropped), 1 tested question is also")
+    assert caveats.leaks(dropped).startswith("40 fit users are tested users (dropped), 1 tested question is also")
 
 
 def test_the_page_of_a_cell_begins_with_what_leaks(tmp_path):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from conftest import task_named, tiny_lm
 
-from bench.budget import Budget
-from bench.data.rank import Retriever
-from bench.data.retrieval import PCASelection, cut, embed
+from bench.cost.budget import Budget
+from bench.data.embed import cut, embed
+from bench.data.retrieval import Retriever
+from bench.data.selection import PCASelection
 from bench.types import Item, Personalization, Query, User
 from methods.instruct import Instruct
 from methods.llm_rec import LLMRec

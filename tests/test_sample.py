@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from bench.data import sample
-from bench.data.sample_texts import Errand, Event, Habit, Study, Voice
-from bench.data.sample_words import citations, headlines, mails, movies, news, reviews, titles, tweets
-from bench.types import InputError
+from bench.data.sample import generator
+from bench.data.sample.phrasing import Errand, Event, Habit, Study, Voice
+from bench.data.sample.vocabulary import citations, headlines, mails, movies, news, reviews, titles, tweets
+from bench.errors import InputError
 
 FIELDS = {
     "lamp1": ("title", "abstract"),
@@ -35,7 +35,7 @@ FIELDS = {
     "lamp6": ("text", "title"),
     "lamp7": ("text",),
 }
-SETS = [(task, False) for task in sample.TASKS] + [(task, True) for task in sample.TIME_TASKS]
+SETS = [(task, False) for task in generator.TASKS] + [(task, True) for task in generator.TIME_TASKS]
 BEFORE_TEXT = {"lamp2": "description: ", "lamp2n": "article: ", "lamp3": "review: "}
 WORDS = {
     "lamp2": (18, 30),
@@ -68,12 +68,12 @@ class Case:
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sample") / "v"
-    sample.write(path)
+    generator.write(path)
     return path
 
 
 def read(root: Path, task: str, split: str, *, dated: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    place = root / sample.folder(task, dated) / split
+    place = root / generator.folder(task, dated) / split
     questions = json.loads((place / f"{split}_questions.json").read_text(encoding="utf-8"))
     return questions, json.loads((place / f"{split}_outputs.json").read_text(encoding="utf-8"))
 
@@ -158,7 +158,7 @@ def test_folders_are_those_of_lamp(root: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("task", sample.TASKS)
+@pytest.mark.parametrize("task", generator.TASKS)
 def test_every_task_has_enough_users(root: Path, task: str) -> None:
     assert len({case.user for case in cases(root, task, "train")}) >= 120
     assert len({case.user for case in cases(root, task, "dev")}) >= 60
@@ -191,7 +191,7 @@ def test_no_question_is_in_its_own_history(root: Path, task: str, dated: bool, s
             assert history[case.user].isdisjoint(case.input.split('"'))
 
 
-@pytest.mark.parametrize("task", sample.TIME_TASKS)
+@pytest.mark.parametrize("task", generator.TIME_TASKS)
 def test_dated_histories_grow_and_keep_to_the_past(root: Path, task: str) -> None:
     users: dict[str, list[Case]] = {}
     for case in cases(root, task, "train", dated=True):
@@ -231,7 +231,7 @@ def test_no_label_dominates(root: Path, task: str) -> None:
 
 def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
-        sample.write(tmp_path / name, seed=seed, train_users=30, dev_users=10)
+        generator.write(tmp_path / name, seed=seed, train_users=30, dev_users=10)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
     for path in (tmp_path / "a").rglob("*_questions.json"):
         assert path.read_bytes() != (tmp_path / "c" / path.relative_to(tmp_path / "a")).read_bytes()
@@ -239,15 +239,15 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_bytes_change_only_with_the_version(tmp_path: Path) -> None:
     """A failure means: the generator's output changed, so raise `sample.VERSION` and enter the new digest here."""
-    sample.write(tmp_path / "s", train_users=20, dev_users=10)
+    generator.write(tmp_path / "s", train_users=20, dev_users=10)
     known = {"2": "797f34aec50cbb1a0442d4e9dcf1c5b899ae588b8a7ce29ae88eb8d030224ace"}
-    assert digest(tmp_path / "s") == known[sample.VERSION]
+    assert digest(tmp_path / "s") == known[generator.VERSION]
 
 
 def test_complete_sample_is_left_alone(tmp_path: Path) -> None:
-    sample.write(tmp_path / "s", train_users=5, dev_users=5)
+    generator.write(tmp_path / "s", train_users=5, dev_users=5)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("*")}
-    sample.write(tmp_path / "s", train_users=5, dev_users=5)
+    generator.write(tmp_path / "s", train_users=5, dev_users=5)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("*")} == before
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
@@ -255,7 +255,7 @@ def test_complete_sample_is_left_alone(tmp_path: Path) -> None:
 def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match=r"no sample\.json"):
-        sample.write(tmp_path, train_users=5, dev_users=5)
+        generator.write(tmp_path, train_users=5, dev_users=5)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -263,9 +263,9 @@ def test_broken_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("bench.data.sample._move", fail)
+    monkeypatch.setattr("bench.data.sample.generator._move", fail)
     with pytest.raises(OSError, match="disk full"):
-        sample.write(tmp_path / "s", train_users=5, dev_users=5)
+        generator.write(tmp_path / "s", train_users=5, dev_users=5)
     assert list(tmp_path.iterdir()) == []
 
 

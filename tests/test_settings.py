@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import cohort, plan, show
+from bench.cell import cohort, plan
+from bench.cli import show
 from bench.data import lamp
 from bench.env import cache_folder
-from bench.types import InputError
+from bench.errors import InputError
 
 CONF = Path(__file__).parent.parent / "conf"
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from cells import CHAMELEON, TINY, run, start
 
-from bench.cost import Bill, Cost
-from bench.data import sample
-from bench.types import InputError
-from bench.windows import Ahead, checked_size
+from bench.cell.windows import Ahead, checked_size
+from bench.cost.bill import Bill, Cost
+from bench.data.sample import generator
+from bench.errors import InputError
 
 VOLATILE = ("cost", "started", "finished", "environment")
 THREE = ("-m", "shard.count=3", "shard.index=0,1,2")
@@ -24,7 +24,7 @@ THREE = ("-m", "shard.count=3", "shard.index=0,1,2")
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    sample.write(root, train_users=40, dev_users=140)
+    generator.write(root, train_users=40, dev_users=140)
     return (*TINY, "data=lamp", f"data.root={root}")
 
 

@@ -9,10 +9,11 @@ from conftest import ROOT, task_named
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from bench import marks, store
-from bench.data import lamp, sample
+from bench.data import lamp
+from bench.data.sample import generator
+from bench.disk import fingerprints, store
+from bench.errors import InputError
 from bench.lm.base import SHIPPED, fingerprint, load
-from bench.types import InputError
 
 PROFILE = "bench.lm.profile.Profile"
 BASES = sorted(SHIPPED.glob("*.safetensors"))
@@ -21,7 +22,7 @@ BASES = sorted(SHIPPED.glob("*.safetensors"))
 @pytest.fixture(scope="module")
 def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample") / "v"
-    sample.write(root)
+    generator.write(root)
     return root
 
 
@@ -44,9 +45,9 @@ def test_a_shipped_base_fits_the_sample_the_prompts_and_the_recipe(path: Path, s
 
 
 def test_records_of_the_first_version_find_the_shipped_bases(tmp_path: Path) -> None:
-    assert {fingerprint(path) for path in BASES} == set(marks.SHIPPED.values())
+    assert {fingerprint(path) for path in BASES} == set(fingerprints.SHIPPED.values())
     load(BASES[0])
-    before, now = next(iter(marks.SHIPPED.items()))
+    before, now = next(iter(fingerprints.SHIPPED.items()))
     for name, mark in (("old", before), ("new", now), ("own", "0123456789abcdef")):
         store.write_json(tmp_path / name / "record.json", {"model": {"base": mark}})
     found = {path.name: record["model"]["base"] for path, record in store.records(tmp_path).records}

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from cells import TINY, run
 
-from bench import env, lines, sources
+from bench import env
+from bench.disk import json_lines, sources
 
 WORDS = (*TINY, "method=majority", "base=instruct", "limit=3")
-HERE = {"methods/majority.py": "a" * 12, "bench/job.py": "b" * 12}
+HERE = {"methods/majority.py": "a" * 12, "bench/cell/job.py": "b" * 12}
 
 
 def with_code(monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str], edited: tuple[str, ...] = ()) -> None:
@@ -74,15 +75,15 @@ def test_a_half_done_cell_of_other_code_is_the_same_kind(
     cell = path.parent
     first = (cell / "samples.jsonl").read_text().splitlines()[0]
     changed = json.loads(first) | {"raw": "an answer of the code before"}
-    (cell / "samples.jsonl").write_text(lines.sealed({name: changed[name] for name in changed if name != "check"}))
-    now = HERE | {"bench/job.py": "c" * 12}
+    (cell / "samples.jsonl").write_text(json_lines.sealed({name: changed[name] for name in changed if name != "check"}))
+    now = HERE | {"bench/cell/job.py": "c" * 12}
     with_code(monkeypatch, now)
     code, said = run(*WORDS, f"stale={policy}", folder=tmp_path)
     assert code == 0, said
     assert ("of the code before" in (cell / "samples.jsonl").read_text()) is kept
-    assert ("goes on with other code than it began with: bench/job.py" in said) is kept
+    assert ("goes on with other code than it began with: bench/cell/job.py" in said) is kept
     found = record(tmp_path)
-    assert found["sources"] == now and found["sources_mixed"] == (["bench/job.py"] if kept else [])
+    assert found["sources"] == now and found["sources_mixed"] == (["bench/cell/job.py"] if kept else [])
 
 
 def test_the_files_are_those_that_are_imported_and_none_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +96,14 @@ def test_the_files_are_those_that_are_imported_and_none_is_run(tmp_path: Path, m
     (package / "more.py").write_text("")
     (package / "unused.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = sources._closure("plugin_of_mine.method", "bench.job")
+    found = sources._closure("plugin_of_mine.method", "bench.cell.job")
     own = {name for name in found if name.startswith("plugin_of_mine/")}
     assert own == {
         f"plugin_of_mine/{name}"
         for name in ("__init__.py", "method.py", "parts/__init__.py", "parts/words.py", "more.py")
     }
-    assert {"methods/rag.py", "bench/lm/decode.py", "bench/job.py", "bench/score/metrics.py"} <= found.keys()
-    assert not {"methods/oppu.py", "bench/store.py", "bench/show.py"} & found.keys()
+    assert {"methods/rag.py", "bench/lm/decode.py", "bench/cell/job.py", "bench/score/metrics.py"} <= found.keys()
+    assert not {"methods/oppu.py", "bench/disk/store.py", "bench/cli/show.py"} & found.keys()
     assert not any(str(tmp_path) in name for name in found)
 
 
@@ -144,7 +145,7 @@ def test_a_file_that_git_does_not_track_makes_the_code_dirty(tmp_path: Path, mon
 
 
 def test_looking_for_the_files_loads_nothing_heavy() -> None:
-    look = "from bench import sources\nsources._closure('methods.oppu', 'bench.job')\n"
+    look = "from bench.disk import sources\nsources._closure('methods.oppu', 'bench.cell.job')\n"
     code = f"import sys\n{look}print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

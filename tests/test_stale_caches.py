@@ -16,15 +16,15 @@ from test_stale import record, with_code
 from test_tune import people
 from torch import Tensor
 
-from bench import sources
-from bench.budget import Budget
+from bench.cost.budget import Budget
+from bench.disk import sources
 from bench.env import cache_folder
+from bench.errors import InputError
 from bench.lm import base as bases
-from bench.types import InputError
-from methods.chameleon import method
+from methods.chameleon import chameleon
 
 EDIT = "methods/chameleon/edit.py"
-BEFORE = {EDIT: "a" * 12, "bench/job.py": "b" * 12}
+BEFORE = {EDIT: "a" * 12, "bench/cell/job.py": "b" * 12}
 AFTER = BEFORE | {EDIT: "c" * 12}
 
 
@@ -36,13 +36,13 @@ def test_an_edited_method_does_not_get_its_old_patch(tmp_path: Path, monkeypatch
     words = (*TINY, *CHAMELEON, "limit=2", "protocol.group_size=8", "method.ccs.epochs=5")
     with_code(monkeypatch, BEFORE)
     assert run(*words, folder=tmp_path)[0] == 0
-    first, fit = patches(tmp_path), method.fit_directions
+    first, fit = patches(tmp_path), chameleon.fit_directions
 
     def edited(*given: Any) -> dict[str, Tensor]:
         return {name: tensor.flip(-1) for name, tensor in fit(*given).items()}
 
     with_code(monkeypatch, AFTER, (EDIT,))
-    monkeypatch.setattr(method, "fit_directions", edited)
+    monkeypatch.setattr(chameleon, "fit_directions", edited)
     code, said = run(*words, folder=tmp_path)
     assert code == 0 and "runs again" in said, said
     assert record(tmp_path)["sources"] == AFTER
@@ -73,7 +73,7 @@ def test_the_code_that_writes_a_text_is_the_models_and_no_methods() -> None:
     files = sources._closure("bench.lm.generate").keys()
     assert {"bench/lm/decode.py", "bench/lm/model.py", "bench/lm/render.py", "bench/lm/generate.py"} <= files
     assert not [name for name in files if name.startswith("methods")]
-    assert {"bench/lm/base.py", "bench/lm/lessons.py", "bench/lm/tune.py"} <= sources.training().keys()
+    assert {"bench/lm/base.py", "bench/lm/base_examples.py", "bench/lm/tune.py"} <= sources.training().keys()
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_a_base_that_does_not_say_its_code_is_kept(tmp_path: Path, monkeypatch: 
 
 
 def test_files_that_only_check_show_and_keep_make_nothing_stale() -> None:
-    found = json.dumps(sorted(sources._closure("methods.oppu", "bench.job", "bench.scoring")))
+    found = json.dumps(sorted(sources._closure("methods.oppu", "bench.cell.job", "bench.cell.scoring")))
     names = ("settings", "fields", "bounds", "clean", "shape", "sealed", "lines", "ledger", "cost", "whole", "stale")
     assert not [name for name in names if f'"bench/{name}.py"' in found]
     assert "bench/lm/decode.py" in found and "bench/score/metrics.py" in found
-    assert sources.differing({"bench/ledger.py": "a", "methods/rag.py": "b"}, {"methods/rag.py": "b"}) == []
+    assert sources.differing({"bench/cost/ledger.py": "a", "methods/rag.py": "b"}, {"methods/rag.py": "b"}) == []

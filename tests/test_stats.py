@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from bench.errors import InputError
 from bench.score.metrics import PRIMARY, Scored, aggregate, score_one, value_names
 from bench.score.stats import holm, intervals, intervals_of_runs, paired, paired_runs
 from bench.score.sums import cluster_numbers, left_out, metrics_of, sums_of
-from bench.types import InputError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LABELS = [f"tag {index}" for index in range(15)]

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from bench import likelihoods, run, shard, stale
-from bench.claims import LONG_DEAD, Watch, me
-from bench.store import (
+from bench.cell import likelihoods, run, shard, staleness
+from bench.disk.claims import LONG_DEAD, Watch, me
+from bench.disk.store import (
     Busy,
     Cell,
     ClaimLost,
@@ -37,14 +37,15 @@ from bench.store import (
     write_record,
     write_rows,
 )
-from bench.types import InputError, Sample
+from bench.errors import InputError
+from bench.types import Sample
 
 HOME = Path(__file__).parent.parent
 
 APPENDER = """
 import sys
 from pathlib import Path
-from bench.store import Cell, append, read_samples
+from bench.disk.store import Cell, append, read_samples
 from bench.types import Sample
 cell = Cell(Path(sys.argv[1]), "lamp3", "rag", "k")
 number = len(read_samples(cell)[0])
@@ -59,7 +60,7 @@ while True:
 RIVAL = """
 import os, sys, time
 from pathlib import Path
-from bench.store import Cell, claim
+from bench.disk.store import Cell, claim
 log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
 for key in sys.argv[3:]:
     with claim(Cell(Path(sys.argv[1]), "lamp3", "rag", key), poll=0.001):
@@ -73,7 +74,7 @@ HOLDER = """
 import sys, time
 from contextlib import ExitStack
 from pathlib import Path
-from bench.store import Cell, claim
+from bench.disk.store import Cell, claim
 with ExitStack() as stack:
     for key in sys.argv[2:]:
         stack.enter_context(claim(Cell(Path(sys.argv[1]), "lamp3", "rag", key)))
@@ -84,7 +85,7 @@ with ExitStack() as stack:
 RECORDER = """
 import sys
 from pathlib import Path
-from bench.store import Cell, write_record
+from bench.disk.store import Cell, write_record
 for number in range(10**9):
     cell = Cell(Path(sys.argv[1]), "lamp3", "rag", "k")
     write_record(cell, {"status": "ok", "number": number, "again": [number] * 5000})
@@ -95,7 +96,8 @@ for number in range(10**9):
 SMALL_DISK = """
 import resource, sys
 from pathlib import Path
-from bench.store import Cell, StoreError, append
+from bench.disk.store import Cell, append
+from bench.disk.files import StoreError
 from bench.types import Sample
 cell = Cell(Path(sys.argv[1]), "lamp3", "rag", "k")
 append(cell, [Sample("0", "u", "", "5", 1, 1)])
@@ -465,7 +467,7 @@ def test_who_has_lost_the_claim_writes_nothing_more(cell: Cell, write: Callable[
 
 REMOVALS: dict[str, Callable[[Cell], object]] = {
     "parts": shard.remove,
-    "what other code left": lambda cell: stale._clear(SimpleNamespace(cell=cell)),  # type: ignore[arg-type]
+    "what other code left": lambda cell: staleness._clear(SimpleNamespace(cell=cell)),  # type: ignore[arg-type]
     "an unfinished window": lambda cell: likelihoods.disk.remove(likelihoods.File(cell.artifacts, 0, "k").partial),
 }
 
@@ -496,7 +498,7 @@ def test_a_part_of_a_cell_that_another_holds_writes_nothing_into_it(
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr("bench.run.claimed", stopped)
+    monkeypatch.setattr("bench.cell.run.claimed", stopped)
     who: Any = SimpleNamespace(plan=SimpleNamespace(cell=cell, config={}))
     with pytest.raises(KeyboardInterrupt):
         run._run_part(who, shard.Shard(cell, 0, 2))

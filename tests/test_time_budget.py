@@ -14,18 +14,19 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from trained import people
 
-from bench.budget import Budget, loading
-from bench.cost import Bill
-from bench.data import sample
-from bench.data.retrieval import PCASelection
-from bench.lm.cache import ResponseCache, checksum
+from bench.cost.bill import Bill
+from bench.cost.budget import Budget, loading
+from bench.data.sample import generator
+from bench.data.selection import PCASelection
+from bench.errors import OverBudget
 from bench.lm.model import LM
+from bench.lm.response_cache import ResponseCache, checksum
 from bench.lm.spec import ModelSpec
 from bench.method import Method, shown
-from bench.types import Completion, Message, OverBudget, Request
+from bench.types import Completion, Message, Request
+from methods.chameleon.chameleon import Chameleon
 from methods.chameleon.insight import Insight
-from methods.chameleon.method import Chameleon
-from methods.chameleon.pairs import Pairs, Question
+from methods.chameleon.pairs import PairQuestion, Pairs
 
 TASK = task_named("lamp3")
 
@@ -184,7 +185,7 @@ def asked(made: Chameleon, budget: Budget) -> tuple[Pairs, int]:
     """Pairs of twelve questions in parts of four, and how many activations were read."""
     lm, insight = tiny_lm(), Insight("short words", "be plain")
     lm.budget = budget
-    questions = [Question(user.queries[0], user.history, insight, user.id) for user in people(12)]
+    questions = [PairQuestion(user.queries[0], user.history, insight, user.id) for user in people(12)]
     with budget.phase("fit"):
         found, states = made._pairs(lm, TASK, questions, budget)
     return found, sum(one.shape[1] for one in states)
@@ -192,7 +193,7 @@ def asked(made: Chameleon, budget: Budget) -> tuple[Pairs, int]:
 
 def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part of four asks the budget twice: before its answers, and before their activations are read."""
-    monkeypatch.setattr("methods.chameleon.method.PART", 4)
+    monkeypatch.setattr("methods.chameleon.chameleon.PART", 4)
     some, read = asked(chameleon(min_pairs=1), Ticking(5))
     assert some.asked == 8 and read == 2 * len(some.kept) > 0
     whole, read = asked(chameleon(min_pairs=1), Ticking(10**6))
@@ -202,7 +203,7 @@ def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.Mon
 
 
 def test_a_chameleon_that_was_stopped_has_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.chameleon.method.PART", 4)
+    monkeypatch.setattr("methods.chameleon.chameleon.PART", 4)
     lm, budget, insight = tiny_lm(), Ticking(5), Insight("short words", "be plain")
     lm.budget = budget
     monkeypatch.setattr(
@@ -216,7 +217,7 @@ def test_a_chameleon_that_was_stopped_has_an_edit(monkeypatch: pytest.MonkeyPatc
 
 def test_a_cell_tells_what_it_spent_and_a_training_that_stops_is_a_result(tmp_path: Path) -> None:
     root = tmp_path / "lamp"
-    sample.write(root, train_users=20, dev_users=12)
+    generator.write(root, train_users=20, dev_users=12)
     words = (*TINY, "limit=3", "data=lamp", f"data.root={root}", "method=pooled", "budget.minutes=0.02",
              "method.tuning.epochs=400")  # fmt: skip
     code, said = run(*words, folder=tmp_path)
@@ -249,11 +250,11 @@ def test_history_is_chosen_for_those_alone_who_are_asked(monkeypatch: pytest.Mon
 
 
 def test_the_budget_is_asked_while_history_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.data.retrieval.WINDOW", 2)
+    monkeypatch.setattr("bench.data.selection.WINDOW", 2)
     users, select = people(8), PCASelection(n_items=2, embedder="hash")
     budget = Ticking(2)
     with pytest.raises(OverBudget), budget.phase("fit"):
         select.select(TASK, users, budget.check)
     whole = select.select(TASK, users)
-    monkeypatch.setattr("bench.data.retrieval.WINDOW", 100)
+    monkeypatch.setattr("bench.data.selection.WINDOW", 100)
     assert select.select(TASK, users) == whole

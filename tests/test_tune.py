@@ -9,16 +9,17 @@ import torch
 import yaml
 from conftest import FAMILIES, ROOT, task_named, tiny_lm
 
-from bench.budget import Budget
+from bench.cost.budget import Budget
+from bench.errors import InputError
 from bench.lm import bank, base, tune
 from bench.lm.base import BaseSpec
 from bench.lm.loss import total_loss
+from bench.lm.multi_lora import StackedAdapters
 from bench.lm.patch import LowRank, Patch
-from bench.lm.shared import MIN_SHARED, shared_prefix
-from bench.lm.stacked import Adapter
+from bench.lm.prefix import MIN_SHARED, shared_prefix
 from bench.lm.trainer import Training
 from bench.lm.tune import Example, Tuning
-from bench.types import InputError, Item, Message, Query, Request, User
+from bench.types import Item, Message, Query, Request, User
 
 TARGETS = {"t5": ("q", "v")}
 
@@ -116,7 +117,7 @@ def test_a_training_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, examples = tiny_lm(), [example("red?", "yes"), example("blue?", "no")]
     how = tuning("llama", warmup=0.4, epochs=4, batch=1)
     slow = tune.tune(lm, examples, how, Budget(progress=False))
-    bank.train_all(lm, [bank.Job("u", examples, 0)], Adapter("lora", how), Budget(progress=False))
+    bank.train_all(lm, [bank.UserTuning("u", examples, 0)], StackedAdapters("lora", how), Budget(progress=False))
     assert asked == [0.4, 0.4]
     assert slow.id != tune.tune(lm, examples, tuning("llama", warmup=0.0, epochs=4, batch=1), Budget(progress=False)).id
     shipped = yaml.safe_load((ROOT / "conf" / "method" / "aloe.yaml").read_text())["training"]

@@ -16,14 +16,14 @@ from conftest import tiny_lm
 from safetensors.torch import load_file, save_file
 from test_patch import random_patch
 
-from bench import hub
-from bench.data import retrieval
+from bench.cell.plan import known
+from bench.data import embed as embeddings
+from bench.errors import InputError
 from bench.lm import base as bases
-from bench.lm.adapters import from_peft, to_peft
 from bench.lm.load import load, tiny, unpacked
+from bench.lm.peft_folders import from_peft, to_peft
 from bench.lm.spec import ModelSpec
-from bench.plan import known
-from bench.types import InputError
+from bench.weights import hub
 
 Tensors = dict[str, torch.Tensor]
 DOWN = "model.layers.1.mlp.down_proj.weight"
@@ -134,12 +134,12 @@ def test_a_cell_on_a_damaged_model_leaves_no_record(tmp_path: Path) -> None:
 def test_what_cannot_load_is_said_before_anybody_is_looked_at(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.run
+    import bench.cell.run
 
     def looked(_: object) -> None:
         raise AssertionError("people were looked at")
 
-    monkeypatch.setattr(bench.run, "cohort", looked)
+    monkeypatch.setattr(bench.cell.run, "cohort", looked)
     code, said = run(*TINY, *words, "method=instruct", folder=tmp_path)
     assert code == 2 and said.startswith("error: model"[:6]) and "Traceback" not in said
     assert not list((tmp_path / "runs").rglob("record.json"))
@@ -250,7 +250,7 @@ def test_an_encoder_may_lack_a_pooler_and_have_a_head(encoder: Path, tmp_path: P
     names = ("pooler.dense.weight", "pooler.dense.bias")
     edit(tmp_path / "e", lambda held: [held.pop(name) for name in names])
     edit(tmp_path / "e", lambda held: held.update({"cls.predictions.bias": torch.zeros(3)}))
-    assert retrieval.embed(["five stars"], str(tmp_path / "e")).shape == (1, 8)
+    assert embeddings.embed(["five stars"], str(tmp_path / "e")).shape == (1, 8)
 
 
 @pytest.mark.parametrize("change", ["missing", "of another shape", "not of this model"])
@@ -264,7 +264,7 @@ def test_an_encoder_with_other_tensors_is_refused(change: str, encoder: Path, tm
     }
     edit(tmp_path / "e", change_it[change])
     with pytest.raises(InputError) as found:
-        retrieval.embed(["five stars"], str(tmp_path / "e"))
+        embeddings.embed(["five stars"], str(tmp_path / "e"))
     refused(found, "layer")
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from conftest import ROOT, task_named
 
-from bench.budget import Budget
-from bench.data.retrieval import PCASelection
+from bench.cost.budget import Budget
+from bench.data.selection import PCASelection
 from bench.lm.model import LM
 from bench.types import Item, Query, Request, User
 

@@ -24,13 +24,13 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 import numpy as np
 
-from bench import clean
-from bench.data.bar import bar
-from bench.data.shortcut import load_checked, save_checked
-from bench.data.shortcut import load_json as load_json
-from bench.data.shortcut import save_json as save_json
+from bench.data.file_bar import bar
+from bench.disk.shortcut import load_checked, save_checked
+from bench.disk.shortcut import load_json as load_json
+from bench.disk.shortcut import save_json as save_json
 from bench.env import cache_folder
-from bench.types import InputError
+from bench.errors import InputError
+from bench.terminal import escape
 
 CHUNK = 8 * 2**20
 _BLANK = re.compile(r"[ \t\n\r]*")
@@ -216,7 +216,7 @@ def convert(source: Source, sha: str, cache: Path, *, progress: bool) -> Lines:
         return _open(folder)
     except (OSError, ValueError):
         if folder.exists():
-            clean.say(f"{source.label}: its cached copy is not whole, it is converted again", sys.stderr)
+            escape.say(f"{source.label}: its cached copy is not whole, it is converted again", sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
     with _written(cache, folder, before[1]) as fresh:
         _copy(source, fresh, before[1], progress)

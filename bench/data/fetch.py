@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data import convert
-from bench.data.bar import bar
+from bench.data.file_bar import bar
 
 _CHUNK = 2**18
 _LONGEST_PAUSE = 30.0

@@ -7,9 +7,10 @@ from dataclasses import replace
 from itertools import cycle, islice
 from typing import Literal
 
-from bench.data.retrieval import embed
+from bench.data.embed import embed
 from bench.data.task import Task
-from bench.types import InputError, Item, User
+from bench.errors import InputError
+from bench.types import Item, User
 
 Format = Literal["full", "no_input", "no_output"]
 

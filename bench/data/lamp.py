@@ -18,14 +18,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import overload
 
-from bench import sources
 from bench.data import convert
-from bench.data.bar import bar
-from bench.data.record import COUNTED, Builder, Kind, identifier, rating_of, shown, text_of
-from bench.data.shortcut import load_checked, save_checked
+from bench.data.file_bar import bar
+from bench.data.parse import COUNTED, Builder, Kind, identifier, rating_of, shown, text_of
 from bench.data.task import Task
-from bench.files import is_there
-from bench.types import InputError, User
+from bench.disk import sources
+from bench.disk.files import is_there
+from bench.disk.shortcut import load_checked, save_checked
+from bench.errors import InputError
+from bench.types import User
 
 STREAM_FROM = 64 * 2**20  # bytes: larger questions files are converted once, then read user by user
 

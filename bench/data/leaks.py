@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from bench.data.dates import day, later
 from bench.data.task import Task
-from bench.types import InputError, Query, User
+from bench.errors import InputError
+from bench.types import Query, User
 
 Policy = Literal["drop", "flag", "error"]
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import overload
 
 from bench.data.dates import before_all
-from bench.data.record import common
-from bench.types import InputError, User, one_of
+from bench.data.parse import common
+from bench.errors import InputError, one_of
+from bench.types import User
 
 
 @dataclass(frozen=True)

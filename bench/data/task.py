@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from bench.bounds import COUNT, INSIDE, NAME
+from bench.checks.bounds import COUNT, INSIDE, NAME
 from bench.data.dates import past
-from bench.data.words import shortened
-from bench.types import InputError, Item, Line, Message, Part, Query
+from bench.data.truncation import shortened
+from bench.errors import InputError
+from bench.types import Item, Line, Message, Part, Query
 
 Kind = Literal["classification", "rating", "generation"]
 Style = Literal["personalized", "neutral", "lamp", "oppu"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Formatter
 
 from bench.data.task import Task
-from bench.types import InputError, shown
+from bench.errors import InputError, shown
 
 NEEDED = {
     "chameleon": ("history_line", "personalized", "neutral", "no_history", "insight_personal", "insight_neutral"),

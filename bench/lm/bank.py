@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.budget import Budget
+from bench.cost.budget import Budget
+from bench.errors import InputError, MethodError
 from bench.lm.loss import Row, answer_losses
 from bench.lm.memory import free_bytes, kept_bytes, out_of_memory
+from bench.lm.multi_lora import StackedAdapters, as_patch, meeting, start
 from bench.lm.patch import Patch
-from bench.lm.stacked import Adapter, as_patch, meeting, start
 from bench.lm.tune import Example, Tuning, planned, schedule
-from bench.types import InputError, MethodError
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
@@ -36,7 +36,7 @@ STATE_SHARE, PASS_SHARE = 0.3, 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class UserTuning:
     """One user's training: the examples, and the seed of the adapter's start and of the order."""
 
     name: str
@@ -44,7 +44,7 @@ class Job:
     seed: int = 0
 
 
-def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> list[Patch]:
+def train_all(lm: LM, jobs: Sequence[UserTuning], adapter: StackedAdapters, budget: Budget) -> list[Patch]:
     """One patch for each job, in the order of the jobs; the model's weights never change.
 
     Users with much to read are trained together, as many at once as memory holds. Every user of a finished group is
@@ -74,7 +74,7 @@ def train_all(lm: LM, jobs: Sequence[Job], adapter: Adapter, budget: Budget) -> 
     return [as_patch(found[index], adapter) for index in range(len(jobs))]
 
 
-def grouped(lm: LM, read: Mapping[int, Rows], adapter: Adapter) -> list[list[int]]:
+def grouped(lm: LM, read: Mapping[int, Rows], adapter: StackedAdapters) -> list[list[int]]:
     """Users by what they read (tokens), the most first, in groups whose adapters and optimizer states fit in memory."""
     one = start(lm, adapter, [0])
     room = STATE_SHARE * free_bytes(lm.device)
@@ -86,7 +86,7 @@ def grouped(lm: LM, read: Mapping[int, Rows], adapter: Adapter) -> list[list[int
 class _Group:
     """Users who are trained together: what each reads, and their seeds."""
 
-    def __init__(self, lm: LM, read: Sequence[Rows], seeds: Sequence[int], adapter: Adapter) -> None:
+    def __init__(self, lm: LM, read: Sequence[Rows], seeds: Sequence[int], adapter: StackedAdapters) -> None:
         self.lm, self.read, self.adapter = lm, read, adapter
         self.weights = start(lm, adapter, seeds)
         self.plans = [
@@ -174,7 +174,7 @@ def _batches(step: Step, room: int) -> list[list[tuple[int, Row]]]:
     return passes
 
 
-def encoded(lm: LM, example: Example, adapter: Adapter) -> Row:
+def encoded(lm: LM, example: Example, adapter: StackedAdapters) -> Row:
     """Prompt and answer as token ids; placeholders stand where the soft prompt will.
 
     Raises InputError where a question is longer than what the model reads beside the soft prompt.
@@ -189,13 +189,13 @@ def _length(row: Row) -> int:
     return len(row[0]) + len(row[1])
 
 
-def _parts(rows: Rows, seed: int, adapter: Adapter) -> dict[str, Any]:
+def _parts(rows: Rows, seed: int, adapter: StackedAdapters) -> dict[str, Any]:
     """What a user's patch depends on, beside the model."""
     read = hashlib.sha256(repr([(list(prompt), list(answer)) for prompt, answer in rows]).encode()).hexdigest()
     return {"what": "bank", "read": read, "seed": seed, "adapter": repr(adapter)}
 
 
-def _check(job: Job, own: Mapping[str, Tensor], before: Mapping[str, Tensor], adapter: Adapter) -> None:
+def _check(job: UserTuning, own: Mapping[str, Tensor], before: Mapping[str, Tensor], adapter: StackedAdapters) -> None:
     patch = as_patch(own, adapter)
     if not patch.finite:
         raise MethodError(f"{job.name}: training diverged: the adapter has numbers that are not finite; train slower")

@@ -12,17 +12,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from bench import marks, sources
-from bench.bounds import COUNT, SEED, SHARE, Fields
+from bench.checks.bounds import COUNT, SEED, SHARE, Fields
 from bench.data.task import OPPU_WORDS, Kind, Task
+from bench.disk import fingerprints, sources
 from bench.env import cache_folder
-from bench.lm.lessons import examples as examples
+from bench.errors import InputError
+from bench.lm.base_examples import examples as examples
 from bench.lm.profile import Profile
 from bench.lm.recipes import Tuning
-from bench.types import InputError, User
+from bench.types import User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
     from bench.lm.patch import Patch
 
@@ -135,7 +136,7 @@ def load(path: Path) -> Patch:
     except Exception as error:  # a name or a shape that the header has lost
         raise InputError(f"{path}: the adapted base is damaged ({error}); {_again(path)}") from None
     said = header.get("__metadata__", {}).get("patch", patch.id)
-    shipped = path.parent != SHIPPED or fingerprint(path) in marks.SHIPPED.values()
+    shipped = path.parent != SHIPPED or fingerprint(path) in fingerprints.SHIPPED.values()
     if said != patch.id or not shipped or not patch.finite:
         raise InputError(f"{path}: the adapted base is damaged (numbers have changed); {_again(path)}")
     return patch

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bench.lm.batched_patches import Rows
 from bench.lm.prefill import Prefix, joined, padded, read, step
-from bench.lm.rows import Rows
 from bench.types import Completion, Decoding
 
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from bench import sources
-from bench.lm.cache import ResponseCache
+from bench.disk import sources
+from bench.errors import InputError
+from bench.lm.batched_patches import applied
 from bench.lm.decode import answer_batch, score_batch
 from bench.lm.memory import out_of_memory
-from bench.lm.rows import applied
-from bench.types import Completion, Decoding, InputError, Request
+from bench.lm.response_cache import ResponseCache
+from bench.types import Completion, Decoding, Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded

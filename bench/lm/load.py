@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from bench import clean, hub
+from bench.disk.store import writing
 from bench.env import cache_folder
+from bench.errors import InputError
 from bench.lm.spec import ModelSpec, package_gguf
-from bench.quiet import libraries
-from bench.store import writing
-from bench.types import InputError
-from bench.whole import as_written, loading, refuse_other_vocabulary, refuse_partial, seal
+from bench.terminal import escape
+from bench.terminal.silence import libraries
+from bench.weights import hub
+from bench.weights.integrity import as_written, loading, refuse_other_vocabulary, refuse_partial, seal
 
 ANSWER_TOKENS = 256
 _TINY_TEMPLATE = (
@@ -66,7 +67,7 @@ def unpacked(package: str) -> Path:
     if (folder / "config.json").exists():
         if as_written(folder):
             return folder
-        clean.say(f"{folder}: does not fit its checksums, it is unpacked again from {package}", sys.stderr)
+        escape.say(f"{folder}: does not fit its checksums, it is unpacked again from {package}", sys.stderr)
     with writing(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.lm.prefill import padded
-from bench.lm.shared import MIN_SHARED, shared_prefix
+from bench.lm.prefix import MIN_SHARED, shared_prefix
 
 if TYPE_CHECKING:
     from bench.lm.model import LM

@@ -15,16 +15,17 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from bench.budget import Budget
-from bench.cost import Bill
+from bench.cost.bill import Bill
+from bench.cost.budget import Budget
+from bench.errors import InputError
 from bench.lm import activations, generate
-from bench.lm import tensors as kept
-from bench.lm.cache import ResponseCache
+from bench.lm import tensor_cache as kept
 from bench.lm.load import load
 from bench.lm.patch import Patch, virtual_tokens
 from bench.lm.render import Markers, map_lines, rendered
+from bench.lm.response_cache import ResponseCache
 from bench.lm.spec import ModelSpec
-from bench.types import Completion, Decoding, InputError, Line, Message, Request
+from bench.types import Completion, Decoding, Line, Message, Request
 
 Side = Literal["decoder", "encoder"]
 MOST_NEW_TOKENS = 128

@@ -2,7 +2,7 @@
 
 For a layer `y = W x` a patch with factors A [rank, in] and B [out, rank] gives `y = (W + B A) x`: LoRA, OPPU's per-user
 adapters and CHAMELEON's edit. A scale multiplies a layer's input or output by a vector (IA3). A soft prompt is read
-before the prompt's own tokens. `bench.lm.rows` applies patches, each row of a batch its own.
+before the prompt's own tokens. `bench.lm.batched_patches` applies patches, each row of a batch its own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from bench.files import replace as replace_file
-from bench.types import InputError
+from bench.disk.files import replace as replace_file
+from bench.errors import InputError
 
 Positions = Literal["all", "last", "generated"]
 Side = Literal["in", "out"]
@@ -183,7 +183,7 @@ class Patch:
 
         Raises InputError for a missing or damaged folder, and for what a patch cannot express.
         """
-        from bench.lm.adapters import from_peft
+        from bench.lm.peft_folders import from_peft
 
         return from_peft(source)
 

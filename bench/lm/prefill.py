@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from bench.lm.growing import ROOM, GrowingLayer
-from bench.lm.rows import Reading, Rows
-from bench.lm.shared import MIN_SHARED, shared_prefix
+from bench.lm.batched_patches import Reading, Rows
+from bench.lm.kv_cache import ROOM, GrowingLayer
+from bench.lm.prefix import MIN_SHARED, shared_prefix
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded

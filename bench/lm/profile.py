@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bench.bounds import COUNT, SEED
+from bench.checks.bounds import COUNT, SEED
 from bench.data.dates import before_all
 from bench.data.task import Task
-from bench.data.words import shortened
+from bench.data.truncation import shortened
 from bench.lm.spec import ModelSpec
-from bench.lm.write import Writer, write
+from bench.lm.texts import Writer, write
 from bench.types import Completion, Decoding, Request, User
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 

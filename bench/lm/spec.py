@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from bench import hub
-from bench.bounds import COUNT, NAME, PLACE, Form
+from bench.checks.bounds import COUNT, NAME, PLACE, Form
 from bench.data.convert import digest
 from bench.env import cache_folder
-from bench.types import InputError
+from bench.errors import InputError
+from bench.weights import hub
 
 DEVICE = Form(r"auto|cpu|mps|cuda(:\d{1,3})?", "choose auto, cpu, mps, cuda or cuda:NUMBER")
 

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 
-from bench.budget import Budget, Spent
+from bench.cost.budget import Budget, Spent
+from bench.errors import InputError
 from bench.lm.recipes import TrainingFields
 from bench.lm.tune import module_names
-from bench.progress import Progress
-from bench.quiet import libraries
-from bench.types import InputError
+from bench.terminal.progress import Progress
+from bench.terminal.silence import libraries
 
 if TYPE_CHECKING:
     from bench.lm.model import LM

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.budget import Budget, Spent
+from bench.cost.budget import Budget, Spent
+from bench.errors import InputError, MethodError, OverBudget
 from bench.lm.loss import total_loss
 from bench.lm.patch import LowRank, Patch
 from bench.lm.recipes import Tuning as Tuning
-from bench.types import InputError, MethodError, OverBudget, Request
+from bench.types import Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM

@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from bench import catalog, clean, quiet, stops, store
-from bench.console import unpiped
+from bench import catalog
+from bench.disk import store
+from bench.errors import InputError
 from bench.report import scores, tables
-from bench.report.found import outdated, readable
+from bench.report.inventory import outdated, readable
 from bench.report.pairs import power
 from bench.report.render import Format
-from bench.types import InputError
+from bench.terminal import escape, silence, stops
+from bench.terminal.pipe import unpiped
 
 ROOT = Path("results/runs")
 PROGRAM = "python -m bench.report"
@@ -47,16 +49,16 @@ FORMATS = get_args(Format)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write what was asked. Exit code 0; 1 (not written) or 2 (bad input) with one line."""
-    quiet.libraries()
+    silence.libraries()
     options = _parser().parse_intermixed_args(arguments)
     try:
-        clean.say(_answer(options))
+        escape.say(_answer(options))
         sys.stdout.flush()
     except InputError as error:
-        clean.say(f"bench.report: {clean.line(str(error))}", sys.stderr)
+        escape.say(f"bench.report: {escape.line(str(error))}", sys.stderr)
         return 2
     except store.StoreError as error:
-        clean.say(f"bench.report: {clean.line(str(error))}", sys.stderr)
+        escape.say(f"bench.report: {escape.line(str(error))}", sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         return stops.told(stop)
@@ -113,14 +115,16 @@ def _answer(options: argparse.Namespace) -> str:
     if missing := [root for root in roots if not root.is_dir() and options.results]:
         raise InputError(f"{missing[0]}: no such folder; run a cell (python -m bench) or name another with --results")
     if kind == "page":
-        from bench.report.page import write
+        from bench.report import page
 
-        return write(roots, options.out or Path("report.html"), users=50 if options.users is None else options.users)
+        return page.write(
+            roots, options.out or Path("report.html"), users=50 if options.users is None else options.users
+        )
     return _experiment(kind, roots, options)
 
 
 def _experiment(name: str, roots: Sequence[Path], options: argparse.Namespace) -> str:
-    from bench.report import experiments, write
+    from bench.report import experiments, output
 
     scales = [options.scale] if options.scale else experiments.scales(name, roots) or ["paper"]
     loaded = [experiments.load(name, scale) for scale in scales]
@@ -129,8 +133,8 @@ def _experiment(name: str, roots: Sequence[Path], options: argparse.Namespace) -
     shown = [replace(one, show=replace(one.show, user=options.user)) for one in loaded]
     found = [experiments.results(one, roots) for one in shown]
     if options.out:
-        return "\n".join(f"wrote {path}" for results in found for path in write.files(results, options.out))
-    return write.text(found, options.format or "text")
+        return "\n".join(f"wrote {path}" for results in found for path in output.files(results, options.out))
+    return output.text(found, options.format or "text")
 
 
 def _table(roots: Sequence[Path], task: str | None, format: Format) -> str:

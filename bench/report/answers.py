@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import store
-from bench.experiment import repeat_of
+from bench.disk import store
+from bench.errors import InputError
 from bench.report import scores
 from bench.report.cells import kind_of, task_of
 from bench.report.experiments import Results
-from bench.report.found import left_out
+from bench.report.inventory import left_out
 from bench.score.metrics import PRIMARY
-from bench.types import InputError, Sample
+from bench.sweep.design import repeat_of
+from bench.types import Sample
 
 Row = dict[str, Any]
 

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import store
+from bench.disk import store
+from bench.errors import InputError
 from bench.report import scores
 from bench.report.answers import cell_of, golds_of, notes_of
-from bench.report.beside import Tables
+from bench.report.base_results import Tables
 from bench.report.cells import kind_of
 from bench.report.experiments import Place, Run
-from bench.report.found import left_out
+from bench.report.inventory import left_out
 from bench.report.render import Grid
 from bench.score.metrics import PRIMARY
-from bench.types import InputError, Sample
+from bench.types import Sample
 
 QUESTIONS = 3
 """Of a user with more, so many are shown: first those that the arms answer differently."""

@@ -10,8 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
+from bench.errors import InputError
 from bench.score.metrics import DIRECTION, PRIMARY, Kind, Scored
-from bench.types import InputError
 
 Record = Mapping[str, Any]
 TASKS = Path(__file__).parents[2] / "conf" / "task"

@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import catalog, clean, manifest, store
-from bench.experiment import REPEAT, Design, key_of
-from bench.report import fresh, scores
+from bench import catalog
+from bench.disk import manifest, store
+from bench.errors import InputError, one_of
+from bench.report import scores, significance
 from bench.report.cells import task_of
-from bench.report.found import outdated
-from bench.types import InputError, one_of
+from bench.report.inventory import outdated
+from bench.sweep.design import REPEAT, Design, key_of
+from bench.terminal import escape
 
 CONF = Path(__file__).parents[2] / "conf"
 FAMILIES = {"zero_shot": "CHAMELEON's base is zero-shot", "task_adapted": "OPPU's base is task-adapted"}
@@ -270,7 +272,7 @@ def _told(said: Any) -> tuple[str, dict[str, Any], Path, tuple[str, ...]]:
     inside = not cell.is_absolute() and len(cell.parts) == 3 and ".." not in cell.parts
     if not (isinstance(arm, str) and plain and inside and isinstance(extra, list)):
         raise ValueError
-    return clean.line(arm), clean.tree(at), cell, tuple(clean.line(str(word)) for word in extra)
+    return escape.line(arm), escape.tree(at), cell, tuple(escape.line(str(word)) for word in extra)
 
 
 def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
@@ -283,7 +285,7 @@ def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
         notes.append(f"Left out: {error}.")
         return None
     if record.get("schema") == store.SCHEMA:
-        return fresh.fresh(folder, record)
+        return significance.fresh(folder, record)
     notes.append(f"Left out: {outdated(folder)}.")
     return None
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import beside, plots
-from bench.report.beside import Tables
+from bench.report import base_results, plots
+from bench.report.base_results import Tables
 from bench.report.experiments import Results
 from bench.report.style import LOOK
 
@@ -31,7 +31,7 @@ def save(results: Results, folder: Path) -> list[Path]:
 
 def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Each figure that has something to show, by name."""
-    apart = beside.by_base(results)
+    apart = base_results.by_base(results)
     for tables in apart:
         base = f"-{tables.base}" if len(apart) > 1 else ""
         for name, figure in of_tables(tables):

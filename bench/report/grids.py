@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report import cases, feet, paper, questions, statistics
-from bench.report.beside import BASES, Tables
+from bench.report import cases, dataset_table, footnotes, paper, questions
+from bench.report.base_results import BASES, Tables
 from bench.report.cells import few, interval
 from bench.report.experiments import FAMILIES, Place
 from bench.report.pairs import DETECTS, sureness
@@ -37,7 +37,7 @@ COSTS = (
 def grids(tables: Tables) -> list[Grid]:
     """Numbers, comparisons and costs; the last two only where there is something to show."""
     if tables.experiment.show.kind == "statistics":
-        return [statistics.grid(tables.experiment, tables.results.roots)]
+        return [dataset_table.grid(tables.experiment, tables.results.roots)]
     if tables.experiment.show.kind == "case":
         return cases.grids(tables)
     if tables.experiment.show.kind == "efficiency":
@@ -62,16 +62,16 @@ def numbers(tables: Tables) -> Grid:
     rows = [*printed, *(row for row in rows if row not in printed)] if printed else rows
     return Grid(
         title=_title(tables),
-        above=[*head(tables), *feet.doubts(tables)],
+        above=[*head(tables), *footnotes.doubts(tables)],
         head=[*_heads(axes), "metric", *(("arm", "ours", "95 %") if upright else ("whose", *arms)), "users"],
         rows=[[tables.words(place).get(axis, "") for axis in axes] + row for place, row in rows],
         below=[
-            *feet.failures(tables),
+            *footnotes.failures(tables),
             *tables.incomparable,
             *_unplaced(tables),
-            *feet.without_scores(tables),
-            *feet.rows_named(tables),
-            *([feet.APART] if printed else []),
+            *footnotes.without_scores(tables),
+            *footnotes.rows_named(tables),
+            *([footnotes.APART] if printed else []),
             *few(" ".join(word for _, row in rows for word in row)),
             *(NUMBERS if any(_of_paper(row) for _, row in rows) else NUMBERS[1:]),
         ],
@@ -133,8 +133,8 @@ def comparisons(tables: Tables) -> Grid:
         above=head(tables)[:1],
         below=[
             *COMPARED,
-            *feet.rows_named(tables),
-            *feet.few_users(tables),
+            *footnotes.rows_named(tables),
+            *footnotes.few_users(tables),
             *few(" ".join(word for row in rows for word in row)),
         ],
         labels=len(axes) + 2,
@@ -178,11 +178,11 @@ def times(tables: Tables) -> Grid:
         title=_title(tables),
         head=[*_heads(axes), "arm", "seconds", "tokens"],
         rows=rows,
-        above=[*head(tables), *feet.doubts(tables)],
+        above=[*head(tables), *footnotes.doubts(tables)],
         below=[
-            *feet.failures(tables),
+            *footnotes.failures(tables),
             *fits,
-            *feet.rows_named(tables),
+            *footnotes.rows_named(tables),
             "Per tested user: seconds of training on this machine, tokens in and out.",
         ],
         labels=len(axes) + 1,

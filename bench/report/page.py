@@ -13,14 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import clean, store
-from bench.report import beside, experiments, figures, grids, warned
+from bench.disk import store
+from bench.errors import InputError
+from bench.report import base_results, caveats, experiments, figures, grids
 from bench.report.answers import Answers, baselines
 from bench.report.cells import NLL, cost, flat, kind_of, unedited, users
 from bench.report.experiments import Results
-from bench.report.found import readable
+from bench.report.inventory import readable
 from bench.score.metrics import DIRECTION, PRIMARY
-from bench.types import InputError
+from bench.terminal import escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 MADE_BY = "python -m bench.report page"
@@ -50,12 +51,12 @@ def page(roots: Sequence[Path], *, users: int = 50) -> str:
     title = f"Lamplight results: {', '.join(root.name for root in roots)}"
     last = max((str(record.get("finished") or "") for _, record in found), default="")
     return environment.get_template("page.html.j2").render(
-        title=clean.visible(title),
+        title=escape.visible(title),
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=embedded(clean.tree(collected(found, roots, users))),
-        footer=clean.line(f"{len(found)} cells, the last finished {last or 'at no known time'}. Made by {MADE_BY}."),
+        data=embedded(escape.tree(collected(found, roots, users))),
+        footer=escape.line(f"{len(found)} cells, the last finished {last or 'at no known time'}. Made by {MADE_BY}."),
     )
 
 
@@ -101,7 +102,7 @@ def _cell(record: Mapping[str, Any]) -> Data:
         "status": record["status"],
         "error": record["error"],
         "unscored": record["unscored"],
-        "warnings": warned.warnings(record),
+        "warnings": caveats.warnings(record),
         "unparsed": record["counts"].get("unparsed"),
         "leaking": sum(count for count in record["leaks"].values() if isinstance(count, int)),
         "data": f"{data['name']}/{data['split']} {data['kind']} {data['hash'][:8]}",
@@ -119,7 +120,7 @@ def _cell(record: Mapping[str, Any]) -> Data:
 def _experiment(results: Results) -> list[Data]:
     """The tables and figures of an experiment, once for each base."""
     found = []
-    for tables in beside.by_base(results):
+    for tables in base_results.by_base(results):
         drawn = [
             {"alt": f"{results.experiment.title}: {name}. {' '.join(grids.head(tables))}", "source": _inline(figure)}
             for name, figure in figures.of_tables(tables)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bench.errors import InputError
 from bench.report import cells
 from bench.report.cells import NLL, Record, interval, label, scored_rows, task_of
 from bench.report.render import aligned
 from bench.report.width import limit, prose
 from bench.score.metrics import PRIMARY, Kind, Scored, aggregate
-from bench.types import InputError
 
 if TYPE_CHECKING:
     from bench.score.stats import Paired

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.types import InputError
+from bench.errors import InputError
 
 PATH = Path(__file__).parents[1] / "assets" / "paper_tables.yaml"
 

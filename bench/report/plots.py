@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.report import timing
-from bench.report.beside import Tables
+from bench.report.base_results import Tables
 from bench.report.experiments import Place
 from bench.report.grids import head
 from bench.report.style import finish, marks, panels
@@ -119,7 +119,7 @@ def frontier(points: Sequence[tuple[float, float]], *, higher: bool) -> list[tup
 def efficiency(tables: Tables) -> Figure | None:
     """Seconds of training per user against each axis of `show.x`, with the least-squares line of every arm."""
     style = marks(tables.results.arms)
-    found: dict[tuple[str, Place], list[timing.Line]] = {}
+    found: dict[tuple[str, Place], list[timing.FittedLine]] = {}
     for line in timing.lines(tables):
         found.setdefault((line.x, line.place), []).append(line)
     if not found:

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
+from bench.errors import InputError
 from bench.report import scores
 from bench.report.experiments import Experiment, Results, Run
-from bench.types import InputError
 
 
 def same(results: Results) -> Results:

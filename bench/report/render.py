@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench import clean
 from bench.report.width import folded, prose, sparsely
+from bench.terminal import escape
 
 SENTENCES = ' style="text-align:left;white-space:normal"'
 Format = Literal["text", "md", "csv", "tex", "html"]
@@ -50,13 +50,13 @@ def grids(found: Sequence[Grid], format: Format) -> str:
     )
     style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}"
     style += "div{overflow-x:auto}tbody+tbody{border-top:3px double #555}"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{clean.html(found[0].title)}</title>'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape.html(found[0].title)}</title>'
     return f"{head}<style>{style}</style>\n{body}\n</html>"
 
 
 def aligned(rows: Sequence[Sequence[str]], labels: int = 1, columns: int | None = None) -> list[str]:
     """Columns two spaces apart, numbers to the right; what is wider than the terminal stands below (`width.folded`)."""
-    shown = [[clean.line(cell) for cell in row] for row in rows]
+    shown = [[escape.line(cell) for cell in row] for row in rows]
     right = [all(cell == "" or cell[0] in "+-<0123456789" for cell in cells) for _, *cells in zip(*shown, strict=True)]
     return folded(shown, labels, right, columns)
 
@@ -64,13 +64,13 @@ def aligned(rows: Sequence[Sequence[str]], labels: int = 1, columns: int | None 
 def piped(rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table, its head the first row."""
     cells = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return ["| " + " | ".join(map(clean.markdown, row)) + " |" for row in cells]
+    return ["| " + " | ".join(map(escape.markdown, row)) + " |" for row in cells]
 
 
 def _text(grid: Grid) -> str:
-    rows = [[clean.line(cell) for cell in row] for row in (grid.head, *grid.rows)]
+    rows = [[escape.line(cell) for cell in row] for row in (grid.head, *grid.rows)]
     lines = folded(rows, grid.labels, grid.right, rule=grid.rule and grid.rule + 1, sparse=True)
-    above, below = (prose([clean.line(one) for one in found]) for found in ((grid.title, *grid.above), grid.below))
+    above, below = (prose([escape.line(one) for one in found]) for found in ((grid.title, *grid.above), grid.below))
     return "\n".join([*above, "", *lines, *([""] if below else []), *below])
 
 
@@ -86,14 +86,14 @@ def _csv(grid: Grid) -> str:
 
 def _written(rows: Sequence[Sequence[Any]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([clean.csv(cell) for cell in row] for row in rows)
+    csv.writer(out, lineterminator="\n").writerows([escape.csv(cell) for cell in row] for row in rows)
     return out.getvalue().rstrip("\n")
 
 
 def _markdown(grid: Grid) -> str:
-    prose = ([clean.prose(line) for line in lines] for lines in (grid.above, grid.below))
+    prose = ([escape.prose(line) for line in lines] for lines in (grid.above, grid.below))
     above, below = ("\n".join(f"{line}  " for line in lines).rstrip() for lines in prose)
-    parts = [f"### {clean.markdown(grid.title)}", above, table_of(grid), below]
+    parts = [f"### {escape.markdown(grid.title)}", above, table_of(grid), below]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -112,7 +112,7 @@ def _latex(grid: Grid) -> str:
     columns = "".join("r" if right else "l" for right in grid.right)
     if grid.texts:
         columns = columns[:-1] + r"p{.7\textwidth}"
-    lines = [" & ".join(map(clean.latex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
+    lines = [" & ".join(map(escape.latex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
     if grid.rule:
         lines.insert(grid.rule + 1, r"\midrule")
     caption = " ".join([grid.title + ".", *grid.above, *grid.below])
@@ -120,7 +120,7 @@ def _latex(grid: Grid) -> str:
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{clean.latex(caption)}}}",
+            rf"\caption{{{escape.latex(caption)}}}",
             r"\resizebox{\textwidth}{!}{%  needs graphicx and booktabs",
             rf"\begin{{tabular}}{{{columns}}}",
             *(r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"),
@@ -131,20 +131,20 @@ def _latex(grid: Grid) -> str:
 
 
 def _html(grid: Grid) -> str:
-    head = "".join(f'<th scope="col">{clean.html(cell)}</th>' for cell in grid.head)
+    head = "".join(f'<th scope="col">{escape.html(cell)}</th>' for cell in grid.head)
     rows = [
         "".join(
-            f'<th scope="row">{clean.html(cell)}</th>'
+            f'<th scope="row">{escape.html(cell)}</th>'
             if place < grid.labels
-            else f"<td{'' if grid.right[place] else SENTENCES}>{clean.html(cell)}</td>"
+            else f"<td{'' if grid.right[place] else SENTENCES}>{escape.html(cell)}</td>"
             for place, cell in enumerate(row)
         )
         for row in grid.rows
     ]
-    above, below = ("".join(f"<p>{clean.html(line)}</p>" for line in lines) for lines in (grid.above, grid.below))
+    above, below = ("".join(f"<p>{escape.html(line)}</p>" for line in lines) for lines in (grid.above, grid.below))
     parts = [rows[: grid.rule], rows[grid.rule :]] if grid.rule else [rows]
     body = "</tbody>\n<tbody>".join("\n".join(f"<tr>{row}</tr>" for row in part) for part in parts)
-    title = f"<h2>{clean.html(grid.title)}</h2>"
+    title = f"<h2>{escape.html(grid.title)}</h2>"
     return f"{title}{above}\n<div><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n{below}"
 
 

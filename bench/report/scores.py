@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import shape, store
+from bench.checks import shape
+from bench.disk import store
+from bench.errors import InputError
 from bench.report.cells import Record, task_of
 from bench.score.metrics import UNPARSED, Kind
-from bench.types import InputError
 
 Row = dict[str, Any]
 NEEDED: Mapping[Kind, tuple[str, ...]] = {

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import store
-from bench.types import InputError
+from bench.disk import store
+from bench.errors import InputError
 
 Floats = NDArray[np.float64]
 KINDS = ("A", "B", "BA")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import clean
+from bench.terminal import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +82,7 @@ def panels(count: int, *, columns: int = 2, width: float = WIDTH, height: float 
 def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool = True) -> Figure:
     """Title above, one legend for all panels and the caption below them; the figure grows, the panels do not shrink."""
     width, height = figure.get_size_inches()
-    lines = [line for one in caption for line in textwrap.wrap(clean.line(one), int(width * 17))]
+    lines = [line for one in caption for line in textwrap.wrap(escape.line(one), int(width * 17))]
     title = textwrap.fill(title, int(width * 11))
     handles = {}
     for axes in figure.axes if legend else ():

@@ -10,8 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench import clean
-from bench.report import alike, warned
+from bench.report import caveats, comparability
 from bench.report.cells import (
     COSTS,
     NLL,
@@ -31,9 +30,10 @@ from bench.report.cells import (
 )
 from bench.report.pairs import differences
 from bench.report.render import Format, aligned, flat_csv, piped
-from bench.report.repeats import in_one_row
+from bench.report.spread import in_one_row
 from bench.report.width import prose
 from bench.score.metrics import PRIMARY, Kind
+from bench.terminal import escape
 
 FIRST = ("majority", "instruct")  # what every other row has to beat
 LEGEND = (
@@ -56,7 +56,7 @@ def line(record: Record) -> str:
     spent = f"{users(record)} users, {cost(record, 'seconds'):.1f} s"
     where = f"{cell['task']} ({record['data']['name']}/{record['data']['split']})"
     said = f"{label(record)} on {where}, seed {run_name(record)}: {', '.join(results)}; {spent}"
-    return "; ".join([said, *warned.warnings(record)])
+    return "; ".join([said, *caveats.warnings(record)])
 
 
 def table(records: Iterable[Record], format: Format = "text") -> str:
@@ -68,8 +68,8 @@ def table(records: Iterable[Record], format: Format = "text") -> str:
     """
     ordered = sorted(records, key=_order)
     if format == "csv":
-        return _csv(sorted(ordered, key=lambda record: alike.head([record])))
-    sections = [_section(head, _with_means(members), format == "md") for head, members in alike.groups(ordered)]
+        return _csv(sorted(ordered, key=lambda record: comparability.head([record])))
+    sections = [_section(head, _with_means(members), format == "md") for head, members in comparability.groups(ordered)]
     legend = (*LEGEND, *few("".join(sections)))
     return "\n\n".join([*sections, "\n".join(legend if format == "md" else prose(legend))])
 
@@ -162,7 +162,7 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
 
 def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
     """One table with its head, what leaks above it, and below it what the cells themselves have to say."""
-    asked = [record for record in records if record["cell"]["method"] != alike.RULE] or records
+    asked = [record for record in records if record["cell"]["method"] != comparability.RULE] or records
     mixed = len({record["cell"]["decoding"] for record in asked}) > 1
     head += "" if mixed else f", decoding {asked[0]['cell']['decoding']}"
     kind = next((kind for kind in (kind_of(record["metrics"]) for record in records) if kind), None)
@@ -173,19 +173,19 @@ def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
     filled = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
     cells = [filled, *([row[column] for column in filled] for row in rows)]
     more = [f"all rows: {' '.join(common)}"] if common else []
-    more += warned.of_rows([(_short(record), record) for record in records if record["key"]])
+    more += caveats.of_rows([(_short(record), record) for record in records if record["key"]])
     below = [f"{_short(record)}: {note(record)}" for record in records if note(record)]
-    if kind and all(record["cell"]["method"] != alike.RULE for record in records):
+    if kind and all(record["cell"]["method"] != comparability.RULE for record in records):
         task = records[0]["cell"]["task"]
         below.append(f"no trivial rule is among these rows: method=majority task={task} says what to beat")
     above = [*more, *directions(filled)]
     if markdown:
-        said = ["  \n".join(map(clean.prose, lines)) for lines in (above, below)]
-        parts = [f"### {clean.markdown(head)}", said[0], "\n".join(piped(cells)), said[1]]
+        said = ["  \n".join(map(escape.prose, lines)) for lines in (above, below)]
+        parts = [f"### {escape.markdown(head)}", said[0], "\n".join(piped(cells)), said[1]]
         return "\n\n".join(filter(None, parts))
     labels = sum(name in LABELS for name in filled)
-    lines = prose(list(map(clean.line, [head, *above])))
-    return "\n".join([*lines, *aligned(cells, labels), *prose(list(map(clean.line, below)))])
+    lines = prose(list(map(escape.line, [head, *above])))
+    return "\n".join([*lines, *aligned(cells, labels), *prose(list(map(escape.line, below)))])
 
 
 def _short(record: Record) -> str:
@@ -237,8 +237,14 @@ def _compared(a: Record, b: Record) -> list[str]:
     facts = [(r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)]
     odd = [name for name, one, two in zip(("data", "model", "base"), *facts, strict=True) if one != two]
     warning = [f"warning: not the same {', '.join(odd)}: this compares more than two methods"] if odd else []
-    doubts = [f"{arm}: {text}" for arm, record in (("A", a), ("B", b)) for text in warned.warnings(record)]
-    return [f"A  {names[0]}: {alike.head([a])}", f"B  {names[1]}: {alike.head([b])}", *config, *warning, *doubts]
+    doubts = [f"{arm}: {text}" for arm, record in (("A", a), ("B", b)) for text in caveats.warnings(record)]
+    return [
+        f"A  {names[0]}: {comparability.head([a])}",
+        f"B  {names[1]}: {comparability.head([b])}",
+        *config,
+        *warning,
+        *doubts,
+    ]
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

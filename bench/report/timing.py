@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bench.report.beside import Tables
+from bench.report.base_results import Tables
 from bench.report.experiments import Place
 
 
 @dataclass(frozen=True)
-class Line:
+class FittedLine:
     """An arm along the axis `x` at the rest of a place; two points or more: (x, seconds before the test per user).
 
     `r2`: None for two points, through which a line always goes.
@@ -31,7 +31,7 @@ class Line:
         return f"{self.start:.3g} + {self.slope:.3g} x, {quality}"
 
 
-def lines(tables: Tables) -> Iterator[Line]:
+def lines(tables: Tables) -> Iterator[FittedLine]:
     """Every arm along every axis of `show.x` on which it has been timed at two values or more."""
     x = tables.experiment.show.x
     axes = [x] if isinstance(x, str) else list(x or ())
@@ -54,11 +54,11 @@ def _points(tables: Tables, arm: str, axis: str, rest: Place) -> list[tuple[floa
     return sorted(found)
 
 
-def _fitted(arm: str, axis: str, rest: Place, points: list[tuple[float, float]]) -> Line:
+def _fitted(arm: str, axis: str, rest: Place, points: list[tuple[float, float]]) -> FittedLine:
     import numpy as np
 
     at, seconds = np.array(points).T
     slope, start = (float(value) for value in np.polyfit(at, seconds, 1))
     spread = float(np.sum((seconds - seconds.mean()) ** 2))
     r2 = 1 - float(np.sum((seconds - start - slope * at) ** 2)) / spread if spread else 1.0
-    return Line(arm, axis, rest, tuple(points), start, slope, r2 if len(set(at)) > 2 else None)
+    return FittedLine(arm, axis, rest, tuple(points), start, slope, r2 if len(set(at)) > 2 else None)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.experiment import repeat_of
-from bench.report import fresh
+from bench.report import significance
 from bench.report.cells import NLL, kind_of, task_of, unedited
 from bench.report.experiments import Results, Run
-from bench.report.repeats import on_scale, spread
+from bench.report.spread import on_scale, spread
 from bench.score.metrics import PRIMARY, Kind
+from bench.sweep.design import repeat_of
 
 if TYPE_CHECKING:
     from bench.score.stats import Paired
@@ -40,7 +40,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostSummary:
     """Per tested user, mean over seeds: seconds (without loading, the base and scoring), bytes of patches, tokens."""
 
     seconds: float
@@ -57,7 +57,7 @@ class Summary:
     """
 
     values: Mapping[str, Value]
-    cost: Cost | None
+    cost: CostSummary | None
     problem: str
     seeds: int
     unedited: str = ""
@@ -133,7 +133,7 @@ def comparison(runs: Sequence[Run], baseline: Sequence[Run], draws: int = DRAWS)
     if not pairs:
         return {}
     kind, labels = task_of(str(_record(pairs[0][0])["cell"]["task"]))
-    found = fresh.compared(kind, labels, [(_scores(run), _scores(base)) for run, base in pairs], draws)
+    found = significance.compared(kind, labels, [(_scores(run), _scores(base)) for run, base in pairs], draws)
     return {name: _widened(pairs, name, one) for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
 
 
@@ -174,7 +174,7 @@ def _values(runs: Sequence[Run]) -> dict[str, Value]:
     if len(runs) == 1 or not all(run.scores for run in runs):
         return {name: _alone([record["metrics"][name] for record in records]) for name in shared}
     kind, labels = task_of(str(records[0]["cell"]["task"]))
-    found = fresh.of_runs(kind, labels, [_scores(run) for run in runs])
+    found = significance.of_runs(kind, labels, [_scores(run) for run in runs])
     return {name: Value(**one) for name, one in found.items()}
 
 
@@ -185,7 +185,7 @@ def _alone(metrics: Sequence[Mapping[str, Any]]) -> Value:
     return Value(value, metrics[0].get("low"), metrics[0].get("high"), users)
 
 
-def _cost(runs: Sequence[Run]) -> Cost:
+def _cost(runs: Sequence[Run]) -> CostSummary:
     def mean(of: Any) -> float:
         return statistics.fmean(of(_record(run)) / max(1, _record(run)["data"]["users"]) for run in runs)
 
@@ -193,7 +193,7 @@ def _cost(runs: Sequence[Run]) -> Cost:
         phases = (phase for name, phase in record["cost"].items() if name not in without)
         return float(sum(phase.get(name) or 0 for phase in phases for name in names))
 
-    return Cost(
+    return CostSummary(
         seconds=mean(lambda record: total(record, "seconds", "reused")),
         fit_seconds=mean(lambda record: total(record, "seconds", "reused", without=(*ASIDE, "generate"))),
         bytes=mean(lambda record: float(record["counts"].get("patch_bytes", 0))),

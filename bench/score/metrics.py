@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+from bench.errors import InputError
 from bench.score import rouge
-from bench.types import InputError
 
 Kind = Literal["classification", "rating", "generation"]
 

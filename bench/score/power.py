@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
+from bench.errors import InputError
 from bench.score.intervals import LEVEL, quantile
-from bench.types import InputError
 
 POWER = 0.8
 FEWEST = 6

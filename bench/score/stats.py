@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.errors import InputError
 from bench.score import intervals as bounds
-from bench.score import power, rare
+from bench.score import power, rare_labels
 from bench.score.intervals import Estimate, jackknife
 from bench.score.metrics import DIRECTION, Kind, Scored, value_names
 from bench.score.sums import Floats, Sums, cluster_numbers, left_out, mean_over_runs, metrics_of, sums_of, whole
-from bench.types import InputError
 
 CHUNK = 256  # swaps in memory at once
 WEIGHTS = 2**19  # and so many numbers of theirs: fewer swaps at once for more than 2,048 clusters
 TIE = 1e-12  # differences below this are rounding
 MACRO = {"f1": "", "lenient_f1": "lenient_"}
-"""Metrics that a small sample understates, for want of the labels it has not (`bench.score.rare`)."""
+"""Metrics that a small sample understates, for want of the labels it has not (`bench.score.rare_labels`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def intervals_of_runs(kind: Kind, labels: Sequence[str], runs: Sequence[Sequence
     for name, value in values.items():
         plain = jackknife(value, without[name])
         if name in MACRO:
-            low, high = bounds.between(plain, rare.of_arm(MACRO[name], sums), users)
+            low, high = bounds.between(plain, rare_labels.of_arm(MACRO[name], sums), users)
         else:
             low, high = bounds.of_metric(name, plain, users)
         found[name] = Interval(value, min(low, value), max(high, value), users)
@@ -162,7 +162,7 @@ def _sureness(
         return None, None, 0.0, None
     plain = jackknife(difference, left)
     seen = plain.error > TIE
-    interval: Estimate = rare.of_difference(MACRO[name], first, second) if seen and name in MACRO else plain
+    interval: Estimate = rare_labels.of_difference(MACRO[name], first, second) if seen and name in MACRO else plain
     low, high = bounds.of_difference(name, difference, interval, len(left)) or (None, None)
     return low, high, plain.error, power.detectable(plain.error, plain.freedom) if seen else None
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.types import InputError
+from bench.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +23,10 @@ Control = Literal["none", "random_directions", "mean_activation", "rematched_pai
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EditRecipe:
     """How directions are found (ambiguities A8 to A11) and which control stands in for them.
 
-    `ccs`: fields of bench.lm.ccs.CCSConfig. `rank_by`: held-out or training loss. `require_below_null`: a layer counts
+    `ccs`: fields of methods.chameleon.ccs.CCSConfig. `rank_by`: held-out or training loss. `require_below_null`: a layer counts
     only where its held-out loss is below both nulls, by the share `margin`. `exclude`: so many layers at the input's
     and at the output's end are never edited.
     """
@@ -56,9 +56,9 @@ class Directions:
     facts: Mapping[str, Any]
 
 
-def find(tensors: Mapping[str, Tensor], recipe: Recipe) -> Directions:
+def find(tensors: Mapping[str, Tensor], recipe: EditRecipe) -> Directions:
     """Rank the layers and collect the facts; `tensors` is what `fit_directions` made."""
-    from bench.lm import ccs
+    from methods.chameleon import ccs
 
     choice = ccs.rank_layers(
         tensors["heldout"], tensors["null_rematched"], tensors["null_random"], n_layers=recipe.n_layers,
@@ -83,10 +83,10 @@ def find(tensors: Mapping[str, Tensor], recipe: Recipe) -> Directions:
     return Directions(tensors["theta_p"], tensors["theta_n"], tuple(choice.layers), facts)
 
 
-def fit_directions(personal: Tensor, neutral: Tensor, people: Sequence[int], recipe: Recipe) -> dict[str, Tensor]:
+def fit_directions(personal: Tensor, neutral: Tensor, people: Sequence[int], recipe: EditRecipe) -> dict[str, Tensor]:
     """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N; `people`: whose pairs."""
-    from bench.lm import ccs
-    from bench.lm import directions as maths
+    from methods.chameleon import ccs
+    from methods.chameleon import directions as maths
 
     groups = tuple(people) if len(set(people)) > 1 else None
     config = ccs.CCSConfig(**{**recipe.ccs, "seed": recipe.seed, "groups": groups})
@@ -112,7 +112,7 @@ def fit_directions(personal: Tensor, neutral: Tensor, people: Sequence[int], rec
 
 def controlled(found: Directions, tensors: Mapping[str, Tensor], control: Control, seed: int) -> Directions:
     """The same layers with a control's directions in place of the method's (reference 3.10)."""
-    from bench.lm import directions as maths
+    from methods.chameleon import directions as maths
 
     layers, width = found.theta_p.shape
     if control == "random_directions":
@@ -131,8 +131,8 @@ def as_patch(
     """The edit of the chosen layers as one patch; no layer or no strength, no patch."""
     if not (alpha_p or alpha_n):
         return ()
-    from bench.lm import directions as maths
     from bench.lm.patch import LowRank, Patch
+    from methods.chameleon import directions as maths
 
     names = lm.mlp_outputs(side)
     modules = dict(lm.model.named_modules())

@@ -11,7 +11,7 @@ from bench.data.task import Task
 from bench.types import Decoding, Item, Request
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
     from bench.lm.patch import Patch
 
@@ -30,7 +30,7 @@ class Insight:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Author:
     """Somebody to write insights about: who, and the history to write them from."""
 
     id: str
@@ -53,7 +53,7 @@ class Writing:
 
 
 def write(
-    lm: LM, task: Task, people: Sequence[Person], how: Writing, budget: Budget, *, each: int
+    lm: LM, task: Task, people: Sequence[Author], how: Writing, budget: Budget, *, each: int
 ) -> list[list[Insight]]:
     """`each` insights for every person, in their order."""
     neutrals = [person.id for person in people] if how.neutral == "own" else [""]
@@ -70,7 +70,7 @@ def write(
     return found
 
 
-def preferences(lm: LM, task: Task, people: Sequence[Person], how: Writing, budget: Budget) -> list[str]:
+def preferences(lm: LM, task: Task, people: Sequence[Author], how: Writing, budget: Budget) -> list[str]:
     """One personal insight for every person, for a prompt at the test: nothing impersonal is written."""
     with budget.phase("insights", total=len(people)) as progress:
         requests = [_personal(lm, task, person, how.writer) for person in people]
@@ -78,7 +78,7 @@ def preferences(lm: LM, task: Task, people: Sequence[Person], how: Writing, budg
     return [clean(answer.text) for answer in answers]
 
 
-def _personal(lm: LM, task: Task, person: Person, writer: Writer) -> Request:
+def _personal(lm: LM, task: Task, person: Author, writer: Writer) -> Request:
     return Request(task.ask_insight("personal", person.items), _patches(lm, writer), name=f"{task.name} insight")
 
 

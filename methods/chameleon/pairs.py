@@ -16,7 +16,7 @@ from bench.types import Item, Message, Query, Request
 from methods.chameleon.insight import Insight
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from bench.cost.budget import Budget
     from bench.lm.model import LM
 
 Equal = Literal["folded", "exact"]
@@ -24,7 +24,7 @@ Layout = Literal["prompt_y", "history_query_y", "history_y", "y_history"]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PairQuestion:
     """A question to make a pair from, with the history that its prompt shows."""
 
     query: Query
@@ -37,7 +37,7 @@ class Question:
 class Pair:
     """Two different answers to one question."""
 
-    question: Question
+    question: PairQuestion
     personal: str
     neutral: str
 
@@ -47,8 +47,8 @@ class Pairs:
     """The pairs that were kept, and the questions that gave none because the answers were equal or empty."""
 
     kept: tuple[Pair, ...]
-    equal: tuple[Question, ...] = ()
-    empty: tuple[Question, ...] = ()
+    equal: tuple[PairQuestion, ...] = ()
+    empty: tuple[PairQuestion, ...] = ()
 
     @property
     def asked(self) -> int:
@@ -58,7 +58,7 @@ class Pairs:
     def __add__(self, other: Pairs) -> Pairs:
         return Pairs(self.kept + other.kept, self.equal + other.equal, self.empty + other.empty)
 
-    def of(self, questions: Sequence[Question]) -> Pairs:
+    def of(self, questions: Sequence[PairQuestion]) -> Pairs:
         """Those of some of the questions."""
         asked = set(map(id, questions))
         return Pairs(
@@ -69,7 +69,7 @@ class Pairs:
 
 
 def make(
-    lm: LM, task: Task, questions: Sequence[Question], budget: Budget, *, verbatim: bool, equal: Equal = "folded"
+    lm: LM, task: Task, questions: Sequence[PairQuestion], budget: Budget, *, verbatim: bool, equal: Equal = "folded"
 ) -> Pairs:
     """Answer every question twice, greedily, and keep what differs, by `equal`. An empty answer makes no pair."""
     requests = []

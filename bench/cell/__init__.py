@@ -1,0 +1,1 @@
+"""One cell: what is asked, who takes part, the work itself, its scores and its record."""

@@ -1,0 +1,157 @@
+"""The likelihood of the golds on disk: a file for each window of users; beside an unfinished window's what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cell.windows import Window
+from bench.disk import files as disk
+from bench.disk import json_lines, seals
+from bench.types import Personalization
+
+if TYPE_CHECKING:
+    from bench.cell.job import Job
+
+Values = dict[str, tuple[float, int]]
+"""By question: the negative log-likelihood of its gold for each token (nats), and the prompt's tokens."""
+
+_REMEDY = "delete the file and run the cell again: it is worked out again"
+
+
+@dataclass(frozen=True)
+class File:
+    """The values of one window, by question id; none where a rule gave the answers."""
+
+    artifacts: Path
+    number: int
+    cell: str
+
+    @property
+    def path(self) -> Path:
+        return self.artifacts / f"nll-{self.number:05d}.json"
+
+    @property
+    def partial(self) -> Path:
+        return self.path.with_suffix(".jsonl")
+
+    @property
+    def done(self) -> bool:
+        return self.path.exists()
+
+    @property
+    def _owner(self) -> dict[str, Any]:
+        return {"cell": self.cell, "name": self.path.stem}
+
+    def read(self) -> Values:
+        """All values of a window that is done. Raises InputError where they are not as they were written."""
+        return _values(seals.read(self.path, self._owner, _REMEDY))
+
+    def begun(self) -> Values:
+        """What a killed run had worked out; a line that is damaged is left out, and worked out again."""
+        found: Values = {}
+        for line in json_lines.stream(self.partial):
+            if line is not None:
+                with suppress(ValueError, KeyError):
+                    fields, whole = json_lines.opened(line)
+                    if whole:
+                        found[fields["id"]] = (fields["value"], fields["tokens_in"])
+        return found
+
+    def add(self, values: Values) -> None:
+        """Keep some more of a window that is not done."""
+        json_lines.append(
+            self.partial,
+            [
+                json_lines.sealed({"id": name, "value": value, "tokens_in": tokens})
+                for name, (value, tokens) in values.items()
+            ],
+        )
+
+    def finish(self, values: Values) -> None:
+        """Keep all of a window."""
+        seals.write(self.path, {name: list(one) for name, one in values.items()}, self._owner)
+        disk.remove(self.partial)
+
+
+def work_out(job: Job, shared: Personalization) -> None:
+    """Negative log-likelihood of each gold text per token (nats), in files; label tasks have theirs from generation.
+
+    Each batch is on disk, with its cost, before the next.
+    """
+    if job.plan.task.labels or not job.plan.tested.golds:
+        return
+    windows = files(job.cell.artifacts, job.plan.cell.key, len(job.users), job.plan.config["window"])
+    kept = [file.read() if file.done else file.begun() for file in windows]
+    used = sum(tokens for known in kept for _, tokens in known.values())
+    job.budget.tokens("score", tokens_in=used)
+    if all(file.done for file in windows):
+        return
+    with job.budget.phase("score", total=job.questions) as progress:
+        for window, file, known in zip(job.windows(), windows, kept, strict=True):
+            progress.advance(len(known))
+            if file.done:
+                continue
+            for found in _of_window(job, window, shared, known):
+                file.add(found)
+                known |= found
+                used += sum(tokens for _, tokens in found.values())
+                job.budget.tokens("score", tokens_in=used)
+                job.run.write()
+                progress.advance(len(found))
+            file.finish({name: known[name] for name in window.ids if name in known})
+
+
+def _of_window(job: Job, window: Window, shared: Personalization, known: Container[str]) -> Iterator[Values]:
+    """Batch by batch what is not known yet; nothing where a rule gave an answer."""
+    requests = [request for _, _, request in job.asked(window, shared)]
+    if any(request.answer is not None for request in requests):
+        return
+    from bench.lm import generate
+
+    golds = [[str(query.gold)] for user in window.users for query in user.queries]
+    encoded, ids = [job.lm.encode(request) for request in requests], window.ids
+    for batch in generate.score(
+        job.lm, requests, encoded, golds, salt=job.salt, done=lambda place: ids[place] in known
+    ):
+        yield {
+            ids[place]: (-total / tokens, len(encoded[place].ids))
+            for place, [(total, tokens)] in batch
+            if ids[place] not in known
+        }
+
+
+def files(artifacts: Path, cell: str, users: int, window: int) -> list[File]:
+    """Of all windows of so many users."""
+    return [File(artifacts, number, cell) for number in range(-(-users // window))]
+
+
+def joined(parts: Sequence[Path], whole: Path, cell: str) -> None:
+    """Put the files of shards, in their order, into the cell's own folder."""
+    found = [File(part, number, cell) for part in parts for number in range(len(_paths(part)))]
+    for number, one in enumerate(found):
+        File(whole, number, cell).finish(one.read())
+
+
+def values(artifacts: Path, cell: str) -> Iterator[tuple[str, float]]:
+    """Question ids and values, in the order of the windows."""
+    for number in range(len(_paths(artifacts))):
+        for name, (value, _) in File(artifacts, number, cell).read().items():
+            yield name, value
+
+
+def complete(artifacts: Path, cell: str) -> bool:
+    """Whether every window has values: a rule's answers have none."""
+    count = len(_paths(artifacts))
+    return count > 0 and all(File(artifacts, number, cell).read() for number in range(count))
+
+
+def _paths(artifacts: Path) -> list[Path]:
+    return list(artifacts.glob("nll-*.json"))
+
+
+def _values(content: Mapping[str, Sequence[Any]]) -> Values:
+    return {name: (float(value), int(tokens)) for name, (value, tokens) in content.items()}

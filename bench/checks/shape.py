@@ -1,0 +1,125 @@
+"""What a record, a sample and a score must look like before anybody counts with them.
+
+A results folder may be older, damaged, or somebody else's. Each reader asks here first, so that a wrong field is one
+line with its name, and never an exception somewhere in a table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Shape = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class JSONKind:
+    """A kind of value: what to call it, and how it is known."""
+
+    name: str
+    known: Callable[[Any], bool]
+
+
+_LARGEST = 1e250
+"""What a sum of many still holds; the largest square of a rating that counts is 1e200."""
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _number(value: Any) -> bool:
+    return _whole(value) or (isinstance(value, float) and math.isfinite(value) and abs(value) <= _LARGEST)
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, int | float) for one in value)
+
+
+TEXT = JSONKind("a text", lambda value: isinstance(value, str))
+TEXT_OR_NULL = JSONKind("a text or null", lambda value: value is None or isinstance(value, str))
+NAME = JSONKind("a text that is not empty", lambda value: isinstance(value, str) and value.strip() != "")
+WHOLE = JSONKind("a whole number", _whole)
+COUNT = JSONKind("a whole number from 0", lambda value: _whole(value) and value >= 0)
+COUNT_OR_NULL = JSONKind("a whole number from 0 or null", lambda value: value is None or COUNT.known(value))
+NUMBER = JSONKind("a number", _number)
+NUMBER_OR_NULL = JSONKind("a number or null", lambda value: value is None or _number(value))
+FLAG = JSONKind("true or false", lambda value: isinstance(value, bool))
+OBJECT = JSONKind("an object", lambda value: isinstance(value, Mapping))
+OBJECT_OR_NULL = JSONKind("an object or null", lambda value: value is None or isinstance(value, Mapping))
+LAYERS = JSONKind("a list of whole numbers", lambda value: isinstance(value, list) and all(map(_whole, value)))
+LOGPROBS = JSONKind("a list of numbers or null", lambda value: value is None or _numbers(value))
+
+# In a shape `name?` may be missing, and `*` stands for every other name.
+INTERVAL: Shape = {"value": NUMBER, "low?": NUMBER_OR_NULL, "high?": NUMBER_OR_NULL, "users": COUNT}
+_MEASURED = ("seconds", "reused", "cache_hits", "cache_damaged", "tokens_in", "tokens_out", "peak_memory", "joules")
+RECORD: Shape = {
+    "schema": WHOLE,
+    "key": NAME,
+    "status": NAME,
+    "error": TEXT_OR_NULL,
+    "cell": {
+        **{name: NAME for name in ("task", "method", "model", "base", "protocol", "decoding")},
+        "seed": WHOLE,
+        "variant": TEXT,
+    },
+    "config": {"method": OBJECT, "protocol?": OBJECT, "model?": OBJECT},
+    "model?": {"dtype?": TEXT, "base?": TEXT},
+    "data": {
+        **{name: NAME for name in ("name", "split", "kind", "hash")},
+        "users": COUNT,
+        "queries": COUNT,
+    },
+    "leaks": {"examples?": OBJECT, "*": COUNT_OR_NULL},
+    "metrics": {"*": INTERVAL},
+    "unscored": TEXT_OR_NULL,
+    "counts": {"*": NUMBER_OR_NULL},
+    "facts": {"layers?": LAYERS, "users_edited?": NUMBER_OR_NULL},
+    "cost": {"*": {f"{name}?": NUMBER_OR_NULL for name in _MEASURED}},
+    "environment": {"git?": OBJECT_OR_NULL},
+    "started?": TEXT_OR_NULL,
+    "finished?": TEXT_OR_NULL,
+}
+SAMPLE: Shape = {
+    **{name: TEXT for name in ("id", "user", "group", "raw")},
+    "tokens_in": COUNT,
+    "tokens_out": COUNT,
+    "cut?": COUNT,
+    "finished?": FLAG,
+    "label_logprobs?": LOGPROBS,
+    "prompt?": TEXT,
+}
+SCORE: Shape = {
+    "id": TEXT,
+    "group": TEXT,
+    **{name: NUMBER_OR_NULL for name in ("gold", "official", "lenient")},
+    "values": {"*": NUMBER},
+}
+
+
+def problem(value: Any, shape: Shape) -> str:
+    """The first field that is missing or of a wrong kind, in words; empty where all fits."""
+    return next(_problems(value, shape, ""), "")
+
+
+def _problems(value: Any, shape: Shape, where: str) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{where or 'it'} is not an object"
+        return
+    named = {name.removesuffix("?") for name in shape}
+    for name, wanted in shape.items():
+        for field in [one for one in value if one not in named] if name == "*" else [name.removesuffix("?")]:
+            place = f"{where}.{field}" if where else field
+            if field in value:
+                yield from _wrong(value[field], wanted, place)
+            elif not name.endswith("?"):
+                yield f"{place} is missing"
+
+
+def _wrong(value: Any, wanted: JSONKind | Shape, place: str) -> Iterator[str]:
+    if not isinstance(wanted, JSONKind):
+        yield from _problems(value, wanted, place)
+    elif not wanted.known(value):
+        yield f"{place} is {str(value)[:40]!r}, not {wanted.name}"

@@ -1,0 +1,141 @@
+"""What the command line says of a cell: a dry run's plan, the result in a line, the comparison with the baseline."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig
+
+from bench.cell import staleness
+from bench.cell.cohort import Cohort, cohort
+from bench.cell.plan import resolve
+from bench.cell.run import Result, run
+from bench.data.dates import as_of
+from bench.data.protocol import Protocol
+from bench.disk import store
+from bench.errors import InputError
+from bench.report import scores, tables
+from bench.report.significance import fresh
+from bench.terminal import escape, stops
+from bench.types import Personalization
+
+
+def cell(config: DictConfig) -> int:
+    """Run (or with `dry=true` only plan) one cell and say what came of it. Returns the exit code."""
+    stops.listen()  # here too: a sweep's job may run in a process that another has started
+    try:
+        if config.dry:
+            escape.say(plan_text(cohort(resolve(config))))
+            return 0
+        return told(run(config))
+    except InputError as error:
+        escape.say(f"error: {error}", sys.stderr)
+        return 2
+    except store.StoreError as error:
+        escape.say(f"error: {error}", sys.stderr)
+        return 1
+    except Exception:  # ours, not the user's: Hydra would report it as bad input
+        traceback.print_exc()
+        return 1
+    except KeyboardInterrupt as stop:
+        raise SystemExit(stops.told(stop)) from None
+
+
+def told(result: Result) -> int:
+    """Print a cell's result; the exit code."""
+    if result.missing:
+        escape.say(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
+        return 0
+    said = fresh(result.plan.cell.folder, result.record)
+    escape.say(tables.line(said) + (f"  ({result.told})" if result.cached else ""))
+    try:
+        comparison = baseline(result)
+    except InputError as error:  # of another cell's folder: this one is done all the same
+        comparison = f"  no comparison with the baseline: {error}"
+    if comparison:
+        escape.say(comparison)
+    escape.say(f"  record: {result.plan.cell.record}")
+    return 0 if result.record["status"] == "ok" else 1
+
+
+def baseline(result: Result) -> str | None:
+    """The paired comparison with the instruct baseline on the same questions, where there is one."""
+    mine = result.record
+    if mine["status"] != "ok" or mine["unscored"]:
+        return None
+    records = store.records(result.plan.cell.root / result.plan.task.name / "instruct")
+    for _, reason in records.broken:
+        escape.say(f"left out: {escape.line(reason)}", sys.stderr)
+    found = [
+        (other["cell"]["seed"] != mine["cell"]["seed"], other["key"], path, other)
+        for path, other in records.records
+        if other.get("schema") == store.SCHEMA and other["key"] != mine["key"] and _is_baseline(other, mine)
+    ]
+    if not found:
+        return None
+    _, _, path, other = min(found, key=lambda one: one[:2])  # of the same seed where there is one
+    own, theirs = scores.read(result.plan.cell.folder, mine), scores.read(path, other)
+    return tables.against(dict(mine), own, other, theirs)
+
+
+def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
+    """The plain instruct cell with the same model, base, data and everything else that is not the method's."""
+    config, own = other["config"], mine["config"]
+    plain = config["method"].get("history") == "selected" and not config.get("noise_floor")
+    alike = all(config.get(name) == own.get(name) for name in ("selection", "leak", "limit", "decoding"))
+    same = other["data"]["hash"] == mine["data"]["hash"] and other.get("model") == mine.get("model")
+    return bool(other["status"] == "ok" and plain and alike and same and _tested(other) == _tested(mine))
+
+
+def _tested(record: Mapping[str, Any]) -> Protocol | None:
+    """The protocol, but for its name and who fits: the baseline fits nothing. None where a record's is none of ours."""
+    fields = {name: value for name, value in record["config"].get("protocol", {}).items() if name != "_target_"}
+    try:
+        return replace(Protocol(**fields), name="", fit_split="", group_size=None)
+    except (InputError, TypeError, ValueError):
+        return None
+
+
+def plan_text(who: Cohort) -> str:
+    """The plan of a cell, and its first prompt with the first history items in place of the method's choice."""
+    plan = who.plan
+    done = staleness.standing(plan).record
+    state = "done" if done else "interrupted, goes on" if os.path.exists(plan.cell.samples) else "to do"
+    base: str = plan.base.kind
+    if who.base_key:
+        base += " (at hand)" if who.base() else " (to be trained first)"
+    if not who.shown:
+        raise InputError(f"{plan.tested.split}: nobody is left to be tested on {plan.task.name}")
+    user = who.first(1)[0]
+    personal = Personalization(items=user.history[:10], text={"global": "?"})
+    request = plan.method.request(plan.task, as_of(user.hidden(), user.queries[0]), user.queries[0], personal)
+    prompt = request.answer or "\n".join(message.text for message in request.messages)
+    questions = sum(len(one.queries) for one in who.shown)
+    lines = [
+        f"cell      {plan.cell.folder}  ({state})",
+        f"task      {plan.task.name} ({plan.task.title}), {plan.config['data']['name']} {plan.tested.split}: "
+        f"{len(who.shown)} users, {questions} questions",
+        f"model     {plan.spec.name}, {plan.spec.resolved_dtype()}, base {base}",
+        f"protocol  {plan.protocol.name}, {len(who.drawn)} fit users of {len(who.trainers)}, seed {plan.seed}",
+        f"method    {_fields(plan.config['method'])}",
+        f"prompt of question {user.queries[0].id}, with its first history items (which ones the method shows, the run "
+        "finds out):",
+        prompt,
+    ]
+    return "\n".join(lines)
+
+
+def _fields(values: Mapping[str, Any], prefix: str = "") -> str:
+    """`history=selected select.n_items=10`: a method's settings in a line."""
+    words = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            words.append(_fields(value, f"{prefix}{name}."))
+        elif name != "_target_":
+            words.append(f"{prefix}{name}={value}")
+    return " ".join(word for word in words if word)

@@ -1,0 +1,175 @@
+"""LaMP's JSON records as users: what a record must have, and what odd things are mended and counted, not refused."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+from typing import Any, Literal
+
+from bench.data.convert import Records
+from bench.data.dates import day
+from bench.data.task import Task
+from bench.errors import InputError
+from bench.types import Item, Query, User
+
+Kind = Literal["user", "time"]
+
+COUNTED = ("users", "queries", "items", "users_without_history", "items_after_first_query", "items_undated",
+           "items_without_id", "items_repeated_id", "fields_empty", "fields_not_text", "queries_empty",
+           "queries_dated", "characters_replaced")  # fmt: skip
+_DATE = re.compile(r"[0-9]{1,4}(-[0-9]{1,2}){0,2}")
+_BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Turns records into users. `label` is the file's name in messages.
+
+    Errors end a place: `question 211` + `: profile item 4` + ` has no 'score'`.
+    """
+
+    task: Task
+    kind: Kind
+    label: str
+    golds: Mapping[str, str]
+    groups: Mapping[str, str]
+
+    def rows(self, raws: Records) -> list[list[int]]:
+        """The records of each user, users in the order of their first question."""
+        users: dict[str | int, list[int]] = {}
+        for index in range(len(raws)):
+            users.setdefault(index if self.kind == "user" else self._ids(raws[index], index)[1], []).append(index)
+        return list(users.values())
+
+    def user(self, raws: Sequence[Any], row: Sequence[int], counts: Counter[str]) -> User:
+        """The user of these records, numbered `row` in the file; what was mended is added to `counts`."""
+        queries, profiles, owner = [], [], ""
+        for raw, index in zip(raws, row, strict=True):
+            name, owner = self._ids(raw, index)
+            try:
+                queries.append(self._query(name, raw, counts))
+                profiles.append(self._profile(name, raw["profile"], counts))
+            except InputError as error:
+                raise InputError(f"{self.label}: question {name}{error}") from error
+        history, left = common(profiles)
+        counts.update(users=1, queries=len(queries), items=len(history))
+        counts.update(users_without_history=not history, items_after_first_query=left)
+        counts["items_undated"] += sum(item.date is None for item in history)
+        return User(owner, history, tuple(queries), owner if self.kind == "time" else self.groups.get(owner, owner))
+
+    def _ids(self, raw: Any, index: int) -> tuple[str, str]:
+        """Question id and user id, which in the user-based sets is the question id."""
+        keys = ["id", "input", "profile", *(["user_id"] if self.kind == "time" else [])]
+        place, need = f"{self.label}: record {index}", f"(need {', '.join(keys)})"
+        if not isinstance(raw, dict):
+            raise InputError(f"{place} is {shown(raw)} {need}")
+        for key in keys:
+            if key not in raw:
+                raise InputError(f"{place} has no {key!r} {need}")
+            if key in ("id", "user_id") and identifier(raw[key]) is None:
+                raise InputError(f"{place} has {shown(raw[key])} as {key!r} (need a word or a number)")
+            place = f"{self.label}: question {identifier(raw['id'])}"
+        return str(identifier(raw["id"])), str(identifier(raw[keys[-1] if self.kind == "time" else "id"]))
+
+    def _query(self, name: str, raw: Mapping[str, Any], counts: Counter[str]) -> Query:
+        text = text_of(raw["input"], "input", counts)
+        try:
+            bare = self.task.query_text(text)
+        except InputError as error:
+            raise InputError(f": {error}") from error
+        date = _date_of(raw.get("date"))
+        counts["queries_empty"] += not bare
+        counts["queries_dated"] += date is not None
+        return Query(name, text, bare, self.golds.get(name), date)
+
+    def _profile(self, name: str, raw: Any, counts: Counter[str]) -> dict[str, Item]:
+        if not isinstance(raw, list):
+            raise InputError(f" has {shown(raw)} as 'profile' (need a list of items)")
+        items: dict[str, Item] = {}
+        for position, entry in enumerate(raw):
+            try:
+                fields, date = self._fields(entry, counts), _date_of(entry.get("date"))
+            except InputError as error:
+                raise InputError(f": profile item {position}{error}") from error
+            given = identifier(entry.get("id"))
+            counts["items_without_id"] += given is None
+            counts["items_repeated_id"] += given in items
+            own = f"{name}/{position}" if given is None or given in items else given
+            items[own] = Item(own, fields, date)
+        return items
+
+    def _fields(self, raw: Any, counts: Counter[str]) -> dict[str, str]:
+        need, fields = ", ".join(self.task.fields), {}
+        if not isinstance(raw, dict):
+            raise InputError(f" is {shown(raw)} (need an object with {need})")
+        for key in self.task.fields:
+            if key not in raw:
+                raise InputError(f" has no {key!r} (need {need})")
+            text = text_of(raw[key], key, counts)
+            fields[key] = rating_of(text, key) if self.task.kind == "rating" and key == self.task.target else text
+        if isinstance(raw.get("citation"), str):  # OPPU's copies carry the answer of LaMP-1 here
+            fields["citation"] = text_of(raw["citation"], "citation", counts)
+        return fields
+
+
+def common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], int]:
+    """The items that stand in every profile, oldest first (undated ones before), and how many items do not."""
+    items = list(profiles[0].values())
+    left = 0
+    if len(profiles) > 1:
+        seen = [Counter((*item.fields.items(), item.date) for item in profile.values()) for profile in profiles]
+        common, kept = reduce(and_, seen), []
+        left = reduce(or_, seen).total() - common.total()
+        for item in items:
+            key = (*item.fields.items(), item.date)
+            if common[key]:
+                common[key] -= 1
+                kept.append(item)
+        items = kept
+    return tuple(sorted(items, key=lambda item: day(item.date) if item.date else ())), left
+
+
+def identifier(value: Any) -> str | None:
+    """An id as text; None if it cannot serve as one (ids stand in messages and file names: short and printable)."""
+    text = "" if isinstance(value, bool) or not isinstance(value, str | int) else str(value)
+    return text if 0 < len(text) <= 100 and text.isprintable() else None
+
+
+def text_of(value: Any, key: str, counts: Counter[str]) -> str:
+    """A field as text: numbers are written out, null is empty, characters no encoder takes become U+FFFD."""
+    if not isinstance(value, str):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(f" has {shown(value)} as {key!r} (need text)")
+        counts["fields_not_text"] += 1
+        value = "" if value is None else str(value)
+    counts["fields_empty"] += not value
+    if not value.isascii() or "\x00" in value:
+        value, replaced = _BAD_CHARACTERS.subn("\ufffd", value)
+        counts["characters_replaced"] += replaced
+    return str(value)
+
+
+def rating_of(text: str, key: str) -> str:
+    """A rating as one digit: "4", "4.0" and "4e0" are all "4"."""
+    try:
+        return str([1.0, 2.0, 3.0, 4.0, 5.0].index(float(text)) + 1)
+    except ValueError:
+        raise InputError(f" has {shown(text)} as {key!r} (need 1, 2, 3, 4 or 5)") from None
+
+
+def _date_of(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int) or not _DATE.fullmatch(str(value)):
+        raise InputError(f" has {shown(value)} as 'date' (need YYYY-MM-DD or a year)")
+    return str(value)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: one line, short."""
+    names = {dict: "an object", list: "a list", type(None): "null", bool: "true or false"}
+    return names.get(type(value)) or repr(value)[:60]

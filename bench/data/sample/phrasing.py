@@ -1,0 +1,293 @@
+"""How the embedded sample words things: reviews, descriptions, articles, papers, mails, tweets, and a person's habits.
+
+Each function takes what is to be said and draws the wording from `rng`. The words are in `words/*.yaml`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, TypeVar
+
+from bench.data.sample.vocabulary import citations, headlines, mails, movies, news, reviews, titles, tweets
+
+Case = Literal["title", "sentence", "lower", "upper"]
+T = TypeVar("T")
+
+_SMALL_WORDS = {"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "the", "to", "with"}
+
+
+def fitting(low: int, high: int, make: Callable[[], T], text: Callable[[T], str]) -> T:
+    """The first thing `make` gives whose text has `low` to `high` words."""
+    while True:
+        thing = make()
+        if low <= len(text(thing).split()) <= high:
+            return thing
+
+
+def in_case(text: str, case: Case) -> str:
+    """The text with the capitals of a habit; capitals that are there stay, except in `lower`."""
+    if case == "lower":
+        return text.lower()
+    if case == "upper":
+        return text.upper()
+    words = text.split(" ")
+    starts = [n == 0 or words[n - 1].endswith((":", "]")) for n in range(len(words))]
+    if case == "title":
+        starts = [start or word not in _SMALL_WORDS for start, word in zip(starts, words, strict=True)]
+    return " ".join(_capital(word) if start else word for start, word in zip(starts, words, strict=True))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def review(rng: Random, sentiment: int) -> str:
+    """A product review of 14 to 28 words with two cues of one sentiment, 1 (worst) to 5 (best)."""
+    return fitting(14, 28, lambda: _review(rng, sentiment), str)
+
+
+def _review(rng: Random, sentiment: int) -> str:
+    opening = rng.choice(reviews.OPENINGS).format(
+        product=rng.choice(reviews.PRODUCTS),
+        who=rng.choice(reviews.WHO),
+        when=rng.choice(reviews.WHEN),
+        when_ago=rng.choice(reviews.WHEN_AGO),
+    )
+    cue = rng.choice(reviews.RATING_FRAMES).format(word=rng.choice(reviews.ADJECTIVES[sentiment]))
+    sentences = [opening, rng.choice(reviews.FILLERS), cue, rng.choice(reviews.CLOSINGS[sentiment])]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _listed(phrases: Sequence[str], rng: Random) -> str:
+    if len(phrases) == 2:
+        return rng.choice((" and ", " as well as ", " along with ")).join(phrases)
+    return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+
+
+def description(rng: Random, tags: Sequence[str]) -> str:
+    """A movie description of 18 to 30 words with one cue phrase for each tag, in the order given."""
+    return fitting(18, 30, lambda: _description(rng, tags), str)
+
+
+def _description(rng: Random, tags: Sequence[str]) -> str:
+    cues = _listed([rng.choice(movies.CUES[tag]) for tag in tags], rng)
+    plot = f"{rng.choice(movies.HEROES)} {rng.choice(movies.DEEDS)}."
+    return f"{plot} {rng.choice(movies.FRAMES).format(cues=cues)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """A news article and its title."""
+
+    text: str
+    title: str
+
+
+def article(rng: Random, categories: Sequence[str], gold: str) -> Article:
+    """An article of 18 to 30 words with one cue phrase for each category; its title names the gold's cue."""
+    return fitting(18, 30, lambda: _article(rng, categories, gold), lambda made: made.text)
+
+
+def _article(rng: Random, categories: Sequence[str], gold: str) -> Article:
+    cues = {category: rng.choice(news.CUES[category]) for category in categories}
+    place = rng.choice(news.PLACES)
+    lead = rng.choice(news.LEADS).format(place=place, day=rng.choice(news.DAYS))
+    body = rng.choice(news.FRAMES).format(cues=_listed(list(cues.values()), rng))
+    title = rng.choice(news.TITLES).format(place=place, cue=cues[gold])
+    return Article(f"{lead} {body}", in_case(title, "title"))
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A paper's title and abstract."""
+
+    title: str
+    abstract: str
+
+
+@dataclass(frozen=True)
+class Interest:
+    """What an author works on again and again: two terms of one topic, in one setting."""
+
+    area: str
+    topic: str
+    terms: tuple[str, ...]
+    setting: str
+
+    @classmethod
+    def draw(cls, rng: Random, area: str, but: str = "") -> Interest:
+        """Of any topic of the area but one."""
+        topic = rng.choice(sorted(set(citations.TOPICS[area]) - {but}))
+        return cls(area, topic, tuple(rng.sample(citations.TOPICS[area][topic], 2)), rng.choice(citations.SETTINGS))
+
+    def paper(self, rng: Random) -> Paper:
+        """A title (5 to 9 words) and an abstract that name terms of no other topic."""
+        first, second = rng.sample(self.terms, 2)
+        abstract = rng.choice(citations.ABSTRACTS).format(
+            term=first.lower(), second=second.lower(), setting=self.setting.lower()
+        )
+        return Paper(self._title(rng, first), abstract)
+
+    def reference(self, rng: Random) -> str:
+        """A paper title of 5 to 9 words."""
+        return self._title(rng, rng.choice(self.terms))
+
+    def _title(self, rng: Random, term: str) -> str:
+        return str(fitting(5, 9, lambda: rng.choice(citations.TITLES).format(term=term, setting=self.setting), str))
+
+
+def undecided(rng: Random, area: str, topics: Sequence[str]) -> str:
+    """A paper title that suits two topics of an area equally: it names the area, or a term of each in order."""
+    return fitting(5, 9, lambda: _undecided(rng, area, topics), str)
+
+
+def _undecided(rng: Random, area: str, topics: Sequence[str]) -> str:
+    setting = rng.choice(citations.SETTINGS)
+    if rng.random() < 0.5:
+        return str(rng.choice(citations.WIDE_QUERIES).format(area=rng.choice(citations.AREAS[area]), setting=setting))
+    first, second = (rng.choice(citations.TOPICS[area][topic]) for topic in topics)
+    return str(rng.choice(citations.BRIDGE_QUERIES).format(first=first, second=second, setting=setting))
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How a person titles things: sentence form, prefix, capitals, ending, and a favourite number for lists."""
+
+    form: str
+    case: Case
+    prefix: str = ""
+    ending: str = ""
+    number: int = 3
+
+    def render(self, form: str, **core: str) -> str:
+        """The words of the core in this habit; a question takes no ending."""
+        body = form.format(n=self.number, **core)
+        ending = "" if body.endswith("?") else self.ending
+        return in_case(f"{self.prefix}{body}{ending}", self.case)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a news article tells: an actor, a verb (three forms) and an object."""
+
+    actor: str
+    does: str
+    do: str
+    doing: str
+    object: str
+
+    @classmethod
+    def draw(cls, rng: Random) -> Event:
+        does, do, doing = rng.choice(headlines.VERBS)
+        return cls(rng.choice(headlines.ACTORS), does, do, doing, rng.choice(headlines.OBJECTS))
+
+    def text(self, rng: Random) -> str:
+        """An article of 18 to 30 words that names actor, verb and object once."""
+        return fitting(18, 30, lambda: self._text(rng), str)
+
+    def _text(self, rng: Random) -> str:
+        opening = rng.choice(headlines.OPENINGS).format(day=rng.choice(news.DAYS))
+        said = f"the {self.actor} of {rng.choice(news.PLACES)} {rng.choice(headlines.SAYS)} {self.do} the {self.object}"
+        detail = rng.choice(headlines.DETAILS).format(month=rng.choice(headlines.MONTHS))
+        return f"{opening} {said}. {detail}"
+
+    def title(self, habit: Habit) -> str:
+        """The article's headline in a writer's habit."""
+        core = {"actor": self.actor, "does": self.does, "do": self.do, "doing": self.doing, "object": self.object}
+        return habit.render(headlines.FORMS[habit.form], **core)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What an abstract tells: a method, the problem it solves and the system's name."""
+
+    method: str
+    problem: str
+    name: str
+
+    @classmethod
+    def draw(cls, rng: Random) -> Study:
+        name = rng.choice(titles.NAME_STARTS) + rng.choice(titles.NAME_ENDS)
+        return cls(rng.choice(titles.METHODS), rng.choice(titles.PROBLEMS), name)
+
+    def text(self, rng: Random) -> str:
+        """An abstract of 25 to 40 words that names method, problem and system."""
+        return fitting(25, 40, lambda: self._text(rng), str)
+
+    def _text(self, rng: Random) -> str:
+        motive = rng.choice(titles.MOTIVES).format(problem=self.problem)
+        core = rng.choice(titles.CORES).format(method=self.method, problem=self.problem, name=self.name)
+        result = rng.choice(titles.RESULTS).format(n=rng.randint(3, 12), percent=rng.randint(5, 40))
+        return f"{motive} {core} {result} {rng.choice(titles.CLOSINGS)}"
+
+    def title(self, habit: Habit) -> str:
+        """The paper's title in an author's habit."""
+        form = titles.FORMS[habit.form]
+        return habit.render(form, method=self.method, problem=self.problem, name=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a mail asks for: a verb, a document and a day."""
+
+    verb: str
+    object: str
+    day: str
+
+    @classmethod
+    def draw(cls, rng: Random) -> Errand:
+        return cls(rng.choice(mails.VERBS), rng.choice(mails.OBJECTS), rng.choice(mails.DAYS))
+
+    def text(self, rng: Random) -> str:
+        """A mail of 18 to 30 words that names verb, document and day."""
+        return fitting(18, 30, lambda: self._text(rng), str)
+
+    def _text(self, rng: Random) -> str:
+        name, sender = rng.sample(mails.NAMES, 2)
+        request = rng.choice(mails.REQUESTS).format(verb=self.verb, object=self.object, day=self.day)
+        signoff = rng.choice(mails.SIGNOFFS).format(sender=sender)
+        return f"Hi {name}, {rng.choice(mails.OPENINGS)} {request} {rng.choice(mails.FILLERS)} {signoff}"
+
+    def title(self, habit: Habit) -> str:
+        """The mail's subject in a sender's habit."""
+        return habit.render(mails.FORMS[habit.form], verb=self.verb, object=self.object, day=self.day)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a person tweets: capitals, groups of short forms (`tweets.SHORT_FORMS`), stretched words, ending and tail."""
+
+    case: Case
+    short: frozenset[str]
+    stretched: bool
+    ending: str
+    tail: str
+
+    def say(self, plain: str) -> str:
+        """The plain sentence (which ends in a full stop) in this voice."""
+        text = plain.removesuffix(".")
+        tail = next((tag for activity, tag in tweets.ACTIVITIES.items() if activity in plain), "")
+        for group, forms in tweets.SHORT_FORMS.items():
+            if group in self.short:
+                for long, brief in forms:
+                    text = re.sub(rf"\b{long}\b", brief, text, flags=re.IGNORECASE)
+        if self.stretched:
+            plain_so, stretched_so = tweets.STRETCHED
+            text = re.sub(rf"\b{plain_so}\b", stretched_so, text)
+        text = in_case(text + self.ending, self.case)
+        tail = tail if self.tail == "#hashtag" else self.tail
+        return f"{text} {tail}".rstrip()
+
+
+def plain_tweet(rng: Random) -> str:
+    """What a tweet says, in 8 to 18 words of plain English."""
+    return fitting(8, 18, lambda: _plain_tweet(rng), str)
+
+
+def _plain_tweet(rng: Random) -> str:
+    plan = rng.choice(tweets.PLANS).format(activity=rng.choice(tuple(tweets.ACTIVITIES)), time=rng.choice(tweets.TIMES))
+    feeling = rng.choice(tweets.FEELINGS).format(mood=rng.choice(tweets.MOODS), quality=rng.choice(tweets.QUALITIES))
+    return f"{plan} {rng.choice(tweets.LINKS)} {feeling}."

@@ -1,0 +1,60 @@
+"""What an adapter's settings (`adapter_config.json`) say of its tensors: rank, scaling, and the modules it is for."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bench.errors import InputError
+
+
+def refuse_odd(where: str, config: Mapping[str, Any]) -> None:
+    """Raises InputError for a LoRA's rank or alpha that is no number above 0, and for a pattern that is none."""
+    said = {"r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
+    for name in ("rank_pattern", "alpha_pattern"):
+        patterns = config.get(name) or {}
+        if not isinstance(patterns, Mapping):
+            raise InputError(f"{where}: {name}={patterns!r:.80}: must name modules, each with a number")
+        for pattern in patterns:
+            _check_pattern(where, name, pattern)
+        said |= {f"{name}.{pattern}": value for pattern, value in patterns.items()}
+    for name, value in said.items():
+        whole = name == "r" or name.startswith("rank_pattern")
+        kind = int if whole else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
+            what = "a whole number" if whole else "a number"
+            raise InputError(f"{where}: {name}={value!r:.80}: must be {what} above 0")
+
+
+def by_pattern(config: Mapping[str, Any], patterns: str, default: str, name: str) -> float:
+    """The number of the first pattern that fits the module's name, else the default's."""
+    given: Mapping[str, Any] = config.get(patterns) or {}
+    key = next((key for key in given if re.match(rf"(.*\.)?({key})$", name)), None)
+    return float(config[default] if key is None else given[key])
+
+
+def scaling(config: Mapping[str, Any], name: str, rank: int) -> float:
+    """alpha / rank (LoRA) or alpha / sqrt(rank) (rsLoRA), alpha by the first pattern that fits the module's name."""
+    alpha = by_pattern(config, "alpha_pattern", "lora_alpha", name)
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def targeted(config: Mapping[str, Any], modules: Iterable[str]) -> set[str]:
+    """Those of the modules that the settings name one by one; none where they name a pattern or some layers only."""
+    targets, left_out = config.get("target_modules"), config.get("exclude_modules") or []
+    if not isinstance(targets, list) or config.get("layers_to_transform") is not None or isinstance(left_out, str):
+        return set()
+    return {name for name in modules if _ends(name, targets) and not _ends(name, left_out)}
+
+
+def _ends(name: str, words: Iterable[Any]) -> bool:
+    return any(name == word or name.endswith(f".{word}") for word in words)
+
+
+def _check_pattern(where: str, name: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{where}: {name}: {pattern!r} is no pattern ({error})") from None

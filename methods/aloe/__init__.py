@@ -1,0 +1,1 @@
+"""ALOE: supervised fine-tuning on conversations (Wu et al. 2024)."""

@@ -1,0 +1,1 @@
+"""DPO with QLoRA (CHAMELEON, appendix A.5)."""

@@ -1,0 +1,150 @@
+"""DPO with QLoRA: preference pairs, one adapter for all users (CHAMELEON's appendix A.5; reference 4.4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from bench.checks.bounds import ABOVE, COUNT, SEED, SOME, Fields
+from bench.data.selection import PCASelection
+from bench.data.task import Task
+from bench.errors import InputError, MethodError
+from bench.lm.recipes import TrainingFields
+from bench.method import BaselinePrompt, shown
+from bench.types import Item, Personalization, Query, Request, User
+
+if TYPE_CHECKING:
+    from bench.cost.budget import Budget
+    from bench.lm.model import LM
+    from methods.dpo.preference import Preference
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPair:
+    """A question with the history its prompt shows, the answer to prefer and the answer to avoid."""
+
+    query: Query
+    items: tuple[Item, ...]
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class DPO(BaselinePrompt):
+    """One adapter trained to prefer an answer over another (A17).
+
+    `pairs`: `gold_vs_neutral` prefers the gold to the frozen model's impersonal answer, or where that is the gold (or
+    empty) to another label or the gold of another question. `self` prefers the model's personal answer to its
+    impersonal one, reads no gold, and drops equal pairs. `fraction`: share of the questions, taken before anything is
+    generated.
+    `max_length`: tokens of prompt and answer. `training`: see `bench.lm.trainer.Training`.
+    """
+
+    select: PCASelection
+    pairs: Literal["gold_vs_neutral", "self"] = "gold_vs_neutral"
+    beta: Annotated[float, ABOVE] = 0.1
+    disable_dropout: bool = True
+    quantize: Literal["nf4", "none"] = "nf4"
+    max_length: Annotated[int, COUNT] = 1536
+    fraction: Annotated[float, SOME] = 1.0
+    training: Annotated[Mapping[str, Any], Fields(TrainingFields, ("seed",))] = field(default_factory=dict)
+    seed: Annotated[int, SEED] = 0
+
+    def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
+        if lm.seq2seq:
+            raise MethodError(
+                f"dpo: {lm.spec.name} is an encoder-decoder model; the paper names causal models only and TRL's "
+                "DPOTrainer trains no others (method=pooled and method=aloe do)"
+            )
+        with budget.phase("load"):
+            from bench.lm.trainer import Training
+            from bench.lm.tune import share
+            from methods.dpo import preference
+
+        asked = [
+            (user, query) for user in users for query in user.queries if self.pairs == "self" or query.gold is not None
+        ]
+        random.Random(f"dpo/{self.seed}").shuffle(asked)
+        if not asked:
+            raise MethodError(f"dpo: none of the {len(users)} fit users of {task.name} has a question to learn from")
+        chosen = share(asked, self.fraction)
+        made, counts = self._pairs(lm, task, shown(self.select, task, users, chosen, budget), budget)
+        if not made:
+            raise MethodError(
+                f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users"
+            )
+        how = preference.DPOTuning(self.beta, self.disable_dropout, self.quantize, self.max_length)
+        rows, shortened = [], 0
+        for pair in made:
+            budget.check()
+            row, cut = self._tokens(lm, task, pair)
+            rows.append(row)
+            shortened += cut
+        counts["prompts_shortened"] = shortened
+        patch, facts = preference.train(lm, rows, how, Training.of(self.training, self.seed), budget)
+        notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
+        return Personalization(patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes)
+
+    def _pairs(
+        self, lm: LM, task: Task, asked: Sequence[tuple[Query, tuple[Item, ...]]], budget: Budget
+    ) -> tuple[list[RankedPair], dict[str, int]]:
+        """The pairs, and how many were asked, dropped, or given another answer to avoid."""
+        neutral = self._answers(lm, task, asked, "neutral", budget)
+        golds = [query.gold or "" for query, _ in asked]
+        preferred = golds if self.pairs == "gold_vs_neutral" else self._answers(lm, task, asked, "personalized", budget)
+        stream = random.Random(f"dpo/{self.seed}/rejected")
+        others = sorted(task.labels or set(golds))
+        made: list[RankedPair] = []
+        dropped = replaced = 0
+        for (query, items), chosen, rejected in zip(asked, preferred, neutral, strict=True):
+            alike = not _folded(rejected) or _folded(rejected) == _folded(chosen)
+            left = [other for other in others if _folded(other) != _folded(chosen)]
+            if not _folded(chosen) or (alike and (self.pairs == "self" or not left)):
+                dropped += 1
+                continue
+            replaced += alike
+            made.append(RankedPair(query, items, chosen, stream.choice(left) if alike else rejected))
+        return made, {"pairs_asked": len(asked), "pairs_dropped": dropped, "rejected_replaced": replaced}
+
+    def _answers(
+        self,
+        lm: LM,
+        task: Task,
+        asked: Sequence[tuple[Query, tuple[Item, ...]]],
+        style: Literal["neutral", "personalized"],
+        budget: Budget,
+    ) -> list[str]:
+        """The frozen model's own answers; their time counts in the budget."""
+        requests = [
+            Request(task.render(query, items, style=style), name=f"{task.name} pair of question {query.id}")
+            for query, items in asked
+        ]
+        with budget.phase("pairs", total=len(requests)) as progress:
+            answers = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
+        return [answer.text for answer in answers]
+
+    def _tokens(self, lm: LM, task: Task, pair: RankedPair) -> tuple[Preference, bool]:
+        """The pair as the model reads it, and whether its history was shortened further than the model's own prompts.
+
+        TRL cuts what is too long from the end, where the answer is.
+        """
+        from methods.dpo.preference import Preference
+
+        request = Request(task.render(pair.query, pair.items), name=f"{task.name} question {pair.query.id}")
+        answers = lm.answer_ids(pair.chosen), lm.answer_ids(pair.rejected)
+        room, prompt = self.max_length - max(map(len, answers)), lm.encode(request)
+        if long := len(prompt.ids) > room:
+            try:
+                prompt = lm.encode(request, max(1, room))
+            except InputError:
+                raise MethodError(
+                    f"{request.name}: without any history the question and its answer have more tokens than "
+                    f"method.max_length={self.max_length}: raise it"
+                ) from None
+        return Preference(prompt.ids, *answers), long
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
