@@ -1,4 +1,6 @@
-"""`python -m bench method=chameleon task=lamp3`: run one cell, with `-m` a sweep of cells, or `experiment=NAME`."""
+"""`python -m bench method=chameleon task=lamp3`: run one cell, with `-m` a sweep of cells, or
+`experiment=NAME`.
+"""
 
 from __future__ import annotations
 
@@ -52,14 +54,17 @@ def _is_input(error: Exception) -> bool:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`asked`, with every error as a line on stderr and an exit code; one of ours keeps its traceback."""
+    """`asked`, with every error as a line on stderr and an exit code; one of ours keeps its
+    traceback.
+    """
     from bench.cli.mistakes import told
     from bench.disk.files import StoreError
 
     silence.libraries()
     stops.listen()
     traced = "HYDRA_FULL_ERROR" in os.environ
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints what it finds wrong itself, over many lines
+    # else Hydra prints what it finds wrong itself, over many lines
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         return asked(arguments)
     except KeyboardInterrupt as stop:  # while jobs in other processes are waited for

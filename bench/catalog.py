@@ -1,6 +1,8 @@
-"""What conf/ offers: groups with their options, and every setting with its default and the comment beside it.
+"""What conf/ offers: groups with their options, and every setting with its default and the comment
+beside it.
 
-Read from the YAML files themselves, without Hydra, for the help and for messages about misspelt settings.
+Read from the YAML files themselves, without Hydra, for the help and for messages about misspelt
+settings.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ CONF = Path(__file__).parents[1] / "conf"
 
 @dataclass(frozen=True)
 class Setting:
-    """`key`: as the command line has it; `value`: its default as YAML writes it; `about`: the comment beside it.
+    """`key`: as the command line has it; `value`: its default as YAML writes it; `about`: the
+    comment beside it.
 
     `inner`: inside a mapping that is written on one line, which is a setting too.
     """
@@ -45,7 +48,9 @@ def groups() -> dict[str, list[str]]:
 
 
 def alike(name: str, options: Iterable[str]) -> str | None:
-    """The option that is meant by a name in another spelling: `lamp3` by `LaMP-3`, `llm_rec` by `LLM-REC`."""
+    """The option that is meant by a name in another spelling: `lamp3` by `LaMP-3`, `llm_rec` by
+    `LLM-REC`.
+    """
     bare = _letters(name)
     return next((option for option in options if bare and _letters(option) == bare), None)
 
@@ -69,7 +74,12 @@ def _letters(name: str) -> str:
 def chosen(words: Iterable[str]) -> dict[str, str]:
     """The option of each group: what the words say, else the default."""
     listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    named = {name: option for entry in listed if isinstance(entry, dict) for name, option in entry.items()}
+    named = {
+        name: option
+        for entry in listed
+        if isinstance(entry, dict)
+        for name, option in entry.items()
+    }
     found = {name: str(named[name]) for name in groups() if named.get(name) is not None}
     said = (word.partition("=") for word in words)
     return found | {name: option for name, _, option in said if option in groups().get(name, ())}
@@ -103,7 +113,9 @@ def of_option(group: str, option: str) -> dict[str, Setting]:
         if isinstance(base, str) and base != "_self_":
             found |= of_option(group, base)
     own = _of_file(path, "" if text.startswith("# @package _global_") else f"{group}.")
-    silent = {key: Setting(key, one.value, found[key].about) for key, one in own.items() if key in found}
+    silent = {
+        key: Setting(key, one.value, found[key].about) for key, one in own.items() if key in found
+    }
     return found | own | {key: one for key, one in silent.items() if not own[key].about}
 
 
@@ -116,7 +128,9 @@ def owners(key: str) -> list[str]:
 
 @cache
 def everywhere() -> dict[str, Setting]:
-    """The settings of all options, by key: of several with one key, the first. Experiments change others' settings."""
+    """The settings of all options, by key: of several with one key, the first. Experiments change
+    others' settings.
+    """
     found: dict[str, Setting] = {}
     for group, options in groups().items():
         for option in options if group not in ("experiment", "scale") else ():
@@ -130,10 +144,14 @@ def _of_file(path: Path, prefix: str) -> dict[str, Setting]:
     if not isinstance(root, MappingNode):
         return {}
     found = {one.key: one for one in _walk(root, prefix, text.splitlines())}
-    return {key: one for key, one in found.items() if key.partition(".")[0] not in ("defaults", "hydra")}
+    return {
+        key: one for key, one in found.items() if key.partition(".")[0] not in ("defaults", "hydra")
+    }
 
 
-def _walk(node: MappingNode, prefix: str, lines: list[str], *, inner: bool = False) -> Iterator[Setting]:
+def _walk(
+    node: MappingNode, prefix: str, lines: list[str], *, inner: bool = False
+) -> Iterator[Setting]:
     for name, value in node.value:
         if name.value == "_target_":
             continue
@@ -153,7 +171,11 @@ def _text(node: Node, lines: list[str]) -> str:
     if start.line == end.line:
         return lines[start.line][start.column : end.column]
     if isinstance(node, MappingNode):
-        return "{" + ", ".join(f"{name.value}: {_text(value, lines)}" for name, value in node.value) + "}"
+        return (
+            "{"
+            + ", ".join(f"{name.value}: {_text(value, lines)}" for name, value in node.value)
+            + "}"
+        )
     return "[" + ", ".join(_text(one, lines) for one in node.value) + "]"
 
 

@@ -1,20 +1,21 @@
 """Fetch the official LaMP files: resumable, verified, never half there.
 
-    python -m bench.download task=lamp3                          # user-based train, dev and test into data/lamp
+    python -m bench.download task=lamp3       # user-based train, dev and test into data/lamp
     python -m bench.download task=lamp2,lamp4 split=time parts=train,dev
     python -m bench.download task=lamp3 root=/data/lamp base=https://mirror.example.org/LaMP
 
     task     lamp1 lamp2 (movies) lamp2n (news) lamp3 lamp4 lamp5 lamp6 lamp7; several with commas
-    split    user (default): other people in train, dev and test; time: the same people, later questions
+    split    user (default): other people in train, dev and test;
+             time: the same people, later questions
     parts    train,dev,test (default: all three); test has no golds, they are not public
     root     where the files go, in LaMP's own layout (default: data/lamp)
     base     where they come from (default: https://ciir.cs.umass.edu/downloads/LaMP)
     retries  how often a file is tried again after a network error (default: 5)
     timeout  seconds without an answer that count as a network error (default: 60)
 
-An interrupted download goes on where it stopped. A file appears under its name only when it is complete and its JSON,
-its questions and its golds fit together; {root}/lamplight_download.json says what came from where.
-Exit code: 0 done, 1 a file could not be had, 2 a mistake in the command.
+An interrupted download goes on where it stopped. A file appears under its name only when it is
+complete and its JSON, its questions and its golds fit together; {root}/lamplight_download.json says
+what came from where. Exit code: 0 done, 1 a file could not be had, 2 a mistake in the command.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ FOLDERS = {"lamp1": "LaMP_1", "lamp2": "LaMP_2/new", "lamp2n": "LaMP_2"} | {
 PARTS = ("train", "dev", "test")
 MANIFEST = "lamplight_download.json"
 _LICENSED = (
-    "note: LaMP-6 is made of the Avocado mails (LDC2015T03), which are licensed: these files hold only the mails' "
-    "names. Fill the texts in with LaMP's own script before use; see https://lamp-benchmark.github.io/download"
+    "note: LaMP-6 is made of the Avocado mails (LDC2015T03), which are licensed: these files hold"
+    " only the mails' names. Fill the texts in with LaMP's own script before use; see"
+    " https://lamp-benchmark.github.io/download"
 )
 
 
@@ -65,7 +67,13 @@ class Order:
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> Order:
         """From `key=value` words. Raises InputError."""
-        known = {"task": "", "split": "user", "parts": ",".join(PARTS), "root": "data/lamp", "base": BASE}
+        known = {
+            "task": "",
+            "split": "user",
+            "parts": ",".join(PARTS),
+            "root": "data/lamp",
+            "base": BASE,
+        }
         known |= {"retries": "5", "timeout": "60"}
         for argument in arguments:
             key, equals, value = argument.partition("=")
@@ -73,7 +81,11 @@ class Order:
                 raise InputError(f"{argument}: write task={alike(argument, FOLDERS)}")
             if key not in known or not equals or not value:
                 close = get_close_matches(key.lstrip("-"), known, n=1)
-                hint = f"did you mean {close[0]}=...?" if close else f"known: {', '.join(f'{key}=' for key in known)}"
+                hint = (
+                    f"did you mean {close[0]}=...?"
+                    if close
+                    else f"known: {', '.join(f'{key}=' for key in known)}"
+                )
                 raise InputError(f"{argument!r} is not understood ({hint})")
             known[key] = value
         tasks = _choices("task", known["task"], tuple(FOLDERS))
@@ -87,15 +99,22 @@ class Order:
         except ValueError:
             retries, timeout = -1, -1.0
         if retries < 0 or not 0 < timeout < float("inf"):
-            raise InputError(f"retries={known['retries']} timeout={known['timeout']} (need a count and seconds)")
+            raise InputError(
+                f"retries={known['retries']} timeout={known['timeout']} (need a count and seconds)"
+            )
         root, base = Path(known["root"]).expanduser(), known["base"].rstrip("/")
-        return cls(tasks, split, _choices("parts", known["parts"], PARTS), root, base, retries, timeout)
+        return cls(
+            tasks, split, _choices("parts", known["parts"], PARTS), root, base, retries, timeout
+        )
 
 
 def _choices(key: str, text: str, known: Sequence[str], *, one: bool = False) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(alike(word, known) or word for word in text.split(",")))
     if not set(chosen) <= set(known) or (one and len(chosen) > 1):
-        raise InputError(f"{key}={text} (need {'one' if one else 'one or more, with commas,'} of {', '.join(known)})")
+        raise InputError(
+            f"{key}={text} (need {'one' if one else 'one or more, with commas,'} of"
+            f" {', '.join(known)})"
+        )
     return chosen
 
 
@@ -137,7 +156,9 @@ def download(order: Order, say: Callable[[str], None] = print) -> None:
 def _file(order: Order, task: str, label: str) -> _File:
     """One file with its ids: the one that is there, or fetched and parsed."""
     target, url = order.root / label, f"{order.base}/{label}"
-    source = convert.Source(target, label, f"python -m bench.download task={task} split={order.split}")
+    source = convert.Source(
+        target, label, f"python -m bench.download task={task} split={order.split}"
+    )
     if target.is_file():
         return _File(label, target, _ids(source, target), None)
     fetched = fetch(url, target, retries=order.retries, timeout=order.timeout, pause=order.pause)
@@ -158,7 +179,13 @@ def _place(order: Order, file: _File, say: Callable[[str], None]) -> None:
     with file.target.open("rb") as content:
         sha = hashlib.file_digest(content, "sha256").hexdigest()
     size, now = file.target.stat().st_size, datetime.now(UTC).isoformat(timespec="seconds")
-    entry = {"url": f"{order.base}/{file.label}", "bytes": size, "sha256": sha, "count": len(file.ids), "date": now}
+    entry = {
+        "url": f"{order.base}/{file.label}",
+        "bytes": size,
+        "sha256": sha,
+        "count": len(file.ids),
+        "date": now,
+    }
     if file.fetched.url != entry["url"]:
         entry["final_url"] = file.fetched.url
     _enter(order, file.label, entry)
@@ -170,7 +197,10 @@ def _ids(source: convert.Source, path: Path) -> list[str]:
     try:
         if path.name.removesuffix(".part").endswith("_questions.json"):
             with path.open("rb") as file:
-                entries = [raw.get("id") if isinstance(raw, dict) else None for raw, _ in convert.records(source, file)]
+                entries = [
+                    raw.get("id") if isinstance(raw, dict) else None
+                    for raw, _ in convert.records(source, file)
+                ]
         else:
             value = convert.whole(source, path.read_bytes())
             golds = value.get("golds") if isinstance(value, dict) else None
@@ -178,12 +208,16 @@ def _ids(source: convert.Source, path: Path) -> list[str]:
     except InputError as error:
         raise DownloadError(str(error)) from error
     if not entries or None in entries:
-        raise DownloadError(f"{source.label}: not a LaMP file (need entries with an 'id'); remove it and run again")
+        raise DownloadError(
+            f"{source.label}: not a LaMP file (need entries with an 'id'); remove it and run again"
+        )
     return [str(entry) for entry in entries]
 
 
 def _must_match(questions: _File, golds: _File) -> None:
-    """Raises DownloadError unless there is one gold for each question; what was fetched now is not kept then."""
+    """Raises DownloadError unless there is one gold for each question; what was fetched now is not
+    kept then.
+    """
     odd = sorted(set(questions.ids) ^ set(golds.ids))
     if not odd and len(questions.ids) == len(golds.ids):
         return
@@ -192,14 +226,19 @@ def _must_match(questions: _File, golds: _File) -> None:
     there = [str(file.target) for file in (questions, golds) if file.fetched is None]
     advice = f"remove {' and '.join(there)} and run again" if there else "nothing of both is kept"
     which = f", such as {', '.join(name[:40] for name in odd[:5])}" if odd else ""
-    counts = f"{len(golds.ids):,} golds for {len(questions.ids):,} questions, {len(odd):,} without a partner"
+    counts = (
+        f"{len(golds.ids):,} golds for {len(questions.ids):,} questions, {len(odd):,} without a"
+        " partner"
+    )
     raise DownloadError(f"{golds.label}: {counts}{which}; {advice}")
 
 
 def _enter(order: Order, label: str, entry: dict[str, Any]) -> None:
     manifest = order.root / MANIFEST
     fresh = manifest.with_name(manifest.name + ".new")
-    fresh.write_text(json.dumps(convert.load_json(manifest) | {label: entry}, indent=2, sort_keys=True) + "\n")
+    fresh.write_text(
+        json.dumps(convert.load_json(manifest) | {label: entry}, indent=2, sort_keys=True) + "\n"
+    )
     os.replace(fresh, manifest)
 
 

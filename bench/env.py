@@ -10,8 +10,17 @@ import sys
 from functools import cache
 from pathlib import Path
 
-_PACKAGES = ("lamplight", "torch", "transformers", "peft", "scikit-learn", "rouge-score", "sentence-transformers",
-             "hydra-core", "numpy")  # fmt: skip
+_PACKAGES = (
+    "lamplight",
+    "torch",
+    "transformers",
+    "peft",
+    "scikit-learn",
+    "rouge-score",
+    "sentence-transformers",
+    "hydra-core",
+    "numpy",
+)
 
 _CODE = ("bench", "methods", "conf", "hydra_plugins")
 
@@ -31,7 +40,9 @@ def describe() -> dict[str, object]:
         "system": platform.system(),
         "processor": _processor(),
         "accelerators": _accelerators(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        ),
     }
 
 
@@ -44,14 +55,18 @@ def _version(name: str) -> str | None:
 
 @cache
 def _git() -> dict[str, object] | None:
-    """The revision, and whether the code differs from it; a file that git does not track is code too.
+    """The revision, and whether the code differs from it; a file that git does not track is code
+    too.
 
-    None outside of a repository, or in another's: an environment may lie inside some project of the user.
+    None outside of a repository, or in another's: an environment may lie inside some project of the
+    user.
     """
     here = Path(__file__).parents[1]
 
     def run(*command: str) -> str:
-        return subprocess.run(("git", *command), cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ("git", *command), cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         run("ls-files", "--error-unmatch", "bench/env.py")

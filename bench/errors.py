@@ -1,6 +1,7 @@
 """Every error that a user can cause, and how a value is written in one.
 
-Exit codes of every command: 0 done, 1 a cell failed, 2 bad input, 130 stopped by hand, 143 stopped by TERM.
+Exit codes of every command: 0 done, 1 a cell failed, 2 bad input, 130 stopped by hand, 143 stopped
+by TERM.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """The user's data or configuration is wrong: one line that names the file, the id and the field. Exit code 2."""
+    """The user's data or configuration is wrong: one line that names the file, the id and the
+    field. Exit code 2.
+    """
 
 
 class MethodError(Exception):
@@ -17,20 +20,27 @@ class MethodError(Exception):
 
 
 class OverBudget(Exception):
-    """A method ran past its wall-clock budget where it cannot stop half-way. The cell's status is `over_budget`."""
+    """A method ran past its wall-clock budget where it cannot stop half-way. The cell's status is
+    `over_budget`.
+    """
 
 
 def shown(value: object) -> str:
     """A value as an error says it: on one line, and not all of a long one."""
-    words = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    words = (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
     text = " ".join(words.split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def one_of(field: str, value: object, choices: Iterable[object]) -> None:
-    """Raises InputError where a setting is none of its choices; `field` as the command line has it."""
+    """Raises InputError where a setting is none of its choices; `field` as the command line
+    has it."""
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):
         others = ", ".join(map(shown, known[:-1]))
-        raise InputError(f"{field}={shown(value)}: choose {f'{others} or ' if others else ''}{shown(known[-1])}")
+        raise InputError(
+            f"{field}={shown(value)}: choose {f'{others} or ' if others else ''}{shown(known[-1])}"
+        )

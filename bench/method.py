@@ -1,5 +1,5 @@
-"""The Method interface: a method turns users into personalizations, and a question into a request. It never runs the
-test.
+"""The Method interface: a method turns users into personalizations, and a question into a request.
+It never runs the test.
 """
 
 from __future__ import annotations
@@ -21,21 +21,26 @@ if TYPE_CHECKING:
 
 
 class Method(ABC):
-    """One way to personalize a frozen language model. Fields are hyper-parameters; a method keeps no state.
+    """One way to personalize a frozen language model. Fields are hyper-parameters; a method keeps
+    no state.
 
-    `needs_model`: False for a rule, which runs where no weights can be had. `ONLY_WITH`: fields that are read with some
-    values of another field alone, as in `{"draw": ("control", ("random_directions",))}`.
+    `needs_model`: False for a rule, which runs where no weights can be had. `ONLY_WITH`: fields
+    that are read with some values of another field alone, as in `{"draw": ("control",
+    ("random_directions",))}`.
     """
 
     needs_model: ClassVar[bool] = True
     ONLY_WITH: ClassVar[Mapping[str, Any]] = {}
 
     def check(self, task: Task) -> None:
-        """Raise InputError where the settings do not go with the task. Called before any model is loaded."""
+        """Raise InputError where the settings do not go with the task. Called before any model is
+        loaded.
+        """
         return
 
     def reads_fit_users(self, task: Task) -> bool:
-        """Whether `fit` reads the fit users: a cell whose method does not runs without a fit split."""
+        """Whether `fit` reads the fit users: a cell whose method does not runs without a fit
+        split."""
         return type(self).fit is not Method.fit
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
@@ -45,16 +50,22 @@ class Method(ABC):
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> Sequence[Personalization]:
-        """One personalization for each user of a chunk; the users' golds are hidden. Default: the shared one."""
+        """One personalization for each user of a chunk; the users' golds are hidden. Default: the
+        shared one.
+        """
         return [shared] * len(users)
 
     @abstractmethod
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        """The request for one question, of a user whose history ends where the question is dated. Pure and cheap."""
+        """The request for one question, of a user whose history ends where the question is dated.
+        Pure and cheap.
+        """
 
 
 class BaselinePrompt(Method):
-    """A method with the instruct baseline's prompt: selected history, or none. `fit` may learn a patch for all."""
+    """A method with the instruct baseline's prompt: selected history, or none. `fit` may learn a
+    patch for all.
+    """
 
     ONLY_WITH: ClassVar[Mapping[str, Any]] = {"select": ("history", ("selected",))}
 
@@ -66,16 +77,25 @@ class BaselinePrompt(Method):
     ) -> Sequence[Personalization]:
         if self.history == "none":
             return [Personalization(items=(), patches=shared.patches)] * len(users)
-        return [replace(one.personal, patches=shared.patches) for one in selected(self.select, task, users)]
+        return [
+            replace(one.personal, patches=shared.patches)
+            for one in selected(self.select, task, users)
+        ]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         return Request(task.render(query, retrieval.shown(personal, query)), personal.patches)
 
 
 def shown(
-    select: PCASelection, task: Task, users: Sequence[User], asked: Sequence[tuple[User, Query]], budget: Budget
+    select: PCASelection,
+    task: Task,
+    users: Sequence[User],
+    asked: Sequence[tuple[User, Query]],
+    budget: Budget,
 ) -> list[tuple[Query, tuple[Item, ...]]]:
-    """Questions with the history that their prompts show, selected for those users alone who are asked one of them."""
+    """Questions with the history that their prompts show, selected for those users alone who are
+    asked one of them.
+    """
     wanted = {user.id for user, _ in asked}
     some = [user for user in users if user.id in wanted]
     chosen = {one.user.id: one for one in selected(select, task, some, budget.check)}

@@ -1,4 +1,5 @@
-"""`python -m bench.statistics --data FOLDER`: the statistics of OPPU's data (Table 2), for `bench.report oppu_table2`.
+"""`python -m bench.statistics --data FOLDER`: the statistics of OPPU's data (Table 2), for
+`bench.report oppu_table2`.
 
 Counts what the protocol `oppu` would use; loads no model and no torch.
 """
@@ -32,13 +33,34 @@ Row = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count and write. Exit code 0, or 2 with one line that says what was wrong with the input."""
-    parser = argparse.ArgumentParser(prog="python -m bench.statistics", description=__doc__.split(":")[1].strip())
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="LaMP files in the official layout")
-    parser.add_argument("--kind", choices=("time", "user"), default="time", help="which split of LaMP (default: time)")
-    parser.add_argument("--task", action="append", choices=TASKS, help="repeat for several (default: all seven)")
-    parser.add_argument("--n-test", type=int, default=100, help="users with the longest histories (default: 100)")
-    parser.add_argument("--results", type=Path, default=Path("results/runs"), help="default: results/runs")
-    parser.add_argument("--scale", default="paper", help="under which name they are kept (default: paper)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.statistics", description=__doc__.split(":")[1].strip()
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="LaMP files in the official layout",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("time", "user"),
+        default="time",
+        help="which split of LaMP (default: time)",
+    )
+    parser.add_argument(
+        "--task", action="append", choices=TASKS, help="repeat for several (default: all seven)"
+    )
+    parser.add_argument(
+        "--n-test", type=int, default=100, help="users with the longest histories (default: 100)"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=Path("results/runs"), help="default: results/runs"
+    )
+    parser.add_argument(
+        "--scale", default="paper", help="under which name they are kept (default: paper)"
+    )
     options = parser.parse_args(arguments)
     silence.libraries()
     try:
@@ -60,9 +82,15 @@ def count(config: DictConfig, scale: str) -> None:
     data, protocol, results = (section(config, name) for name in ("data", "protocol", "results"))
     task = _task(section(config, "task")["name"])
     found = counted(task, data_root(data), data["kind"], protocol["n_test"])
-    path = _keep(store.place("results.root", results["root"]), scale, task.name, found | {"data": data["name"]})
+    path = _keep(
+        store.place("results.root", results["root"]),
+        scale,
+        task.name,
+        found | {"data": data["name"]},
+    )
     escape.say(
-        f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested users: {path}"
+        f"{task.name}: {found['base_n_q']:,} questions of the base, {found['peft_n_q']:,} of tested"
+        f" users: {path}"
     )
 
 
@@ -75,10 +103,12 @@ def _keep(results: Path, scale: str, task: str, found: Row) -> Path:
 
 
 def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
-    """Questions and their mean lengths in words of the users who adapt the base and of those tested, whose mean history
-    size is in items. Train and dev users are pooled (reference 2.2).
+    """Questions and their mean lengths in words of the users who adapt the base and of those
+    tested, whose mean history size is in items. Train and dev users are pooled (reference 2.2).
     """
-    train, dev = (lamp.read(task, root, split=split, kind=kind, progress=False) for split in ("train", "dev"))
+    train, dev = (
+        lamp.read(task, root, split=split, kind=kind, progress=False) for split in ("train", "dev")
+    )
     protocol = Protocol("oppu", pool=True, choose="longest", n_test=n_test)
     people = protocol.people(train.users, dev.users, seed=0)
     sizes = [len(user.history) for user in people.tested]
@@ -92,7 +122,11 @@ def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
 
 
 def _lengths(users: Iterable[User]) -> Row:
-    queries = [(len(one.input.split()), len((one.gold or "").split())) for user in users for one in user.queries]
+    queries = [
+        (len(one.input.split()), len((one.gold or "").split()))
+        for user in users
+        for one in user.queries
+    ]
     return {
         "n_q": len(queries),
         "len_in": fmean(one for one, _ in queries),
@@ -101,7 +135,9 @@ def _lengths(users: Iterable[User]) -> Row:
 
 
 def _task(name: str) -> Task:
-    values: Mapping[str, Any] = yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8"))
+    values: Mapping[str, Any] = yaml.safe_load(
+        (CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8")
+    )
     return load(**{key: value for key, value in values.items() if key != "_target_"})
 
 

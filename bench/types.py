@@ -1,4 +1,5 @@
-"""The values that flow through the harness: users, prompts, answers. Frozen dataclasses, no torch."""
+"""The values that flow through the harness: users, prompts, answers. Frozen dataclasses, no
+torch."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry of a user's history: LaMP's fields as text, and its day (`YYYY-MM-DD` or a year) if it has one."""
+    """One entry of a user's history: LaMP's fields as text, and its day (`YYYY-MM-DD` or a year) if
+    it has one.
+    """
 
     id: str
     fields: Mapping[str, str]
@@ -25,7 +28,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. `input` is LaMP's own string; `text` the bare review, description or tweet inside it."""
+    """One question. `input` is LaMP's own string; `text` the bare review, description or tweet
+    inside it.
+    """
 
     id: str
     input: str
@@ -36,7 +41,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person: history (oldest first where dated) and questions. `group` is the key by which intervals cluster."""
+    """A person: history (oldest first where dated) and questions. `group` is the key by which
+    intervals cluster.
+    """
 
     id: str
     history: tuple[Item, ...]
@@ -52,8 +59,8 @@ class User:
 class Line:
     """A history item in a prompt: `before + text + after`.
 
-    Only `text` may be shortened to fit the model's limit. When even that is not enough, the lines of the highest
-    `rank` are left out first (0 = most important).
+    Only `text` may be shortened to fit the model's limit. When even that is not enough, the lines
+    of the highest `rank` are left out first (0 = most important).
     """
 
     before: str
@@ -82,11 +89,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to the model: the messages, and the patches to apply to the weights while it answers.
+    """One question to the model: the messages, and the patches to apply to the weights while it
+    answers.
 
-    `answer`: a rule that needs no model gives the answer itself. `name` says in errors which question this is; it
-    changes no answer and is in no key. `draw`: where several who ask the same each get an answer of their own, whose
-    this one is; when sampling it has other random numbers.
+    `answer`: a rule that needs no model gives the answer itself. `name` says in errors which
+    question this is; it changes no answer and is in no key. `draw`: where several who ask the same
+    each get an answer of their own, whose this one is; when sampling it has other random numbers.
     """
 
     messages: tuple[Message, ...]
@@ -100,9 +108,10 @@ class Request:
 class Personalization:
     """What a method makes of a user: words for the prompt, weights for the model.
 
-    `items` are the history items to show, in prompt order (None: the method chooses when it builds the prompt).
-    `facts` are what the method wants in the record: counts, chosen layers, cosines. JSON values only, no user text.
-    `notes` are texts worth reading (insights, summaries); they are kept beside the record, never in it.
+    `items` are the history items to show, in prompt order (None: the method chooses when it builds
+    the prompt). `facts` are what the method wants in the record: counts, chosen layers, cosines.
+    JSON values only, no user text. `notes` are texts worth reading (insights, summaries); they are
+    kept beside the record, never in it.
     """
 
     text: Mapping[str, str] = field(default_factory=dict)
@@ -116,11 +125,14 @@ class Personalization:
 class Decoding:
     """How an answer is chosen from the model's distribution.
 
-    `rule`: `greedy`, `sample`, or `likelihood` (the label of the highest total log-probability; label tasks only).
-    `stop_at_label`: end an answer as soon as it is a label ("5" of "5 stars"): lenient towards chatty models.
+    `rule`: `greedy`, `sample`, or `likelihood` (the label of the highest total log-probability;
+    label tasks only). `stop_at_label`: end an answer as soon as it is a label ("5" of "5 stars"):
+    lenient towards chatty models.
     """
 
-    ONLY_WITH: ClassVar = {name: ("rule", ("sample",)) for name in ("temperature", "top_p", "top_k", "seed")}
+    ONLY_WITH: ClassVar = {
+        name: ("rule", ("sample",)) for name in ("temperature", "top_p", "top_k", "seed")
+    }
 
     rule: Literal["greedy", "sample", "likelihood"] = "greedy"
     temperature: Annotated[float, Range(0, 100)] = 1.0
@@ -134,8 +146,9 @@ class Decoding:
 class Completion:
     """The model's answer to one request.
 
-    `text` is cut at the stop rule. `tokens_in`, `tokens_out`: prompt and new tokens. `cut`: history tokens left out to
-    fit. `label_logprobs`: total log-probability (nats) of each asked label with its end token, where labels were asked.
+    `text` is cut at the stop rule. `tokens_in`, `tokens_out`: prompt and new tokens. `cut`: history
+    tokens left out to fit. `label_logprobs`: total log-probability (nats) of each asked label with
+    its end token, where labels were asked.
     """
 
     text: str
@@ -148,7 +161,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answered question, a line of `samples.jsonl`. Holds no gold: golds are joined when scoring."""
+    """One answered question, a line of `samples.jsonl`. Holds no gold: golds are joined when
+    scoring.
+    """
 
     id: str
     user: str

@@ -1,19 +1,21 @@
-"""How fast LaMP prompts are answered: ours against plain Hugging Face `generate`, and what patches add to ours.
+"""How fast LaMP prompts are answered: ours against plain Hugging Face `generate`, and what patches
+add to ours.
 
     python benchmarks/answering.py --limit 64                                       # the embedded sample
     python benchmarks/answering.py --data FOLDER --task lamp4 --limit 200 --base ADAPTED_BASE.safetensors
     python benchmarks/answering.py --model tiny --limit 8 --patches 3 --results /tmp/small.json             # seconds
 
-The baseline takes 16 prompts at a time in the file's order, padded on the left, writes up to 200 new tokens greedily
-and cuts the answer at its first line afterwards. Both sides get the same token ids and the same weights. In float32 all
-answers must be equal; in bfloat16 padding and neighbours change roundings, and the record counts the answers that
-differ.
+The baseline takes 16 prompts at a time in the file's order, padded on the left, writes up to 200
+new tokens greedily and cuts the answer at its first line afterwards. Both sides get the same token
+ids and the same weights. In float32 all answers must be equal; in bfloat16 padding and neighbours
+change roundings, and the record counts the answers that differ.
 
-Patches are of the shapes of OPPU's adapters (rank 8 on q and v) and of CHAMELEON's edit (rank 2 on five `down_proj`),
-with B = 0: the answers, and with them the work, are those of the model alone, and what differs is what it costs to
-apply them. The arms take turns in every round; the times are medians over the rounds, and so are the ratios to `none`
-of the same round. The harness fills its batches by tokens. In the arms `in one batch` the first --patches prompts stand
-in a single one, each with its own patch (read in passes of like length, as always, and written together), and are
+Patches are of the shapes of OPPU's adapters (rank 8 on q and v) and of CHAMELEON's edit (rank 2 on
+five `down_proj`), with B = 0: the answers, and with them the work, are those of the model alone,
+and what differs is what it costs to apply them. The arms take turns in every round; the times are
+medians over the rounds, and so are the ratios to `none` of the same round. The harness fills its
+batches by tokens. In the arms `in one batch` the first --patches prompts stand in a single one,
+each with its own patch (read in passes of like length, as always, and written together), and are
 compared with the same batch without patches.
 """
 
@@ -29,7 +31,17 @@ from statistics import median
 from typing import Any
 
 import torch
-from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize, written
+from setting import (
+    REPO,
+    arguments,
+    frame,
+    load,
+    named_task,
+    read_users,
+    retriever,
+    synchronize,
+    written,
+)
 
 from bench.lm import generate
 from bench.lm.model import LM
@@ -50,7 +62,9 @@ def prompts(args: Namespace, users: Sequence[User]) -> list[Request]:
     task, method = named_task(args.task), RAG(retriever(args), k=args.k)
     personals = method.adapt(None, task, users, Personalization(), None)  # type: ignore[arg-type]
     asked = [
-        replace(method.request(task, user, query, personal), name=f"{task.name} question {query.id}")
+        replace(
+            method.request(task, user, query, personal), name=f"{task.name} question {query.id}"
+        )
         for user, personal in zip(users, personals, strict=True)
         for query in user.queries
     ]
@@ -65,7 +79,11 @@ def plain(lm: LM, requests: Sequence[Request]) -> list[str]:
         ids, mask = padded(rows, lm.pad, lm.device, left=True)
         with torch.inference_mode():
             out = lm.model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=lm.pad
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=NEW_TOKENS,
+                do_sample=False,
+                pad_token_id=lm.pad,
             )
         texts += lm.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
     return [text.strip().split("\n", 1)[0].strip() for text in texts]
@@ -92,18 +110,25 @@ def adapter(lm: LM, seed: int) -> Patch:
 
 
 def edit(lm: LM, seed: int = 0) -> Patch:
-    """Of the shape of CHAMELEON's: rank 2 on the `down_proj` of five layers, evenly spread, never the outermost."""
+    """Of the shape of CHAMELEON's: rank 2 on the `down_proj` of five layers, evenly spread, never
+    the outermost.
+    """
     names, modules = lm.mlp_outputs()[2:-1], dict(lm.model.named_modules())
     chosen = sorted({names[at * (len(names) - 1) // (EDITED - 1)] for at in range(EDITED)})
     stream = torch.Generator().manual_seed(seed)
     shapes = {name: modules[name] for name in chosen}
     return _idle(
-        {name: (torch.randn(2, one.in_features, generator=stream), one.out_features) for name, one in shapes.items()}
+        {
+            name: (torch.randn(2, one.in_features, generator=stream), one.out_features)
+            for name, one in shapes.items()
+        }
     )
 
 
 def _idle(factors: dict[str, tuple[torch.Tensor, int]]) -> Patch:
-    return Patch({name: LowRank(a, torch.zeros(width, len(a))) for name, (a, width) in factors.items()})
+    return Patch(
+        {name: LowRank(a, torch.zeros(width, len(a))) for name, (a, width) in factors.items()}
+    )
 
 
 def clocked(lm: LM, requests: Sequence[Request], how: Any) -> tuple[list[str], float]:
@@ -122,7 +147,10 @@ def with_patches(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[s
         "none": requests,
         "shared LoRA": [replace(request, patches=(one,)) for request in requests],
         "shared edit": [replace(request, patches=(edited,)) for request in requests],
-        "mixed LoRAs": [replace(request, patches=(users[at % len(users)],)) for at, request in enumerate(requests)],
+        "mixed LoRAs": [
+            replace(request, patches=(users[at % len(users)],))
+            for at, request in enumerate(requests)
+        ],
     }
     arms |= {f"{name}{SINGLE}": arms[name][: args.patches] for name in ("none", "mixed LoRAs")}
     times: dict[str, list[float]] = {name: [] for name in arms}
@@ -138,7 +166,9 @@ def with_patches(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[s
         name: {
             "seconds": median(spent),
             "rounds": spent,
-            "relative_to_none": median(mine / none for mine, none in zip(spent, times[without[name]], strict=True)),
+            "relative_to_none": median(
+                mine / none for mine, none in zip(spent, times[without[name]], strict=True)
+            ),
             "answers_as_with_none": same(texts[name], texts[without[name]]),
         }
         for name, spent in times.items()
@@ -154,17 +184,30 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     arguments(parser)
     parser.add_argument("--limit", type=int, default=100, help="prompts; default 100")
-    parser.add_argument("--base", type=Path, help="a task-adapted base (safetensors) to merge into the weights first")
-    parser.add_argument("--patches", type=int, default=100, help="users whose patches are mixed; default 100")
+    parser.add_argument(
+        "--base",
+        type=Path,
+        help="a task-adapted base (safetensors) to merge into the weights first",
+    )
+    parser.add_argument(
+        "--patches", type=int, default=100, help="users whose patches are mixed; default 100"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="rounds with patches; default 5")
-    parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "answering.json")
+    parser.add_argument(
+        "--results", type=Path, default=REPO / "benchmarks" / "results" / "answering.json"
+    )
     args = parser.parse_args(words)
     if args.limit < args.patches:
-        parser.error(f"--limit {args.limit}: fewer prompts than --patches {args.patches}, so that not all are mixed")
+        parser.error(
+            f"--limit {args.limit}: fewer prompts than --patches {args.patches}, so that not all"
+            " are mixed"
+        )
     record = measured(args)
     written(record, table(record), args.results)
     if record["weights"] == "float32" and record["equal_answers"] < 1:
-        sys.exit(f"{record['different_answers']} answers differ in float32, where all must be equal")
+        sys.exit(
+            f"{record['different_answers']} answers differ in float32, where all must be equal"
+        )
 
 
 def measured(args: Namespace) -> dict[str, Any]:
@@ -174,7 +217,10 @@ def measured(args: Namespace) -> dict[str, Any]:
         lm.adopt(Patch.load(args.base), args.base.stem)
     requests = prompts(args, users)
     if len(requests) < args.patches:
-        sys.exit(f"--patches {args.patches}: the split has {len(requests)} prompts, too few to mix them all")
+        sys.exit(
+            f"--patches {args.patches}: the split has {len(requests)} prompts, too few to mix"
+            " them all"
+        )
     ours(lm, requests[:2])
     plain(lm, requests[:2])
     theirs, slow = clocked(lm, requests, plain)
@@ -206,13 +252,19 @@ def measured(args: Namespace) -> dict[str, Any]:
 def table(record: dict[str, Any]) -> str:
     machine = record["machine"]
     lines = [
-        f"{record['prompts']} prompts, {record['prompt_tokens']} tokens; {record['asked']['model']} "
-        f"({record['weights']}) on {machine.get('device') or machine['processor']}",
+        (
+            f"{record['prompts']} prompts, {record['prompt_tokens']} tokens;"
+            f" {record['asked']['model']} ({record['weights']}) on"
+            f" {machine.get('device') or machine['processor']}"
+        ),
         *(
             f"{name:<14}{record['seconds'][name]:>9.2f} s{rate:>10.0f} prompt tokens/s"
             for name, rate in record["prompt_tokens_per_second"].items()
         ),
-        f"ratio {record['ratio']:.2f}; {record['different_answers']} of {record['prompts']} answers differ",
+        (
+            f"ratio {record['ratio']:.2f}; {record['different_answers']} of {record['prompts']}"
+            " answers differ"
+        ),
     ]
     lines += [
         f"{name:<24}{one['seconds']:>9.2f} s{one['relative_to_none']:>10.3f} of none; "

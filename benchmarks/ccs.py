@@ -1,11 +1,13 @@
-"""How much faster all CCS probes train at once than one after the other, and whether they end at the same place.
+"""How much faster all CCS probes train at once than one after the other, and whether they end at
+the same place.
 
     OMP_NUM_THREADS=1 python benchmarks/ccs.py
     python benchmarks/ccs.py --layers 30 --pairs 100 --results /tmp/large.json     # the loop takes minutes
 
-The loop is CCS as its authors wrote it: one parameter pair and one optimizer per layer and restart, run in full. Both
-sides start from the same probes, see the same normalised rows and have no held-out folds. The times are float32's; the
-differences are given for float32 and, from a second run of both, for float64.
+The loop is CCS as its authors wrote it: one parameter pair and one optimizer per layer and restart,
+run in full. Both sides start from the same probes, see the same normalised rows and have no
+held-out folds. The times are float32's; the differences are given for float32 and, from a second
+run of both, for float64.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def activations(layers: int, pairs: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def loop(P: Tensor, N: Tensor, config: CCSConfig) -> tuple[Tensor, Tensor]:
-    """Theta of the best restart `[layers, width]` and training loss `[layers, restarts]`, one probe at a time."""
+    """Theta of the best restart `[layers, width]` and training loss `[layers, restarts]`, one probe
+    at a time.
+    """
     start = initial_probes(len(P), P.shape[2], config).to(P)
     mean = torch.cat([P, N], dim=1).mean(1, keepdim=True)
     scale = torch.cat([P - mean, N - mean], dim=1).norm(dim=-1).mean(1)[:, None, None]
@@ -89,9 +93,18 @@ def apart(result: CCSResult, theta: Tensor, loss: Tensor) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in {"layers": 10, "restarts": 10, "epochs": 400, "width": 576, "pairs": 60, "repeats": 5}.items():
+    for name, default in {
+        "layers": 10,
+        "restarts": 10,
+        "epochs": 400,
+        "width": 576,
+        "pairs": 60,
+        "repeats": 5,
+    }.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
-    parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "ccs.json")
+    parser.add_argument(
+        "--results", type=Path, default=REPO / "benchmarks" / "results" / "ccs.json"
+    )
     args = parser.parse_args()
 
     P, N = activations(args.layers, args.pairs, args.width)
@@ -105,12 +118,21 @@ def main() -> None:
     median = sorted(batched)[len(batched) // 2]
     record = {
         "what": "CCS: all probes at once against one after the other",
-        "sizes": {name: getattr(args, name) for name in ("layers", "restarts", "epochs", "width", "pairs")},
-        "seconds": {"loop": looped, "batched": median, "batched_runs": batched, "batched_with_5_folds": with_folds},
+        "sizes": {
+            name: getattr(args, name) for name in ("layers", "restarts", "epochs", "width", "pairs")
+        },
+        "seconds": {
+            "loop": looped,
+            "batched": median,
+            "batched_runs": batched,
+            "batched_with_5_folds": with_folds,
+        },
         "ratio": looped / median,
         "largest_difference": {
             "float32": apart(ccs(P, N, config), *single),
-            "float64": apart(ccs(P.double(), N.double(), config), *loop(P.double(), N.double(), config)),
+            "float64": apart(
+                ccs(P.double(), N.double(), config), *loop(P.double(), N.double(), config)
+            ),
         },
         "machine": {
             "processor": processor(),
@@ -129,21 +151,38 @@ def main() -> None:
 
 def processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in info.read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return names[0] if names else platform.machine()
 
 
 def table(record: dict) -> str:
-    sizes, seconds, apart64 = record["sizes"], record["seconds"], record["largest_difference"]["float64"]
+    sizes, seconds, apart64 = (
+        record["sizes"],
+        record["seconds"],
+        record["largest_difference"]["float64"],
+    )
     apart32 = record["largest_difference"]["float32"]
     rows = [
         ("sizes", ", ".join(f"{value} {name}" for name, value in sizes.items())),
         ("one after the other", f"{seconds['loop']:.2f} s"),
         ("all at once", f"{seconds['batched']:.3f} s (median of {len(seconds['batched_runs'])})"),
-        ("all at once, 5 folds too", f"{seconds['batched_with_5_folds']:.3f} s (six times the probes)"),
+        (
+            "all at once, 5 folds too",
+            f"{seconds['batched_with_5_folds']:.3f} s (six times the probes)",
+        ),
         ("ratio", f"{record['ratio']:.1f}"),
-        ("largest difference, float64", f"theta {apart64['theta']:.1e}, loss {apart64['loss']:.1e}"),
-        ("largest difference, float32", f"theta {apart32['theta']:.1e}, loss {apart32['loss']:.1e}"),
+        (
+            "largest difference, float64",
+            f"theta {apart64['theta']:.1e}, loss {apart64['loss']:.1e}",
+        ),
+        (
+            "largest difference, float32",
+            f"theta {apart32['theta']:.1e}, loss {apart32['loss']:.1e}",
+        ),
         ("machine", f"{record['machine']['processor']}, {record['machine']['threads']} thread(s)"),
     ]
     return "\n".join(f"{name:<28} {value}" for name, value in rows)

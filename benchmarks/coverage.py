@@ -1,9 +1,11 @@
-"""How often the 95 % intervals of `bench.score.stats` hold the truth, and how often its test finds what is not there.
+"""How often the 95 % intervals of `bench.score.stats` hold the truth, and how often its test finds
+what is not there.
 
     python benchmarks/coverage.py
 
-Simulated users, three questions each on average, who differ in skill, in what is asked of them and in how much one
-arm helps them. The truth is the value of very many users. Beside ours stands the percentile bootstrap over users.
+Simulated users, three questions each on average, who differ in skill, in what is asked of them and
+in how much one arm helps them. The truth is the value of very many users. Beside ours stands the
+percentile bootstrap over users.
 """
 
 from __future__ import annotations
@@ -34,13 +36,15 @@ SIZES = (12, 24, 60, 200)
 STARS = ("1", "2", "3", "4", "5")
 ZIPF = 1 / np.arange(1, 16)
 MOVIES = np.array([62, 28, 24, 20, 16, 14, 10, 6, 5, 4, 4, 3, 2, 1, 1])
-"""Shares of fifteen labels: each half, a third, ... of the first; and as uneven as LaMP-2's tags."""
+"""Shares of fifteen labels: each half, a third, ... of the first; and as uneven as LaMP-2's tags.
+"""
 
 
 @dataclass(frozen=True)
 class World:
-    """Users to draw from. `gain`: of arm a over b (log odds, stars or ROUGE). `alike`: share of questions to which both
-    arms say the same. `never`: so many of the rarest labels are never answered.
+    """Users to draw from. `gain`: of arm a over b (log odds, stars or ROUGE). `alike`: share of
+    questions to which both arms say the same. `never`: so many of the rarest labels are never
+    answered.
     """
 
     name: str
@@ -58,7 +62,9 @@ class World:
 
 
 def _labels(name: str, shares: Any, gain: float, **more: Any) -> World:
-    return World(name, "classification", ("accuracy", "f1"), gain, tuple(shares / np.sum(shares)), **more)
+    return World(
+        name, "classification", ("accuracy", "f1"), gain, tuple(shares / np.sum(shares)), **more
+    )
 
 
 WORLDS = (
@@ -76,18 +82,29 @@ WORLDS = (
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=400, help="samples for each number; default 400")
-    parser.add_argument("--draws", type=int, default=400, help="of the bootstrap and the test; default 400")
-    parser.add_argument("--truth", type=int, default=100_000, help="users that stand for all; default 100,000")
+    parser.add_argument(
+        "--runs", type=int, default=400, help="samples for each number; default 400"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=400, help="of the bootstrap and the test; default 400"
+    )
+    parser.add_argument(
+        "--truth", type=int, default=100_000, help="users that stand for all; default 100,000"
+    )
     parser.add_argument("--only", help="worlds whose name has this")
-    parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "coverage.json")
+    parser.add_argument(
+        "--results", type=Path, default=REPO / "benchmarks" / "results" / "coverage.json"
+    )
     args = parser.parse_args()
     start, rows = time.perf_counter(), []
     for world in (world for world in WORLDS if (args.only or "") in world.name):
         rows += _rows(world, args.runs, args.draws, args.truth)
         print(*_lines(rows[-len(world.metrics) :]), sep="\n", flush=True)
     record = {
-        "what": "coverage of 95 % intervals, and level of the permutation test at .05, by number of users",
+        "what": (
+            "coverage of 95 % intervals, and level of the permutation test at .05, by number of"
+            " users"
+        ),
         "asked": {"runs": args.runs, "draws": args.draws, "truth": args.truth},
         "rows": rows,
         "seconds": round(time.perf_counter() - start, 1),
@@ -106,7 +123,17 @@ def _rows(world: World, runs: int, draws: int, truth: int) -> list[dict[str, Any
             "world": world.name,
             "metric": metric,
             "truth": [true[0][metric], true[0][metric] - true[1][metric]],
-            **{name: {} for name in ("arm", "difference", "arm_resampled", "difference_resampled", "level", "width")},
+            **{
+                name: {}
+                for name in (
+                    "arm",
+                    "difference",
+                    "arm_resampled",
+                    "difference_resampled",
+                    "level",
+                    "width",
+                )
+            },
         }
         for metric in world.metrics
     }
@@ -116,7 +143,9 @@ def _rows(world: World, runs: int, draws: int, truth: int) -> list[dict[str, Any
         held: dict[tuple[str, str], list[float]] = {}
         for run in range(runs):
             _one(world, drawn(world, users, rng), true, draws, run, held)
-            for metric, p in _null(null, drawn(null, users, rng, exchange=True), draws, run).items():
+            for metric, p in _null(
+                null, drawn(null, users, rng, exchange=True), draws, run
+            ).items():
                 held.setdefault((metric, "level"), []).append(p <= 0.05)
         for (metric, name), found in held.items():
             rows[metric][name][str(users)] = round(float(np.mean(found)), 4)
@@ -163,16 +192,28 @@ def _sums(world: World, arm: Sequence[Scored]) -> Sums:
     return sums_of(world.kind, world.labels, arm, clusters[0], value_names(arm), users)
 
 
-def _resampled(world: World, arms: list[list[Scored]], draws: int, seed: int) -> list[dict[str, Floats]]:
-    """The percentile bootstrap: every metric in draws of whole users with replacement, the same for both arms."""
+def _resampled(
+    world: World, arms: list[list[Scored]], draws: int, seed: int
+) -> list[dict[str, Floats]]:
+    """The percentile bootstrap: every metric in draws of whole users with replacement, the same for
+    both arms.
+    """
     sums = [_sums(world, arm) for arm in arms]
     users = len(sums[0].rows)
-    weights = np.random.default_rng(seed).multinomial(users, np.full(users, 1 / users), size=draws).astype(float)
+    weights = (
+        np.random.default_rng(seed)
+        .multinomial(users, np.full(users, 1 / users), size=draws)
+        .astype(float)
+    )
     return [metrics_of(world.kind, one.with_rows(weights @ one.rows)) for one in sums]
 
 
-def drawn(world: World, users: int, rng: np.random.Generator, exchange: bool = False) -> list[list[Scored]]:
-    """Both arms' scored questions of so many users. `exchange`: no user is helped or harmed, only by chance."""
+def drawn(
+    world: World, users: int, rng: np.random.Generator, exchange: bool = False
+) -> list[list[Scored]]:
+    """Both arms' scored questions of so many users. `exchange`: no user is helped or harmed, only
+    by chance.
+    """
     counts = 1 + rng.poisson(2, users)
     of_user = np.repeat(np.arange(users), counts)
     helped = world.gain + (0 if exchange else 1) * rng.normal(0, 0.4, users)
@@ -183,11 +224,15 @@ def drawn(world: World, users: int, rng: np.random.Generator, exchange: bool = F
 def _answers(
     world: World, of_user: NDArray[np.intp], users: int, helped: Floats, rng: np.random.Generator
 ) -> list[list[Scored]]:
-    """Users are asked for labels of their own; rare labels are harder; a wrong answer is a frequent label."""
+    """Users are asked for labels of their own; rare labels are harder; a wrong answer is a frequent
+    label.
+    """
     shares, size = np.array(world.shares), len(of_user)
     labels = len(shares)
     taste = rng.dirichlet(5 * shares + 1e-9, size=users)
-    gold = (rng.random(size)[:, None] > taste.cumsum(axis=1)[of_user]).sum(axis=1).clip(0, labels - 1)
+    gold = (
+        (rng.random(size)[:, None] > taste.cumsum(axis=1)[of_user]).sum(axis=1).clip(0, labels - 1)
+    )
     can = np.arange(labels) < labels - world.never
     said = np.where(can, shares, 0) / shares[can].sum()
     common = world.skill - 0.2 + rng.normal(0, 0.7, users)[of_user] + rng.normal(0, 1, size)
@@ -198,7 +243,10 @@ def _answers(
         right = (rng.random(size) < chance) & can[gold]
         answers.append(np.where(right, gold, rng.choice(labels, size=size, p=said)))
     answers[1] = np.where(rng.random(size) < world.alike, answers[0], answers[1])
-    return [[_label(*row) for row in zip(of_user, range(size), gold, arm, strict=True)] for arm in answers]
+    return [
+        [_label(*row) for row in zip(of_user, range(size), gold, arm, strict=True)]
+        for arm in answers
+    ]
 
 
 def _stars(
@@ -214,7 +262,10 @@ def _stars(
         spread = np.maximum(0.1, away - (helped[of_user] / 2 if arm == 0 else 0))
         answers.append(np.clip(np.rint(gold + spread * rng.normal(0, 1, size)), 1, 5))
     answers[1] = np.where(rng.random(size) < world.alike, answers[0], answers[1])
-    return [[_rating(*row) for row in zip(of_user, range(size), gold, arm, strict=True)] for arm in answers]
+    return [
+        [_rating(*row) for row in zip(of_user, range(size), gold, arm, strict=True)]
+        for arm in answers
+    ]
 
 
 def _texts(
@@ -225,7 +276,11 @@ def _texts(
     easy = rng.normal(-1.6, 0.5, users)[of_user] + rng.normal(0, 0.6, size)
     scores = []
     for arm in (0, 1):
-        level = easy + rng.normal(0, 0.5, size) + (world.gain * 8 + (helped[of_user] - world.gain) / 2) * (arm == 0)
+        level = (
+            easy
+            + rng.normal(0, 0.5, size)
+            + (world.gain * 8 + (helped[of_user] - world.gain) / 2) * (arm == 0)
+        )
         scores.append(np.where(rng.random(size) < 0.3, 0.0, 1 / (1 + np.exp(-level))))
     return [[_text(*row) for row in zip(of_user, range(size), arm, strict=True)] for arm in scores]
 
@@ -252,7 +307,10 @@ def _head(runs: int) -> tuple[str, str, str]:
     numbers = "".join(f"{size:>6}" for size in SIZES)
     titles = ("arm", "difference", "arm, bootstrap", "diff., bootstrap", "test at .05, no effect")
     return (
-        f"Coverage of 95 % intervals in {runs} samples, and share of p <= .05 without an effect; by number of users",
+        (
+            f"Coverage of 95 % intervals in {runs} samples, and share of p <= .05 without an"
+            " effect; by number of users"
+        ),
         f"{'':36}" + "".join(f"  {title:<24}" for title in titles),
         f"{'users':<28}{'metric':<8}" + "".join("  " + numbers for _ in titles),
     )
@@ -262,7 +320,9 @@ def _lines(rows: list[dict[str, Any]]) -> list[str]:
     names = ("arm", "difference", "arm_resampled", "difference_resampled", "level")
     lines = []
     for row in rows:
-        numbers = ("  " + "".join(f"{row[name][str(size)]:6.3f}" for size in SIZES) for name in names)
+        numbers = (
+            "  " + "".join(f"{row[name][str(size)]:6.3f}" for size in SIZES) for name in names
+        )
         lines.append(f"{row['world']:<28}{row['metric']:<8}" + "".join(numbers))
     return lines
 

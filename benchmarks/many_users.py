@@ -1,19 +1,21 @@
-"""How long it takes to train an OPPU adapter for each of many users: all at once, or one user after the other.
+"""How long it takes to train an OPPU adapter for each of many users: all at once, or one user after
+the other.
 
     python benchmarks/many_users.py --users 8                                       # the embedded sample
     python benchmarks/many_users.py --data FOLDER --task lamp4 --users 20 --profile 4
     python benchmarks/many_users.py --data FOLDER --model llama7b-shape --ranker recency --checkpointing    # a GPU
     python benchmarks/many_users.py --model tiny --users 3 --epochs 1 --results /tmp/small.json             # seconds
 
-Three arms learn the same examples from the same start, in as many steps of the same sizes, with the same AdamW, rates
-and clipping:
+Three arms learn the same examples from the same start, in as many steps of the same sizes, with the
+same AdamW, rates and clipping:
   ours          `bench.lm.bank.train_all`
   peft_float32  `get_peft_model` and transformers' Trainer for one user after the other: float32 weights, shuffled
                 batches padded to the longest, logits of all tokens with labels of -100 on the prompt. On a GPU under
                 bfloat16 autocast, as OPPU's released code.
   peft_sorted   the same with bfloat16 weights and batches of similar length (the very batches of `ours`)
-Each arm has a process of its own; loading the model and a warm-up are left out of its seconds and its peak. The loss of
-every arm's adapters, on what they learnt, is then measured by one and the same model.
+Each arm has a process of its own; loading the model and a warm-up are left out of its seconds and
+its peak. The loss of every arm's adapters, on what they learnt, is then measured by one and the
+same model.
 """
 
 from __future__ import annotations
@@ -32,7 +34,17 @@ from typing import Any
 
 import torch
 import yaml
-from setting import REPO, arguments, frame, load, named_task, read_users, retriever, synchronize, written
+from setting import (
+    REPO,
+    arguments,
+    frame,
+    load,
+    named_task,
+    read_users,
+    retriever,
+    synchronize,
+    written,
+)
 
 from bench.cost.budget import Budget
 from bench.lm import bank
@@ -50,12 +62,20 @@ ARMS = {"ours": None, "peft_float32": "float32", "peft_sorted": "bfloat16"}
 IGNORED = -100
 
 
-def work(args: Namespace, lm: LM, users: Sequence[User]) -> tuple[list[UserTuning], StackedAdapters]:
+def work(
+    args: Namespace, lm: LM, users: Sequence[User]
+) -> tuple[list[UserTuning], StackedAdapters]:
     """What all arms train: OPPU's pairs of each user, and the recipe of the paper with LoRA."""
-    values = yaml.safe_load((REPO / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))["method"]
+    values = yaml.safe_load((REPO / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))[
+        "method"
+    ]
     method = OPPU(retriever(args), k=args.k, recipes=values["recipes"], kinds=values["kinds"])
     task = named_task(args.task)
-    jobs = [UserTuning(f"user {user.id}", pairs) for user in users if (pairs := method.pairs(task, user, None))]
+    jobs = [
+        UserTuning(f"user {user.id}", pairs)
+        for user in users
+        if (pairs := method.pairs(task, user, None))
+    ]
     recipe = {name: values["recipes"]["paper"][name][task.name] for name in ("epochs", "batch")}
     recipe |= {"epochs": args.epochs} if args.epochs else {}
     return jobs, StackedAdapters(
@@ -76,11 +96,17 @@ def steps_of(rows: Sequence[bank.Row], tuning: Tuning) -> list[list[int]]:
 def shuffled(steps: Sequence[Sequence[int]], examples: int) -> list[list[int]]:
     """Steps of the same sizes that take the examples of each epoch in random order."""
     stream, sizes = random.Random(0), list(map(len, steps))
-    order = [index for _ in range(sum(sizes) // examples) for index in stream.sample(range(examples), examples)]
+    order = [
+        index
+        for _ in range(sum(sizes) // examples)
+        for index in stream.sample(range(examples), examples)
+    ]
     return [order[sum(sizes[:at]) : sum(sizes[: at + 1])] for at in range(len(sizes))]
 
 
-def together(lm: LM, jobs: Sequence[UserTuning], adapter: StackedAdapters, budget: Budget) -> tuple[list[Patch], int]:
+def together(
+    lm: LM, jobs: Sequence[UserTuning], adapter: StackedAdapters, budget: Budget
+) -> tuple[list[Patch], int]:
     """Ours: the patches and the number of steps of all users."""
     steps = sum(len(steps_of(rows_of(lm, job), adapter.tuning)) for job in jobs)
     return bank.train_all(lm, jobs, adapter, budget), steps
@@ -103,9 +129,16 @@ def one_by_one(
 
 
 def alone(
-    lm: LM, rows: Sequence[bank.Row], batches: list[list[int]], tuning: Tuning, *, checkpointing: bool
+    lm: LM,
+    rows: Sequence[bank.Row],
+    batches: list[list[int]],
+    tuning: Tuning,
+    *,
+    checkpointing: bool,
 ) -> tuple[Patch, int]:
-    """One user's adapter by `get_peft_model` and Trainer, from the start that the bank has; the number of steps."""
+    """One user's adapter by `get_peft_model` and Trainer, from the start that the bank has; the
+    number of steps.
+    """
     from peft import LoraConfig, get_peft_model
     from torch.utils.data import DataLoader
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
@@ -114,10 +147,13 @@ def alone(
         """A Trainer whose batches are given."""
 
         def get_train_dataloader(self) -> Any:
-            return DataLoader(self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator)  # type: ignore[arg-type]
+            return DataLoader(
+                self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator
+            )  # type: ignore[arg-type]
 
     data = [
-        {"input_ids": [*prompt, *answer], "labels": [IGNORED] * len(prompt) + list(answer)} for prompt, answer in rows
+        {"input_ids": [*prompt, *answer], "labels": [IGNORED] * len(prompt) + list(answer)}
+        for prompt, answer in rows
     ]
     start = fresh(lm, tuning)
     config = LoraConfig(
@@ -128,9 +164,13 @@ def alone(
     )
     model = get_peft_model(lm.model, config)
     for name, low in start.items():
-        model.get_submodule(f"base_model.model.{name}").lora_A["default"].weight.data.copy_(low.a.detach())  # type: ignore[union-attr,index,operator]
+        model.get_submodule(f"base_model.model.{name}").lora_A["default"].weight.data.copy_(
+            low.a.detach()
+        )  # type: ignore[union-attr,index,operator]
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay, fused=True
+    )
     pace = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(len(batches), tuning.warmup))
     with tempfile.TemporaryDirectory() as folder:
         training = TrainingArguments(
@@ -148,7 +188,9 @@ def alone(
             disable_tqdm=True,
             remove_unused_columns=False,
         )
-        collate = DataCollatorForSeq2Seq(lm.tokenizer, pad_to_multiple_of=8, label_pad_token_id=IGNORED)
+        collate = DataCollatorForSeq2Seq(
+            lm.tokenizer, pad_to_multiple_of=8, label_pad_token_id=IGNORED
+        )
         trainer = Given(
             model,
             training,
@@ -171,9 +213,16 @@ def run_arm(args: Namespace, arm: str, out: Path) -> None:
     budget = Budget(progress=False)
 
     def train(some: Sequence[UserTuning], how: StackedAdapters) -> tuple[list[Patch], int]:
-        return together(lm, some, how, budget) if arm == "ours" else one_by_one(lm, some, how, args, arm)
+        return (
+            together(lm, some, how, budget)
+            if arm == "ours"
+            else one_by_one(lm, some, how, args, arm)
+        )
 
-    train([replace(jobs[0], examples=jobs[0].examples[:2])], replace(adapter, tuning=replace(adapter.tuning, epochs=1)))
+    train(
+        [replace(jobs[0], examples=jobs[0].examples[:2])],
+        replace(adapter, tuning=replace(adapter.tuning, epochs=1)),
+    )
     synchronize()
     budget.costs.clear()
     begin = time.perf_counter()
@@ -216,12 +265,22 @@ def mean_loss(lm: LM, jobs: Sequence[UserTuning], patches: Sequence[Patch | None
 def main(words: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     arguments(parser)
-    parser.add_argument("--users", type=int, default=8, help="the first so many of the split; default 8")
+    parser.add_argument(
+        "--users", type=int, default=8, help="the first so many of the split; default 8"
+    )
     parser.add_argument("--epochs", type=int, help="default: the paper's for the task")
-    parser.add_argument("--profile", type=int, default=0, metavar="N", help="profile ours on N users, one epoch")
-    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing in the PEFT arms")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default all; `ours` is needed")
-    parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "many_users.json")
+    parser.add_argument(
+        "--profile", type=int, default=0, metavar="N", help="profile ours on N users, one epoch"
+    )
+    parser.add_argument(
+        "--checkpointing", action="store_true", help="gradient checkpointing in the PEFT arms"
+    )
+    parser.add_argument(
+        "--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default all; `ours` is needed"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPO / "benchmarks" / "results" / "many_users.json"
+    )
     args = parser.parse_args(words)
     if "ours" not in args.arms:
         parser.error("--arms: the ratios are to `ours`, which is missing")
@@ -249,13 +308,18 @@ def measured(args: Namespace) -> dict[str, Any]:
         jobs, _ = work(args, lm, users)
         untrained = mean_loss(lm, jobs, [None] * len(jobs))
         for arm in args.arms:
-            patches = [Patch.load(Path(name) / arm / f"{index}.safetensors") for index in range(len(jobs))]
+            patches = [
+                Patch.load(Path(name) / arm / f"{index}.safetensors") for index in range(len(jobs))
+            ]
             arms[arm]["final_mean_loss"] = mean_loss(lm, jobs, patches)
     profile = arms["ours"].pop("profile", None)
     for arm in arms.values():
         arm["ratio"] = arm["seconds"] / arms["ours"]["seconds"]
     return {
-        "what": "OPPU adapters of many users: trained together against PEFT and Trainer one after the other",
+        "what": (
+            "OPPU adapters of many users: trained together against PEFT and Trainer one after the"
+            " other"
+        ),
         "loss_before": untrained,
         "arms": arms,
         **({"profile_of_ours": profile} if profile else {}),
@@ -266,9 +330,13 @@ def measured(args: Namespace) -> dict[str, Any]:
 def table(record: dict[str, Any]) -> str:
     ours, machine = record["arms"]["ours"], record["machine"]
     lines = [
-        "{users} users, {examples} examples, {tokens} tokens, {epochs} epochs, batch {batch}".format(**ours),
+        "{users} users, {examples} examples, {tokens} tokens, {epochs} epochs, batch {batch}".format(
+            **ours
+        ),
         f"{record['asked']['model']} on {machine.get('device') or machine['processor']}",
-        f"{'arm':<14}{'weights':<10}{'s/user':>9}{'tokens/s':>10}{'peak MB':>9}{'steps':>7}{'loss':>8}{'/ ours':>8}",
+        (
+            f"{'arm':<14}{'weights':<10}{'s/user':>9}{'tokens/s':>10}{'peak MB':>9}{'steps':>7}{'loss':>8}{'/ ours':>8}"
+        ),
         f"{'untrained':<14}{'':<45}{record['loss_before']:>8.4f}",
     ]
     lines += [
@@ -276,7 +344,9 @@ def table(record: dict[str, Any]) -> str:
         f"{arm['peak_memory_mb']:>9.0f}{arm['steps']:>7}{arm['final_mean_loss']:>8.4f}{arm['ratio']:>8.2f}"
         for name, arm in record["arms"].items()
     ]
-    lines += [f"ours: {share:6.1%} {group}" for group, share in record.get("profile_of_ours", {}).items()]
+    lines += [
+        f"ours: {share:6.1%} {group}" for group, share in record.get("profile_of_ours", {}).items()
+    ]
     return "\n".join(lines)
 
 

@@ -19,14 +19,21 @@ GROUPS = {
     "loss": ("cross_entropy", "log_softmax", "LogSoftmax", "nll_loss", "NllLoss"),
     "adapter": ("aten::bmm", "BmmBackward"),
     "matmul": ("aten::linear", "aten::matmul", "aten::mm", "aten::addmm", " MmBackward"),
-    "casts and copies": ("aten::to", "aten::_to_copy", "aten::copy_", "aten::clone", "ToCopyBackward"),
+    "casts and copies": (
+        "aten::to",
+        "aten::_to_copy",
+        "aten::copy_",
+        "aten::clone",
+        "ToCopyBackward",
+    ),
 }
-"""A group's operators by parts of their names; the outermost that is known decides, and the rest is `other`. The bank's
-adapters are the only users of `bmm` by itself."""
+"""A group's operators by parts of their names; the outermost that is known decides, and the rest is
+`other`. The bank's adapters are the only users of `bmm` by itself."""
 
 
 def shares(train: Callable[[], object]) -> dict[str, float]:
-    """The share of each group in the time of all operators: the device's time where there is one."""
+    """The share of each group in the time of all operators: the device's time where there is
+    one."""
     step = bank._AdamW.step
 
     def named(self: bank._AdamW, rates: list[float]) -> None:
@@ -40,7 +47,9 @@ def shares(train: Callable[[], object]) -> dict[str, float]:
     spent = dict.fromkeys([*GROUPS, "other"], 0.0)
     for event in found.events() or ():
         if event.device_type == DeviceType.CPU:
-            spent[group(event)] += event.self_device_time_total if cuda else event.self_cpu_time_total
+            spent[group(event)] += (
+                event.self_device_time_total if cuda else event.self_cpu_time_total
+            )
     total = sum(spent.values())
     return {name: one / total for name, one in sorted(spent.items(), key=lambda pair: -pair[1])}
 

@@ -1,7 +1,9 @@
-"""What the tables of real questions in docs/results.md could have seen, from the published cells behind their rows.
+"""What the tables of real questions in docs/results.md could have seen, from the published cells
+behind their rows.
 
-A row there has a name in words, so its cell is found by its numbers: value, differences to the baseline and their
-intervals. Its p and `detects` stand beside each difference. A row whose numbers no published cell has is an error.
+A row there has a name in words, so its cell is found by its numbers: value, differences to the
+baseline and their intervals. Its p and `detects` stand beside each difference. A row whose numbers
+no published cell has is an error.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from bench.score.metrics import Kind, Scored, aggregate
 from bench.score.stats import Paired, paired
 
 TABLE = re.compile(
-    r"^### .*\(LaMP-(?P<task>\w+)\).*\n(?:(?![#|]).*\n)*(?P<table>\|  ?\| \w+ \| difference (?:.*\n)+?)\n", re.MULTILINE
+    r"^### .*\(LaMP-(?P<task>\w+)\).*\n(?:(?![#|]).*\n)*(?P<table>\|  ?\| \w+ \| difference"
+    r" (?:.*\n)+?)\n",
+    re.MULTILINE,
 )
 DRAWS = 10_000
 
@@ -36,9 +40,13 @@ class Cell:
 
 
 def with_detects(text: str, published: Path) -> str:
-    """The page with `detects` beside every difference to a baseline. Raises LookupError for a row of no cell."""
+    """The page with `detects` beside every difference to a baseline. Raises LookupError for a row
+    of no cell.
+    """
     for found in list(TABLE.finditer(text)):
-        made = _table(found["table"], f"lamp{found['task'].lower()}", found[0].splitlines()[0], published)
+        made = _table(
+            found["table"], f"lamp{found['task'].lower()}", found[0].splitlines()[0], published
+        )
         text = text.replace(found["table"], made)
     return text
 
@@ -47,7 +55,11 @@ def _table(table: str, task: str, title: str, published: Path) -> str:
     head, _, *rows = _plain([_cells(line) for line in table.splitlines()])
     kind, labels = task_of(task)
     names = [head[1], head[3]]
-    among = [one for one in _published(published)[task] if one.kind == ("time" if "dated" in title else "user")]
+    among = [
+        one
+        for one in _published(published)[task]
+        if one.kind == ("time" if "dated" in title else "user")
+    ]
     [own] = [row for row in rows if row[0].startswith("**")]
     base = _baseline(own, names, among, kind, labels)
     wide = "Holm" in head  # there one p is corrected: the loss's, or else the official metric's
@@ -69,7 +81,9 @@ def _cells(line: str) -> list[str]:
 
 
 def _plain(rows: Rows) -> Rows:
-    """The rows without the columns that are made here: `detects`, and the p of the official metric before the loss."""
+    """The rows without the columns that are made here: `detects`, and the p of the official metric
+    before the loss.
+    """
     kept = [place for place, name in enumerate(rows[0]) if name != "detects"]
     if rows[0][kept[3]] == "p":
         kept.pop(3)
@@ -92,18 +106,30 @@ def _published(root: Path) -> dict[str, list[Cell]]:
     return found
 
 
-def _baseline(own: list[str], names: list[str], among: Sequence[Cell], kind: Kind, labels: Sequence[str]) -> Cell:
+def _baseline(
+    own: list[str], names: list[str], among: Sequence[Cell], kind: Kind, labels: Sequence[str]
+) -> Cell:
     """The first cell of the model's own prompt with these numbers; others have the same answers."""
     for one in among:
-        if one.method == "instruct" and _values(one.scored, names, kind, labels) == [own[1].split()[0], own[3]]:
+        if one.method == "instruct" and _values(one.scored, names, kind, labels) == [
+            own[1].split()[0],
+            own[3],
+        ]:
             return one
     raise LookupError(f"{own[0]}: no published cell has {own[1]} and {own[3]}")
 
 
 def _found(
-    row: list[str], names: list[str], among: Sequence[Cell], base: Cell, kind: Kind, labels: Sequence[str]
+    row: list[str],
+    names: list[str],
+    among: Sequence[Cell],
+    base: Cell,
+    kind: Kind,
+    labels: Sequence[str],
 ) -> dict[str, Paired]:
-    """The comparison whose numbers the row has. Cells that share all of them share what they detect."""
+    """The comparison whose numbers the row has. Cells that share all of them share what they
+    detect.
+    """
     asked = {one.id for one in base.scored}
     values = [value for value in (row[1].split()[0], row[3]) if value]
     for cell in among:
@@ -117,13 +143,17 @@ def _found(
     raise LookupError(f"{row[0]}: no published cell has {row[1]}, {row[2]} and {row[3]}, {row[4]}")
 
 
-def _values(scored: Sequence[Scored], names: list[str], kind: Kind, labels: Sequence[str]) -> list[str]:
+def _values(
+    scored: Sequence[Scored], names: list[str], kind: Kind, labels: Sequence[str]
+) -> list[str]:
     values = aggregate(kind, labels, scored)
     return [f"{values[name]:z.3f}" for name in names if name in values]
 
 
 def _said(one: Paired) -> str:
-    """A difference as the page has it; where no user differs in a loss there is no interval to tell."""
+    """A difference as the page has it; where no user differs in a loss there is no interval to
+    tell.
+    """
     difference = f"{one.difference:+z.3f}"
     if one.low is None or one.high is None:
         return difference
@@ -135,4 +165,10 @@ def _detects(one: Paired | None) -> str:
 
 
 def _p(one: Paired | None) -> str:
-    return "" if one is None else "< 0.001" if one.p_permutation < 0.001 else f"{one.p_permutation:.3f}"
+    return (
+        ""
+        if one is None
+        else "< 0.001"
+        if one.p_permutation < 0.001
+        else f"{one.p_permutation:.3f}"
+    )

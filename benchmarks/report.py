@@ -2,8 +2,9 @@
 
     python benchmarks/report.py
 
-The ratios are to `--help`, which reads no record: what is left is start-up. Each record has scores of its own. When a
-table shows them for the first time, their intervals are computed, and kept; `first` is that time.
+The ratios are to `--help`, which reads no record: what is left is start-up. Each record has scores
+of its own. When a table shows them for the first time, their intervals are computed, and kept;
+`first` is that time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def main() -> None:
         type=Path,
         help="copy this record and the scores beside it (default: the first of results/published)",
     )
-    parser.add_argument("--results", type=Path, default=REPO / "benchmarks" / "results" / "report.json")
+    parser.add_argument(
+        "--results", type=Path, default=REPO / "benchmarks" / "results" / "report.json"
+    )
     args = parser.parse_args()
     source = args.record or min((REPO / "results" / "published").rglob("record.json"))
     seconds = {}
@@ -38,10 +41,17 @@ def main() -> None:
         os.environ["LAMPLIGHT_CACHE"] = cache
         _fill(Path(folder), source.parent, args.records)
         seconds["--results DIR (first)"] = _timed(["--results", folder])
-        for command in (["--help"], ["--results", folder], ["chameleon_table1", "--results", folder]):
+        for command in (
+            ["--help"],
+            ["--results", folder],
+            ["chameleon_table1", "--results", folder],
+        ):
             words = " ".join(command).replace(folder, "DIR")
             seconds[words] = min(_timed(command) for _ in range(args.repeats))
-    rows = {words: {"seconds": taken, "ratio": taken / seconds["--help"]} for words, taken in seconds.items()}
+    rows = {
+        words: {"seconds": taken, "ratio": taken / seconds["--help"]}
+        for words, taken in seconds.items()
+    }
     lines = [f"{args.records} records", f"{'s':>6}{'/ help':>8}"]
     for words, row in rows.items():
         lines.append(f"{row['seconds']:6.2f}{row['ratio']:8.2f}  python -m bench.report {words}")
@@ -57,7 +67,8 @@ def main() -> None:
 
 def _fill(root: Path, source: Path, count: int) -> None:
     record, scores = (
-        json.loads((source / name).read_text(encoding="utf-8")) for name in ("record.json", "scores.json")
+        json.loads((source / name).read_text(encoding="utf-8"))
+        for name in ("record.json", "scores.json")
     )
     task = record["cell"]["task"]
     for index in range(count):
@@ -71,7 +82,9 @@ def _fill(root: Path, source: Path, count: int) -> None:
 
 def _timed(command: list[str]) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "bench.report", *command], cwd=REPO, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "bench.report", *command], cwd=REPO, check=True, capture_output=True
+    )
     return time.perf_counter() - start
 
 

@@ -1,10 +1,12 @@
-"""Write the tables of the papers' experiments in docs/results.md, and their figures, anew, as the report has them.
+"""Write the tables of the papers' experiments in docs/results.md, and their figures, anew, as the
+report has them.
 
     python benchmarks/results_tables.py [--check]
 
-Each table stands under the heading with its experiment's title. Only tables and the notes at their feet are replaced,
-never prose. The tables of real questions get their columns of p and `detects` (real_questions.py). `--check` writes
-nothing and exits with 1 where a table is not what the report prints.
+Each table stands under the heading with its experiment's title. Only tables and the notes at their
+feet are replaced, never prose. The tables of real questions get their columns of p and `detects`
+(real_questions.py). `--check` writes nothing and exits with 1 where a table is not what the report
+prints.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
 PUBLISHED = ROOT / "results" / "published"
 SHOWN: dict[str, Callable[[Tables], Grid]] = {
-    **{name: grids.numbers for name in ("chameleon_table1", "chameleon_table2", "chameleon_table3", "chameleon_fig4")},
+    **{
+        name: grids.numbers
+        for name in ("chameleon_table1", "chameleon_table2", "chameleon_table3", "chameleon_fig4")
+    },
     **{name: grids.numbers for name in ("oppu_table1", "oppu_table3")},
     "oppu_fig7": grids.cosines,
     "oppu_fig8": grids.times,
@@ -37,7 +42,9 @@ SHOWN: dict[str, Callable[[Tables], Grid]] = {
 """Which of an experiment's tables the page shows."""
 FEET = ("Above the line", "With ", "full:", "^:", "p: ", "Holm: ", "detects: ", "f1: ")
 """How the notes begin that go with a table."""
-TABLE = re.compile(rf"(?:^\|.*\n)+(?:\n(?:(?:{'|'.join(map(re.escape, FEET))}).*\n)+)?", re.MULTILINE)
+TABLE = re.compile(
+    rf"(?:^\|.*\n)+(?:\n(?:(?:{'|'.join(map(re.escape, FEET))}).*\n)+)?", re.MULTILINE
+)
 
 
 def rewritten(text: str, names: list[str]) -> str:

@@ -1,11 +1,13 @@
-"""A whole cell at 1,000, 10,000 and 100,000 users with a mock model: is memory flat, is time linear?
+"""A whole cell at 1,000, 10,000 and 100,000 users with a mock model: is memory flat, is time
+linear?
 
     python benchmarks/scale.py [--users 1000 10000 100000] [--results FILE]
 
-Everything is the harness's own: files in LaMP's layout (short generated reviews) are read, checked, converted and
-streamed; users are adapted, asked, answered, scored, recorded. Only the model is a mock, a hash of the prompt that
-answers with a rating, so that what is measured is the harness. Each size runs in a process of its own. Files are
-streamed from the first byte (by default from 64 MB), so that all sizes go the same way.
+Everything is the harness's own: files in LaMP's layout (short generated reviews) are read, checked,
+converted and streamed; users are adapted, asked, answered, scored, recorded. Only the model is a
+mock, a hash of the prompt that answers with a rating, so that what is measured is the harness. Each
+size runs in a process of its own. Files are streamed from the first byte (by default from 64 MB),
+so that all sizes go the same way.
 """
 
 from __future__ import annotations
@@ -31,12 +33,27 @@ from bench import env
 from bench.types import Completion, Request
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
-WORDS = ("solid", "late", "bright", "weak", "warm", "cheap", "kind", "loud", "clean", "odd", "rich", "plain")
+WORDS = (
+    "solid",
+    "late",
+    "bright",
+    "weak",
+    "warm",
+    "cheap",
+    "kind",
+    "loud",
+    "clean",
+    "odd",
+    "rich",
+    "plain",
+)
 ITEMS = 4
 
 
 class MockLM:
-    """Answers each prompt with a rating that its hash gives, in batches of 64, and holds no weights."""
+    """Answers each prompt with a rating that its hash gives, in batches of 64, and holds no
+    weights.
+    """
 
     def __init__(self) -> None:
         self.budget: Any = None
@@ -55,7 +72,9 @@ class MockLM:
     def _answer(self, prompt: str) -> Completion:
         digest = hashlib.sha256(prompt.encode()).digest()
         logprobs = tuple(-1.0 - digest[place] / 256 for place in range(5))
-        return Completion(str(1 + logprobs.index(max(logprobs))), len(prompt) // 4, 1, label_logprobs=logprobs)
+        return Completion(
+            str(1 + logprobs.index(max(logprobs))), len(prompt) // 4, 1, label_logprobs=logprobs
+        )
 
 
 def write(root: Path, split: str, users: int) -> None:
@@ -70,11 +89,21 @@ def write(root: Path, split: str, users: int) -> None:
             lead = ", " if number else ""
             name = f"{split}{number}"
             profile = [
-                {"id": f"{name}-{item}", "text": _review(f"{name}/{item}"), "score": str(1 + (number + item) % 5)}
+                {
+                    "id": f"{name}-{item}",
+                    "text": _review(f"{name}/{item}"),
+                    "score": str(1 + (number + item) % 5),
+                }
                 for item in range(ITEMS)
             ]
-            asked = "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, 4, or 5 "
-            question = {"id": name, "input": f"{asked}without further explanation. review: {_review(name)}"}
+            asked = (
+                "What is the score of the following review on a scale of 1 to 5? just answer with"
+                " 1, 2, 3, 4, or 5 "
+            )
+            question = {
+                "id": name,
+                "input": f"{asked}without further explanation. review: {_review(name)}",
+            }
             questions.write(lead + json.dumps(question | {"profile": profile}))
             outputs.write(lead + json.dumps({"id": name, "output": str(1 + number % 5)}))
         questions.write("]")
@@ -87,7 +116,9 @@ def _review(seed: str) -> str:
 
 
 def measure(users: int, folder: Path) -> dict[str, Any]:
-    """Run one cell in this process, with the mock in the model's place; seconds by step and peak memory."""
+    """Run one cell in this process, with the mock in the model's place; seconds by step and peak
+    memory.
+    """
     from bench.data import lamp
     from bench.lm import model_pool
 
@@ -99,7 +130,14 @@ def measure(users: int, folder: Path) -> dict[str, Any]:
     write(root, "train", 100)
     write(root, "dev", users)
     os.environ["LAMPLIGHT_CACHE"] = str(folder / "cache")
-    words = ("method=random_history", "model=tiny", "task=lamp3", "data=lamp", f"data.root={root}", "limit=null")
+    words = (
+        "method=random_history",
+        "model=tiny",
+        "task=lamp3",
+        "data=lamp",
+        f"data.root={root}",
+        "limit=null",
+    )
     sys.argv = ["bench", *words, "progress=false", f"results.root={folder / 'runs'}"]
     before = _resident()
     started = time.monotonic()
@@ -153,7 +191,9 @@ def _keep_peaks() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--users", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
@@ -192,8 +232,9 @@ def _slope(sizes: Sequence[dict[str, Any]], name: str) -> float:
 def _row(size: dict[str, Any]) -> None:
     steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in size["seconds_by_step"].items())
     print(
-        f"{size['users']:>7,} users  {size['data_mb']:>7.1f} MB of data  peak {size['peak_mb']:>6.0f} MB "
-        f"(start {size['start_mb']:.0f})  {size['seconds']:>7.1f} s: {steps}",
+        f"{size['users']:>7,} users  {size['data_mb']:>7.1f} MB of data  peak"
+        f" {size['peak_mb']:>6.0f} MB (start {size['start_mb']:.0f})  {size['seconds']:>7.1f} s:"
+        f" {steps}",
         flush=True,
     )
 

@@ -39,13 +39,24 @@ LLAMA_7B = {
 
 def arguments(parser: ArgumentParser) -> None:
     """The options that all these benchmarks have."""
-    parser.add_argument("--data", type=Path, help="LaMP files in the official layout (default: the embedded sample)")
+    parser.add_argument(
+        "--data", type=Path, help="LaMP files in the official layout (default: the embedded sample)"
+    )
     parser.add_argument("--task", default="lamp2n", help="default lamp2n")
-    parser.add_argument("--kind", choices=("user", "time"), default="time", help="which split of LaMP; default time")
+    parser.add_argument(
+        "--kind", choices=("user", "time"), default="time", help="which split of LaMP; default time"
+    )
     parser.add_argument("--split", choices=("train", "dev"), default="dev", help="default dev")
     parser.add_argument("--model", choices=MODELS, default="smollm2", help="default smollm2")
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="default auto")
-    parser.add_argument("--ranker", choices=("bm25", "recency"), default="bm25", help="what prompts show; default bm25")
+    parser.add_argument(
+        "--dtype", choices=("auto", "float32", "bfloat16"), default="auto", help="default auto"
+    )
+    parser.add_argument(
+        "--ranker",
+        choices=("bm25", "recency"),
+        default="bm25",
+        help="what prompts show; default bm25",
+    )
     parser.add_argument("--k", type=int, default=4, help="history items in a prompt; default 4")
 
 
@@ -56,7 +67,9 @@ def named_task(name: str) -> task.Task:
 
 
 def read_users(args: Namespace) -> list[User]:
-    """The users of the split, without golds, in the file's order: the first so many where --users says so."""
+    """The users of the split, without golds, in the file's order: the first so many where --users
+    says so.
+    """
     root = args.data
     if root is None:
         root = cache_folder() / "sample" / f"v{generator.VERSION}-seed0"
@@ -70,20 +83,34 @@ def retriever(args: Namespace) -> Retriever:
 
 
 def load(name: str, dtype: str, users: Sequence[User]) -> Any:
-    """The LM of that name. `llama7b-shape`: random weights, always the same ones, made in bfloat16 on the device."""
+    """The LM of that name. `llama7b-shape`: random weights, always the same ones, made in bfloat16
+    on the device.
+    """
     from bench.lm.model import LM
     from bench.lm.spec import ModelSpec
 
     if name != "llama7b-shape":
-        values = yaml.safe_load((REPO / "conf" / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
+        values = yaml.safe_load(
+            (REPO / "conf" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+        )
         values.pop("_target_")
-        return LM(ModelSpec(**values | {"dtype": dtype if name != "tiny" or dtype != "auto" else "float32"}))
+        return LM(
+            ModelSpec(
+                **values | {"dtype": dtype if name != "tiny" or dtype != "auto" else "float32"}
+            )
+        )
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     lm = LM(
         ModelSpec(
-            name, "tiny:llama", chat=False, dtype=dtype, max_prompt_tokens=3584, history_tokens=2048, batch_tokens=16384
+            name,
+            "tiny:llama",
+            chat=False,
+            dtype=dtype,
+            max_prompt_tokens=3584,
+            history_tokens=2048,
+            batch_tokens=16384,
         )
     )  # type: ignore[arg-type]
     torch.manual_seed(0)
@@ -95,14 +122,20 @@ def load(name: str, dtype: str, users: Sequence[User]) -> Any:
 
 
 def words_tokenizer(users: Sequence[User], size: int) -> Any:
-    """A byte-pair tokenizer trained on the users' own texts, so that random weights read prompts of LaMP's lengths."""
+    """A byte-pair tokenizer trained on the users' own texts, so that random weights read prompts of
+    LaMP's lengths.
+    """
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
     texts = [text for user in users for item in user.history for text in item.fields.values()]
     raw = ByteLevelBPETokenizer()
     raw.train_from_iterator(
-        texts, vocab_size=size, min_frequency=1, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False
+        texts,
+        vocab_size=size,
+        min_frequency=1,
+        special_tokens=["<unk>", "<s>", "</s>"],
+        show_progress=False,
     )
     with tempfile.TemporaryDirectory() as folder:
         raw.save(f"{folder}/tokenizer.json")
@@ -121,7 +154,9 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     found = {
-        "processor": next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown"),
+        "processor": next(
+            (line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown"
+        ),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
@@ -130,7 +165,8 @@ def machine() -> dict[str, Any]:
 
 
 def frame(args: Namespace, **asked: Any) -> dict[str, Any]:
-    """What every result says besides its numbers: what was asked, the machine, versions, the date."""
+    """What every result says besides its numbers: what was asked, the machine, versions, the
+    date."""
     said = ("task", "kind", "split", "model", "dtype", "ranker", "k")
     packages = {}
     for name in ("torch", "transformers", "peft", "accelerate"):
@@ -139,9 +175,11 @@ def frame(args: Namespace, **asked: Any) -> dict[str, Any]:
         except PackageNotFoundError:
             packages[name] = "not installed"
     return {
-        "asked": {"data": "sample" if args.data is None else "LaMP"}
-        | {name: getattr(args, name) for name in said}
-        | asked,
+        "asked": (
+            {"data": "sample" if args.data is None else "LaMP"}
+            | {name: getattr(args, name) for name in said}
+            | asked
+        ),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **packages},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

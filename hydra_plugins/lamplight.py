@@ -1,4 +1,6 @@
-"""Hydra looks for plug-ins in the package `hydra_plugins` alone, so this one has its door here; see bench/sweep/sweeper.py."""
+"""Hydra looks for plug-ins in the package `hydra_plugins` alone, so this one has its door here; see
+bench/sweep/sweeper.py.
+"""
 
 from bench.sweep.sweeper import Experiments
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapter(BaselinePrompt):
-    """An adapter trained elsewhere (LoRA, IA3, prompt tuning) on the base of the cell, with `instruct`'s prompt."""
+    """An adapter trained elsewhere (LoRA, IA3, prompt tuning) on the base of the cell, with
+    `instruct`'s prompt.
+    """
 
     adapter: AdapterFolder
     select: PCASelection
@@ -30,17 +32,25 @@ class Adapter(BaselinePrompt):
         return False
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
-        """The adapter as a patch. Raises InputError where it does not fit the model, or changes nothing."""
+        """The adapter as a patch. Raises InputError where it does not fit the model, or changes
+        nothing.
+        """
         from bench.lm.patch import Patch
         from bench.lm.peft_folders import refuse_partial
 
         patch = Patch.from_peft(self.adapter.folder)
         if not patch.changes:
-            raise InputError(f"{self.adapter.folder}: the adapter changes nothing (was it saved before training?)")
+            raise InputError(
+                f"{self.adapter.folder}: the adapter changes nothing (was it saved before"
+                " training?)"
+            )
         try:
             patch.check(lm.model)
             refuse_partial(self.adapter.folder, patch, lm.model)
         except InputError as error:
             raise InputError(f"{self.adapter.folder}: {error}") from error
-        facts = {"adapter_modules": len(patch.weights) + len(patch.scales), "adapter_virtual_tokens": patch.virtual}
+        facts = {
+            "adapter_modules": len(patch.weights) + len(patch.scales),
+            "adapter_virtual_tokens": patch.virtual,
+        }
         return Personalization(patches=(patch,), facts=facts)

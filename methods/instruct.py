@@ -1,4 +1,6 @@
-"""The instruct baseline: the task's prompt with the user's selected history, no insight, no change to the weights."""
+"""The instruct baseline: the task's prompt with the user's selected history, no insight, no change
+to the weights.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from bench.method import BaselinePrompt
 
 @dataclass(frozen=True)
 class Instruct(BaselinePrompt):
-    """CHAMELEON's baseline (section 4.1; reference 4.1). `history=none` is the floor without any personalization."""
+    """CHAMELEON's baseline (section 4.1; reference 4.1). `history=none` is the floor without any
+    personalization.
+    """
 
     select: PCASelection
     history: Literal["selected", "none"] = "selected"

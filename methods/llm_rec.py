@@ -1,4 +1,6 @@
-"""LLM-REC: texts that the model writes about the user's history and about the question stand in the prompt."""
+"""LLM-REC: texts that the model writes about the user's history and about the question stand in the
+prompt.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,14 @@ DESCRIBED = ("basic", "rec", "rec_eng")
 
 @dataclass(frozen=True)
 class LLMRec(Method):
-    """Lyu et al. 2024, as CHAMELEON uses it: "summaries of selected top user history" (reference 4.2, A19).
+    """Lyu et al. 2024, as CHAMELEON uses it: "summaries of selected top user history" (reference
+    4.2, A19).
 
-    `eng`: one summary a user, of what the selected history has in common, in place of the history. `basic`, `rec`: one
-    description a question (its paraphrase, or what would recommend it) after the question's own text. `rec_eng`: both.
-    `form`: sentences (`para`) or tags (`tag`). `prompts`: their wording by name, `eng` and `{basic,rec}_{para,tag}`.
-    A user without history has no summary. Nothing is drawn but under `decoding.rule=sample`.
+    `eng`: one summary a user, of what the selected history has in common, in place of the history.
+    `basic`, `rec`: one description a question (its paraphrase, or what would recommend it) after
+    the question's own text. `rec_eng`: both. `form`: sentences (`para`) or tags (`tag`). `prompts`:
+    their wording by name, `eng` and `{basic,rec}_{para,tag}`. A user without history has no
+    summary. Nothing is drawn but under `decoding.rule=sample`.
     """
 
     ONLY_WITH: ClassVar = {"seed": ("decoding.rule", ("sample",))}
@@ -56,17 +60,26 @@ class LLMRec(Method):
         described = self._descriptions(lm, task, users, budget) if self.arm in DESCRIBED else {}
         cut = self.select.cut(task, users) if self.arm in SUMMARIZED else [0] * len(users)
         made = [self._personal(user, summaries, described) for user in users]
-        return [replace(one, facts={**one.facts, "embedder_cut": more}) for one, more in zip(made, cut, strict=True)]
+        return [
+            replace(one, facts={**one.facts, "embedder_cut": more})
+            for one, more in zip(made, cut, strict=True)
+        ]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        """The prompt without history lines; Lyu et al. put a description behind the text it describes."""
+        """The prompt without history lines; Lyu et al. put a description behind the text it
+        describes.
+        """
         description = personal.text.get(f"description/{query.id}")
         asked = replace(query, text=f"{query.text}\n{description}") if description else query
         return Request(task.render(asked, (), profile=personal.text.get("summary")))
 
     def _needed(self) -> list[str]:
         """Names of the prompts that this arm asks."""
-        described = [f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"] if self.arm in DESCRIBED else []
+        described = (
+            [f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"]
+            if self.arm in DESCRIBED
+            else []
+        )
         return described + (["eng"] if self.arm in SUMMARIZED else [])
 
     def _personal(
@@ -75,7 +88,9 @@ class LLMRec(Method):
         summary = summaries.get(user.id)
         mine = {query.id: described[query.id] for query in user.queries if query.id in described}
         text = {f"description/{id}": answer.text for id, answer in mine.items()}
-        notes: dict[str, object] = {"descriptions": {id: answer.text for id, answer in mine.items()}}
+        notes: dict[str, object] = {
+            "descriptions": {id: answer.text for id, answer in mine.items()}
+        }
         if summary is not None:
             text["summary"] = notes["summary"] = summary.text
         written = [*mine.values(), *([summary] if summary else [])]
@@ -86,7 +101,9 @@ class LLMRec(Method):
         }
         return Personalization(text, (), facts=facts, notes=notes)
 
-    def _summaries(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> dict[str, Completion]:
+    def _summaries(
+        self, lm: LM, task: Task, users: Sequence[User], budget: Budget
+    ) -> dict[str, Completion]:
         """By user id, of every user with a history that all their questions may see."""
         readable = [user for user in map(before_all, users) if user.history]
         requests = [
@@ -96,18 +113,28 @@ class LLMRec(Method):
         answers = self._write(lm, requests, budget, "summaries")
         return {user.id: answer for user, answer in zip(readable, answers, strict=True)}
 
-    def _descriptions(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> dict[str, Completion]:
+    def _descriptions(
+        self, lm: LM, task: Task, users: Sequence[User], budget: Budget
+    ) -> dict[str, Completion]:
         """By question id."""
         prompt = self.prompts[f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"]
         queries = [query for user in users for query in user.queries]
         requests = [
-            Request(task.ask(prompt, query=query), name=f"{task.name} description of {query.id}") for query in queries
+            Request(task.ask(prompt, query=query), name=f"{task.name} description of {query.id}")
+            for query in queries
         ]
         answers = self._write(lm, requests, budget, "descriptions")
         return {query.id: answer for query, answer in zip(queries, answers, strict=True)}
 
-    def _write(self, lm: LM, requests: Sequence[Request], budget: Budget, phase: str) -> list[Completion]:
+    def _write(
+        self, lm: LM, requests: Sequence[Request], budget: Budget, phase: str
+    ) -> list[Completion]:
         return write(
-            lm, requests, writer=self.writer, max_new_tokens=self.max_new_tokens,
-            decoding=replace(self.decoding, seed=self.seed), budget=budget, phase=phase,
-        )  # fmt: skip
+            lm,
+            requests,
+            writer=self.writer,
+            max_new_tokens=self.max_new_tokens,
+            decoding=replace(self.decoding, seed=self.seed),
+            budget=budget,
+            phase=phase,
+        )

@@ -1,4 +1,5 @@
-"""The trivial rules, without a model: what a table must beat before it speaks of personalization."""
+"""The trivial rules, without a model: what a table must beat before it speaks of
+personalization."""
 
 from __future__ import annotations
 
@@ -27,10 +28,11 @@ RULES = {
 
 @dataclass(frozen=True)
 class Majority(Method):
-    """Reference 12.2. `auto`: `user` where the task has labels, else `query`. `global`: the fit users' most frequent
-    answer. `user`: the most frequent in the user's own history. `median`: the user's own median score. `query`: a copy
-    of the question's text. `nearest`: the answer of the history item that shares most words with the question. Without
-    a usable history the global answer is given.
+    """Reference 12.2. `auto`: `user` where the task has labels, else `query`. `global`: the fit
+    users' most frequent answer. `user`: the most frequent in the user's own history. `median`: the
+    user's own median score. `query`: a copy of the question's text. `nearest`: the answer of the
+    history item that shares most words with the question. Without a usable history the global
+    answer is given.
     """
 
     needs_model: ClassVar[bool] = False
@@ -40,7 +42,9 @@ class Majority(Method):
     def check(self, task: Task) -> None:
         rules = RULES[task.kind]
         if self.rule not in ("auto", *rules):
-            raise InputError(f"method.rule={self.rule}: {task.name} ({task.kind}) has {', '.join(rules)}")
+            raise InputError(
+                f"method.rule={self.rule}: {task.name} ({task.kind}) has {', '.join(rules)}"
+            )
 
     def reads_fit_users(self, task: Task) -> bool:
         """For the most frequent answer, which every rule of a task with labels falls back on."""
@@ -49,7 +53,9 @@ class Majority(Method):
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         golds = [query.gold for user in users for query in user.queries if query.gold is not None]
         if task.labels and not golds:
-            raise MethodError(f"majority: no question of the {len(users)} fit users of {task.name} has an answer")
+            raise MethodError(
+                f"majority: no question of the {len(users)} fit users of {task.name} has an answer"
+            )
         return Personalization(text={"global": _most(golds) if task.labels else ""})
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:

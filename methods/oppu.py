@@ -1,4 +1,6 @@
-"""OPPU: one small adapter for each user, trained on their own history, on a base that knows the task."""
+"""OPPU: one small adapter for each user, trained on their own history, on a base that knows the
+task.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ Peft = Literal["lora", "ia3", "prompt_tuning"]
 
 @dataclass(frozen=True)
 class OPPURecipe:
-    """Epochs and batch of a user's training by task; `other` is for all tasks that are not named."""
+    """Epochs and batch of a user's training by task; `other` is for all tasks that are not
+    named."""
 
     epochs: Mapping[str, Annotated[int, COUNT]]
     batch: Mapping[str, Annotated[int, COUNT]]
@@ -43,14 +46,17 @@ class OPPURecipe:
 
 @dataclass(frozen=True)
 class OPPU(Method):
-    """Tan et al. 2024 (arXiv 2402.04401), section 3; reference.md 2. Golds are never read: only the history is learnt.
+    """Tan et al. 2024 (arXiv 2402.04401), section 3; reference.md 2. Golds are never read: only the
+    history is learnt.
 
-    `form`: what the prompt shows, in training as at test: nothing (`plain`), `k` retrieved items (`rag`), a written
-    profile and `k` items (`pag`). An item is asked as a question with only older items to retrieve from. `style`: the
-    baseline's prompt, or OPPU's own. `recipe`: epochs and batch by task, the paper's or the code's. `shared_start`:
-    every user's adapter starts from the same numbers (what reference 2.10 needs to compare them), else from their own.
-    `item_words`: cut of an item that is learnt; None takes the code's 768 words in OPPU's own prompt, and elsewhere the
-    whole item, as a question of the test is never cut. A user without history has no patch and is counted.
+    `form`: what the prompt shows, in training as at test: nothing (`plain`), `k` retrieved items
+    (`rag`), a written profile and `k` items (`pag`). An item is asked as a question with only older
+    items to retrieve from. `style`: the baseline's prompt, or OPPU's own. `recipe`: epochs and
+    batch by task, the paper's or the code's. `shared_start`: every user's adapter starts from the
+    same numbers (what reference 2.10 needs to compare them), else from their own. `item_words`: cut
+    of an item that is learnt; None takes the code's 768 words in OPPU's own prompt, and elsewhere
+    the whole item, as a question of the test is never cut. A user without history has no patch and
+    is counted.
     """
 
     ONLY_WITH: ClassVar = {"profile": ("form", ("pag",)), "retriever": ("form", ("rag", "pag"))}
@@ -62,8 +68,12 @@ class OPPU(Method):
     style: Literal["personalized", "oppu"] = "personalized"
     peft: Peft = "lora"
     recipe: str = "paper"
-    recipes: Mapping[str, Annotated[Mapping[str, Any], Fields(OPPURecipe)]] = field(default_factory=dict)
-    kinds: Mapping[Peft, Annotated[Mapping[str, Any], Fields(PatchKind)]] = field(default_factory=dict)
+    recipes: Mapping[str, Annotated[Mapping[str, Any], Fields(OPPURecipe)]] = field(
+        default_factory=dict
+    )
+    kinds: Mapping[Peft, Annotated[Mapping[str, Any], Fields(PatchKind)]] = field(
+        default_factory=dict
+    )
     item_words: Annotated[int, COUNT] | None = None
     shared_start: bool = True
     seed: Annotated[int, SEED] = 0
@@ -91,24 +101,35 @@ class OPPU(Method):
             made.append(self.pairs(task, before_all(user), summaries.get(user.id)))
             pairs.append([pair for pair in made[-1] if _fits(lm, pair, adapter)])
         jobs = {
-            index: UserTuning(f"user {user.id}", own, self.seed if self.shared_start else _own_seed(self.seed, user.id))
+            index: UserTuning(
+                f"user {user.id}",
+                own,
+                self.seed if self.shared_start else _own_seed(self.seed, user.id),
+            )
             for index, (user, own) in enumerate(zip(users, pairs, strict=True))
             if own
         }
         trained = train_all(lm, list(jobs.values()), adapter, budget) if jobs else []
         patches = dict(zip(jobs, trained, strict=True))
         found = []
-        for index, (user, ranking) in enumerate(zip(users, self._ranked(task, users, budget=budget), strict=True)):
+        for index, (user, ranking) in enumerate(
+            zip(users, self._ranked(task, users, budget=budget), strict=True)
+        ):
             one = chosen(user.queries, user.history, ranking.places, self.style, ranking.facts)
             words = summaries.get(user.id)
             notes: dict[str, Any] = {"history": _told(task, before_all(user).history)}
             notes |= {} if words is None else {"profile": words}
-            told: dict[str, Any] = {"items_learnt": len(pairs[index]), "without_patch": index not in patches}
+            told: dict[str, Any] = {
+                "items_learnt": len(pairs[index]),
+                "without_patch": index not in patches,
+            }
             told["items_too_long"] = len(made[index]) - len(pairs[index])
             told |= {} if self._shows_nothing else one.facts
             told |= facts(profiles.get(user.id)) if self.form == "pag" else {}
             patch = (patches[index],) if index in patches else ()
-            found.append(replace(one, text={**one.text, **notes}, patches=patch, facts=told, notes=notes))
+            found.append(
+                replace(one, text={**one.text, **notes}, patches=patch, facts=told, notes=notes)
+            )
         return found
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
@@ -117,11 +138,13 @@ class OPPU(Method):
         return Request(messages, personal.patches)
 
     def pairs(self, task: Task, user: User, profile: str | None) -> list[Example]:
-        """What is learnt of one user, oldest item first; nothing but this user's items, nothing newer than the item.
+        """What is learnt of one user, oldest item first; nothing but this user's items, nothing
+        newer than the item.
 
-        A tweet is learnt as text behind `tweet:`, a paper's citation behind its title, and what is left of an item that
-        has lost a side behind its name (`tag:`), all without retrieved items (section 3.3 of the paper, next-token
-        prediction on a history that is not in the task's form; table 4).
+        A tweet is learnt as text behind `tweet:`, a paper's citation behind its title, and what is
+        left of an item that has lost a side behind its name (`tag:`), all without retrieved items
+        (section 3.3 of the paper, next-token prediction on a history that is not in the task's
+        form; table 4).
         """
         from bench.lm.tune import Example
 
@@ -136,13 +159,19 @@ class OPPU(Method):
             answer = task.answer(items[place])
             if not answer or not query.text.strip():
                 continue
-            earlier = [user.history[at] for at in (sorted(best) if self.style == "personalized" else best)]
+            earlier = [
+                user.history[at] for at in (sorted(best) if self.style == "personalized" else best)
+            ]
             messages = task.render(query, earlier, style=self.style, profile=profile, learnt=True)
-            found.append(Example(Request(messages, name=f"{task.name} item {items[place].id}"), answer))
+            found.append(
+                Example(Request(messages, name=f"{task.name} item {items[place].id}"), answer)
+            )
         return found
 
     def _learnt(self, item: Item) -> Item:
-        """The item as it is learnt: as OPPU's code has it in its own prompt, else as a prompt of the test shows it."""
+        """The item as it is learnt: as OPPU's code has it in its own prompt, else as a prompt of
+        the test shows it.
+        """
         if self.style == "oppu":
             return shortened(item, CODE_WORDS if self.item_words is None else self.item_words)
         return item if self.item_words is None else cut(item, self.item_words)
@@ -167,28 +196,40 @@ class OPPU(Method):
 
         before, _, field = (task.one_sided(item) or task.oppu["OPPU_full"]).rpartition("{")
         target = item.fields[field.rstrip("}") if task.has_answers else task.source]
-        if task.name == "lamp1" and "citation" in item.fields:  # OPPU's own release has it, LaMP has not
-            before, target = before.replace("{title}", item.fields["title"]), item.fields["citation"]
+        # OPPU's own release has it, LaMP has not
+        if task.name == "lamp1" and "citation" in item.fields:
+            before, target = (
+                before.replace("{title}", item.fields["title"]),
+                item.fields["citation"],
+            )
         elif task.name == "lamp1":
             before = before.partition("{title}")[0]
-        request = Request((Message("user", (before.rstrip(),)),), name=f"{task.name} item {item.id}")
+        request = Request(
+            (Message("user", (before.rstrip(),)),), name=f"{task.name} item {item.id}"
+        )
         return Example(request, target.strip())
 
     def _adapter(self, lm: LM, task: Task) -> StackedAdapters:
         from bench.lm.multi_lora import StackedAdapters
         from bench.lm.tune import Tuning, module_names
 
-        epochs, batch = (_of(self.recipes[self.recipe][what], task.name) for what in ("epochs", "batch"))
+        epochs, batch = (
+            _of(self.recipes[self.recipe][what], task.name) for what in ("epochs", "batch")
+        )
         values = dict(self.kinds[self.peft])
         tokens = int(values.pop("virtual_tokens", 0))
         targets = module_names(lm, values.pop("targets", ()))
         return StackedAdapters(
-            self.peft, Tuning(**values, targets=targets, epochs=epochs, batch=batch), virtual_tokens=tokens
+            self.peft,
+            Tuning(**values, targets=targets, epochs=epochs, batch=batch),
+            virtual_tokens=tokens,
         )
 
 
 def _fits(lm: LM, pair: Example, adapter: StackedAdapters) -> bool:
-    """Whether the item can be asked: a question is never cut, so one that is longer than the model reads cannot."""
+    """Whether the item can be asked: a question is never cut, so one that is longer than the model
+    reads cannot.
+    """
     from bench.lm.bank import encoded
 
     try:
@@ -199,7 +240,9 @@ def _fits(lm: LM, pair: Example, adapter: StackedAdapters) -> bool:
 
 
 def _question(task: Task, user: User, item: Item, place: int) -> Query:
-    """A history item as a question, without its answer. Like a question's text it has no white space at its ends."""
+    """A history item as a question, without its answer. Like a question's text it has no white
+    space at its ends.
+    """
     text = item.fields[task.source].strip()
     asked = task.input_template.replace("{" + task.source + "}", text)
     return Query(f"{user.id}/{place}", asked, text, date=item.date)

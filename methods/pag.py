@@ -1,4 +1,6 @@
-"""PAG: the prompt begins with a written profile of the user and may show retrieved history items as well."""
+"""PAG: the prompt begins with a written profile of the user and may show retrieved history items as
+well.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +41,18 @@ class PAG(Method):
             one = chosen(user.queries, user.history, ranking.places, self.style, ranking.facts)
             profile = profiles.get(user.id)
             words = {} if profile is None else {"profile": profile.text}
-            found.append(replace(one, text={**one.text, **words}, facts={**one.facts, **facts(profile)}, notes=words))
+            found.append(
+                replace(
+                    one,
+                    text={**one.text, **words},
+                    facts={**one.facts, **facts(profile)},
+                    notes=words,
+                )
+            )
         return found
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         profile = personal.text.get("profile")
-        return Request(task.render(query, shown(personal, query), style=self.style, profile=profile))
+        return Request(
+            task.render(query, shown(personal, query), style=self.style, profile=profile)
+        )

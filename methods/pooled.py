@@ -1,4 +1,6 @@
-"""Pooled tuning: one LoRA on all fit users' examples. What a patch of one's own must beat before it is personal."""
+"""Pooled tuning: one LoRA on all fit users' examples. What a patch of one's own must beat before it
+is personal.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
 class Pooled(BaselinePrompt):
     """One adapter for all users (OPPU 3.2 trains one for the task in the same way; reference 2.1).
 
-    The examples are those of an adapted base: the fit users' questions, and up to `leave_out` items of their own
-    history asked while others are shown. `history=none` trains and asks without any. `balance`, `repeats`,
-    `no_history_share`: as in `conf/base/task_adapted.yaml`. `fraction`: share of the examples. `tuning`: the LoRA.
+    The examples are those of an adapted base: the fit users' questions, and up to `leave_out` items
+    of their own history asked while others are shown. `history=none` trains and asks without any.
+    `balance`, `repeats`, `no_history_share`: as in `conf/base/task_adapted.yaml`. `fraction`: share
+    of the examples. `tuning`: the LoRA.
     """
 
     select: PCASelection
@@ -46,7 +49,8 @@ class Pooled(BaselinePrompt):
         found = examples(lm, task, users, self._spec(task))
         if not found:
             raise MethodError(
-                f"pooled: none of the {len(users)} fit users of {task.name} has a question with an answer"
+                f"pooled: none of the {len(users)} fit users of {task.name} has a question with an"
+                " answer"
             )
         chosen = share(found, self.fraction)
         tuned = train(lm, chosen, recipe(lm, self.tuning, self.seed), budget)
@@ -54,7 +58,9 @@ class Pooled(BaselinePrompt):
         return Personalization(patches=(tuned.patch,), facts=counts | tuned.spent.facts())
 
     def _spec(self, task: Task) -> BaseSpec:
-        """Which examples: as for an adapted base, all of them, showing as many items as the test's prompts do."""
+        """Which examples: as for an adapted base, all of them, showing as many items as the test's
+        prompts do.
+        """
         return BaseSpec(
             form="history" if self.history == "selected" else "plain",
             n_items=self.select.n_items,

@@ -1,4 +1,6 @@
-"""The random baseline: the prompt shows k history items drawn at random, the user's own or anybody's."""
+"""The random baseline: the prompt shows k history items drawn at random, the user's own or
+anybody's.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 class RandomHistory(Method):
     """OPPU's "Random" (reference 2.8, ambiguity A20), LaMP's random ranker with `replacement`.
 
-    `scope`: the draw is from the user's own history, or from `pool` items of the fit users' histories (`global`; all
-    where there are no more). Every user and question has a draw of its own; an item newer than the question is in none.
+    `scope`: the draw is from the user's own history, or from `pool` items of the fit users'
+    histories (`global`; all where there are no more). Every user and question has a draw of its
+    own; an item newer than the question is in none.
     """
 
     ONLY_WITH: ClassVar = {"pool": ("scope", ("global",))}
@@ -46,8 +49,12 @@ class RandomHistory(Method):
             return Personalization()
         items = [item for user in users for item in user.history]
         if not items:
-            raise MethodError("method.scope=global: none of the fit users has a history to draw from")
-        places = random.Random(f"pool/{self.seed}").sample(range(len(items)), min(self.pool, len(items)))
+            raise MethodError(
+                "method.scope=global: none of the fit users has a history to draw from"
+            )
+        places = random.Random(f"pool/{self.seed}").sample(
+            range(len(items)), min(self.pool, len(items))
+        )
         return Personalization(items=tuple(items[place] for place in sorted(places)))
 
     def adapt(

@@ -1,4 +1,6 @@
-"""Run `python -m bench ...` in a forked child: as real as a new process, without importing torch again."""
+"""Run `python -m bench ...` in a forked child: as real as a new process, without importing torch
+again.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +41,21 @@ READS_NO_SELECTION = ("majority", "random_history", "rag", "pag", "oppu")
 
 def concerned(words: tuple[str, ...]) -> tuple[str, ...]:
     """The words without those of TINY that none of the methods reads: they would be refused."""
-    methods = next((word.partition("=")[2] for word in reversed(words) if word.startswith("method=")), "instruct")
-    if not set(methods.split(",")) <= set(READS_NO_SELECTION) and "method.history=none" not in words:
+    methods = next(
+        (word.partition("=")[2] for word in reversed(words) if word.startswith("method=")),
+        "instruct",
+    )
+    if (
+        not set(methods.split(",")) <= set(READS_NO_SELECTION)
+        and "method.history=none" not in words
+    ):
         return words
     return tuple(word for word in words if word not in TINY or not word.startswith("selection."))
 
 
-def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] | None = None) -> int:
+def start(
+    words: tuple[str, ...], *, output: Path, environment: dict[str, str] | None = None
+) -> int:
     """The pid of a child that runs the command, its output in a file."""
     _imported()
     pid = os.fork()
@@ -61,7 +71,11 @@ def start(words: tuple[str, ...], *, output: Path, environment: dict[str, str] |
         sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["bench", *concerned(words)]
-        for name in [name for name in sys.modules if name == "bench.__main__" or name.startswith("hydra.core.global")]:
+        for name in [
+            name
+            for name in sys.modules
+            if name == "bench.__main__" or name.startswith("hydra.core.global")
+        ]:
             del sys.modules[name]
         runpy.run_module("bench", run_name="__main__", alter_sys=True)
         os._exit(0)
@@ -95,8 +109,8 @@ def run(
     with_signal: int = signal.SIGKILL,
     environment: dict[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Exit code (negative: the signal that ended it) and output. `kill_after`: seconds until the signal is sent, or
-    `kill_when`: what must be true first.
+    """Exit code (negative: the signal that ended it) and output. `kill_after`: seconds until the
+    signal is sent, or `kill_when`: what must be true first.
     """
     output = folder / "output.txt"
     before = output.stat().st_size if output.exists() else 0

@@ -1,4 +1,6 @@
-"""Shared fixtures: tiny random models, tasks from their YAML; one thread, as two processes on two cores fight."""
+"""Shared fixtures: tiny random models, tasks from their YAML; one thread, as two processes on two
+cores fight.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,12 @@ def tiny_lm(family: str = "llama", **changes: object):  # type: ignore[no-untype
     from bench.lm.model import LM
     from bench.lm.spec import ModelSpec
 
-    spec = {"max_prompt_tokens": 8000, "history_tokens": 4000, "dtype": "float32", "device": "cpu"} | changes
+    spec = {
+        "max_prompt_tokens": 8000,
+        "history_tokens": 4000,
+        "dtype": "float32",
+        "device": "cpu",
+    } | changes
     return LM(ModelSpec(name="tiny", source=f"tiny:{family}", **spec))  # type: ignore[arg-type]
 
 

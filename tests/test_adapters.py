@@ -1,4 +1,6 @@
-"""PEFT in and out: peft and the harness see the same logits of one adapter; what no patch can express is refused."""
+"""PEFT in and out: peft and the harness see the same logits of one adapter; what no patch can
+express is refused.
+"""
 
 from __future__ import annotations
 
@@ -48,20 +50,25 @@ def patch_of(lm: Any, kind: str) -> Patch:
 
 
 def chameleon_edit(lm: Any) -> Patch:
-    """CHAMELEON's edit of two layers, as its method makes it: rank 2, on the last layer of the MLP."""
+    """CHAMELEON's edit of two layers, as its method makes it: rank 2, on the last layer of
+    the MLP."""
     names = lm.mlp_outputs()
     modules = dict(lm.model.named_modules())
     width = modules[names[0]].out_features
     theta_p, theta_n = directions.random_unit(4, width, 1), directions.random_unit(4, width, 2)
     weights = {}
     for layer in (1, 2):
-        factors = directions.edit_matrix_factors(theta_p[layer], theta_n[layer], modules[names[layer]].weight, 1.0, 1.0)
+        factors = directions.edit_matrix_factors(
+            theta_p[layer], theta_n[layer], modules[names[layer]].weight, 1.0, 1.0
+        )
         weights[names[layer]] = LowRank(factors.A, factors.B)
     return Patch(weights)
 
 
 def ours(lm: Any, patch: Patch | None) -> Tensor:
-    """Logits [answer + 1, vocabulary] as the harness sees them: at the prompt's end and at each token of an answer."""
+    """Logits [answer + 1, vocabulary] as the harness sees them: at the prompt's end and at each
+    token of an answer.
+    """
     request = prompts(() if patch is None else (patch,))[1]
     with applied(lm.model, [request.patches]) as rows, torch.inference_mode():
         prefix = prefill.read(lm, [lm.encode(request)], rows)
@@ -76,7 +83,9 @@ def plainly(lm: Any, model: Any) -> Tensor:
         if lm.seq2seq:
             mask = torch.ones(1, len(ids), dtype=torch.long)
             decoder = torch.tensor([[0, *answer]])
-            return model(input_ids=torch.tensor([ids]), attention_mask=mask, decoder_input_ids=decoder).logits[0]
+            return model(
+                input_ids=torch.tensor([ids]), attention_mask=mask, decoder_input_ids=decoder
+            ).logits[0]
         return model(input_ids=torch.tensor([[*ids, *answer]])).logits[0, -len(answer) - 1 :]
 
 
@@ -87,7 +96,8 @@ def same(one: Tensor, other: Tensor) -> bool:
 def fresh(family: str) -> Any:
     """The tiny model as transformers makes it; T5's queries small, as a trained T5 has them.
 
-    Its attention divides by nothing, so that large random queries make rounding errors grow a thousandfold.
+    Its attention divides by nothing, so that large random queries make rounding errors grow a
+    thousandfold.
     """
     model = tiny(family)[0].eval()
     for name, module in model.named_modules():
@@ -105,16 +115,26 @@ def harness(family: str) -> Any:
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "t5"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_peft_loads_a_patch_and_gives_the_harness_logits(family: str, kind: str, tmp_path: Path) -> None:
+def test_peft_loads_a_patch_and_gives_the_harness_logits(
+    family: str, kind: str, tmp_path: Path
+) -> None:
     from peft import PeftModel
 
     lm = harness(family)
     patch = patch_of(lm, kind)
     to_peft(patch, tmp_path, model="some/base", task_type=task_type(lm))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == "some/base"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert (
+        json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"]
+        == "some/base"
+    )
     found = plainly(lm, PeftModel.from_pretrained(fresh(family), str(tmp_path)).eval())
-    assert not torch.allclose(found, plainly(lm, fresh(family)), atol=1e-2), "the adapter must change something"
+    assert not torch.allclose(found, plainly(lm, fresh(family)), atol=1e-2), (
+        "the adapter must change something"
+    )
     assert same(found, ours(lm, patch))
     assert from_peft(tmp_path).id == patch.id
 
@@ -142,7 +162,9 @@ def configs(family: str) -> dict[str, Any]:
     return {
         "lora": LoraConfig(**common, r=4, lora_alpha=6, target_modules=[q, v], lora_dropout=0.1),
         "patterns": LoraConfig(**common, r=4, lora_alpha=6, target_modules=[q, v, wo], **patterns),
-        "rslora": LoraConfig(**common, r=4, lora_alpha=6, target_modules=[q, v], use_rslora=True, **patterns),
+        "rslora": LoraConfig(
+            **common, r=4, lora_alpha=6, target_modules=[q, v], use_rslora=True, **patterns
+        ),
         "ia3": IA3Config(**common, target_modules=[q, v, wo], feedforward_modules=[wo]),
         "prompt": PromptTuningConfig(**common, num_virtual_tokens=5),
     }
@@ -150,7 +172,9 @@ def configs(family: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "t5"])
 @pytest.mark.parametrize("kind", ["lora", "patterns", "rslora", "ia3", "prompt"])
-def test_an_adapter_made_by_peft_does_the_same_in_the_harness(family: str, kind: str, tmp_path: Path) -> None:
+def test_an_adapter_made_by_peft_does_the_same_in_the_harness(
+    family: str, kind: str, tmp_path: Path
+) -> None:
     lm, model = harness(family), trained(family, configs(family)[kind])
     model.save_pretrained(str(tmp_path))
     from_folder, from_model = from_peft(tmp_path), from_peft(model)
@@ -181,8 +205,12 @@ def test_what_is_no_peft_adapter_is_not_written(tmp_path: Path) -> None:
     lm = tiny_lm()
     wrong = {
         "positions=last is no PEFT adapter": random_patch(lm, 1, positions="last"),
-        "mixes LoRA and IA3": Patch(random_patch(lm, 1).weights, scales=random_scales(lm, 2).scales),
-        "mixes IA3 and prompt tuning": Patch(scales={"x": Scale(torch.ones(2), "in")}, prompt=torch.ones(1, 32)),
+        "mixes LoRA and IA3": Patch(
+            random_patch(lm, 1).weights, scales=random_scales(lm, 2).scales
+        ),
+        "mixes IA3 and prompt tuning": Patch(
+            scales={"x": Scale(torch.ones(2), "in")}, prompt=torch.ones(1, 32)
+        ),
         "changes nothing": Patch(),
     }
     for reason, patch in wrong.items():
@@ -201,7 +229,9 @@ def test_adapters_that_no_patch_can_express_are_refused(tmp_path: Path) -> None:
         "lora_bias=True": LoraConfig(**common, lora_bias=True),
         "modules_to_save=.*lm_head": LoraConfig(**common, modules_to_save=["lm_head"]),
         "init_lora_weights=pissa changes the base": LoraConfig(**common, init_lora_weights="pissa"),
-        "such as .*embed_tokens": LoraConfig(**common | {"target_modules": ["embed_tokens", "q_proj"]}),
+        "such as .*embed_tokens": LoraConfig(
+            **common | {"target_modules": ["embed_tokens", "q_proj"]}
+        ),
         "peft_type=PREFIX_TUNING": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
     }
     for number, (reason, config) in enumerate(refused.items()):
@@ -222,12 +252,17 @@ def test_several_active_adapters_are_refused() -> None:
 def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
     good = tmp_path / "good"
     to_peft(patch_of(tiny_lm(), "lora"), good, model="m", task_type="CAUSAL_LM")
-    config, weights = good / "adapter_config.json", (good / "adapter_model.safetensors").read_bytes()
+    config, weights = (
+        good / "adapter_config.json",
+        (good / "adapter_model.safetensors").read_bytes(),
+    )
 
     def damaged(name: str, settings: Any, tensors: bytes | None) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "adapter_config.json").write_text(settings if isinstance(settings, str) else json.dumps(settings))
+        (folder / "adapter_config.json").write_text(
+            settings if isinstance(settings, str) else json.dumps(settings)
+        )
         if tensors is not None:
             (folder / "adapter_model.safetensors").write_bytes(tensors)
         return folder
@@ -240,7 +275,9 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
         damaged("list", [], weights): "not an object of settings",
         damaged("cut", settings, weights[:-7]): "adapter_model.safetensors: not a safetensors file",
         damaged("other", {"peft_type": "IA3"}, weights): "no IA3 adapter's",
-        damaged("unknown", settings | {"use_new_thing": True}, weights): "use_new_thing=True is not supported",
+        damaged(
+            "unknown", settings | {"use_new_thing": True}, weights
+        ): "use_new_thing=True is not supported",
     }.items():
         with pytest.raises(InputError, match=reason):
             from_peft(folder)
@@ -260,7 +297,9 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def cells(folder: Path, method: str) -> list[Any]:
-    paths = sorted((folder / "runs").glob(f"*/{method}/*/record.json"), key=lambda path: path.stat().st_mtime)
+    paths = sorted(
+        (folder / "runs").glob(f"*/{method}/*/record.json"), key=lambda path: path.stat().st_mtime
+    )
     return [json.loads(path.read_text()) for path in paths]
 
 
@@ -277,15 +316,23 @@ def test_an_adapter_folder_is_a_method(kind: str, words: tuple[str, ...], tmp_pa
     code, said = run(*words, "method=instruct", folder=tmp_path)
     assert code == 0, said
     [own], [plain] = cells(tmp_path, "adapter"), cells(tmp_path, "instruct")
-    assert own["counts"]["patches"] == 1 and own["metrics"]["nll_label"] != plain["metrics"]["nll_label"]
+    assert (
+        own["counts"]["patches"] == 1
+        and own["metrics"]["nll_label"] != plain["metrics"]["nll_label"]
+    )
     asked = [
-        {json.loads(line)["id"]: json.loads(line)["prompt"] for line in path.read_text().splitlines()}
+        {
+            json.loads(line)["id"]: json.loads(line)["prompt"]
+            for line in path.read_text().splitlines()
+        }
         for path in (tmp_path / "runs").glob("*/*/*/samples.jsonl")
     ]
     assert len(asked) == 2 and asked[0] == asked[1], "the same history as instruct shows"
 
 
-def test_an_adapter_is_known_by_its_bytes_and_not_by_its_place(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_adapter_is_known_by_its_bytes_and_not_by_its_place(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
     one = written(tmp_path / "one", patch_of(tiny_lm(), "lora"))
     shutil.copytree(one, tmp_path / "copy")
     other = written(tmp_path / "other", patch_of(tiny_lm(), "edit"))
@@ -295,25 +342,36 @@ def test_an_adapter_is_known_by_its_bytes_and_not_by_its_place(words: tuple[str,
         assert ("was done" in said) == (folder.name == "copy")
     first, second = cells(tmp_path, "adapter")
     assert first["key"] != second["key"]
-    assert [one["cell"]["variant"].split()[-1] for one in (first, second)] == ["adapter.path=one", "adapter.path=other"]
+    assert [one["cell"]["variant"].split()[-1] for one in (first, second)] == [
+        "adapter.path=one",
+        "adapter.path=other",
+    ]
     assert str(tmp_path) not in json.dumps([first, second])
 
 
-def test_an_adapter_that_cannot_be_used_ends_with_one_clear_line(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_adapter_that_cannot_be_used_ends_with_one_clear_line(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
     name = "model.layers.1.mlp.down_proj"
     low = patch_of(tiny_lm(), "lora").weights[name]
     wrong = {
         "needs adapter.path=FOLDER": "null",
         "no adapter_config.json, so this is no PEFT adapter folder": tmp_path / "nowhere",
-        "model.layers.9.mlp.down_proj, which this model does not have": Patch({name.replace("1", "9"): low}),
-        f"{name} with input width 63, but this model's is 64": Patch({name: LowRank(low.a[:, 1:], low.b)}),
+        "model.layers.9.mlp.down_proj, which this model does not have": Patch(
+            {name.replace("1", "9"): low}
+        ),
+        f"{name} with input width 63, but this model's is 64": Patch(
+            {name: LowRank(low.a[:, 1:], low.b)}
+        ),
         "the adapter changes nothing": Patch({name: LowRank(low.a, low.b * 0)}),
         "vectors of 31 numbers, the model's have 32": Patch(prompt=torch.ones(2, 31)),
     }
     for number, (reason, given) in enumerate(wrong.items()):
         folder = written(tmp_path / str(number), given) if isinstance(given, Patch) else given
         (tmp_path / f"run{number}").mkdir()
-        code, said = run(*words, "method=adapter", f"adapter.path={folder}", folder=tmp_path / f"run{number}")
+        code, said = run(
+            *words, "method=adapter", f"adapter.path={folder}", folder=tmp_path / f"run{number}"
+        )
         assert code == 2, said
         assert said.strip().splitlines()[-1].startswith("error: ") and reason in said, said
         assert "Traceback" not in said

@@ -1,4 +1,6 @@
-"""ALOE learns conversations as it will read them; packed samples do not see each other; code joins by its rule."""
+"""ALOE learns conversations as it will read them; packed samples do not see each other; code joins
+by its rule.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ def training(**changes: Any) -> Training:
 
 def rows(count: int = 6) -> list[Row]:
     lm = tiny_lm()
-    return [Row(lm.tokenizer(f"question {n}")["input_ids"], lm.answer_ids(str(n) * (n + 1))) for n in range(count)]
+    return [
+        Row(lm.tokenizer(f"question {n}")["input_ids"], lm.answer_ids(str(n) * (n + 1)))
+        for n in range(count)
+    ]
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
@@ -46,7 +51,8 @@ def test_it_learns_and_the_model_stays(family: str) -> None:
     assert weights(lm) == before
     personals = method.adapt(lm, TASK, users, shared, budget())
     requests = [
-        method.request(TASK, user, user.queries[0], personal) for user, personal in zip(users, personals, strict=True)
+        method.request(TASK, user, user.queries[0], personal)
+        for user, personal in zip(users, personals, strict=True)
     ]
     golds = [str(user.queries[0].gold) for user in users]
     bare = [type(request)(request.messages) for request in requests]
@@ -71,7 +77,9 @@ def test_the_loss_is_on_all_tokens_or_on_the_answers_alone(tmp_path: Path) -> No
     for only in (False, True):
         how = SFTTuning(completion_only=only, packing=False, max_length=512, full=False)
         with undisturbed():
-            trainer = sft._causal(tiny_lm(), sft.shared_copy(tiny_lm()), rows(2), how, training(), str(tmp_path))
+            trainer = sft._causal(
+                tiny_lm(), sft.shared_copy(tiny_lm()), rows(2), how, training(), str(tmp_path)
+            )
         found[only] = [list(row["labels"]) for row in trainer.train_dataset]
     for row, every, answers in zip(rows(2), found[False], found[True], strict=True):
         assert every == [*row.prompt, *row.answer]
@@ -82,12 +90,21 @@ def test_every_answer_of_a_dialogue_ends_one_prefix() -> None:
     dialogue = (QUESTION, ANSWER, QUESTION, ANSWER)
     assert prefixes(dialogue) == [dialogue[:2], dialogue]
     counts = {
-        only: aloe(code_rule="equal_fraction", completion_only=only)._code(tiny_lm(), 1, budget())[1] for only in (0, 1)
+        only: (
+            aloe(code_rule="equal_fraction", completion_only=only)._code(tiny_lm(), 1, budget())[1]
+        )
+        for only in (0, 1)
     }
-    assert counts[False]["code_samples"] == counts[False]["code_dialogues"] < counts[True]["code_samples"]
+    assert (
+        counts[False]["code_samples"]
+        == counts[False]["code_dialogues"]
+        < counts[True]["code_samples"]
+    )
 
 
-@pytest.mark.parametrize(("rule", "expected"), [("equal_fraction", dialogues.SIZE // 4), ("equal_rows", 7)])
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("equal_fraction", dialogues.SIZE // 4), ("equal_rows", 7)]
+)
 def test_code_joins_by_its_rule_and_is_labelled(rule: str, expected: int) -> None:
     found, facts = aloe(code_rule=rule, fraction=0.25)._code(tiny_lm(), 7, budget())
     assert len(found) == facts["code_dialogues"] == expected
@@ -113,10 +130,15 @@ def test_a_file_of_dialogues_is_read_and_its_errors_name_the_line(tmp_path: Path
         {"role": "assistant", "content": "yes"},
         {"role": "user", "content": "?"},
     ]
-    path.write_text(json.dumps({"conversations": turns}) + "\n\n" + json.dumps({"messages": turns}) + "\n")
+    path.write_text(
+        json.dumps({"conversations": turns}) + "\n\n" + json.dumps({"messages": turns}) + "\n"
+    )
     found = dialogues.read(str(path), "train")
     assert found.source == "own.jsonl" and len(found.dialogues) == 2
-    assert [turn.text for turn in found.dialogues[0]] == ["hi", "yes"], "what nobody answers is left out"
+    assert [turn.text for turn in found.dialogues[0]] == [
+        "hi",
+        "yes",
+    ], "what nobody answers is left out"
     for line, message in (
         ("{", "line 1: not JSON"),
         ("{}", "line 1: no list 'messages'"),
@@ -131,7 +153,9 @@ def test_a_file_of_dialogues_is_read_and_its_errors_name_the_line(tmp_path: Path
 
 
 def test_a_question_that_would_lose_its_answer_is_refused_and_code_is_counted() -> None:
-    with pytest.raises(MethodError, match=r"lamp3 question q\d: prompt and answer have \d+ tokens, more than"):
+    with pytest.raises(
+        MethodError, match=r"lamp3 question q\d: prompt and answer have \d+ tokens, more than"
+    ):
         aloe(max_length=300).fit(tiny_lm(), TASK, people(2), budget())
     facts = aloe(code_rule="equal_rows", max_length=200)._code(tiny_lm(), 20, budget())[1]
     assert facts["code_too_long"] > 0 and facts["code_too_long"] + facts["code_samples"] == 20
@@ -159,18 +183,25 @@ def test_packing_is_refused_where_samples_see_each_other(monkeypatch: pytest.Mon
     lm = tiny_lm()
     forward = lm.model.forward
     monkeypatch.setattr(lm.model, "forward", lambda position_ids=None, **rest: forward(**rest))
-    with pytest.raises(MethodError, match=r"packing=true: with the attention 'sdpa' of tiny a sample sees the one"):
+    with pytest.raises(
+        MethodError, match=r"packing=true: with the attention 'sdpa' of tiny a sample sees the one"
+    ):
         aloe(packing=True).fit(lm, TASK, people(2), budget())
     with pytest.raises(MethodError, match="an encoder-decoder model reads one sample a row"):
         aloe(packing=True).fit(tiny_lm("t5"), TASK, people(2), budget())
 
 
-@pytest.mark.parametrize(("family", "rounding"), [("llama", 1e-5), ("t5", 0.05)])  # the tiny T5's queries are large
+# the tiny T5's queries are large
+@pytest.mark.parametrize(("family", "rounding"), [("llama", 1e-5), ("t5", 0.05)])
 def test_checkpointing_changes_no_patch(family: str, rounding: float) -> None:
     lm, found = tiny_lm(family), []
     for checkpointing in (False, True):
         how = SFTTuning(completion_only=True, packing=False, max_length=400, full=False)
-        found.append(sft.train(lm, rows(), how, training(dropout=0.0, checkpointing=checkpointing), budget())[0])
+        found.append(
+            sft.train(
+                lm, rows(), how, training(dropout=0.0, checkpointing=checkpointing), budget()
+            )[0]
+        )
     plain, saved = found
     for name, low in plain.weights.items():
         assert (low.b - saved.weights[name].b).norm() < rounding * low.b.norm(), name
@@ -195,13 +226,19 @@ def test_a_full_rank_patch_is_the_weights_change() -> None:
     new = torch.nn.ModuleDict({"tall": torch.nn.Linear(3, 5), "wide": torch.nn.Linear(5, 3)})
     patch = sft._weight_change(old, new, ["tall", "wide"])
     Patch(patch.weights).merge(old)
-    assert all(torch.allclose(old[name].weight, new[name].weight, atol=1e-6) for name in ("tall", "wide"))
+    assert all(
+        torch.allclose(old[name].weight, new[name].weight, atol=1e-6) for name in ("tall", "wide")
+    )
     assert all(len(low.a) == 3 for low in patch.weights.values())
 
 
 def test_past_the_budget_it_keeps_what_it_has_learnt() -> None:
     shared = aloe().fit(tiny_lm(), TASK, people(8), budget(minutes=1e-6))
-    assert (shared.facts["steps"], shared.facts["steps_planned"], shared.facts["examples_used"]) == (1, 2, 4)
+    assert (
+        shared.facts["steps"],
+        shared.facts["steps_planned"],
+        shared.facts["examples_used"],
+    ) == (1, 2, 4)
     assert shared.facts["stopped_by_budget"] is True and shared.patches[0].changes
 
 
@@ -216,18 +253,29 @@ def test_same_seed_same_patch_whatever_was_drawn_before() -> None:
 
 
 def test_a_micro_batch_must_divide_the_batch() -> None:
-    with pytest.raises(InputError, match=r"training.micro_batch=3 does not divide method.training.batch=4"):
+    with pytest.raises(
+        InputError, match=r"training.micro_batch=3 does not divide method.training.batch=4"
+    ):
         training(micro_batch=3)
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_a_cell_from_the_command_line(family: str, tmp_path: Path) -> None:
     code, output = cells.run(
-        *cells.TINY, "method=aloe", f"model.source=tiny:{family}", "limit=2", "protocol.group_size=2",
-        "method.code_rule=equal_rows", "method.training.rank=4", folder=tmp_path,
-    )  # fmt: skip
+        *cells.TINY,
+        "method=aloe",
+        f"model.source=tiny:{family}",
+        "limit=2",
+        "protocol.group_size=2",
+        "method.code_rule=equal_rows",
+        "method.training.rank=4",
+        folder=tmp_path,
+    )
     assert code == 0, output
     [path] = tmp_path.glob("runs/lamp3/aloe/*/record.json")
     record = json.loads(path.read_text())
     assert record["status"] == "ok" and record["counts"]["patches"] == 1
-    assert record["facts"]["code_source"] == "built-in (generated)" and record["facts"]["trained"] == "LoRA"
+    assert (
+        record["facts"]["code_source"] == "built-in (generated)"
+        and record["facts"]["trained"] == "LoRA"
+    )

@@ -32,13 +32,17 @@ TARGETS = {
     ("ia3", "llama"): ("k_proj", "v_proj", "down_proj"),
     ("ia3", "t5"): ("k", "v", "wo"),
 }
-KINDS = yaml.safe_load((ROOT / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))["method"]["kinds"]
+KINDS = yaml.safe_load((ROOT / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))[
+    "method"
+]["kinds"]
 PEFTS: tuple[Peft, ...] = ("lora", "ia3", "prompt_tuning")
 
 
 @cache
 def calm_lm(family: str) -> LM:
-    """A tiny model of its own. T5 divides attention by nothing: large random queries would make rounding grow."""
+    """A tiny model of its own. T5 divides attention by nothing: large random queries would make
+    rounding grow.
+    """
     lm = LM(ModelSpec(name="tiny", source=f"tiny:{family}", dtype="float32", device="cpu"))
     for name, module in lm.model.named_modules():
         if name.endswith("Attention.q"):
@@ -48,7 +52,10 @@ def calm_lm(family: str) -> LM:
 
 def adapter(peft: Peft, family: str, **changes: object) -> StackedAdapters:
     """With the rates, decay and clipping that ship."""
-    rates = {name: KINDS[peft][name] for name in ("learning_rate", "weight_decay", "warmup", "max_grad_norm")}
+    rates = {
+        name: KINDS[peft][name]
+        for name in ("learning_rate", "weight_decay", "warmup", "max_grad_norm")
+    }
     fields = {"targets": TARGETS.get((peft, family), ()), "epochs": 3, "batch": 3} | rates | changes
     return StackedAdapters(peft, Tuning(**fields), virtual_tokens=4)  # type: ignore[arg-type]
 
@@ -57,7 +64,10 @@ def job(number: int, size: int) -> UserTuning:
     """A user with `size` examples of different lengths."""
     words = ["red", "a much longer question about blue", "green?", "and yellow, or rather not"]
     examples = [
-        Example(Request((Message("user", (f"user {number} asks {words[(number + at) % 4]} {at}",)),)), f"answer {at}")
+        Example(
+            Request((Message("user", (f"user {number} asks {words[(number + at) % 4]} {at}",)),)),
+            f"answer {at}",
+        )
         for at in range(size)
     ]
     return UserTuning(f"user {number}", examples, seed=number)
@@ -79,7 +89,9 @@ def test_users_trained_together_are_as_each_alone(family: str, peft: Peft) -> No
     for own, patch in zip(jobs, together, strict=True):
         [alone] = train_all(lm, [own], how, Budget(progress=False))
         assert difference(patch, alone) < 1e-5, own.name
-    same_start = train_all(lm, [job(1, 7), replace(job(3, 5), seed=job(1, 7).seed)], how, Budget(progress=False))
+    same_start = train_all(
+        lm, [job(1, 7), replace(job(3, 5), seed=job(1, 7).seed)], how, Budget(progress=False)
+    )
     assert difference(*same_start) > 1e-4, "what they learnt differs, not only where they began"
 
 
@@ -87,7 +99,9 @@ def test_users_trained_together_are_as_each_alone(family: str, peft: Peft) -> No
 def test_the_bank_is_torchs_own_adamw_and_clipping(family: str) -> None:
     lm, jobs, how = calm_lm(family), [job(1, 7), job(2, 4)], adapter("lora", family)
     for own, patch in zip(jobs, train_all(lm, jobs, how, Budget(progress=False)), strict=True):
-        alone = tune.tune(lm, own.examples, replace(how.tuning, seed=own.seed), Budget(progress=False))
+        alone = tune.tune(
+            lm, own.examples, replace(how.tuning, seed=own.seed), Budget(progress=False)
+        )
         assert difference(patch, alone) < 1e-5
 
 
@@ -97,7 +111,9 @@ def test_small_passes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(bank, "PASS_SHARE", 0.0)  # one row a pass
     counted = bank.answer_losses
-    monkeypatch.setattr(bank, "answer_losses", lambda lm, rows: calls.append(len(rows)) or counted(lm, rows))
+    monkeypatch.setattr(
+        bank, "answer_losses", lambda lm, rows: calls.append(len(rows)) or counted(lm, rows)
+    )
     small = train_all(lm, jobs, how, Budget(progress=False))
     assert set(calls) == {1}
     assert max(difference(one, two) for one, two in zip(large, small, strict=True)) < 1e-5
@@ -113,7 +129,9 @@ def test_a_gradient_never_crosses_to_another_user() -> None:
     assert any(tensor.grad[0].any() for tensor in group.weights.values() if tensor.grad is not None)
 
 
-def test_a_step_that_does_not_fit_is_done_in_smaller_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_does_not_fit_is_done_in_smaller_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lm, jobs, how = tiny_lm("llama"), [job(1, 5), job(2, 4)], adapter("lora", "llama")
     large = train_all(lm, jobs, how, Budget(progress=False))
     compute = bank.answer_losses
@@ -160,7 +178,9 @@ def test_groups_fit_in_memory_and_finished_ones_are_not_trained_again(
     trained: list[str] = []
     train = bank._Group.train
 
-    def counted(group: bank._Group, budget: Budget, advance: Callable[[int], None]) -> list[dict[str, torch.Tensor]]:
+    def counted(
+        group: bank._Group, budget: Budget, advance: Callable[[int], None]
+    ) -> list[dict[str, torch.Tensor]]:
         [rows] = group.read
         trained.append(sizes[len(rows)])
         if len(trained) == 3:
@@ -176,7 +196,8 @@ def test_groups_fit_in_memory_and_finished_ones_are_not_trained_again(
     again = train_all(lm, jobs, replace(how, virtual_tokens=5), Budget(progress=False))
     assert trained == ["user 0"]
     assert max(difference(one, two) for one, two in zip(whole, again, strict=True)) < 1e-5
-    assert len([path for path in tmp_path.glob("*.safetensors") if load_file(path)]) == 6  # of both adapters
+    # of both adapters
+    assert len([path for path in tmp_path.glob("*.safetensors") if load_file(path)]) == 6
 
 
 def test_what_a_pass_keeps_for_its_gradient_is_measured_without_the_weights() -> None:
@@ -185,12 +206,15 @@ def test_what_a_pass_keeps_for_its_gradient_is_measured_without_the_weights() ->
     def forward() -> torch.Tensor:
         return layer(x).tanh().sum()
 
-    assert kept_bytes(forward, layer.parameters()) == 4 * (5 * 8 + 5 * 4)  # what the layer read, and tanh's output
+    # what the layer read, and tanh's output
+    assert kept_bytes(forward, layer.parameters()) == 4 * (5 * 8 + 5 * 4)
     assert kept_bytes(forward, []) == 4 * (5 * 8 + 5 * 4 + 4 * 8)
     assert 0 < free_bytes(torch.device("cpu")) < 2**50
 
 
-def test_as_many_users_at_once_as_their_adapters_leave_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_users_at_once_as_their_adapters_leave_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lm, how = tiny_lm("llama"), adapter("lora", "llama")
     one = sum(tensor.nbytes for tensor in bank.start(lm, how, [0]).values())
     monkeypatch.setattr(bank, "free_bytes", lambda device: int(2.5 * 4 * one / bank.STATE_SHARE))
@@ -203,15 +227,27 @@ def test_what_cannot_be_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InputError, match="user 5: no examples"):
         train_all(lm, [UserTuning("user 5", [])], adapter("lora", "llama"), Budget(progress=False))
     with pytest.raises(InputError, match="no module named nothing"):
-        train_all(lm, [job(1, 1)], adapter("ia3", "llama", targets=("nothing",)), Budget(progress=False))
+        train_all(
+            lm, [job(1, 1)], adapter("ia3", "llama", targets=("nothing",)), Budget(progress=False)
+        )
     for peft in PEFTS:
         with pytest.raises(MethodError, match="user 1: training changed nothing"):
-            train_all(lm, [job(1, 2)], adapter(peft, "llama", learning_rate=0.0), Budget(progress=False))
-    with monkeypatch.context() as patch, pytest.raises(MethodError, match="user 1: training changed nothing"):
+            train_all(
+                lm, [job(1, 2)], adapter(peft, "llama", learning_rate=0.0), Budget(progress=False)
+            )
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(MethodError, match="user 1: training changed nothing"),
+    ):
         losses = bank.answer_losses  # no gradient: of a LoRA, decay still moves A
         patch.setattr(bank, "answer_losses", lambda lm, rows: 0 * losses(lm, rows))
         train_all(lm, [job(1, 2)], adapter("lora", "llama"), Budget(progress=False))
     with pytest.raises(MethodError, match="user 1: training diverged"):
-        train_all(lm, [job(1, 4)], adapter("lora", "llama", learning_rate=float("nan")), Budget(progress=False))
+        train_all(
+            lm,
+            [job(1, 4)],
+            adapter("lora", "llama", learning_rate=float("nan")),
+            Budget(progress=False),
+        )
     with pytest.raises(OverBudget):
         train_all(lm, [job(1, 2)], adapter("lora", "llama"), Budget(1e-9, progress=False))

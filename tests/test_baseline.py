@@ -1,4 +1,6 @@
-"""Which cell a run compares itself with: the plain baseline of the same questions, shown and answered alike."""
+"""Which cell a run compares itself with: the plain baseline of the same questions, shown and
+answered alike.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ APART = {
 
 
 def _cell(root: Path, method: str, config: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    folder = cell(root, "lamp3", method, skill=0.4 if method == "instruct" else 0.8, config=config, **changes)
+    folder = cell(
+        root, "lamp3", method, skill=0.4 if method == "instruct" else 0.8, config=config, **changes
+    )
     found: dict[str, Any] = json.loads((folder / "record.json").read_text())
     return found | {"folder": folder}
 
@@ -49,7 +53,9 @@ def test_the_plain_baseline_is_found(tmp_path: Path) -> None:
     mine = _cell(tmp_path, "chameleon", CONFIG)
     assert _told(tmp_path, mine) is None
     other = _cell(tmp_path, "instruct", CONFIG | {"protocol": {"name": "unseen", "group_size": 50}})
-    assert str(_told(tmp_path, mine)).startswith(f"  A - B, against B = instruct (key {other['key'][:8]})")
+    assert str(_told(tmp_path, mine)).startswith(
+        f"  A - B, against B = instruct (key {other['key'][:8]})"
+    )
 
 
 @pytest.mark.parametrize("name", APART)
@@ -60,8 +66,12 @@ def test_a_cell_that_was_shown_or_asked_otherwise_is_none(tmp_path: Path, name: 
     assert _told(tmp_path, mine) is None
 
 
-@pytest.mark.parametrize("changes", [{"model": "other"}, {"data": {"hash": "other"}}, {"status": "error"}])
-def test_nor_is_one_of_another_model_or_data_or_that_failed(tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"model": "other"}, {"data": {"hash": "other"}}, {"status": "error"}]
+)
+def test_nor_is_one_of_another_model_or_data_or_that_failed(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
     mine = _cell(tmp_path, "chameleon", CONFIG)
     _cell(tmp_path, "instruct", CONFIG, **changes)
     assert _told(tmp_path, mine) is None

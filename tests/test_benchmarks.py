@@ -1,4 +1,5 @@
-"""The benchmarks of language models run from end to end on a tiny model and say what they measured."""
+"""The benchmarks of language models run from end to end on a tiny model and say what they
+measured."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     def result(name: str, *words: str) -> dict[str, Any]:
         path = tmp_path / "results" / f"{name}.json"
         __import__(name)
-        sys.modules[name].main(["--model", "tiny", "--ranker", "recency", "--k", "1", *words, "--results", str(path)])
+        sys.modules[name].main(
+            ["--model", "tiny", "--ranker", "recency", "--k", "1", *words, "--results", str(path)]
+        )
         found: dict[str, Any] = json.loads(path.read_text())
         assert found["machine"]["processor"] and found["versions"]["torch"] and found["date"]
         assert str(ROOT) not in path.read_text()
@@ -45,24 +48,38 @@ def test_all_arms_of_many_users_train_the_same_thing(run, capsys) -> None:  # ty
     assert list(arms) == ["ours", "peft_float32", "peft_sorted"]
     told = capsys.readouterr().out
     assert all(f"\n{name}" in told for name in ("untrained", *arms))
-    assert len({(arm["steps"], arm["users"], arm["examples"], arm["tokens"]) for arm in arms.values()}) == 1
+    assert (
+        len({(arm["steps"], arm["users"], arm["examples"], arm["tokens"]) for arm in arms.values()})
+        == 1
+    )
     assert arms["ours"]["ratio"] == 1 and all(arm["peak_memory_mb"] > 0 for arm in arms.values())
     learnt = {name: found["loss_before"] - arm["final_mean_loss"] for name, arm in arms.items()}
     assert learnt["ours"] > 0
     assert learnt["peft_float32"] == pytest.approx(learnt["ours"], rel=0.2)
-    assert learnt["peft_sorted"] == pytest.approx(learnt["ours"], rel=0.5), "bfloat16 on a random model is coarse"
+    assert learnt["peft_sorted"] == pytest.approx(learnt["ours"], rel=0.5), (
+        "bfloat16 on a random model is coarse"
+    )
     shares = found["profile_of_ours"]
     assert sum(shares.values()) == pytest.approx(1)
-    assert all(shares[name] > 0 for name in ("matmul", "attention", "adapter", "loss", "optimizer", "other"))
+    assert all(
+        shares[name] > 0
+        for name in ("matmul", "attention", "adapter", "loss", "optimizer", "other")
+    )
 
 
 def test_answering_gives_the_answers_of_plain_generate(run) -> None:  # type: ignore[no-untyped-def]
     found = run("answering", "--task", "lamp2n", "--limit", "5", "--patches", "3", "--repeats", "1")
-    assert found["weights"] == "float32" and found["equal_answers"] == 1 and found["different_answers"] == 0
+    assert (
+        found["weights"] == "float32"
+        and found["equal_answers"] == 1
+        and found["different_answers"] == 0
+    )
     single = {"none in one batch", "mixed LoRAs in one batch"}
     assert set(found["patches"]) == {"none", "shared LoRA", "shared edit", "mixed LoRAs"} | single
     assert all(arm["answers_as_with_none"] == 1 for arm in found["patches"].values())
-    assert all(found["patches"][name]["relative_to_none"] == 1 for name in ("none", "none in one batch"))
+    assert all(
+        found["patches"][name]["relative_to_none"] == 1 for name in ("none", "none in one batch")
+    )
 
 
 def test_answering_refuses_more_patches_than_there_are_prompts(run) -> None:  # type: ignore[no-untyped-def]

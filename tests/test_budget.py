@@ -1,4 +1,6 @@
-"""Phases add up, nested ones do not count twice, and the limit is enforced on what is the method's own."""
+"""Phases add up, nested ones do not count twice, and the limit is enforced on what is the method's
+own.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def test_nested_phases_do_not_count_twice() -> None:
         budget.count(tokens_in=4)
     total = time.monotonic() - before
     costs = budget.report()
-    assert sum(float(cost["seconds"] or 0) for cost in costs.values()) == pytest.approx(total, abs=5e-3)
+    assert sum(float(cost["seconds"] or 0) for cost in costs.values()) == pytest.approx(
+        total, abs=5e-3
+    )
     assert costs["pairs"]["tokens_in"] == 3 and costs["fit"]["tokens_in"] == 4
     assert float(costs["pairs"]["seconds"] or 0) >= 0.05 > float(costs["fit"]["seconds"] or 0)
 
@@ -56,7 +60,9 @@ def test_an_interrupted_run_keeps_what_it_had_spent() -> None:
 
 
 def test_bars_of_nested_phases_share_one_display() -> None:
-    """Two displays on one terminal erase each other's lines: one alone hides and shows the cursor, once."""
+    """Two displays on one terminal erase each other's lines: one alone hides and shows the cursor,
+    once.
+    """
     code = (
         "import time; from bench.cost.budget import Budget; budget = Budget()\n"
         "with budget.phase('fit'):\n"
@@ -65,7 +71,9 @@ def test_bars_of_nested_phases_share_one_display() -> None:
         "            bar.advance(3); time.sleep(0.25)\n"
     )
     terminal, stderr = pty.openpty()
-    done = subprocess.Popen([sys.executable, "-c", code], stderr=stderr, env=os.environ | {"TERM": "xterm"})
+    done = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=stderr, env=os.environ | {"TERM": "xterm"}
+    )
     os.close(stderr)
     said = b""
     try:

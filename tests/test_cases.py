@@ -1,4 +1,6 @@
-"""OPPU's Figure 5, one user's case from the files of its cells; and what was counted stands beside the result."""
+"""OPPU's Figure 5, one user's case from the files of its cells; and what was counted stands beside
+the result.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ from bench.report.__main__ import main
 
 
 def made(folder: Path, *, texts: bool = True) -> Path:
-    """Two arms that answer the same questions, one of which has noted what it learnt of every user."""
+    """Two arms that answer the same questions, one of which has noted what it learnt of
+    every user."""
     root = folder / "runs"
     for arm, method, skill in (("plain", "instruct", 0.2), ("own", "oppu", 0.9)):
         place = cell(root, "lamp2", method, skill=skill, users=6, texts=texts, base="task_adapted")
         manifest(root, "made_table", arm, {"task": "lamp2", "model": "smollm2", "seed": 0}, place)
-        notes = [{"user": f"u{at}", "notes": {"history": [f"item 1 of u{at}", "line\none"]}} for at in range(6)]
+        notes = [
+            {"user": f"u{at}", "notes": {"history": [f"item 1 of u{at}", "line\none"]}}
+            for at in range(6)
+        ]
         (place / "artifacts").mkdir()
         if arm == "own":
             (place / "artifacts" / "adapt-00000.json").write_text(json.dumps(notes))
@@ -33,8 +39,18 @@ def case(folder: Path, user: str | None = None, *, texts: bool = True) -> list[l
     arms = {"plain": ["method=instruct"], "own": ["method=oppu"]}
     axes = {"task": ["lamp2"], "model": ["smollm2"], "seed": [0]}
     show = {"kind": "case", "baseline": "plain", "x": None, "user": user}
-    where = conf(folder / "conf", arms=arms, axes=axes, show=show, paper=None, rules=False, family="task_adapted")
-    found = experiments.results(experiments.load("made_table", "small", where), [made(folder, texts=texts)])
+    where = conf(
+        folder / "conf",
+        arms=arms,
+        axes=axes,
+        show=show,
+        paper=None,
+        rules=False,
+        family="task_adapted",
+    )
+    found = experiments.results(
+        experiments.load("made_table", "small", where), [made(folder, texts=texts)]
+    )
     [one] = base_results.by_base(found)
     [grid] = cases.grids(one)
     return [[grid.title], *map(list, grid.rows), *([line] for line in grid.below)]
@@ -54,7 +70,10 @@ def test_a_case_has_history_question_gold_and_every_answer(tmp_path: Path) -> No
         id = question[0].removeprefix("question ")
         assert id.startswith("4-") and question[2] == f"4's history and {id[2:]} What now?"
         assert gold == ["gold", "", json.loads(golds)[id]]
-        assert {plain[2], own[2]} == {answers[id] for answers in samples} and (plain[0], own[0]) == ("plain", "own")
+        assert {plain[2], own[2]} == {answers[id] for answers in samples} and (
+            plain[0],
+            own[0],
+        ) == ("plain", "own")
         assert {row[1] for row in (plain, own)} <= {"0.000", "1.000"}
         assert (own[1] == "1.000") == (own[2] == gold[2])
 
@@ -66,7 +85,9 @@ def test_a_case_reads_as_text_in_every_format(tmp_path: Path) -> None:
         assert "item 1 of u" in path.read_text()
     text = (tmp_path / "out" / "made_table-small.txt").read_text().splitlines()
     [first] = {line.index(word) for line in text for word in ("item 1", "line one") if word in line}
-    assert max(map(len, text)) <= 100 and any(line[first:].startswith("4's history") for line in text)
+    assert max(map(len, text)) <= 100 and any(
+        line[first:].startswith("4's history") for line in text
+    )
 
 
 def test_without_a_choice_it_is_the_first_user_whose_answers_differ(tmp_path: Path) -> None:
@@ -91,7 +112,9 @@ def test_oppu_notes_what_it_has_learnt_from(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(bank, "train_all", lambda lm, jobs, *_: [bank.Patch()] * len(jobs))
     user = reviewer("ann", 24, dated=True)
-    [personal] = oppu(k=0).adapt(tiny_lm(), task_named("lamp3"), [user], SHARED, Budget(progress=False))
+    [personal] = oppu(k=0).adapt(
+        tiny_lm(), task_named("lamp3"), [user], SHARED, Budget(progress=False)
+    )
     assert len(personal.notes["history"]) == 20 and "thing 23 " in personal.notes["history"][-1]
 
 

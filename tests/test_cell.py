@@ -43,12 +43,18 @@ def record_of(folder: Path, method: str) -> dict:  # type: ignore[type-arg]
 def steady(record: dict) -> dict:  # type: ignore[type-arg]
     """The record without clock, machine and what a crash may leave to count."""
     counts = {name: count for name, count in record["counts"].items() if name != "lines_dropped"}
-    return {name: value for name, value in record.items() if name not in VOLATILE} | {"counts": counts}
+    return {name: value for name, value in record.items() if name not in VOLATILE} | {
+        "counts": counts
+    }
 
 
 def tokens(record: dict) -> dict[str, list[int]]:  # type: ignore[type-arg]
     """What each phase but the loading, which every run does, has read and written."""
-    return {name: [cost["tokens_in"], cost["tokens_out"]] for name, cost in record["cost"].items() if name != "load"}
+    return {
+        name: [cost["tokens_in"], cost["tokens_out"]]
+        for name, cost in record["cost"].items()
+        if name != "load"
+    }
 
 
 def test_a_cell_runs_is_told_and_is_found_done(data: Path, tmp_path: Path) -> None:
@@ -56,33 +62,55 @@ def test_a_cell_runs_is_told_and_is_found_done(data: Path, tmp_path: Path) -> No
     assert code == 0, said
     assert re.search(r"instruct .*on lamp3.*mae \d\.\d{3} \[", said) and "record.json" in said
     record = record_of(tmp_path, "instruct")
-    assert record["status"] == "ok" and record["data"]["queries"] == 10 and record["counts"]["samples"] == 10
+    assert (
+        record["status"] == "ok"
+        and record["data"]["queries"] == 10
+        and record["counts"]["samples"] == 10
+    )
     assert set(record["metrics"]) >= {"mae", "rmse", "lenient_mae", "nll_label", "user_mean_mae"}
-    samples = [json.loads(line) for line in (cell_of(tmp_path, "instruct") / "samples.jsonl").read_text().splitlines()]
+    samples = [
+        json.loads(line)
+        for line in (cell_of(tmp_path, "instruct") / "samples.jsonl").read_text().splitlines()
+    ]
     assert len(samples) == 10 and all("gold" not in generator for generator in samples)
     code, said = run(*on(data), "method=instruct", folder=tmp_path)
     assert code == 0 and "was done" in said
 
 
-def test_chameleon_is_compared_with_the_baseline_on_the_same_questions(data: Path, tmp_path: Path) -> None:
+def test_chameleon_is_compared_with_the_baseline_on_the_same_questions(
+    data: Path, tmp_path: Path
+) -> None:
     for words in (("method=instruct",), CHAMELEON):
         code, said = run(*on(data), *words, folder=tmp_path)
         assert code == 0, said
     assert "10 common queries of 10 users" in said and "nll_label" in said
     record = record_of(tmp_path, "chameleon")
     facts = record["facts"]
-    assert facts["pairs_kept"] + facts["pairs_equal"] + facts["pairs_empty"] == facts["pairs_asked"] == 14
-    assert len(facts["layers"]) == 1 and record["counts"]["patches"] == 1 and record["counts"]["patch_bytes"] > 0
+    assert (
+        facts["pairs_kept"] + facts["pairs_equal"] + facts["pairs_empty"]
+        == facts["pairs_asked"]
+        == 14
+    )
+    assert (
+        len(facts["layers"]) == 1
+        and record["counts"]["patches"] == 1
+        and record["counts"]["patch_bytes"] > 0
+    )
     assert {"insights", "pairs", "activations", "directions", "generate"} <= set(record["cost"])
     assert record["cost"]["pairs"]["tokens_in"] > 0
 
 
-def test_a_question_too_long_for_the_model_is_named_with_its_file(data: Path, tmp_path: Path) -> None:
+def test_a_question_too_long_for_the_model_is_named_with_its_file(
+    data: Path, tmp_path: Path
+) -> None:
     words = ("method=instruct", "method.history=none", "model.max_prompt_tokens=60")
     code, said = run(*on(data), *words, folder=tmp_path)
     assert code == 2, said
     first = json.loads((data / "LaMP_3" / "dev" / "dev_questions.json").read_text())[:10]
-    assert any(f"LaMP_3/dev/dev_questions.json: question {one['id']}: the prompt without any" in said for one in first)
+    assert any(
+        f"LaMP_3/dev/dev_questions.json: question {one['id']}: the prompt without any" in said
+        for one in first
+    )
     assert "Traceback" not in said
 
 
@@ -101,7 +129,9 @@ def test_deleting_the_golds_changes_no_answer(data: Path, tmp_path: Path) -> Non
     hidden = tmp_path / "hidden"
     shutil.copytree(data / "LaMP_3" / "train", hidden / "LaMP_3" / "train")
     shutil.copytree(data / "LaMP_3" / "dev", hidden / "LaMP_3" / "test")
-    (hidden / "LaMP_3" / "test" / "dev_questions.json").rename(hidden / "LaMP_3" / "test" / "test_questions.json")
+    (hidden / "LaMP_3" / "test" / "dev_questions.json").rename(
+        hidden / "LaMP_3" / "test" / "test_questions.json"
+    )
     (hidden / "LaMP_3" / "test" / "dev_outputs.json").unlink()
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -117,7 +147,9 @@ def test_deleting_the_golds_changes_no_answer(data: Path, tmp_path: Path) -> Non
     assert [set(one) for one in predictions["golds"]] == [{"id", "output"}] * 10
 
 
-def test_a_base_is_made_again_once_a_sweep_and_not_again_on_resume(data: Path, tmp_path: Path) -> None:
+def test_a_base_is_made_again_once_a_sweep_and_not_again_on_resume(
+    data: Path, tmp_path: Path
+) -> None:
     words = ("-m", *on(data), *BASE, "method=instruct", "base.retrain=true")
     code, said = run(*words, "method.history=selected,none", folder=tmp_path)
     assert code == 0, said
@@ -125,7 +157,9 @@ def test_a_base_is_made_again_once_a_sweep_and_not_again_on_resume(data: Path, t
     records = [json.loads((cell / "record.json").read_text()) for cell in cells]
     assert ["base" in record["cost"] for record in records].count(True) == 1
     assert len({record["model"]["base"] for record in records}) == 1
-    trained = next(cell for cell, record in zip(cells, records, strict=True) if "base" in record["cost"])
+    trained = next(
+        cell for cell, record in zip(cells, records, strict=True) if "base" in record["cost"]
+    )
     (trained / "record.json").unlink()
     (trained / "artifacts" / "cost.jsonl").unlink()
     code, said = run(*words, "method.history=selected,none", folder=tmp_path)
@@ -149,13 +183,22 @@ def test_every_family_runs(family: str, data: Path, tmp_path: Path) -> None:
     assert record_of(tmp_path, "chameleon")["cell"]["base"] == "task_adapted"
 
 
-@pytest.mark.parametrize("words", [
-    ("protocol=unseen",), ("protocol.history=other",), ("method.mode=user", "limit=3"), ("method.positions=last",),
-    ("method.control=random_directions", "method.draw=1"), ("method.insight_at_inference=true",),
-    ("decoding=likelihood",), ("decoding=sample",), ("data.kind=time", "limit=3"),
-    ("base=task_adapted", "base.form=profile"),
-    ("method.edit=neutral", "selection.center=none", "selection.order=score"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("protocol=unseen",),
+        ("protocol.history=other",),
+        ("method.mode=user", "limit=3"),
+        ("method.positions=last",),
+        ("method.control=random_directions", "method.draw=1"),
+        ("method.insight_at_inference=true",),
+        ("decoding=likelihood",),
+        ("decoding=sample",),
+        ("data.kind=time", "limit=3"),
+        ("base=task_adapted", "base.form=profile"),
+        ("method.edit=neutral", "selection.center=none", "selection.order=score"),
+    ],
+)
 def test_every_named_choice_runs(words: tuple[str, ...], data: Path, tmp_path: Path) -> None:
     recipe = BASE[1:] if "base=task_adapted" in words else ()
     code, said = run(*on(data), *CHAMELEON, *words, *recipe, folder=tmp_path)
@@ -163,7 +206,13 @@ def test_every_named_choice_runs(words: tuple[str, ...], data: Path, tmp_path: P
 
 
 def test_a_sweep_leaves_a_record_for_each_cell(data: Path, tmp_path: Path) -> None:
-    words = ("-m", *on(data), "method=majority", "method.rule=global,user,median", "protocol=seen,unseen")
+    words = (
+        "-m",
+        *on(data),
+        "method=majority",
+        "method.rule=global,user,median",
+        "protocol=seen,unseen",
+    )
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
     assert len(list((tmp_path / "runs").glob("*/majority/*/record.json"))) == 6
@@ -178,19 +227,26 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(data: Path, tmp_path: Path) -> N
     assert "fewer than min_pairs=1000" in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    (("data=lamp", "data.root=nowhere"), "nowhere"),
-    (("data=lamp",), "data.root=FOLDER"),
-    (("method=nothing",), "nothing"),
-    (("method.rulee=user",), "rulee"),
-    (("model=folder", "model.name=x", "model.source=/nowhere"), "/nowhere"),
-    (("task=lamp7", "method=majority", "method.rule=user"), "lamp7"),
-    (("task=lamp7", "decoding=likelihood"), "labels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("data=lamp", "data.root=nowhere"), "nowhere"),
+        (("data=lamp",), "data.root=FOLDER"),
+        (("method=nothing",), "nothing"),
+        (("method.rulee=user",), "rulee"),
+        (("model=folder", "model.name=x", "model.source=/nowhere"), "/nowhere"),
+        (("task=lamp7", "method=majority", "method.rule=user"), "lamp7"),
+        (("task=lamp7", "decoding=likelihood"), "labels"),
+    ],
+)
 def test_bad_input_is_one_clear_line_and_exit_code_2(
     words: tuple[str, ...], told: str, data: Path, tmp_path: Path
 ) -> None:
-    given = () if any(word.startswith("data=") for word in words) else ("data=lamp", f"data.root={data}")
+    given = (
+        ()
+        if any(word.startswith("data=") for word in words)
+        else ("data=lamp", f"data.root={data}")
+    )
     code, said = run(*TINY, *given, *words, folder=tmp_path)
     assert code == 2, said
     assert told in said and "Traceback" not in said
@@ -198,20 +254,29 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
 
 def test_a_dry_run_loads_nothing_and_shows_a_prompt(data: Path, tmp_path: Path) -> None:
     code, said = run(*on(data), *CHAMELEON, "dry=true", folder=tmp_path)
-    assert code == 0 and "to do" in said and "Your answer:" in said and "(history as stored)" not in said
+    assert (
+        code == 0
+        and "to do" in said
+        and "Your answer:" in said
+        and "(history as stored)" not in said
+    )
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_noise_floor_is_the_baseline_in_other_batches(data: Path, tmp_path: Path) -> None:
     for words in ((), ("noise_floor=true",)):
-        code, said = run(*on(data), "method=instruct", "model.batch_tokens=1000", *words, folder=tmp_path)
+        code, said = run(
+            *on(data), "method=instruct", "model.batch_tokens=1000", *words, folder=tmp_path
+        )
         assert code == 0, said
     assert "10 common queries" in said
     texts = [
         [(one["id"], one["raw"]) for one in map(json.loads, path.read_text().splitlines())]
         for path in (tmp_path / "runs").glob("*/instruct/*/samples.jsonl")
     ]
-    assert [id for id, _ in texts[0]] != [id for id, _ in texts[1]], "answers come in the order of their batches"
+    assert [id for id, _ in texts[0]] != [id for id, _ in texts[1]], (
+        "answers come in the order of their batches"
+    )
     assert sorted(texts[0]) == sorted(texts[1]), "in float32 batching changes nothing"
 
 
@@ -233,7 +298,11 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(data: Path, tmp_pat
         folder.mkdir()
         environment = {"LAMPLIGHT_CACHE": str(folder / "cache")}
         for attempt in range(2):
-            moment = seconds * (trial + stream.random()) / 4 if attempt == 0 else seconds * stream.random()
+            moment = (
+                seconds * (trial + stream.random()) / 4
+                if attempt == 0
+                else seconds * stream.random()
+            )
             code, said = run(*words, folder=folder, kill_after=moment, environment=environment)
             killed += code == -signal.SIGKILL
             assert code in (0, -signal.SIGKILL), said
@@ -253,7 +322,8 @@ def test_who_is_asked_to_stop_stops_cleanly_and_says_how_to_go_on(
     words = (*on(data), *CHAMELEON, "method.ccs.epochs=4000")
 
     def begun() -> bool:
-        return any((tmp_path / "runs").glob("*/*/*/artifacts/cost.jsonl"))  # the first phase has ended
+        # the first phase has ended
+        return any((tmp_path / "runs").glob("*/*/*/artifacts/cost.jsonl"))
 
     code, said = run(*sweep, *words, folder=tmp_path, kill_when=begun, with_signal=number)
     assert code == expected, said
@@ -261,7 +331,9 @@ def test_who_is_asked_to_stop_stops_cleanly_and_says_how_to_go_on(
     assert not list((tmp_path / "runs").glob("*/*/*/claim"))
 
 
-def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_nothing_is_lost(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bench.disk import store
 
     real, calls = store.append, []
@@ -285,8 +357,15 @@ def test_a_full_disk_is_said_and_nothing_is_lost(data: Path, tmp_path: Path, mon
     assert code == 0 and kept.read_text().startswith(already)
 
 
-def test_a_process_that_was_suspended_too_long_stops_beside_its_successor(data: Path, tmp_path: Path) -> None:
-    words = (*on(data), "method=instruct", "model.batch_tokens=500", f"results.root={tmp_path / 'runs'}")
+def test_a_process_that_was_suspended_too_long_stops_beside_its_successor(
+    data: Path, tmp_path: Path
+) -> None:
+    words = (
+        *on(data),
+        "method=instruct",
+        "model.batch_tokens=500",
+        f"results.root={tmp_path / 'runs'}",
+    )
     sleeper = start(words, output=tmp_path / "sleeper.txt")
     while not list((tmp_path / "runs").glob("*/*/*/samples.jsonl")):
         time.sleep(0.002)
@@ -324,11 +403,15 @@ def test_a_finished_cell_is_found_where_nothing_can_be_written(
     code, said = run(*rule, folder=tmp_path)
     assert code == 0 and "(was done)" in said, said
     code, said = run(*rule, "method.rule=user", folder=tmp_path)
-    assert code == 2 and "read-only file system; make it writable" in said and "Traceback" not in said
+    assert (
+        code == 2 and "read-only file system; make it writable" in said and "Traceback" not in said
+    )
     assert said.count("error: ") == 1
 
 
-@pytest.mark.parametrize("root", ["FILE/runs", "~nobody_has_this_name/runs", "/proc/nothing", "x" * 300, "''"])
+@pytest.mark.parametrize(
+    "root", ["FILE/runs", "~nobody_has_this_name/runs", "/proc/nothing", "x" * 300, "''"]
+)
 @pytest.mark.parametrize("words", [(), ("dry=true",)], ids=["run", "dry"])
 def test_a_root_that_can_be_none_is_one_line_and_bad_input(
     words: tuple[str, ...], root: str, data: Path, tmp_path: Path
@@ -346,7 +429,9 @@ def test_a_cell_past_its_budget_is_a_row_that_says_so(data: Path, tmp_path: Path
     assert record_of(tmp_path, "chameleon")["status"] == "over_budget"
 
 
-def test_the_prompt_kept_with_a_sample_is_the_one_the_model_read(data: Path, tmp_path: Path) -> None:
+def test_the_prompt_kept_with_a_sample_is_the_one_the_model_read(
+    data: Path, tmp_path: Path
+) -> None:
     from bench.lm.load import tiny
 
     code, said = run(*on(data), "method=instruct", "model.history_tokens=100", folder=tmp_path)

@@ -1,4 +1,6 @@
-"""CHAMELEON's steps by themselves: who is kept out of what, which draw is whose, what the record says of an edit."""
+"""CHAMELEON's steps by themselves: who is kept out of what, which draw is whose, what the record
+says of an edit.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_an_item_that_is_asked_is_not_shown_and_all_others_are() -> None:
     asked = method_module._own_questions(TASK, ITEMS, [Insight("a", "b"), Insight("c", "d")])
     assert [one.query.id for one in asked] == ["i0", "i0", "i1", "i1", "i2", "i2", "i3", "i3"]
     for one in asked:
-        assert [item.id for item in one.items] == [item.id for item in ITEMS if item.id != one.query.id]
+        assert [item.id for item in one.items] == [
+            item.id for item in ITEMS if item.id != one.query.id
+        ]
         assert one.query.text in one.query.input and "{" not in one.query.input
         assert one.person == one.query.id
     assert [one.insight.personal for one in asked[:2]] == ["a", "c"]
@@ -94,7 +98,11 @@ def test_a_layout_is_read_in_the_order_of_its_name(layout: Any, order: list[str]
 
 
 def test_no_two_insights_are_of_one_draw() -> None:
-    seeds = [Writing(Decoding("sample", seed=seed)).draw(turn).seed for seed in range(3) for turn in range(50)]
+    seeds = [
+        Writing(Decoding("sample", seed=seed)).draw(turn).seed
+        for seed in range(3)
+        for turn in range(50)
+    ]
     assert len(set(seeds)) == len(seeds) and min(seeds) >= 0
 
 
@@ -173,9 +181,14 @@ def test_the_record_tells_of_every_layer_what_was_measured_there() -> None:
     found = edit.find(tensors, RECIPE)
     facts, theta = found.facts, tensors["theta_p"]
     assert found.layers == (1,) == tuple(facts["layers"])
-    for name, null in (("ccs_null_rematched", "null_rematched"), ("ccs_null_random", "null_random")):
+    for name, null in (
+        ("ccs_null_rematched", "null_rematched"),
+        ("ccs_null_random", "null_random"),
+    ):
         for layer in range(2):
-            assert facts[name][layer] == pytest.approx(float(tensors[null][:, layer].mean()), abs=1e-4)
+            assert facts[name][layer] == pytest.approx(
+                float(tensors[null][:, layer].mean()), abs=1e-4
+            )
     mean = normalize(personal.mean(1), dim=-1)
     for layer in range(2):
         along = abs(float(theta[layer] @ mean[layer]))
@@ -189,7 +202,9 @@ def test_the_record_tells_of_every_layer_what_was_measured_there() -> None:
 
 def test_differences_are_of_the_answers_and_not_their_sum() -> None:
     personal, neutral = activations()
-    found = edit.fit_directions(personal, neutral, list(range(12)), replace(RECIPE, svd_on="P_minus_N"))
+    found = edit.fit_directions(
+        personal, neutral, list(range(12)), replace(RECIPE, svd_on="P_minus_N")
+    )
     [top] = torch.linalg.svd((personal - neutral)[1], full_matrices=False).Vh[:1]
     assert abs(float(found["theta_p"][1] @ top)) == pytest.approx(1, abs=1e-4)
 
@@ -203,7 +218,9 @@ def answering(monkeypatch: pytest.MonkeyPatch, lm: Any, differ: int) -> None:
     def answers(requests: list[Any], **_: Any) -> list[Completion]:
         if "insight" in str(requests[0].name):
             return [Completion("plain", 1, 1) for _ in requests]
-        return [Completion("5" if n % 2 and n < 2 * differ else "4", 1, 1) for n in range(len(requests))]
+        return [
+            Completion("5" if n % 2 and n < 2 * differ else "4", 1, 1) for n in range(len(requests))
+        ]
 
     monkeypatch.setattr(lm, "answers", answers)
 
@@ -228,4 +245,8 @@ def test_a_user_of_two_pairs_is_edited_and_one_of_a_single_pair_is_not(
     answering(monkeypatch, lm, differ)
     [user] = people(1)
     [one] = method._user_edits(lm, TASK, [user], [user.history], Budget(progress=False))
-    assert (one.facts["pairs_kept"], one.facts["edited"], bool(one.patches)) == (differ, edited, edited)
+    assert (one.facts["pairs_kept"], one.facts["edited"], bool(one.patches)) == (
+        differ,
+        edited,
+        edited,
+    )

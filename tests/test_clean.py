@@ -18,7 +18,10 @@ from bench.score.metrics import Scored
 from bench.terminal import escape
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\u2066\u200f\ufeff\U000e0041\x00\r\x7f\ud800"
-MARKUP = "<img src=x onerror=alert(1)>[click](javascript:alert(1)) `x` | **b** &lt;b&gt; $x^2$ \\input{/etc/passwd} %"
+MARKUP = (
+    "<img src=x onerror=alert(1)>[click](javascript:alert(1)) `x` | **b** &lt;b&gt; $x^2$"
+    " \\input{/etc/passwd} %"
+)
 FORMULA = '=HYPERLINK("http://evil","x")'
 HOSTILE = f"{FORMULA}{ESCAPES}{MARKUP}\n# heading\n- list"
 ACTS = re.compile(
@@ -29,7 +32,9 @@ PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Results in which every text of a record, a manifest, a sample and a note is hostile; and the conf folder."""
+    """Results in which every text of a record, a manifest, a sample and a note is hostile; and the
+    conf folder.
+    """
     folder = tmp_path_factory.mktemp("hostile")
     root = experiment(folder / "results", texts=True)
     for path in root.glob("*/chameleon/*/record.json"):
@@ -44,10 +49,15 @@ def hostile(tmp_path_factory):
         record["environment"] = {"git": {"revision": HOSTILE}}
         path.write_text(json.dumps(record))
         samples = path.parent / "samples.jsonl"
-        lines = [json.loads(one) | {"raw": HOSTILE, "prompt": HOSTILE} for one in samples.read_text().splitlines()]
+        lines = [
+            json.loads(one) | {"raw": HOSTILE, "prompt": HOSTILE}
+            for one in samples.read_text().splitlines()
+        ]
         samples.write_text("".join(json.dumps(one) + "\n" for one in lines))
         (path.parent / "artifacts").mkdir()
-        (path.parent / "artifacts" / "fit.json").write_text(json.dumps([{"notes": {HOSTILE: HOSTILE}}]))
+        (path.parent / "artifacts" / "fit.json").write_text(
+            json.dumps([{"notes": {HOSTILE: HOSTILE}}])
+        )
     at = {"task": "lamp2", "model": HOSTILE, "seed": 0, HOSTILE: HOSTILE}
     manifest(root, "made_table", HOSTILE[:20], at, cell(root, "lamp2", "rag"), extra=[HOSTILE])
     return root, conf(folder / "conf")
@@ -117,18 +127,27 @@ def test_html_has_our_tags_alone(ran):
     assert not tags.found & {"img", "a", "script", "b", "onerror"}
 
 
-@pytest.mark.parametrize("words", [("--format", "md"), ("made_table", "--format", "md")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [("--format", "md"), ("made_table", "--format", "md")], ids=" ".join
+)
 def test_markdown_has_our_headings_and_tables_alone(ran, words):
     tokens = PARSER.parse(ran(*words))
     inline = {child.type for token in tokens for child in token.children or ()}
     assert inline <= {"text", "text_special", "softbreak", "hardbreak"}, inline
     assert {token.tag for token in tokens if token.type == "heading_open"} == {"h3"}
-    assert {token.type for token in tokens} & {"html_block", "bullet_list_open", "fence", "code_block"} == set()
+    assert {token.type for token in tokens} & {
+        "html_block",
+        "bullet_list_open",
+        "fence",
+        "code_block",
+    } == set()
     shown = " ".join(child.content for token in tokens for child in token.children or ())
     assert "<img src=x onerror=alert(1)>[click](javascript:alert(1))" in shown
 
 
-@pytest.mark.parametrize("words", [("--format", "csv"), ("made_table", "--format", "csv")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [("--format", "csv"), ("made_table", "--format", "csv")], ids=" ".join
+)
 def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_numbers(ran, words):
     cells = [one for row in csv.reader(io.StringIO(ran(*words))) for one in row]
     assert any(one.startswith("'=HYPERLINK") for one in cells)
@@ -180,16 +199,29 @@ def test_visible_spells_out_what_acts_and_leaves_words_alone(text, shown):
 @pytest.mark.parametrize(
     ("value", "cell"),
     [
-        ("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("+cmd|x", "'+cmd|x"), ("-2+3", "'-2+3"), (" =1", "' =1"),
-        ("＝1", "'＝1"), ("-0.5", "-0.5"), ("+0.013", "+0.013"), ("-1e-05", "-1e-05"), ("-", "-"), ("", ""),
-        (-1.5, -1.5), (None, None), ("rag", "rag"),
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+cmd|x", "'+cmd|x"),
+        ("-2+3", "'-2+3"),
+        (" =1", "' =1"),
+        ("＝1", "'＝1"),
+        ("-0.5", "-0.5"),
+        ("+0.013", "+0.013"),
+        ("-1e-05", "-1e-05"),
+        ("-", "-"),
+        ("", ""),
+        (-1.5, -1.5),
+        (None, None),
+        ("rag", "rag"),
     ],
-)  # fmt: skip
+)
 def test_a_spreadsheet_takes_no_text_for_a_formula(value, cell):
     assert escape.csv(value) == cell
 
 
-@pytest.mark.parametrize("text", ["# no", "- no", "1. no", "+ no", "=== no", "*no*", "_no_", "[a](b)", "[a]: b", "a_b"])
+@pytest.mark.parametrize(
+    "text", ["# no", "- no", "1. no", "+ no", "=== no", "*no*", "_no_", "[a](b)", "[a]: b", "a_b"]
+)
 def test_a_line_of_prose_is_a_paragraph_with_its_own_words(text):
     tokens = PARSER.parse(escape.prose(text))
     assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]

@@ -1,4 +1,6 @@
-"""Who takes part: whom a leak takes out, whom a base may learn from, and what is counted of the rest."""
+"""Who takes part: whom a leak takes out, whom a base may learn from, and what is counted of the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from bench.types import Item, Query, User
 
 
 def person(name: str, *texts: str, asked: str = "") -> User:
-    history = tuple(Item(f"{name}-{at}", {"text": text, "score": "3"}) for at, text in enumerate(texts))
+    history = tuple(
+        Item(f"{name}-{at}", {"text": text, "score": "3"}) for at, text in enumerate(texts)
+    )
     asked = asked or f"what {name} is asked"
     return User(name, history, (Query(f"q-{name}", f"review: {asked}", asked, "4"),), name)
 
@@ -87,7 +91,9 @@ def test_a_base_to_be_made_again_is_none_of_those_that_are_shipped(
 
 
 def test_leaks_are_looked_for_among_those_who_fit_and_in_what_a_base_reads() -> None:
-    """Without a base only the group learns, and only from its questions; a base reads every history."""
+    """Without a base only the group learns, and only from its questions; a base reads every
+    history.
+    """
     reader = person("r", BOB.queries[0].text)
     group = cohort(plan([ANN, BOB], [*FIT, reader], group_size=6))
     assert group.leaks.fit_history_holds_query == ()

@@ -1,4 +1,6 @@
-"""Cost belongs to what is kept: a cell that is killed at any write and resumed costs what an undisturbed one does."""
+"""Cost belongs to what is kept: a cell that is killed at any write and resumed costs what an
+undisturbed one does.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,18 @@ from bench.disk import store
 from bench.errors import InputError
 
 SMALL = (*TINY, "limit=6", "protocol.group_size=8", "model.batch_tokens=1200")
-PAG = ("method=oppu", "base.kind=instruct", "method.form=pag", "method.k=1", "profile.max_new_tokens=8")
+PAG = (
+    "method=oppu",
+    "base.kind=instruct",
+    "method.form=pag",
+    "method.k=1",
+    "profile.max_new_tokens=8",
+)
 TRAINED = ("task=lamp3", *PAG, "method.recipes.paper.epochs.lamp3=1")
 CELLS = [
-    pytest.param(("task=lamp3", *CHAMELEON, *BASE), id="pairs on a base of its own", marks=pytest.mark.slow),
+    pytest.param(
+        ("task=lamp3", *CHAMELEON, *BASE), id="pairs on a base of its own", marks=pytest.mark.slow
+    ),
     pytest.param(TRAINED, id="written profiles, trained users", marks=pytest.mark.slow),
     pytest.param(("task=lamp3", "method=llm_rec", "method.max_new_tokens=8"), id="summaries"),
     pytest.param(("task=lamp4", "method=instruct"), id="likelihood of golds"),
@@ -47,7 +57,9 @@ def cost(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def killed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on a process dies before (odd) or after (even) the write of that number that it makes sure of."""
+    """From here on a process dies before (odd) or after (even) the write of that number that it
+    makes sure of.
+    """
     real, count = os.fsync, iter(range(10**9))
 
     def die_or_sync(fd: int) -> None:
@@ -74,7 +86,9 @@ def test_a_cell_killed_at_any_write_costs_the_tokens_of_an_undisturbed_one(
             with monkeypatch.context() as patch:
                 if name == "disturbed" and tries < 6:
                     killed_at(stream.randrange(4, 16), patch)
-                code, said = run(*words, folder=folder, environment={"LAMPLIGHT_CACHE": str(folder / "cache")})
+                code, said = run(
+                    *words, folder=folder, environment={"LAMPLIGHT_CACHE": str(folder / "cache")}
+                )
             assert code in (0, -signal.SIGKILL), said
             kills, tries = kills + (code != 0), tries + 1
         found[name] = cost(folder)
@@ -87,11 +101,15 @@ def test_a_cell_killed_at_any_write_costs_the_tokens_of_an_undisturbed_one(
     assert disturbed == calm
 
 
-@pytest.mark.parametrize(("phase", "writes"), [("generate", (store, "append")), ("score", (likelihoods.File, "add"))])
+@pytest.mark.parametrize(
+    ("phase", "writes"), [("generate", (store, "append")), ("score", (likelihoods.File, "add"))]
+)
 def test_seconds_before_a_kill_belong_to_the_cell(
     phase: str, writes: tuple[Any, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the second batch: what the first had taken is on disk, and is counted beside what comes after."""
+    """Killed in the second batch: what the first had taken is on disk, and is counted beside what
+    comes after.
+    """
     words = (*SMALL, "data=lamp", f"data.root={data}", "task=lamp4", "method=instruct")
     real, count = getattr(*writes), iter(range(10**9))
 
@@ -159,7 +177,10 @@ def test_an_inner_piece_is_not_the_outer_ones(tmp_path: Path) -> None:
         fit.write()
     spend(budget, 100)
     rest.write()
-    written = {name: bill.phases["pairs"].tokens_in for name, bill in ledger._read(tmp_path / ledger.NAME)[0].items()}
+    written = {
+        name: bill.phases["pairs"].tokens_in
+        for name, bill in ledger._read(tmp_path / ledger.NAME)[0].items()
+    }
     assert written == {"base": 10, "fit": 3, "run-0": 100}
     again = Budget(progress=False)
     Ledger(tmp_path, again)
@@ -168,17 +189,22 @@ def test_an_inner_piece_is_not_the_outer_ones(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("change", [
-    lambda text: text.replace('"tokens_in": 10', '"tokens_in": 99'),
-    lambda text: text.replace("phases", "faces"),
-    lambda text: text.replace("fit", "adapt-00000"),
-    lambda text: "[]\n" + text,
-    lambda text: '{"piece": "fit", "phases": {"pairs": {"seconds": "long"}}, "limited": 0}\n',
-    lambda text: '{"piece": "fit", "phases": {"pairs": {"seconds": -1}}, "limited": 0}\n',
-    lambda text: '{"piece": "fit", "phases": [], "limited": 0}\n',
-    lambda text: "\n" + text,
-])  # fmt: skip
-def test_costs_that_were_changed_are_an_error_that_names_file_and_line(tmp_path: Path, change: Any) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"tokens_in": 10', '"tokens_in": 99'),
+        lambda text: text.replace("phases", "faces"),
+        lambda text: text.replace("fit", "adapt-00000"),
+        lambda text: "[]\n" + text,
+        lambda text: '{"piece": "fit", "phases": {"pairs": {"seconds": "long"}}, "limited": 0}\n',
+        lambda text: '{"piece": "fit", "phases": {"pairs": {"seconds": -1}}, "limited": 0}\n',
+        lambda text: '{"piece": "fit", "phases": [], "limited": 0}\n',
+        lambda text: "\n" + text,
+    ],
+)
+def test_costs_that_were_changed_are_an_error_that_names_file_and_line(
+    tmp_path: Path, change: Any
+) -> None:
     artifacts = tmp_path / "cell" / "artifacts"
     budget = Budget(progress=False)
     with Ledger(artifacts, budget).piece("fit") as piece:
@@ -186,7 +212,9 @@ def test_costs_that_were_changed_are_an_error_that_names_file_and_line(tmp_path:
         piece.write()
     path = artifacts / ledger.NAME
     path.write_text(change(path.read_text()))
-    with pytest.raises(InputError, match=rf"^{path}: line 1 is no cost .*delete the line.*delete {tmp_path}/cell "):
+    with pytest.raises(
+        InputError, match=rf"^{path}: line 1 is no cost .*delete the line.*delete {tmp_path}/cell "
+    ):
         Ledger(artifacts, Budget(progress=False))
 
 

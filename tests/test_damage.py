@@ -1,4 +1,6 @@
-"""What was damaged, edited or put in another's place on disk is never used: an error that names it, or made again."""
+"""What was damaged, edited or put in another's place on disk is never used: an error that names it,
+or made again.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from bench.types import Completion, Item, Personalization, Sample
 
 def patch(seed: int) -> Patch:
     stream = torch.Generator().manual_seed(seed)
-    return Patch({"mlp": LowRank(torch.randn(2, 8, generator=stream), torch.randn(8, 2, generator=stream))})
+    return Patch(
+        {"mlp": LowRank(torch.randn(2, 8, generator=stream), torch.randn(8, 2, generator=stream))}
+    )
 
 
 @pytest.fixture
@@ -35,7 +39,9 @@ def artifacts(tmp_path: Path) -> Path:
     for chunk in (0, 1):
         users = [f"u{chunk}{user}" for user in (0, 1)]
         personals = [
-            Personalization({"global": user}, (Item(user, {"text": user}),), (patch(10 * chunk + place),))
+            Personalization(
+                {"global": user}, (Item(user, {"text": user}),), (patch(10 * chunk + place),)
+            )
             for place, user in enumerate(users)
         ]
         save_personalizations(personals, folder, f"adapt-0000{chunk}", cell="key", users=users)
@@ -55,7 +61,9 @@ def swap(one: Path, other: Path) -> None:
 
 
 def swapped_users(path: Path) -> None:
-    path.write_text(path.read_text().replace('"u00"', '"?"').replace('"u01"', '"u00"').replace('"?"', '"u01"'))
+    path.write_text(
+        path.read_text().replace('"u00"', '"?"').replace('"u01"', '"u00"').replace('"?"', '"u01"')
+    )
 
 
 def of(folder: Path, number: int = 0) -> Path:
@@ -76,14 +84,20 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "two users' files swapped": lambda folder: swap(of(folder), of(folder, 1)),
     "two users' ids swapped": lambda folder: swapped_users(of(folder)),
     "two users' patches swapped": lambda folder: swap(*patches(folder)),
-    "text edited": lambda folder: of(folder).write_text(
-        of(folder).read_text().replace('"global": "u0', '"global": "v0')
+    "text edited": (
+        lambda folder: of(folder).write_text(
+            of(folder).read_text().replace('"global": "u0', '"global": "v0')
+        )
     ),
     "a bit of a patch flipped": lambda folder: flipped(patches(folder)[0]),
-    "a patch cut off": lambda folder: patches(folder)[0].write_bytes(patches(folder)[0].read_bytes()[:-4]),
-    "a patch multiplied": lambda folder: Patch(
-        {"mlp": LowRank(2 * patch(0).weights["mlp"].a, patch(0).weights["mlp"].b)}
-    ).save(patches(folder)[0]),
+    "a patch cut off": (
+        lambda folder: patches(folder)[0].write_bytes(patches(folder)[0].read_bytes()[:-4])
+    ),
+    "a patch multiplied": (
+        lambda folder: Patch(
+            {"mlp": LowRank(2 * patch(0).weights["mlp"].a, patch(0).weights["mlp"].b)}
+        ).save(patches(folder)[0])
+    ),
     "a patch emptied": lambda folder: patches(folder)[0].write_bytes(b""),
     "a patch gone": lambda folder: patches(folder)[0].unlink(),
     "emptied": lambda folder: of(folder).write_text(""),
@@ -108,9 +122,13 @@ def test_a_damaged_personalization_is_an_error_that_names_the_file_and_what_to_d
     assert "\n" not in str(said.value)
 
 
-def test_personalizations_of_earlier_versions_can_be_read_but_not_gone_on_with(artifacts: Path) -> None:
+def test_personalizations_of_earlier_versions_can_be_read_but_not_gone_on_with(
+    artifacts: Path,
+) -> None:
     for number in (0, 1):
-        of(artifacts, number).write_text(json.dumps(json.loads(of(artifacts, number).read_text())["content"]))
+        of(artifacts, number).write_text(
+            json.dumps(json.loads(of(artifacts, number).read_text())["content"])
+        )
     assert list(load_users(artifacts)) == ["u00", "u01", "u10", "u11"]
     assert [value["user"] for value in store.read_artifact(of(artifacts))] == ["u00", "u01"]
     with pytest.raises(InputError, match=r"adapt-00000\.json: it has no checksum"):
@@ -121,13 +139,16 @@ def test_personalizations_of_earlier_versions_can_be_read_but_not_gone_on_with(a
 
 
 @pytest.mark.parametrize("text", ["", "{}", "null", '{"a": 0.5}', None, "[["])
-def test_likelihoods_that_were_edited_are_an_error_that_says_what_to_delete(tmp_path: Path, text: str | None) -> None:
+def test_likelihoods_that_were_edited_are_an_error_that_says_what_to_delete(
+    tmp_path: Path, text: str | None
+) -> None:
     file = File(tmp_path, 0, "key")
     file.finish({"a": (1.5, 10), "b": (2.5, 11)})
     assert file.read() == {"a": (1.5, 10), "b": (2.5, 11)}
     file.path.write_text(file.path.read_text().replace("1.5", "0.5") if text is None else text)
     with pytest.raises(
-        InputError, match=rf"^{file.path}: .*; delete the file and run the cell again: it is worked out"
+        InputError,
+        match=rf"^{file.path}: .*; delete the file and run the cell again: it is worked out",
     ):
         file.read()
 
@@ -155,20 +176,35 @@ def test_a_damaged_line_of_an_unfinished_window_is_worked_out_again(tmp_path: Pa
 
 
 def sample(name: str, **changes: object) -> Sample:
-    return Sample(**{"id": name, "user": "u", "group": "g", "raw": "5", "tokens_in": 9, "tokens_out": 1} | changes)  # type: ignore[arg-type]
+    return Sample(
+        **{"id": name, "user": "u", "group": "g", "raw": "5", "tokens_in": 9, "tokens_out": 1}
+        | changes
+    )  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("field", [
-    {"user": 3}, {"raw": None}, {"tokens_in": -1}, {"tokens_out": 1.5}, {"cut": "x"}, {"finished": 1},
-    {"label_logprobs": ["a"]}, {"label_logprobs": 3}, {"prompt": None}, {"id": 7},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"user": 3},
+        {"raw": None},
+        {"tokens_in": -1},
+        {"tokens_out": 1.5},
+        {"cut": "x"},
+        {"finished": 1},
+        {"label_logprobs": ["a"]},
+        {"label_logprobs": 3},
+        {"prompt": None},
+        {"id": 7},
+    ],
+)
 def test_a_sample_with_a_field_of_another_type_is_an_error_that_names_the_line(
     tmp_path: Path, field: dict[str, object]
 ) -> None:
     cell = Cell(tmp_path, "lamp3", "rag", "k")
     append(cell, [sample("a"), sample("b", **field)])
     with pytest.raises(
-        InputError, match=rf"^{cell.samples}: line 2 is no sample \({next(iter(field))} .*delete the line"
+        InputError,
+        match=rf"^{cell.samples}: line 2 is no sample \({next(iter(field))} .*delete the line",
     ):
         read_samples(cell)
 
@@ -181,7 +217,9 @@ def test_an_answer_that_was_edited_is_an_error_and_one_of_an_earlier_version_is_
     append(cell, [sample("a")])
     text = cell.samples.read_text()
     cell.samples.write_text(text.replace(*change, 1))
-    with pytest.raises(InputError, match="line 1 is no sample .it was changed after it was written"):
+    with pytest.raises(
+        InputError, match="line 1 is no sample .it was changed after it was written"
+    ):
         read_samples(cell)
     cell.samples.write_text(text.rpartition(', "check"')[0] + "}\n")
     assert read_samples(cell) == ([sample("a")], 0)
@@ -195,7 +233,8 @@ def test_who_goes_on_with_samples_needs_a_checksum_in_each(tmp_path: Path) -> No
     first, second = cell.samples.read_text().splitlines()
     cell.samples.write_text(first + "\n" + second.rpartition(', "check"')[0] + "}\n")
     with pytest.raises(
-        InputError, match=rf"^{cell.samples}: line 2 is no sample \(it has no checksum.*delete the line"
+        InputError,
+        match=rf"^{cell.samples}: line 2 is no sample \(it has no checksum.*delete the line",
     ):
         list(store.stream_samples(cell, ours=True))
 
@@ -207,8 +246,12 @@ def test_a_bad_row_of_the_response_cache_is_a_miss_and_is_counted(tmp_path: Path
     cache, bad = ResponseCache(tmp_path / "answers.sqlite"), []
     answers = {name: Completion(f"text {name}", 3, 2) for name in "abc"}
     cache.put(answers, 1.0)
-    cache._connection.execute("UPDATE texts SET value = replace(value, 'text a', 'text x') WHERE key = 'a'")
-    cache._connection.execute("UPDATE texts SET value = (SELECT value FROM texts WHERE key = 'c') WHERE key = 'b'")
+    cache._connection.execute(
+        "UPDATE texts SET value = replace(value, 'text a', 'text x') WHERE key = 'a'"
+    )
+    cache._connection.execute(
+        "UPDATE texts SET value = (SELECT value FROM texts WHERE key = 'c') WHERE key = 'b'"
+    )
     found = [cache.get(key, lambda: bad.append(1)) for key in "abcd"]
     assert found == [None, None, (answers["c"], 1.0), None] and len(bad) == 2
     cache.put({"a": answers["a"]}, 2.0)
@@ -223,7 +266,9 @@ def test_rows_of_earlier_versions_are_left_alone_and_written_again(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to be one" * 40, None])
-def test_a_damaged_database_is_an_error_that_says_what_to_delete(tmp_path: Path, content: bytes | None) -> None:
+def test_a_damaged_database_is_an_error_that_says_what_to_delete(
+    tmp_path: Path, content: bytes | None
+) -> None:
     path = tmp_path / "answers.sqlite"
     if content is None:  # its pages overwritten, the header intact
         cache = ResponseCache(path)
@@ -232,11 +277,15 @@ def test_a_damaged_database_is_an_error_that_says_what_to_delete(tmp_path: Path,
         cache._connection.close()
         content = path.read_bytes()[:100] + bytes(len(path.read_bytes()) - 100)
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"^{path}: the response cache is damaged .*; delete {path}\*"):
+    with pytest.raises(
+        InputError, match=rf"^{path}: the response cache is damaged .*; delete {path}\*"
+    ):
         ResponseCache(path).get("1")
 
 
-@pytest.mark.parametrize("damage", [flipped, lambda path: path.write_bytes(b""), lambda path: flipped(path, 2)])
+@pytest.mark.parametrize(
+    "damage", [flipped, lambda path: path.write_bytes(b""), lambda path: flipped(path, 2)]
+)
 def test_kept_tensors_that_were_damaged_are_made_again_and_counted(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:

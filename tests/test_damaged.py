@@ -1,4 +1,6 @@
-"""Records, scores and samples with a field missing or of a wrong kind: left out by name, and the rest goes on."""
+"""Records, scores and samples with a field missing or of a wrong kind: left out by name, and the
+rest goes on.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,21 @@ from bench.report.inventory import readable
 
 pytestmark = pytest.mark.usefixtures("wide")
 
-ODD: tuple[Any, ...] = (None, "x", "", -1, 10**400, 1.5, float("nan"), True, [], {}, [{}], {"a": None}, "\x1b[2J/../..")
+ODD: tuple[Any, ...] = (
+    None,
+    "x",
+    "",
+    -1,
+    10**400,
+    1.5,
+    float("nan"),
+    True,
+    [],
+    {},
+    [{}],
+    {"a": None},
+    "\x1b[2J/../..",
+)
 GOOD = "0123456789abcdef"
 
 
@@ -73,8 +89,18 @@ def test_whatever_a_record_lacks_or_has_it_is_left_out_or_shown_and_nothing_brea
 
 def test_a_field_that_every_table_needs_is_named_where_it_is_missing() -> None:
     record = real()
-    for path in [("cell", "method"), ("data", "hash"), ("metrics", "mae", "users"), ("cost",), ("counts",), ("key",)]:
-        assert shape.problem(altered(record, path, KeyError), shape.RECORD) == f"{'.'.join(path)} is missing"
+    for path in [
+        ("cell", "method"),
+        ("data", "hash"),
+        ("metrics", "mae", "users"),
+        ("cost",),
+        ("counts",),
+        ("key",),
+    ]:
+        assert (
+            shape.problem(altered(record, path, KeyError), shape.RECORD)
+            == f"{'.'.join(path)} is missing"
+        )
     assert shape.problem(record, shape.RECORD) == ""
 
 
@@ -85,7 +111,13 @@ def made(tmp_path, monkeypatch):
     return root
 
 
-COMMANDS = ((), ("--format", "md"), ("--format", "csv"), ("made_table",), ("made_table", "--format", "csv"))
+COMMANDS = (
+    (),
+    ("--format", "md"),
+    ("--format", "csv"),
+    ("made_table",),
+    ("made_table", "--format", "csv"),
+)
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, ("page",)], ids=" ".join)
@@ -98,14 +130,21 @@ def test_a_record_without_a_field_is_named_and_the_others_are_shown(made, tmp_pa
     assert main([*words, *out, "--results", str(made)]) == 0
     said = capsys.readouterr()
     whole = said.out + said.err + ((tmp_path / "page.html").read_text() if out else "")
-    assert f"{path}: counts is missing; delete the file and run the cell again" in whole or "csv" in words
+    assert (
+        f"{path}: counts is missing; delete the file and run the cell again" in whole
+        or "csv" in words
+    )
     assert "instruct" in whole
 
 
 NAMES = ("scores.json", "golds.json", "samples.jsonl", "artifacts/fit.json")
 CONTENTS = ("{", "[]", "{}", "null", "3", '["x"]', '[{"id": 3}]', '[{"notes": 3}]', "[" * 10**5)
 HARMLESS = {(name, "[]") for name in NAMES} - {("samples.jsonl", "[]"), ("golds.json", "[]")}
-HARMLESS |= {("golds.json", "{}"), ("artifacts/fit.json", '[{"id": 3}]'), ("artifacts/fit.json", '[{"notes": 3}]')}
+HARMLESS |= {
+    ("golds.json", "{}"),
+    ("artifacts/fit.json", '[{"id": 3}]'),
+    ("artifacts/fit.json", '[{"notes": 3}]'),
+}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +156,9 @@ def test_a_damaged_file_beside_a_record_is_named_and_the_page_goes_without_it(ma
         (folder / name).write_text(content + "\n")
         shown = answers.Answers(2)
         assert isinstance(shown.of(folder, record) + shown.notes(folder), list)
-        assert (str(folder / name) in capsys.readouterr().err) == ((name, content) not in HARMLESS), content
+        assert (str(folder / name) in capsys.readouterr().err) == (
+            (name, content) not in HARMLESS
+        ), content
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -155,7 +196,9 @@ def test_odd_manifests_are_named_and_the_rest_is_shown(made):
             path.write_text(json.dumps(altered(content, place, odd)))
             found = experiments.results(one, [made])
             assert sum(run.arm == "instruct" and run.state == "ok" for run in found.runs) == 4
-            assert all(isinstance(run.seed, str) and found.place(run) is not None for run in found.runs)
+            assert all(
+                isinstance(run.seed, str) and found.place(run) is not None for run in found.runs
+            )
     path.write_text("{")
     assert f"Left out: {path}" in output.text([experiments.results(one, [made])], "text")
 

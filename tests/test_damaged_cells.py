@@ -1,4 +1,6 @@
-"""Every JSON file that a cell leaves, damaged in turn: a run that meets it ends with one line, with no traceback."""
+"""Every JSON file that a cell leaves, damaged in turn: a run that meets it ends with one line, with
+no traceback.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,14 @@ from bench.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 RULE = concerned((*TINY, "method=majority", "base=instruct", "limit=3"))
-MODEL = (*TINY, "task=lamp4", "method=instruct", "base=instruct", "limit=2", "protocol.group_size=2")
+MODEL = (
+    *TINY,
+    "task=lamp4",
+    "method=instruct",
+    "base=instruct",
+    "limit=2",
+    "protocol.group_size=2",
+)
 SHARDS = ("shard.count=2",)
 DAMAGES = ("", "[]", '{"check": "x", "owner": {}, "content": []}')
 
@@ -48,7 +57,9 @@ def cell_in(folder: Path) -> Path:
         pytest.param(MODEL, (), id="a model"),
     ],
 )
-def test_any_json_file_of_a_cell_may_be_damaged(words: tuple[str, ...], begun: tuple[str, ...], tmp_path: Path) -> None:
+def test_any_json_file_of_a_cell_may_be_damaged(
+    words: tuple[str, ...], begun: tuple[str, ...], tmp_path: Path
+) -> None:
     shards = SHARDS if begun else ()
     run_in(tmp_path / "whole", *words, *shards, *begun)
     whole = cell_in(tmp_path / "whole")
@@ -66,5 +77,9 @@ def test_any_json_file_of_a_cell_may_be_damaged(words: tuple[str, ...], begun: t
                 found = run_in(again, *words, *shards, *(("shard.index=1",) if begun else ()))
                 assert found.record["status"] == "ok", (name, text, found.record["error"])
             except (InputError, store.StoreError) as error:
-                assert Path(name).name in str(error) and "delete" in str(error) and "\n" not in str(error)
+                assert (
+                    Path(name).name in str(error)
+                    and "delete" in str(error)
+                    and "\n" not in str(error)
+                )
             shutil.rmtree(again)

@@ -1,4 +1,6 @@
-"""One rule for all methods: an item later than a question is never shown for it. Undated questions see everything."""
+"""One rule for all methods: an item later than a question is never shown for it. Undated questions
+see everything.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def dated(name: str = "ann", years: tuple[str, ...] = YEARS) -> User:
     """Ten items of 2010 to 2019, and a question of each of the years; 2030 may see them all."""
     user = person(TASK, name, items=10, questions=len(years))
     history = tuple(replace(item, date=f"201{at}") for at, item in enumerate(user.history))
-    queries = tuple(replace(query, date=year) for query, year in zip(user.queries, years, strict=True))
+    queries = tuple(
+        replace(query, date=year) for query, year in zip(user.queries, years, strict=True)
+    )
     return replace(user, history=history, queries=queries)
 
 
@@ -74,7 +78,9 @@ def test_no_method_shows_an_item_later_than_the_question(title: str) -> None:
         assert all(2010 + at <= int(str(query.date)) for at in years(prompt)), query.date
         first[query.date] = len(years(prompt))
     if title not in ("pag", "llm_rec"):
-        assert set(first.values()) == {3}, "a prompt that may see less is filled from what it may see"
+        assert set(first.values()) == {3}, (
+            "a prompt that may see less is filled from what it may see"
+        )
     for request in writer.asked:  # written once for all questions, so from what all of them may see
         assert max(years(request.messages[0].text), default=0) <= 2
 
@@ -91,7 +97,8 @@ def test_a_rule_sees_the_history_as_of_the_question() -> None:
     user = dated()
     scores = ("1", "1", "1", *"5555555")
     history = tuple(
-        replace(item, fields={**item.fields, "score": score}) for item, score in zip(user.history, scores, strict=True)
+        replace(item, fields={**item.fields, "score": score})
+        for item, score in zip(user.history, scores, strict=True)
     )
     user = replace(user, history=history)
     personal = Personalization(text={"global": "3"})
@@ -103,7 +110,9 @@ def test_a_rule_sees_the_history_as_of_the_question() -> None:
 
 
 def test_training_prompts_have_no_later_item() -> None:
-    """ALOE's and DPO's through the selection; the adapted base's and pooled tuning's through `render`."""
+    """ALOE's and DPO's through the selection; the adapted base's and pooled tuning's through
+    `render`.
+    """
     user = dated()
     told = methods.shown(SELECT, TASK, [user], [(user, query) for query in user.queries], budget())
     assert all(str(item.date) <= str(query.date) for query, items in told for item in items)
@@ -117,7 +126,9 @@ def test_training_prompts_have_no_later_item() -> None:
         assert all(2010 + at <= int(str(query.date)) for at in years(one.request.messages[0].text))
 
 
-def test_the_pairs_of_directions_show_the_past_of_each_question(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pairs_of_directions_show_the_past_of_each_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[Any] = []
 
     def pairs(lm: Any, task: Any, questions: Any, *_: Any, **__: Any) -> Any:
@@ -131,7 +142,9 @@ def test_the_pairs_of_directions_show_the_past_of_each_question(monkeypatch: pyt
     assert all(str(item.date) <= str(one.query.date) for one in seen for item in one.items)
 
 
-def test_an_edit_of_ones_own_learns_from_what_every_question_may_see(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_of_ones_own_learns_from_what_every_question_may_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[Any] = []
 
     def edits(self: Any, lm: Any, task: Any, users: Any, chosen: Any, *_: Any) -> Any:
@@ -145,7 +158,11 @@ def test_an_edit_of_ones_own_learns_from_what_every_question_may_see(monkeypatch
 
 
 def test_an_undated_user_is_selected_once_and_for_all_questions() -> None:
-    users = [person(TASK, "ann", items=8, questions=3), person(TASK, "bob", items=2), person(TASK, "eve", items=0)]
+    users = [
+        person(TASK, "ann", items=8, questions=3),
+        person(TASK, "bob", items=2),
+        person(TASK, "eve", items=0),
+    ]
     for one, items in zip(selected(SELECT, TASK, users), SELECT.select(TASK, users), strict=True):
         assert one.personal == Personalization(items=items, facts={"embedder_cut": 0})
         assert one.common == items
@@ -177,22 +194,42 @@ def test_a_cell_on_dated_questions_shows_and_records_it(tmp_path: Path) -> None:
     for split, name in (("train", "bob"), ("dev", "ann")):
         user = dated(name, ("2012", "2018"))
         write(root / "time" / task.folder / split, split, user)
-    words = ("task=lamp3", "data=lamp", f"data.root={root}", "data.kind=time", "method=instruct", "leak=flag")
+    words = (
+        "task=lamp3",
+        "data=lamp",
+        f"data.root={root}",
+        "data.kind=time",
+        "method=instruct",
+        "leak=flag",
+    )
     code, said = run(*TINY, *words, folder=tmp_path)
     assert code == 0, said
     [path] = (tmp_path / "runs").glob("lamp3/instruct/*/record.json")
     counts = json.loads(path.read_text())["counts"]
-    assert (counts["withheld_questions"], counts["withheld_items"], counts["data_queries_dated"]) == (2, 7 + 1, 2)
-    samples = [json.loads(line) for line in (path.parent / "samples.jsonl").read_text().splitlines()]
+    assert (
+        counts["withheld_questions"],
+        counts["withheld_items"],
+        counts["data_queries_dated"],
+    ) == (2, 7 + 1, 2)
+    samples = [
+        json.loads(line) for line in (path.parent / "samples.jsonl").read_text().splitlines()
+    ]
     latest = {sample["id"]: max(years(sample["prompt"])) for sample in samples}
     assert latest["ann.0"] <= 2 and latest["ann.1"] <= 8
 
 
 def write(folder: Path, split: str, user: User) -> None:
-    """The user as LaMP's dated files have one: a record for each question, with the whole history."""
+    """The user as LaMP's dated files have one: a record for each question, with the whole
+    history."""
     profile = [{"id": item.id, "date": item.date, **item.fields} for item in user.history]
     questions = [
-        {"id": query.id, "user_id": user.id, "input": query.input, "date": query.date, "profile": profile}
+        {
+            "id": query.id,
+            "user_id": user.id,
+            "input": query.input,
+            "date": query.date,
+            "profile": profile,
+        }
         for query in user.queries
     ]
     golds = {"task": "LaMP_3", "golds": [{"id": query.id, "output": "4"} for query in user.queries]}
@@ -202,7 +239,8 @@ def write(folder: Path, split: str, user: User) -> None:
 
 
 def test_dates_of_questions_are_part_of_what_the_data_are(tmp_path: Path) -> None:
-    """Cells of before the rule are not taken for cells of after it; undated data keep their hash."""
+    """Cells of before the rule are not taken for cells of after it; undated data keep their
+    hash."""
     import hashlib
 
     from bench.data import lamp

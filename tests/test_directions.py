@@ -1,4 +1,6 @@
-"""CHAMELEON's directions: the algebra of the edit, CCS on planted data, its nulls, and the choice of layers."""
+"""CHAMELEON's directions: the algebra of the edit, CCS on planted data, its nulls, and the choice
+of layers.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,12 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def planted(layers: int, pairs: int, width: int, offset: float, spread: float = 0.3) -> tuple[Tensor, Tensor, Tensor]:
-    """P and N lie `offset` to either side of a shared context along u; also a large mean that both share."""
+def planted(
+    layers: int, pairs: int, width: int, offset: float, spread: float = 0.3
+) -> tuple[Tensor, Tensor, Tensor]:
+    """P and N lie `offset` to either side of a shared context along u; also a large mean that both
+    share.
+    """
     u = unit(noise(layers, 1, width, seed=1))
     shared = spread * noise(layers, pairs, width, seed=2) + noise(layers, 1, width, seed=3)
     own = 2 * spread * noise(2, layers, pairs, width, seed=4)
@@ -59,7 +65,10 @@ def loop(P: Tensor, N: Tensor, config: CCSConfig) -> tuple[Tensor, Tensor, Tenso
     def answers(rows: Tensor, w: Tensor, b: Tensor) -> Tensor:
         return torch.sigmoid(rows @ w + b)
 
-    start, fold_of = initial_probes(len(P), P.shape[2], config).to(P), assign_folds(P.shape[1], config)
+    start, fold_of = (
+        initial_probes(len(P), P.shape[2], config).to(P),
+        assign_folds(P.shape[1], config),
+    )
     thetas, losses, heldout = [], [], []
     for layer, (p, n) in enumerate(zip(P, N, strict=True)):
         mean = torch.cat([p, n]).mean(0)
@@ -71,11 +80,15 @@ def loop(P: Tensor, N: Tensor, config: CCSConfig) -> tuple[Tensor, Tensor, Tenso
             for fold in range(-1, int(fold_of.max()) + 1):
                 w = torch.nn.Parameter(start[layer, restart, :-1].clone())
                 b = torch.nn.Parameter(start[layer, restart, -1].clone())
-                optimizer = torch.optim.AdamW([w, b], lr=config.lr, weight_decay=config.weight_decay)
+                optimizer = torch.optim.AdamW(
+                    [w, b], lr=config.lr, weight_decay=config.weight_decay
+                )
                 seen = fold_of != fold
                 for _ in range(config.epochs):
                     optimizer.zero_grad()
-                    torch.autograd.backward(pair_losses(answers(p[seen], w, b), answers(n[seen], w, b)).mean())
+                    torch.autograd.backward(
+                        pair_losses(answers(p[seen], w, b), answers(n[seen], w, b)).mean()
+                    )
                     optimizer.step()
                 with torch.no_grad():
                     each = pair_losses(answers(p, w, b), answers(n, w, b))
@@ -102,7 +115,9 @@ def thetas() -> tuple[Tensor, Tensor]:
 X = noise(4, 7, 24, seed=7).double()
 
 
-def test_the_p_step_doubles_the_component_along_theta_p_and_nothing_else(thetas: tuple[Tensor, Tensor]) -> None:
+def test_the_p_step_doubles_the_component_along_theta_p_and_nothing_else(
+    thetas: tuple[Tensor, Tensor],
+) -> None:
     p = unit(thetas[0])
     out = edit(X, thetas[0], None)
     torch.testing.assert_close(out @ p, 2 * (X @ p))
@@ -127,7 +142,9 @@ def test_equal_directions_cancel_to_plain_removal(thetas: tuple[Tensor, Tensor])
     torch.testing.assert_close(edit(X, thetas[0], thetas[0]), edit(X, None, thetas[0]))
 
 
-def test_the_edit_is_the_product_of_its_two_matrices_in_that_order(thetas: tuple[Tensor, Tensor]) -> None:
+def test_the_edit_is_the_product_of_its_two_matrices_in_that_order(
+    thetas: tuple[Tensor, Tensor],
+) -> None:
     p, n = unit(thetas[0]), unit(thetas[1])
     eye = torch.eye(24, dtype=torch.float64)
     first, second = eye + torch.outer(p, p), eye - torch.outer(n, n)
@@ -136,7 +153,9 @@ def test_the_edit_is_the_product_of_its_two_matrices_in_that_order(thetas: tuple
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_zero_strength_leaves_every_bit_as_it_was(thetas: tuple[Tensor, Tensor], dtype: torch.dtype) -> None:
+def test_zero_strength_leaves_every_bit_as_it_was(
+    thetas: tuple[Tensor, Tensor], dtype: torch.dtype
+) -> None:
     x = X.to(dtype)
     out = edit(x, *thetas, alpha_p=0.0, alpha_n=0.0)
     assert out.dtype == dtype and torch.equal(out, x)
@@ -148,21 +167,30 @@ def test_bfloat16_activations_are_edited_in_float32(thetas: tuple[Tensor, Tensor
 
 
 @pytest.mark.parametrize(("alpha_p", "alpha_n"), [(1.0, 1.0), (0.5, 2.0), (0.0, 1.0), (1.0, 0.0)])
-def test_folded_edit_equals_edit_of_the_output(thetas: tuple[Tensor, Tensor], alpha_p: float, alpha_n: float) -> None:
+def test_folded_edit_equals_edit_of_the_output(
+    thetas: tuple[Tensor, Tensor], alpha_p: float, alpha_n: float
+) -> None:
     weight, h = noise(24, 40, seed=8).double(), noise(5, 40, seed=9).double()
     B, A = edit_matrix_factors(*thetas, weight, alpha_p, alpha_n)
     assert B.shape == (24, 2) and A.shape == (2, 40)
     folded = h @ (weight + B @ A).T
-    torch.testing.assert_close(folded, edit(h @ weight.T, *thetas, alpha_p, alpha_n), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        folded, edit(h @ weight.T, *thetas, alpha_p, alpha_n), atol=1e-10, rtol=0
+    )
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_a_missing_direction_is_a_step_of_zero_strength(thetas: tuple[Tensor, Tensor], missing: int) -> None:
+def test_a_missing_direction_is_a_step_of_zero_strength(
+    thetas: tuple[Tensor, Tensor], missing: int
+) -> None:
     p, n = (None if side == missing else theta for side, theta in enumerate(thetas))
     alpha_p, alpha_n = (0.0 if side == missing else 1.0 for side in range(2))
     torch.testing.assert_close(edit(X, p, n), edit(X, *thetas, alpha_p, alpha_n))
     weight = noise(24, 40, seed=8).double()
-    less, full = edit_matrix_factors(p, n, weight), edit_matrix_factors(*thetas, weight, alpha_p, alpha_n)
+    less, full = (
+        edit_matrix_factors(p, n, weight),
+        edit_matrix_factors(*thetas, weight, alpha_p, alpha_n),
+    )
     torch.testing.assert_close(less.B @ less.A, full.B @ full.A)
     assert less.A.abs().max() > 0
 
@@ -184,7 +212,9 @@ def test_svd_finds_a_planted_rank_one_direction_up_to_sign(pairs: int) -> None:
     u = unit(noise(3, 40, seed=1))
     # Mean-free coefficients: the direction is in the spread of the rows, not in their mean.
     strength = noise(3, pairs, 1, seed=2)
-    P = (strength - strength.mean(1, keepdim=True)) * 5 * u[:, None] + 0.01 * noise(3, pairs, 40, seed=3)
+    P = (strength - strength.mean(1, keepdim=True)) * 5 * u[:, None] + 0.01 * noise(
+        3, pairs, 40, seed=3
+    )
     assert cos(top_direction(P), u).min() > 0.999
     assert cos(top_direction(-P), u).min() > 0.999
 
@@ -222,8 +252,9 @@ def test_centring_each_class_by_itself_hides_the_planted_direction() -> None:
 
 
 class Published:
-    """CCS as Burns et al. (2023) publish it, from its description: each class loses its own mean and nothing else; a
-    linear layer and a sigmoid, AdamW on all pairs at once, several tries of which the one of lowest loss is kept.
+    """CCS as Burns et al. (2023) publish it, from its description: each class loses its own mean
+    and nothing else; a linear layer and a sigmoid, AdamW on all pairs at once, several tries of
+    which the one of lowest loss is kept.
     """
 
     def __init__(self, x0: Tensor, x1: Tensor) -> None:
@@ -235,8 +266,12 @@ class Published:
         consistent = ((p0 - (1 - p1)) ** 2).mean(0)
         return (informative + consistent).squeeze()
 
-    def fitted(self, starts: Tensor, epochs: int, lr: float, weight_decay: float) -> tuple[Tensor, Tensor]:
-        """The direction of the best try, and every try's loss; `starts` [tries, width + 1], bias last."""
+    def fitted(
+        self, starts: Tensor, epochs: int, lr: float, weight_decay: float
+    ) -> tuple[Tensor, Tensor]:
+        """The direction of the best try, and every try's loss; `starts` [tries, width + 1], bias
+        last.
+        """
         losses, directions = [], []
         for start in starts:
             layer = torch.nn.Linear(self.x0.shape[1], 1, dtype=self.x0.dtype)
@@ -260,7 +295,9 @@ def test_the_norm_ccs_is_that_of_the_published_algorithm(norm: Norm, same: bool)
     found, starts = ccs(P, N, config), initial_probes(2, 12, config).to(P)
     for layer in range(2):
         published = Published(N[layer], P[layer])
-        theta, losses = published.fitted(starts[layer], config.epochs, config.lr, config.weight_decay)
+        theta, losses = published.fitted(
+            starts[layer], config.epochs, config.lr, config.weight_decay
+        )
         equal = torch.allclose(found.loss[layer], losses, atol=1e-6, rtol=0)
         equal &= bool(1 - cos(found.theta[layer], theta) < 1e-6)
         assert equal is same
@@ -289,7 +326,9 @@ def test_batched_ccs_equals_one_probe_at_a_time(conf_power: int) -> None:
     P, N, _ = (t.double() for t in planted(2, 13, 20, offset=0.5))
     config = CCSConfig(conf_power=conf_power, restarts=3, folds=3, epochs=120, lr=1e-2)  # type: ignore[arg-type]
     result = ccs(P, N, config)
-    for batched, single in zip((result.theta, result.loss, result.heldout), loop(P, N, config), strict=True):
+    for batched, single in zip(
+        (result.theta, result.loss, result.heldout), loop(P, N, config), strict=True
+    ):
         torch.testing.assert_close(batched, single, atol=1e-6, rtol=0)
 
 
@@ -342,7 +381,9 @@ def test_a_seed_fixes_everything_and_global_random_state_and_fold_count_change_n
     assert torch.equal(torch.get_rng_state(), state)
     without = ccs(P, N, CCSConfig(restarts=3, epochs=50, folds=0))
     torch.testing.assert_close(without.loss, one.loss)
-    assert not torch.allclose(ccs(P, N, CCSConfig(restarts=3, epochs=50, seed=1)).loss, one.loss, atol=1e-5)
+    assert not torch.allclose(
+        ccs(P, N, CCSConfig(restarts=3, epochs=50, seed=1)).loss, one.loss, atol=1e-5
+    )
 
 
 # Nulls, controls and the choice of layers
@@ -351,8 +392,11 @@ def test_a_seed_fixes_everything_and_global_random_state_and_fold_count_change_n
 def test_rematched_pairs_have_wrong_partners_from_their_own_fold() -> None:
     marks = torch.arange(22.0).reshape(1, 22, 1)
     config = CCSConfig()
-    # P carries the pair's number, N the number + 100: each row keeps its origin through swap and re-matching.
-    left, right = (rows.flatten().long() % 100 for rows in rematched_pairs(marks, marks + 100, config))
+    # P carries the pair's number, N the number + 100: each row keeps its origin through swap and
+    # re-matching.
+    left, right = (
+        rows.flatten().long() % 100 for rows in rematched_pairs(marks, marks + 100, config)
+    )
     fold_of = assign_folds(22, config)
     assert sorted(left.tolist()) == sorted(right.tolist()) == list(range(22))
     assert (left != right).all() and torch.equal(fold_of[left], fold_of[right])
@@ -391,7 +435,15 @@ def test_planted_layers_are_chosen_and_noise_layers_are_not() -> None:
 def test_layers_are_ranked_by_loss_with_ties_to_the_deeper_one() -> None:
     heldout, high = torch.tensor([0.01, 0.01, 0.1, 0.05, 0.1, 0.04, 0.01]), torch.full((7,), 0.5)
     assert rank_layers(heldout, high, high, n_layers=3).layers == (5, 3, 4)
-    assert rank_layers(heldout, high, high, n_layers=9, exclude_first=0, exclude_last=0).layers == (6, 1, 0, 5, 3, 4, 2)
+    assert rank_layers(heldout, high, high, n_layers=9, exclude_first=0, exclude_last=0).layers == (
+        6,
+        1,
+        0,
+        5,
+        3,
+        4,
+        2,
+    )
 
 
 def test_a_layer_must_be_below_every_draw_of_both_nulls() -> None:
@@ -421,7 +473,13 @@ def test_ranking_by_training_loss_keeps_the_held_out_bar() -> None:
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_layer_without_held_out_loss_is_never_chosen_by_it(strict: bool) -> None:
     nothing, train = torch.full((4,), float("nan")), torch.rand(4, 2)
-    limits = {"n_layers": 2, "exclude_first": 0, "exclude_last": 0, "margin": 0.0, "require_below_null": strict}
+    limits = {
+        "n_layers": 2,
+        "exclude_first": 0,
+        "exclude_last": 0,
+        "margin": 0.0,
+        "require_below_null": strict,
+    }
     assert rank_layers(nothing, nothing, nothing, train=train, **limits).layers == ()  # type: ignore[arg-type]
     some = torch.tensor([float("nan"), 0.3, float("nan"), 0.2])
     null = torch.full((4,), 0.5)
@@ -439,14 +497,21 @@ def test_rematch_moves_every_row_and_loses_none() -> None:
 def test_random_directions_are_unit_and_fixed_by_their_seed() -> None:
     one = random_unit(5, 64, seed=3)
     torch.testing.assert_close(one.norm(dim=1), torch.ones(5))
-    assert torch.equal(one, random_unit(5, 64, seed=3)) and cos(one, random_unit(5, 64, seed=4)).max() < 0.7
+    assert (
+        torch.equal(one, random_unit(5, 64, seed=3))
+        and cos(one, random_unit(5, 64, seed=4)).max() < 0.7
+    )
 
 
 def test_one_persons_pairs_are_never_in_two_folds() -> None:
     people = tuple(n // 3 for n in range(30))
     fold_of = assign_folds(30, CCSConfig(folds=4, groups=people)).tolist()
     assert len(set(fold_of)) == 4
-    assert all(len({fold_of[n] for n in range(30) if people[n] == person}) == 1 for person in set(people))
-    assert assign_folds(6, CCSConfig(groups=(0,) * 6)).tolist() == [-1] * 6, "one person alone cannot be held out"
+    assert all(
+        len({fold_of[n] for n in range(30) if people[n] == person}) == 1 for person in set(people)
+    )
+    assert assign_folds(6, CCSConfig(groups=(0,) * 6)).tolist() == [-1] * 6, (
+        "one person alone cannot be held out"
+    )
     with pytest.raises(InputError, match="5 groups for 6 pairs"):
         assign_folds(6, CCSConfig(groups=(0,) * 5))

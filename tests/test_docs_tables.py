@@ -1,4 +1,6 @@
-"""Every table of every page is one that GitHub renders: head, delimiter row and rows have the same number of cells."""
+"""Every table of every page is one that GitHub renders: head, delimiter row and rows have the same
+number of cells.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
 
 def faults(text: str) -> list[str]:
-    """The tables that are none, or whose rows have other numbers of cells than the head, each by its line."""
+    """The tables that are none, or whose rows have other numbers of cells than the head, each by
+    its line.
+    """
     lines, found = text.splitlines(), []
     for token in PARSER.parse(text):
         start, end = token.map or (0, 0)
@@ -23,7 +27,9 @@ def faults(text: str) -> list[str]:
         if token.type == "table_open":
             counts = [len(re.findall(r"(?<!\\)\|", line)) for line in shown if line]
             found += [
-                f"line {start + 1 + at}: {count - 1} cells" for at, count in enumerate(counts) if count != counts[0]
+                f"line {start + 1 + at}: {count - 1} cells"
+                for at, count in enumerate(counts)
+                if count != counts[0]
             ]
         elif token.type == "paragraph_open" and any(line.startswith("|") for line in shown):
             found.append(f"line {start + 1}: no table, as its delimiter row has another width")
@@ -36,7 +42,12 @@ def test_every_table_of_a_page_is_a_table_on_github(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ["| a | b |\n|---|\n| 1 | 2 |", "| a | b |\n|---|---|\n| 1 |", "| a | b |\n|---|---|\n| 1 | 2 | 3 |"]
+    "table",
+    [
+        "| a | b |\n|---|\n| 1 | 2 |",
+        "| a | b |\n|---|---|\n| 1 |",
+        "| a | b |\n|---|---|\n| 1 | 2 | 3 |",
+    ],
 )
 def test_a_table_of_another_width_is_found(table: str) -> None:
     assert len(faults(f"Text.\n\n{table}\n")) == 1
@@ -51,13 +62,17 @@ def test_the_papers_numbers_never_stand_in_a_table_with_ours_without_a_line_and_
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         if re.search(PRINTED, table) and "| ours |" in table:
             above, line, below = table.partition("| ― |")
-            assert line and "| ours |" not in above and not re.search(PRINTED, below), table.splitlines()[2]
+            assert line and "| ours |" not in above and not re.search(PRINTED, below), (
+                table.splitlines()[2]
+            )
             after = text[text.index(table) + len(table) :][:900]
             assert "Above the line: the paper's numbers" in after
 
 
 def test_run_noise_and_the_golds_are_said_where_results_are_published() -> None:
-    readme, results = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+    readme, results = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md")
+    )
     for text in (readme, results):
         assert "run noise" in text and "as large as" in text
     assert "private" in results and "golds were recovered" in results
@@ -68,7 +83,9 @@ def test_every_table_of_real_questions_says_what_it_could_have_seen() -> None:
     tables = re.findall(r"^\| \| \w+ \| difference .*\n(?:\|.*\n)+", text, re.MULTILINE)
     assert len(tables) == 14
     for table in tables:
-        head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()]
+        head, _, *rows = [
+            [cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()
+        ]
         places = [place for place, name in enumerate(head) if name == "detects"]
         assert [head[place - 1] for place in places] == ["difference", "difference"]
         for row in rows:
@@ -78,17 +95,23 @@ def test_every_table_of_real_questions_says_what_it_could_have_seen() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_of_results_has_what_the_published_cells_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_results_has_what_the_published_cells_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     tables = importlib.import_module("results_tables")
     text = tables.PAGE.read_text(encoding="utf-8")
     assert tables.with_detects(text, tables.PUBLISHED) == text
     with pytest.raises(LookupError, match="no history: no published cell has 0.101"):
-        tables.with_detects(text.replace("| no history | 0.100", "| no history | 0.101"), tables.PUBLISHED)
+        tables.with_detects(
+            text.replace("| no history | 0.100", "| no history | 0.101"), tables.PUBLISHED
+        )
     assert tables.main(["--check"]) == 0
 
 
-def test_an_interval_of_macro_f1_is_called_wide_and_layers_by_loss_are_not_called_the_papers() -> None:
+def test_an_interval_of_macro_f1_is_called_wide_and_layers_by_loss_are_not_called_the_papers() -> (
+    None
+):
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     shown = re.findall(r"(?:^\|.*\n)+\n(?:\S.*\n)*", text, re.MULTILINE)
     with_f1 = [table for table in shown if re.search(r"\| f1 .*\[", table)]

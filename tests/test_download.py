@@ -20,9 +20,14 @@ from bench.download import Order
 
 IDS = [str(number) for number in range(400)]
 QUESTIONS = json.dumps(
-    [{"id": name, "input": "review: fine", "profile": [{"text": "word " * 200, "score": "5"}]} for name in IDS]
+    [
+        {"id": name, "input": "review: fine", "profile": [{"text": "word " * 200, "score": "5"}]}
+        for name in IDS
+    ]
 ).encode()
-GOLDS = json.dumps({"task": "LaMP_3", "golds": [{"id": name, "output": "5"} for name in IDS]}).encode()
+GOLDS = json.dumps(
+    {"task": "LaMP_3", "golds": [{"id": name, "output": "5"} for name in IDS]}
+).encode()
 LABEL = "LaMP_3/dev/dev_questions.json"
 
 Answer = Callable[["Handler", bytes], None]
@@ -76,7 +81,12 @@ def whole(handler: Handler, data: bytes) -> None:
     wanted = handler.headers.get("Range")
     if wanted and handler.headers.get("If-Range") == tag(data):
         start = int(wanted.removeprefix("bytes=").rstrip("-"))
-        handler.head(206, len(data) - start, ETag=tag(data), Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
+        handler.head(
+            206,
+            len(data) - start,
+            ETag=tag(data),
+            Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}",
+        )
         handler.wfile.write(data[start:])
     else:
         handler.head(200, len(data), ETag=tag(data))
@@ -95,7 +105,12 @@ def ignores_range(handler: Handler, data: bytes) -> None:
 
 def ignores_if_range(handler: Handler, data: bytes) -> None:
     start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-    handler.head(206, len(data) - start, ETag=tag(data), Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
+    handler.head(
+        206,
+        len(data) - start,
+        ETag=tag(data),
+        Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}",
+    )
     handler.wfile.write(data[start:])
 
 
@@ -139,14 +154,22 @@ def becomes(new: bytes, then: Answer) -> Answer:
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread = threading.Thread(
+            target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
         thread.start()
         yield running
         running.shutdown()
 
 
 def order(server: Server, root: Path, **changes: Any) -> Order:
-    values: dict[str, Any] = {"tasks": ("lamp3",), "parts": ("dev",), "retries": 3, "timeout": 5.0, "pause": 0.0}
+    values: dict[str, Any] = {
+        "tasks": ("lamp3",),
+        "parts": ("dev",),
+        "retries": 3,
+        "timeout": 5.0,
+        "pause": 0.0,
+    }
     return Order(root=root, base=server.url, **values | changes)
 
 
@@ -157,7 +180,9 @@ def left_over(root: Path) -> list[str]:
 COMPLETE = ["dev_outputs.json", "dev_questions.json", "lamplight_download.json"]
 
 
-def test_files_arrive_whole_and_the_manifest_says_where_from(server: Server, tmp_path: Path) -> None:
+def test_files_arrive_whole_and_the_manifest_says_where_from(
+    server: Server, tmp_path: Path
+) -> None:
     said: list[str] = []
     download.download(order(server, tmp_path), said.append)
     assert (tmp_path / LABEL).read_bytes() == QUESTIONS
@@ -185,7 +210,9 @@ def test_a_dropped_connection_goes_on_where_it_stopped(server: Server, tmp_path:
 
 def test_a_later_run_goes_on_where_the_first_gave_up(server: Server, tmp_path: Path) -> None:
     server.script = [drops]
-    with pytest.raises(DownloadError, match=r"ended at .* bytes \(tried 1 times; .* bytes are kept"):
+    with pytest.raises(
+        DownloadError, match=r"ended at .* bytes \(tried 1 times; .* bytes are kept"
+    ):
         download.download(order(server, tmp_path, retries=0), lambda line: None)
     assert not (tmp_path / LABEL).exists()
     server.script, server.asked = [whole], 0
@@ -249,7 +276,9 @@ def test_golds_of_other_questions_are_refused(server: Server, tmp_path: Path) ->
     assert left_over(tmp_path) == []  # which of the two files is wrong, nobody knows
 
 
-def test_questions_that_were_there_stay_when_new_golds_do_not_fit(server: Server, tmp_path: Path) -> None:
+def test_questions_that_were_there_stay_when_new_golds_do_not_fit(
+    server: Server, tmp_path: Path
+) -> None:
     (tmp_path / LABEL).parent.mkdir(parents=True)
     (tmp_path / LABEL).write_bytes(QUESTIONS)
     server.golds = GOLDS.replace(b'"399"', b'"9999"')
@@ -267,7 +296,11 @@ def test_whole_questions_are_not_fetched_again_when_their_golds_were_not_to_be_h
     assert COMPLETE[1] not in left_over(tmp_path)
     server.golds = golds
     download.download(order(server, tmp_path), lambda line: None)
-    assert (tmp_path / LABEL).read_bytes() == QUESTIONS and server.asked == 1 and left_over(tmp_path) == COMPLETE
+    assert (
+        (tmp_path / LABEL).read_bytes() == QUESTIONS
+        and server.asked == 1
+        and left_over(tmp_path) == COMPLETE
+    )
 
 
 def wrong_range(handler: Handler, data: bytes) -> None:
@@ -312,7 +345,10 @@ def test_a_redirect_from_https_to_http_is_not_followed() -> None:
     before = urllib.request.Request("https://here.example/x")
     with pytest.raises(DownloadError, match="from https to http: not followed"):
         _Redirects().redirect_request(before, None, 302, "Found", {}, "http://here.example/x")
-    assert _Redirects().redirect_request(before, None, 302, "Found", {}, "https://there.example/x") is not None
+    assert (
+        _Redirects().redirect_request(before, None, 302, "Found", {}, "https://there.example/x")
+        is not None
+    )
 
 
 def test_test_golds_are_not_asked_for(server: Server, tmp_path: Path) -> None:
@@ -327,12 +363,17 @@ def test_lamp6_says_that_its_mails_are_licensed(server: Server, tmp_path: Path) 
 
 
 def test_folders_are_those_of_the_tasks() -> None:
-    tasks = [yaml.safe_load(path.read_text()) for path in Path(__file__).parents[1].glob("conf/task/lamp*.yaml")]
+    tasks = [
+        yaml.safe_load(path.read_text())
+        for path in Path(__file__).parents[1].glob("conf/task/lamp*.yaml")
+    ]
     assert {task["name"]: task["folder"] for task in tasks} == download.FOLDERS
 
 
 def test_the_command_line_is_understood() -> None:
-    parsed = Order.parse(["task=lamp2,lamp3", "split=time", "root=x", "parts=dev", "base=http://h/L/"])
+    parsed = Order.parse(
+        ["task=lamp2,lamp3", "split=time", "root=x", "parts=dev", "base=http://h/L/"]
+    )
     assert parsed == Order(("lamp2", "lamp3"), "time", ("dev",), Path("x"), "http://h/L")
 
 
@@ -361,7 +402,9 @@ def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert "split    user (default)" in capsys.readouterr().out
 
 
-def test_exit_codes_of_a_download(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes_of_a_download(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["task=lamp3", "parts=dev", f"root={tmp_path}", f"base={server.url}", "retries=0"]
     server.script = [html, whole]
     assert [download.main(words), download.main(words)] == [1, 0]

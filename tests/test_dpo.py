@@ -1,4 +1,6 @@
-"""DPO starts at the reference, which is the base with the adapter off and in four bits, and learns from its pairs."""
+"""DPO starts at the reference, which is the base with the adapter off and in four bits, and learns
+from its pairs.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ ASKED = [Request((Message("user", (f"question {n}",)),)) for n in range(6)]
 
 def trained(lm: LM, **changes: Any) -> tuple[Patch, dict[str, Any]]:
     """Six separable pairs: after any prompt `yes` is better than `no`."""
-    pairs = [Preference(lm.encode(request).ids, lm.answer_ids("yes"), lm.answer_ids("no")) for request in ASKED]
+    pairs = [
+        Preference(lm.encode(request).ids, lm.answer_ids("yes"), lm.answer_ids("no"))
+        for request in ASKED
+    ]
     options = {"beta": 0.1, "disable_dropout": True, "quantize": "nf4", "max_length": 64} | {
         name: changes.pop(name) for name in list(changes) if name in preference.DPOTuning.__slots__
     }
@@ -66,7 +71,10 @@ def test_the_harness_answers_as_the_trained_policy(quantize: str) -> None:
 
     def margin(patches: tuple[Patch, ...]) -> float:
         asked = [Request(request.messages, patches) for request in ASKED]
-        return sum(yes - no for _, [(yes, _), (no, _)] in lm.likelihood(asked, [["yes", "no"]] * len(asked)))
+        return sum(
+            yes - no
+            for _, [(yes, _), (no, _)] in lm.likelihood(asked, [["yes", "no"]] * len(asked))
+        )
 
     assert margin((patch,)) > margin(()) + 6
 
@@ -78,12 +86,18 @@ def test_checkpointing_changes_no_patch_on_four_bits() -> None:
 
 
 def test_a_reference_with_the_adapter_on_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trl.trainer.dpo_trainer.use_adapter", lambda *_args, **_named: nullcontext())
-    with pytest.raises(MethodError, match=r"the reference policy moved by .* nats while DPO trained"):
+    monkeypatch.setattr(
+        "trl.trainer.dpo_trainer.use_adapter", lambda *_args, **_named: nullcontext()
+    )
+    with pytest.raises(
+        MethodError, match=r"the reference policy moved by .* nats while DPO trained"
+    ):
         trained(tiny_lm(), epochs=4)
 
 
-def test_a_policy_that_does_not_start_at_the_reference_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_that_does_not_start_at_the_reference_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lora = Training.lora
 
     def moved(self: Training, lm: LM) -> Any:
@@ -111,27 +125,41 @@ def test_dropout_is_off_unless_asked_for() -> None:
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2"])
 def test_four_bits_are_near_the_weights_of_every_layer(family: str) -> None:
-    """NF4's widest step is .304 of a block's largest weight: no weight is further off than half of it."""
+    """NF4's widest step is .304 of a block's largest weight: no weight is further off than half of
+    it.
+    """
     import bitsandbytes
 
     lm = tiny_lm(family)
     before = weights(lm)
     model, count = nf4_copy(lm)
     modules = dict(lm.model.named_modules())
-    layers = {name: one for name, one in model.named_modules() if isinstance(one, bitsandbytes.nn.Linear4bit)}
+    layers = {
+        name: one
+        for name, one in model.named_modules()
+        if isinstance(one, bitsandbytes.nn.Linear4bit)
+    }
     assert len(layers) == count > 0
     for name, layer in layers.items():
-        found = bitsandbytes.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+        found = bitsandbytes.functional.dequantize_4bit(
+            layer.weight.data, layer.weight.quant_state
+        ).float()
         blocks = modules[name].weight.reshape(-1, 64)
         error = (found.reshape(-1, 64) - blocks).abs().amax(1) / blocks.abs().amax(1)
         assert 0 < float(error.max()) < 0.153, name
     same = [name for name, one in model.named_parameters() if one.dtype == torch.float32]
     assert len(same) > 0 and weights(lm) == before
-    assert all(torch.equal(model.get_parameter(name), lm.model.get_parameter(name)) for name in same)
+    assert all(
+        torch.equal(model.get_parameter(name), lm.model.get_parameter(name)) for name in same
+    )
 
 
 def test_on_an_adapted_base_it_trains_on_the_adapted_weights() -> None:
-    lm = LM(ModelSpec(name="own", source="tiny:llama", max_prompt_tokens=8000, dtype="float32", device="cpu"))
+    lm = LM(
+        ModelSpec(
+            name="own", source="tiny:llama", max_prompt_tokens=8000, dtype="float32", device="cpu"
+        )
+    )
     name = lm.mlp_outputs()[1]
     shape = lm.model.get_submodule(name).weight.shape
     lm.adopt(Patch({name: LowRank(torch.ones(1, shape[1]), torch.ones(shape[0], 1))}), "base")
@@ -142,14 +170,18 @@ def test_on_an_adapted_base_it_trains_on_the_adapted_weights() -> None:
     import bitsandbytes
 
     layer = model.get_submodule(name)
-    found = bitsandbytes.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+    found = bitsandbytes.functional.dequantize_4bit(
+        layer.weight.data, layer.weight.quant_state
+    ).float()
     assert float((found - lm.model.get_submodule(name).weight).mean().abs()) < 0.1
 
 
 # Pairs
 
 
-def answering(lm: LM, monkeypatch: pytest.MonkeyPatch, neutral: list[str], personal: list[str] | None = None) -> None:
+def answering(
+    lm: LM, monkeypatch: pytest.MonkeyPatch, neutral: list[str], personal: list[str] | None = None
+) -> None:
     """The model gives these answers to neutral prompts, and these to personal ones."""
 
     def answers(requests: Any, **_: Any) -> list[Completion]:
@@ -160,19 +192,25 @@ def answering(lm: LM, monkeypatch: pytest.MonkeyPatch, neutral: list[str], perso
     monkeypatch.setattr(lm, "answers", answers)
 
 
-def test_the_gold_is_preferred_to_the_neutral_answer_or_to_another_label(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gold_is_preferred_to_the_neutral_answer_or_to_another_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lm, users = tiny_lm(), people(4)
     asked = [(user.queries[0], user.history) for user in users]
     answering(lm, monkeypatch, ["3", " 2 ", "", "1"])
     made, counts = dpo()._pairs(lm, TASK, asked, budget())
     assert (
-        [pair.chosen for pair in made] == ["1", "2", "3", "4"] and made[0].rejected == "3" and made[3].rejected == "1"
+        [pair.chosen for pair in made] == ["1", "2", "3", "4"]
+        and made[0].rejected == "3"
+        and made[3].rejected == "1"
     )
     assert made[1].rejected in {"1", "3", "4", "5"} and made[2].rejected in {"1", "2", "4", "5"}
     assert counts == {"pairs_asked": 4, "pairs_dropped": 0, "rejected_replaced": 2}
 
 
-def test_pairs_of_its_own_read_no_gold_and_drop_equal_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_of_its_own_read_no_gold_and_drop_equal_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lm, users = tiny_lm(), people(4)
     asked = [(user.hidden().queries[0], user.history) for user in users]
     answering(lm, monkeypatch, ["3", "2", "", "1"], ["4", " 2", "5", ""])
@@ -195,14 +233,20 @@ def test_a_pair_that_is_too_long_loses_history_and_not_its_question_or_answer() 
     assert pair.query.text in lm.tokenizer.decode(short.prompt)
 
 
-def test_a_question_that_leaves_no_room_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_that_leaves_no_room_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(preference, "train", lambda *_: pytest.fail("it trained"))
-    with pytest.raises(MethodError, match=r"lamp3 question q\d: without any history .*=200: raise it"):
+    with pytest.raises(
+        MethodError, match=r"lamp3 question q\d: without any history .*=200: raise it"
+    ):
         dpo(max_length=200).fit(tiny_lm(), TASK, people(2), budget())
 
 
 def test_an_encoder_decoder_model_is_refused_and_told_why() -> None:
-    with pytest.raises(MethodError, match=r"DPOTrainer trains no others \(method=pooled and method=aloe do\)"):
+    with pytest.raises(
+        MethodError, match=r"DPOTrainer trains no others \(method=pooled and method=aloe do\)"
+    ):
         dpo().fit(tiny_lm("t5"), TASK, people(2), budget())
 
 
@@ -218,18 +262,24 @@ def test_past_the_budget_it_keeps_what_it_has_learnt(monkeypatch: pytest.MonkeyP
     lm, users = tiny_lm(), people(8)
     answering(lm, monkeypatch, ["9"] * 8)
     facts = dpo(training=SMALL | {"warmup": 0.0}).fit(lm, TASK, users, budget(minutes=1e-6)).facts
-    assert (facts["steps"], facts["steps_planned"], facts["examples_used"]) == (1, 2, 4) and facts["stopped_by_budget"]
+    assert (facts["steps"], facts["steps_planned"], facts["examples_used"]) == (1, 2, 4) and facts[
+        "stopped_by_budget"
+    ]
 
 
 def test_a_step_at_rate_zero_is_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, users = tiny_lm(), people(8)
     answering(lm, monkeypatch, ["9"] * 8)
-    with pytest.raises(MethodError, match="training changed nothing in 1 of 2 steps: give it more time"):
+    with pytest.raises(
+        MethodError, match="training changed nothing in 1 of 2 steps: give it more time"
+    ):
         dpo(training=SMALL | {"warmup": 0.5}).fit(lm, TASK, users, budget(minutes=1e-6))
 
 
 def test_generating_the_pairs_counts_in_the_budget() -> None:
-    spec = ModelSpec(name="own", source="tiny:llama", max_prompt_tokens=8000, dtype="float32", device="cpu")
+    spec = ModelSpec(
+        name="own", source="tiny:llama", max_prompt_tokens=8000, dtype="float32", device="cpu"
+    )
     limited = budget(minutes=1e-6)
     with pytest.raises(OverBudget, match="pairs: past its budget"):
         dpo().fit(LM(spec, budget=limited), TASK, people(2), limited)
@@ -245,13 +295,22 @@ def test_same_seed_same_patch_whatever_was_drawn_before() -> None:
 
 
 def test_a_cell_from_the_command_line(tmp_path: Path) -> None:
-    words = (*cells.TINY, "method=dpo", "limit=2", "protocol.group_size=3", "method.max_length=8192",
-             "method.training.rank=4")  # fmt: skip
+    words = (
+        *cells.TINY,
+        "method=dpo",
+        "limit=2",
+        "protocol.group_size=3",
+        "method.max_length=8192",
+        "method.training.rank=4",
+    )
     code, output = cells.run(*words, folder=tmp_path)
     assert code == 0, output
     [path] = tmp_path.glob("runs/lamp3/dpo/*/record.json")
     record = json.loads(path.read_text())
     assert record["status"] == "ok" and record["counts"]["patches"] == 1
-    assert record["facts"]["step0_loss"] == pytest.approx(LN2, abs=1e-3) and record["facts"]["nf4_layers"] == 4
+    assert (
+        record["facts"]["step0_loss"] == pytest.approx(LN2, abs=1e-3)
+        and record["facts"]["nf4_layers"] == 4
+    )
     code, output = cells.run(*words, "model.source=tiny:t5", folder=tmp_path)
     assert code == 1 and "encoder-decoder" in output

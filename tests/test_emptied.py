@@ -14,14 +14,19 @@ from bench.data.people import People
 from bench.errors import InputError
 from bench.types import Item, Query, User
 
-SAID = r"leak=drop has left nobody to fit: all 4 fit users are tested users too \(u0, u1, u2, ...\); .* leak=flag"
+SAID = (
+    r"leak=drop has left nobody to fit: all 4 fit users are tested users too \(u0, u1, u2, ...\);"
+    r" .* leak=flag"
+)
 
 
 def plan(*, adapted: bool, policy: str = "drop", fit: int = 4) -> Any:
     """A plan in which everybody who is tested may fit too."""
     everybody = [
         User(
-            f"u{n}", (Item(f"{n}a", {"text": f"item {n}", "score": "3"}),), (Query(f"{n}q", f"question {n}", "", "4"),)
+            f"u{n}",
+            (Item(f"{n}a", {"text": f"item {n}", "score": "3"}),),
+            (Query(f"{n}q", f"question {n}", "", "4"),),
         )
         for n in range(max(4, fit))
     ]
@@ -30,7 +35,12 @@ def plan(*, adapted: bool, policy: str = "drop", fit: int = 4) -> Any:
     config = {"leak": policy, "limit": 4}
     people = People(tested=everybody[:4], fitting=everybody[:fit])
     return SimpleNamespace(
-        config=config, protocol=who, people=lambda: people, seed=0, adapted=adapted, task=task_named("lamp3")
+        config=config,
+        protocol=who,
+        people=lambda: people,
+        seed=0,
+        adapted=adapted,
+        task=task_named("lamp3"),
     )
 
 

@@ -1,4 +1,6 @@
-"""An experiment's tables from made-up cells: the paper's numbers in their places, and nothing missing in silence."""
+"""An experiment's tables from made-up cells: the paper's numbers in their places, and nothing
+missing in silence.
+"""
 
 import csv
 import io
@@ -51,16 +53,25 @@ def rows(grid):
 
 def only(found, **wanted):
     """The only row with these words at the beginning of these columns."""
-    fitting = [row for row in found if all(row[name].startswith(word) for name, word in wanted.items())]
+    fitting = [
+        row for row in found if all(row[name].startswith(word) for name, word in wanted.items())
+    ]
     assert len(fitting) == 1, (wanted, found)
     return fitting[0]
 
 
 def test_paper_numbers_stand_above_ours_in_their_own_rows_and_columns(made):
     found = rows(grids.numbers(tables(made)))
-    for model, instruct, chameleon in (("mistral", "0.198", "0.396"), ("flan_t5_xxl", "0.238", "0.420")):
+    for model, instruct, chameleon in (
+        ("mistral", "0.198", "0.396"),
+        ("flan_t5_xxl", "0.238", "0.420"),
+    ):
         row = only(found, task="lamp2", metric="accuracy", whose=f"paper ({model})")
-        assert (row["instruct"], row["chameleon"], row["majority_user"]) == (instruct, chameleon, "-")
+        assert (row["instruct"], row["chameleon"], row["majority_user"]) == (
+            instruct,
+            chameleon,
+            "-",
+        )
     row = only(found, task="lamp3", metric="rmse", whose="paper (flan_t5_xxl)")
     assert (row["instruct"], row["chameleon"]) == ("0.818", "0.714")
 
@@ -72,18 +83,25 @@ def test_only_the_papers_number_of_our_model_stands_where_it_is_the_same(made):
 
 def test_our_number_is_the_mean_of_the_seeds_metrics_with_one_interval_over_users(made):
     runs = [
-        [score_one("rating", LABELS, one.raw, gold, id=one.id, group=one.group) for one, gold in pairs]
+        [
+            score_one("rating", LABELS, one.raw, gold, id=one.id, group=one.group)
+            for one, gold in pairs
+        ]
         for pairs in (answered("lamp3", 0.5, seed=seed) for seed in (0, 1))
     ]
     expected = intervals_of_runs("rating", LABELS, runs)["mae"]
     found = rows(grids.numbers(tables(made)))
-    assert only(found, task="lamp3", metric="mae", whose="ours")["instruct"] == f"{expected.value:.3f}"
+    assert (
+        only(found, task="lamp3", metric="mae", whose="ours")["instruct"] == f"{expected.value:.3f}"
+    )
     interval = f"[{expected.low:.3f}, {expected.high:.3f}]^"  # of 20 users
     assert only(found, task="lamp3", metric="mae", whose="95 %")["instruct"] == interval
     assert only(found, task="lamp3", metric="mae", whose="ours")["users"] == "20"
 
 
-def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_numbers(made, monkeypatch):
+def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_numbers(
+    made, monkeypatch
+):
     found = results(made)
     unprinted = replace(found, experiment=replace(found.experiment, paper=None))
     [one] = base_results.by_base(unprinted)
@@ -94,16 +112,23 @@ def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_n
     for whose, column in (("ours", "ours"), ("95 %", "95 %")):
         for row in (row for row in wide if row["whose"] == whose):
             for arm in ("majority_user", "instruct", "chameleon"):
-                same = [one[column] for one in rows(tall) if (one["task"], one["metric"], one["arm"]) == (
-                    row["task"], row["metric"], arm)]  # fmt: skip
+                same = [
+                    one[column]
+                    for one in rows(tall)
+                    if (one["task"], one["metric"], one["arm"]) == (row["task"], row["metric"], arm)
+                ]
                 assert same == [row[arm]] or (same == [] and row[arm] in ("-", "")), (arm, row)
 
 
 def test_a_failed_seed_is_said_in_the_cell_and_its_error_below(made):
     grid = grids.numbers(tables(made))
-    assert only(rows(grid), task="lamp3", metric="mae", whose="ours")["chameleon"].endswith("(1 of 2 seeds)")
+    assert only(rows(grid), task="lamp3", metric="mae", whose="ours")["chameleon"].endswith(
+        "(1 of 2 seeds)"
+    )
     assert [
-        line for line in grid.below if line.startswith("Failed: chameleon at lamp3, smollm2, seed 1: oom: it broke")
+        line
+        for line in grid.below
+        if line.startswith("Failed: chameleon at lamp3, smollm2, seed 1: oom: it broke")
     ]
 
 
@@ -136,7 +161,12 @@ def test_running_and_failed_cells_are_told_from_those_that_have_not_run(tmp_path
 
 def test_the_head_says_whose_numbers_these_are(made):
     above = " ".join(grids.numbers(tables(made)).above)
-    for word in ("scale small", "smollm2-135m bfloat16", "lamp/dev", "task_adapted (NOT the paper's"):
+    for word in (
+        "scale small",
+        "smollm2-135m bfloat16",
+        "lamp/dev",
+        "task_adapted (NOT the paper's",
+    ):
         assert word in above
 
 
@@ -148,16 +178,25 @@ def test_arms_that_ran_on_different_data_are_a_note_and_the_rest_is_compared(tmp
     path.write_text(json.dumps(scores))
     found = tables((root, where))
     [note] = found.incomparable
-    assert note.startswith("Not compared: chameleon at lamp2, smollm2: query 0-0: the two arms differ in gold or group")
+    assert note.startswith(
+        "Not compared: chameleon at lamp2, smollm2: query 0-0: the two arms differ in gold or group"
+    )
     assert note in grids.numbers(found).below
     compared = {(dict(place)["task"], arm) for place, arm, _ in found.comparisons}
-    assert compared == {("lamp2", "majority_user"), ("lamp3", "majority_user"), ("lamp3", "chameleon")}
+    assert compared == {
+        ("lamp2", "majority_user"),
+        ("lamp3", "majority_user"),
+        ("lamp3", "chameleon"),
+    }
 
 
 def test_the_papers_rows_of_no_known_place_stand_below(tmp_path):
     [found] = base_results.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
     below = grids.numbers(found).below
-    assert "Paper, row1_partial_unknown (lamp2, accuracy): retrieval_k1 0.530, oppu_k0 0.486, oppu_k1 0.624." in below
+    assert (
+        "Paper, row1_partial_unknown (lamp2, accuracy): retrieval_k1 0.530, oppu_k0 0.486, oppu_k1"
+        " 0.624." in below
+    )
     assert len([line for line in below if line.startswith("Paper, row")]) == 2 * 2 * 2
 
 
@@ -171,8 +210,12 @@ def test_bases_are_never_in_one_table(tmp_path):
     assert [one.base for one in apart] == ["instruct", "task_adapted"]
     for one in apart:
         found = [run for run in one.results.runs if run.record]
-        assert {run.record["cell"]["base"] for run in found if run.arm != "majority_user"} == {one.base}
-        assert any(run.arm == "majority_user" for run in found), "a rule has no base and belongs to both"
+        assert {run.record["cell"]["base"] for run in found if run.arm != "majority_user"} == {
+            one.base
+        }
+        assert any(run.arm == "majority_user" for run in found), (
+            "a rule has no base and belongs to both"
+        )
     assert all("chameleon_adapted" not in key for key in apart[0].comparisons)
 
 
@@ -185,9 +228,13 @@ def test_every_arm_is_compared_with_the_baseline_and_corrected_over_the_table(ma
     one = tables(made)
     grid = grids.comparisons(one)
     arms = {(row["arm"], row["task"]) for row in rows(grid)}
-    assert arms == {(arm, task) for arm in ("majority_user", "chameleon") for task in ("lamp2", "lamp3")}
+    assert arms == {
+        (arm, task) for arm in ("majority_user", "chameleon") for task in ("lamp2", "lamp3")
+    }
     adjusted = holm({str(key): found.p_permutation for key, found in one.comparisons.items()})
-    shown = {str(key): row["Holm table"] for key, row in zip(one.comparisons, rows(grid), strict=True)}
+    shown = {
+        str(key): row["Holm table"] for key, row in zip(one.comparisons, rows(grid), strict=True)
+    }
     assert len(adjusted) == len(grid.rows) == 8
     assert shown == {key: f"{p:.4f}" for key, p in adjusted.items()}
     better = only(rows(grid), arm="chameleon", task="lamp2", metric="accuracy")
@@ -220,22 +267,33 @@ def test_a_cell_without_scores_has_its_value_and_no_interval(tmp_path):
     manifest(tmp_path / "runs", "made_table", "instruct", at, made)
     grid = grids.numbers(tables((tmp_path / "runs", where)))
     assert only(rows(grid), metric="accuracy", whose="95 %", task="lamp2")["instruct"] == ""
-    assert "No interval: instruct at lamp2, smollm2, seed 0: no scores at hand" in " ".join(grid.below)
+    assert "No interval: instruct at lamp2, smollm2, seed 0: no scores at hand" in " ".join(
+        grid.below
+    )
 
 
 def test_an_arm_with_a_baseline_of_its_own_is_compared_with_that_one(made):
     found = results(made)
     show = replace(found.experiment.show, baselines={"chameleon": "majority_user"})
     [one] = base_results.by_base(replace(found, experiment=replace(found.experiment, show=show)))
-    place, metric = next((place, metric) for place, arm, metric in one.comparisons if arm == "chameleon")
+    place, metric = next(
+        (place, metric) for place, arm, metric in one.comparisons if arm == "chameleon"
+    )
     mean = {arm: one.summaries[place, arm].values[metric].value for arm in found.arms}
     difference = one.comparisons[place, "chameleon", metric].difference
     assert difference == pytest.approx(mean["chameleon"] - mean["majority_user"])
     assert mean["majority_user"] != mean["instruct"]
-    assert only(rows(grids.comparisons(one)), arm="chameleon (minus majority_user)", task="lamp2", metric="accuracy")
+    assert only(
+        rows(grids.comparisons(one)),
+        arm="chameleon (minus majority_user)",
+        task="lamp2",
+        metric="accuracy",
+    )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_what_an_experiment_compares_with_is_one_of_its_arms(path):
     one = experiments.load(path.stem, "paper")
     named = [*one.show.baselines, *one.show.baselines.values(), *filter(None, [one.show.baseline])]
@@ -244,7 +302,12 @@ def test_what_an_experiment_compares_with_is_one_of_its_arms(path):
 
 def test_costs_stand_beside_quality_and_leave_out_loading(made):
     row = only(rows(grids.costs(tables(made))), arm="chameleon", task="lamp2")
-    assert (row["seconds"], row["before the test"], row["bytes"], row["tokens"]) == ("0.93", "0.62", "400", "93")
+    assert (row["seconds"], row["before the test"], row["bytes"], row["tokens"]) == (
+        "0.93",
+        "0.62",
+        "400",
+        "93",
+    )
 
 
 def test_costs_count_what_kept_results_took_when_they_were_made(tmp_path):
@@ -252,7 +315,10 @@ def test_costs_count_what_kept_results_took_when_they_were_made(tmp_path):
     root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
     phase = {"tokens_in": 0, "tokens_out": 0, "peak_memory": 0, "joules": None}
     for arm, seconds, reused in (("instruct", 40.0, 0.0), ("chameleon", 0.5, 39.5)):
-        cost = {"pairs": phase | {"seconds": seconds, "reused": reused}, "generate": phase | {"seconds": 20.0}}
+        cost = {
+            "pairs": phase | {"seconds": seconds, "reused": reused},
+            "generate": phase | {"seconds": 20.0},
+        }
         manifest(root, "made_table", arm, at, cell(root, "lamp2", arm, cost=cost))
     found = rows(grids.costs(tables((root, conf(tmp_path / "conf")))))
     assert [(row["seconds"], row["before the test"]) for row in found] == [("3.00", "2.00")] * 2
@@ -262,10 +328,15 @@ def test_training_the_base_is_no_cost_of_a_method(tmp_path):
     root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
     spent = {"tokens_in": 700, "tokens_out": 0, "peak_memory": 0, "joules": None, "reused": 0.0}
     cost = {
-        name: spent | {"seconds": seconds} for name, seconds in (("base", 4000.0), ("fit", 40.0), ("generate", 20.0))
+        name: spent | {"seconds": seconds}
+        for name, seconds in (("base", 4000.0), ("fit", 40.0), ("generate", 20.0))
     }
     manifest(root, "made_table", "chameleon", at, cell(root, "lamp2", "chameleon", cost=cost))
-    [row] = [one for one in rows(grids.costs(tables((root, conf(tmp_path / "conf"))))) if one["arm"] == "chameleon"]
+    [row] = [
+        one
+        for one in rows(grids.costs(tables((root, conf(tmp_path / "conf")))))
+        if one["arm"] == "chameleon"
+    ]
     assert (row["seconds"], row["before the test"], row["tokens"]) == ("3.00", "2.00", "70")
 
 
@@ -273,7 +344,13 @@ def test_a_method_that_edited_nothing_is_said_to_be_the_baseline(tmp_path):
     root = tmp_path / "results"
     for seed, layers in ((0, []), (1, [3])):
         bare = cell(root, "lamp2", "chameleon", seed=seed, facts={"layers": layers})
-        manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": seed}, bare)
+        manifest(
+            root,
+            "made_table",
+            "chameleon",
+            {"task": "lamp2", "model": "smollm2", "seed": seed},
+            bare,
+        )
     made = (root, conf(tmp_path / "conf"))
     found = rows(grids.numbers(tables(made)))
     shown = only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
@@ -282,10 +359,20 @@ def test_a_method_that_edited_nothing_is_said_to_be_the_baseline(tmp_path):
 
 def test_an_arm_that_asks_for_no_layer_is_said_to_edit_nothing(tmp_path):
     root = tmp_path / "results"
-    asked = cell(root, "lamp2", "chameleon", facts={"layers": []}, config={"method": {"n_layers": 0}, "seed": 0})
-    manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, asked)
+    asked = cell(
+        root,
+        "lamp2",
+        "chameleon",
+        facts={"layers": []},
+        config={"method": {"n_layers": 0}, "seed": 0},
+    )
+    manifest(
+        root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, asked
+    )
     found = rows(grids.numbers(tables((root, conf(tmp_path / "conf")))))
-    assert "edited nothing" in only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
+    assert (
+        "edited nothing" in only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
+    )
 
 
 def test_cells_of_several_revisions_of_the_code_are_said_to_be(tmp_path):
@@ -300,7 +387,9 @@ def test_cells_of_several_revisions_of_the_code_are_said_to_be(tmp_path):
 def test_a_try_with_other_overrides_does_not_replace_the_experiments_own_cell(tmp_path):
     root, at = tmp_path / "results", {"task": "lamp2", "model": "smollm2", "seed": 0}
     whole = cell(root, "lamp2", "chameleon", skill=0.9)
-    few = cell(root, "lamp2", "chameleon", users=3, variant="limit=3", finished="2026-02-01T00:00:00+00:00")
+    few = cell(
+        root, "lamp2", "chameleon", users=3, variant="limit=3", finished="2026-02-01T00:00:00+00:00"
+    )
     manifest(root, "made_table", "chameleon", at, whole)
     manifest(root, "made_table", "chameleon", at, few, overrides=["limit=3"], extra=["limit=3"])
     found = results((root, conf(tmp_path / "conf")))
@@ -319,8 +408,12 @@ def test_a_failed_cell_of_the_experiment_does_not_hide_behind_a_try_with_other_o
 
 def test_the_same_cells_in_two_folders_are_no_other_runs(made, tmp_path):
     shutil.copytree(made[0], tmp_path / "copy")
-    twice = experiments.results(experiments.load("made_table", "small", made[1]), [made[0], tmp_path / "copy"])
-    assert len(twice.runs) == len(results(made).runs) and not any("more cells" in note for note in twice.notes)
+    twice = experiments.results(
+        experiments.load("made_table", "small", made[1]), [made[0], tmp_path / "copy"]
+    )
+    assert len(twice.runs) == len(results(made).runs) and not any(
+        "more cells" in note for note in twice.notes
+    )
 
 
 def test_numbers_on_an_axis_are_in_order_whatever_was_run_beside_the_file(tmp_path):
@@ -343,7 +436,9 @@ def test_a_large_table_has_draws_enough_for_its_correction(made, monkeypatch):
     monkeypatch.setattr(base_results, "PER_ROW", 10_000)
     one = tables(made)
     least = {key: found.p_permutation for key, found in one.comparisons.items()}
-    assert min(least.values()) < 1 / 80_000 * 3, "the clear ones are drawn again, 10,000 times for each of 8 rows"
+    assert min(least.values()) < 1 / 80_000 * 3, (
+        "the clear ones are drawn again, 10,000 times for each of 8 rows"
+    )
     few = max(least, key=lambda key: least[key])
     assert round(least[few] * 2001, 6) % 1 == 0, "the others keep the draws they had"
 
@@ -351,17 +446,29 @@ def test_a_large_table_has_draws_enough_for_its_correction(made, monkeypatch):
 def test_latex_has_as_many_cells_as_columns_and_escapes_its_own_signs(made):
     text = output.text([results(made)], "tex")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count(" & ") for line in body[:9]} == {6} and r"majority\_user" in text and r"95 \%" in text
+    assert (
+        {line.count(" & ") for line in body[:9]} == {6}
+        and r"majority\_user" in text
+        and r"95 \%" in text
+    )
 
 
 def test_html_and_markdown_escape_what_a_record_says(made, tmp_path):
     root = tmp_path / "results"
-    bad = cell(root, "lamp2", "chameleon", status="error", error="<script>alert(1)</script> | more\n# heading")
+    bad = cell(
+        root,
+        "lamp2",
+        "chameleon",
+        status="error",
+        error="<script>alert(1)</script> | more\n# heading",
+    )
     manifest(root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, bad)
     assert "<script>" not in output.text([results((root, made[1]))], "html")
     said = output.text([results((root, made[1]))], "md")
     assert r"\<script\>" in said and "\n# heading" not in said
-    grid = [line for line in output.text([results(made)], "md").splitlines() if line.startswith("| ")]
+    grid = [
+        line for line in output.text([results(made)], "md").splitlines() if line.startswith("| ")
+    ]
     assert grid and all(line.count("|") == grid[0].count("|") for line in grid[:9])
 
 
@@ -371,7 +478,10 @@ def test_csv_has_paper_ours_and_comparison_unrounded(made):
     assert (row["paper.mistral"], row["state"], row["seeds"]) == ("0.396", "ok", "2")
     assert 0 < float(row["minus_baseline.p_permutation_holm"]) < 0.05 and len(row["value"]) > 5
     assert row["minus_baseline.baseline"] == "instruct"
-    ps = [float(row[f"minus_baseline.p_permutation{which}"]) for which in ("", "_holm_metrics", "_holm")]
+    ps = [
+        float(row[f"minus_baseline.p_permutation{which}"])
+        for which in ("", "_holm_metrics", "_holm")
+    ]
     assert ps == sorted(ps) and float(row["minus_baseline.detectable"]) > 0
 
 
@@ -430,7 +540,9 @@ def test_similarity_of_patches_is_that_of_their_tensors_and_of_the_product(tmp_p
     for place, kind in enumerate(("A", "B", "BA")):
         one, two, nothing = (product[place] for product in products)
         cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
-        assert found[kind][0, 1] == pytest.approx(cosine, abs=1e-6) and found[kind][0, 0] == pytest.approx(1)
+        assert found[kind][0, 1] == pytest.approx(cosine, abs=1e-6) and found[kind][
+            0, 0
+        ] == pytest.approx(1)
         assert found[kind][0, 2] == (0 if kind != "A" else pytest.approx(found["A"][2, 0]))
         assert nothing is not None
 
@@ -443,9 +555,14 @@ def test_similarity_is_kept_beside_the_record_when_the_artifacts_are_gone(tmp_pa
     (artifacts / "patches").mkdir(parents=True)
     for name in "pq":
         save_file(
-            {"m.a": np.ones((1, 2), "f4"), "m.b": np.ones((2, 1), "f4")}, artifacts / f"patches/{name}.safetensors"
+            {"m.a": np.ones((1, 2), "f4"), "m.b": np.ones((2, 1), "f4")},
+            artifacts / f"patches/{name}.safetensors",
         )
-    users = [{"user": "u1", "patches": ["p"]}, {"user": "u2", "patches": ["q"]}, {"user": "u3", "patches": []}]
+    users = [
+        {"user": "u1", "patches": ["p"]},
+        {"user": "u2", "patches": ["q"]},
+        {"user": "u3", "patches": []},
+    ]
     (artifacts / "adapt-00000.json").write_text(json.dumps(users))
     first = of_cell(tmp_path)
     shutil.rmtree(artifacts)
@@ -459,13 +576,29 @@ def test_statistics_of_the_data_stand_beside_the_papers(tmp_path, capsys):
     from bench.data.sample import generator
 
     generator.write(tmp_path / "data")
-    arguments = ["--data", str(tmp_path / "data"), "--task", "lamp3", "--n-test", "5", "--results", str(tmp_path)]
+    arguments = [
+        "--data",
+        str(tmp_path / "data"),
+        "--task",
+        "lamp3",
+        "--n-test",
+        "5",
+        "--results",
+        str(tmp_path),
+    ]
     assert statistics.main([*arguments, "--scale", "laptop"]) == 0
-    counts = json.loads((tmp_path / "experiments/oppu_table2/statistics-laptop.json").read_text())["tasks"]["lamp3"]
+    counts = json.loads((tmp_path / "experiments/oppu_table2/statistics-laptop.json").read_text())[
+        "tasks"
+    ]["lamp3"]
     assert counts["peft_users"] == 5 and counts["peft_len_out"] == counts["base_len_out"] == 1
     capsys.readouterr()
-    assert main(["oppu_table2", "--results", str(tmp_path), "--scale", "laptop", "--format", "csv"]) == 0
+    assert (
+        main(["oppu_table2", "--results", str(tmp_path), "--scale", "laptop", "--format", "csv"])
+        == 0
+    )
     found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert only(found, task="lamp3", whose="paper")["history items"] == "959.8"
-    assert only(found, task="lamp3", whose="ours")["history items"] == str(counts["peft_avg_history"])
+    assert only(found, task="lamp3", whose="ours")["history items"] == str(
+        counts["peft_avg_history"]
+    )
     assert only(found, task="lamp1", whose="ours")["history items"] == "not counted"

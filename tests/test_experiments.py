@@ -1,4 +1,6 @@
-"""Experiments: what their cells are, that all of them compose and run, and what a dry run says of them."""
+"""Experiments: what their cells are, that all of them compose and run, and what a dry run says of
+them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ def text(value: Any) -> str:
 
 
 def design(name: str, scale: str, *given: Given) -> Design:
-    experiment, of_scale = read(f"experiment/{name}.yaml")["experiment"], read(f"scale/{scale}.yaml")
+    experiment, of_scale = (
+        read(f"experiment/{name}.yaml")["experiment"],
+        read(f"scale/{scale}.yaml"),
+    )
     return Design(experiment, of_scale, given, read("config.yaml")["rules"], kind_of, text)
 
 
@@ -60,7 +65,9 @@ def made_up(*words: Given, scale: Mapping[str, Any] | None = None, **changes: An
         "arms": {"plain": ["method=instruct"], "edited": ["method=chameleon", "method.n_layers=2"]},
         "rules": False,
     }
-    return Design(experiment | changes, scale or {"name": "paper"}, words, RULES, kind_of, text).cells()
+    return Design(
+        experiment | changes, scale or {"name": "paper"}, words, RULES, kind_of, text
+    ).cells()
 
 
 # What the cells of an experiment are
@@ -74,8 +81,10 @@ def test_every_arm_runs_at_every_place() -> None:
 
 def test_the_last_of_two_overrides_wins_and_a_group_is_not_its_field() -> None:
     assert merged(["model=a", "model.source=x", "seed=1", "+model.source=y", "model=b"]) == (
-        "seed=1", "+model.source=y", "model=b",
-    )  # fmt: skip
+        "seed=1",
+        "+model.source=y",
+        "model=b",
+    )
 
 
 def test_command_line_beats_arm_beats_axis_beats_scale_beats_experiment() -> None:
@@ -83,13 +92,24 @@ def test_command_line_beats_arm_beats_axis_beats_scale_beats_experiment() -> Non
     own = {"edited": ["method=chameleon", "method.n_layers=2", "decoding=sample"]}
     [cell] = made_up(given("task", "lamp3"), given("method.n_layers", 4), scale=scale, arms=own)
     assert set(cell.words) == {
-        "limit=2", "leak=drop", "seed=7", "task=lamp3", "method=chameleon", "decoding=sample", "method.n_layers=4",
-    }  # fmt: skip
+        "limit=2",
+        "leak=drop",
+        "seed=7",
+        "task=lamp3",
+        "method=chameleon",
+        "decoding=sample",
+        "method.n_layers=4",
+    }
 
 
 def test_what_a_scale_says_of_a_method_or_a_family_goes_to_no_other() -> None:
-    of_method = {"name": "smoke", "methods": {"chameleon": ["method.min_pairs=2", "method.n_layers=9"]}}
-    for cell in made_up(scale=of_method | {"families": {"zero_shot": ["limit=3"], "task_adapted": ["limit=4"]}}):
+    of_method = {
+        "name": "smoke",
+        "methods": {"chameleon": ["method.min_pairs=2", "method.n_layers=9"]},
+    }
+    for cell in made_up(
+        scale=of_method | {"families": {"zero_shot": ["limit=3"], "task_adapted": ["limit=4"]}}
+    ):
         assert ("method.min_pairs=2" in cell.words) == (cell.arm == "edited")
         assert ("method.n_layers=2" in cell.words) == (cell.arm == "edited")
         assert "limit=3" in cell.words
@@ -97,10 +117,18 @@ def test_what_a_scale_says_of_a_method_or_a_family_goes_to_no_other() -> None:
 
 def test_an_experiment_has_its_own_say_of_a_scale() -> None:
     own = {"laptop": {"axes": {"task": ["lamp7"]}, "common": ["limit=1"]}}
-    of_family, of_method = {"zero_shot": ["limit=6"]}, {"chameleon": ["limit=7"], "instruct": ["limit=8"]}
+    of_family, of_method = (
+        {"zero_shot": ["limit=6"]},
+        {
+            "chameleon": ["limit=7"],
+            "instruct": ["limit=8"],
+        },
+    )
     scale = {"name": "laptop", "common": ["limit=5"], "axes": {"task": ["lamp3"], "seed": [0]}}
     scale |= {"families": of_family, "methods": of_method}
-    assert {(cell.at["task"], cell.words[0]) for cell in made_up(scale=scale, scales=own)} == {("lamp7", "limit=1")}
+    assert {(cell.at["task"], cell.words[0]) for cell in made_up(scale=scale, scales=own)} == {
+        ("lamp7", "limit=1")
+    }
 
 
 def test_a_word_of_the_command_line_narrows_an_axis_and_a_sweep_makes_a_new_one() -> None:
@@ -113,13 +141,20 @@ def test_a_word_of_the_command_line_narrows_an_axis_and_a_sweep_makes_a_new_one(
 
 def test_only_some_arms() -> None:
     assert {cell.arm for cell in made_up(only=["edited"])} == {"edited"}
-    assert {cell.arm for cell in made_up(only=["majority_median"], rules=True)} == {"majority_median"}
-    with pytest.raises(InputError, match="experiment.only=edit: made_up has plain, edited, majority_global"):
+    assert {cell.arm for cell in made_up(only=["majority_median"], rules=True)} == {
+        "majority_median"
+    }
+    with pytest.raises(
+        InputError, match="experiment.only=edit: made_up has plain, edited, majority_global"
+    ):
         made_up(only=["edit"], rules=True)
 
 
 def test_each_kind_of_task_has_its_own_rules() -> None:
-    arms = {task: [cell.arm for cell in made_up(rules=True) if cell.at["task"] == task] for task in ("lamp3", "lamp7")}
+    arms = {
+        task: [cell.arm for cell in made_up(rules=True) if cell.at["task"] == task]
+        for task in ("lamp3", "lamp7")
+    }
     assert arms["lamp3"][2:4] == ["majority_global", "majority_median"]
     assert arms["lamp7"][2:3] == ["majority_query"] and "majority_global" not in arms["lamp7"]
 
@@ -135,18 +170,32 @@ def test_an_arm_that_sets_an_axis_stands_at_its_own_value_once() -> None:
 
 
 def test_a_setting_that_goes_along_with_an_axis_keeps_the_axis() -> None:
-    along: list[Any] = ["method=aloe", {"method.fraction": {"seed": [0.1, 0.2]}}, {"seed": {"seed": [None, None]}}]
+    along: list[Any] = [
+        "method=aloe",
+        {"method.fraction": {"seed": [0.1, 0.2]}},
+        {"seed": {"seed": [None, None]}},
+    ]
     found = [(cell.at["seed"], *cell.words[-2:]) for cell in made_up(arms={"data": along})]
-    assert found[:2] == [(0, "method.fraction=0.1", "seed=null"), (1, "method.fraction=0.2", "seed=null")]
+    assert found[:2] == [
+        (0, "method.fraction=0.1", "seed=null"),
+        (1, "method.fraction=0.2", "seed=null"),
+    ]
     assert [cell.at["seed"] for cell in made_up(given("seed", 1), arms={"data": along})] == [1, 1]
-    with pytest.raises(InputError, match=r"seed=5: method.fraction goes along with it, which is given for \[0, 1\]"):
+    with pytest.raises(
+        InputError, match=r"seed=5: method.fraction goes along with it, which is given for \[0, 1\]"
+    ):
         made_up(given("seed", 5), arms={"data": along})
 
 
 def test_a_cell_is_named_by_its_place_and_what_was_added_but_not_by_where_it_runs() -> None:
     [plain] = {cell.hash for cell in made_up(given("seed", 0), given("task", "lamp3"))}
-    [moved] = {cell.hash for cell in made_up(given("seed", 0), given("task", "lamp3"), given("results.root", "x"))}
-    [fewer] = {cell.hash for cell in made_up(given("seed", 0), given("task", "lamp3"), given("limit", 3))}
+    [moved] = {
+        cell.hash
+        for cell in made_up(given("seed", 0), given("task", "lamp3"), given("results.root", "x"))
+    }
+    [fewer] = {
+        cell.hash for cell in made_up(given("seed", 0), given("task", "lamp3"), given("limit", 3))
+    }
     [other] = {cell.hash for cell in made_up(given("seed", 1), given("task", "lamp3"))}
     assert plain == moved and len({plain, fewer, other}) == 3
 
@@ -156,7 +205,9 @@ def test_a_cell_is_named_by_its_place_and_what_was_added_but_not_by_where_it_run
 
 @pytest.fixture(scope="module")
 def composed() -> Iterator[Callable[[Sequence[str]], Any]]:
-    """Compose a cell; cells that differ in plain values alone compose alike, so one of them is enough."""
+    """Compose a cell; cells that differ in plain values alone compose alike, so one of them is
+    enough.
+    """
     known: dict[frozenset[str], Any] = {}
 
     def one(words: Sequence[str]) -> Any:
@@ -171,7 +222,9 @@ def composed() -> Iterator[Callable[[Sequence[str]], Any]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_cell_composes_at_every_scale(name: str, composed: Callable[[Sequence[str]], Any]) -> None:
+def test_every_cell_composes_at_every_scale(
+    name: str, composed: Callable[[Sequence[str]], Any]
+) -> None:
     family = read(f"experiment/{name}.yaml")["experiment"]["family"]
     for scale in SCALES:
         planned = design(name, scale).cells()
@@ -182,7 +235,11 @@ def test_every_cell_composes_at_every_scale(name: str, composed: Callable[[Seque
         for cell in first:
             config = composed(cell.words)
             assert config.data.name == ("lamp" if scale == "paper" else "sample")
-            assert family == "zero_shot" or config.base.kind == "task_adapted" or cell.arm.startswith("majority")
+            assert (
+                family == "zero_shot"
+                or config.base.kind == "task_adapted"
+                or cell.arm.startswith("majority")
+            )
 
 
 def test_the_arms_are_the_papers_columns() -> None:
@@ -193,9 +250,18 @@ def test_the_arms_are_the_papers_columns() -> None:
         if not experiment["paper"] or not experiment["arms"]:
             continue
         of_paper, table = experiment["paper"].split(".")
-        columns = tables[of_paper][table].get("columns") or ["non_personalized", "retrieval_k1", "oppu_k0", "oppu_k1"]
+        columns = tables[of_paper][table].get("columns") or [
+            "non_personalized",
+            "retrieval_k1",
+            "oppu_k0",
+            "oppu_k1",
+        ]
         assert [arm for arm in experiment["arms"] if arm in columns] == columns, name
-        assert set(experiment["arms"]) - set(columns) <= {"instruct", "noise_floor", "chameleon_printed"}, name
+        assert set(experiment["arms"]) - set(columns) <= {
+            "instruct",
+            "noise_floor",
+            "chameleon_printed",
+        }, name
         seen += 1
     assert seen == 6
 
@@ -206,7 +272,11 @@ def test_the_papers_scale_is_the_papers_models_and_users() -> None:
         planned = design(name, "paper").cells()
         assert {cell.at["model"] for cell in planned} == expected
         assert not [word for cell in planned for word in cell.words if key_of(word) == "limit"]
-    table1 = [cell for cell in design("oppu_table1", "paper").cells() if not cell.arm.startswith("majority")]
+    table1 = [
+        cell
+        for cell in design("oppu_table1", "paper").cells()
+        if not cell.arm.startswith("majority")
+    ]
     assert len(table1) == 14 * 7
 
 
@@ -219,8 +289,8 @@ def test_file_and_experiment_have_one_name() -> None:
 
 
 def checked(name: str, folder: Path, planned: Sequence[Planned], code: int) -> None:
-    """Every planned cell left a manifest and a record with numbers; CHAMELEON of one user alone may refuse, which the
-    exit code tells. The report shows them.
+    """Every planned cell left a manifest and a record with numbers; CHAMELEON of one user alone may
+    refuse, which the exit code tells. The report shows them.
     """
     found = [said for _, said in manifest.each(folder / "runs", name, "smoke")]
     assert {(one["arm"], json.dumps(one["at"])) for one in found} == {
@@ -233,7 +303,10 @@ def checked(name: str, folder: Path, planned: Sequence[Planned], code: int) -> N
             values = [metric["value"] for metric in record["metrics"].values()]
             assert values and all(map(math.isfinite, values)) and record["counts"]["samples"] > 0
         else:
-            few = record["cell"]["method"] == "chameleon" and one["at"].get("protocol.group_size") == 1
+            few = (
+                record["cell"]["method"] == "chameleon"
+                and one["at"].get("protocol.group_size") == 1
+            )
             assert few and record["error"].startswith("only "), f"{one['arm']}: {record['error']}"
             refused += 1
         assert "experiment" not in record["config"] and str(folder) not in json.dumps([record, one])
@@ -262,21 +335,33 @@ def test_an_experiment_runs_goes_on_and_is_listed(tmp_path: Path) -> None:
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
-    code, said = cells.run("experiment=controls", "scale=smoke", "experiment.only=[chamaeleon]", folder=tmp_path)
-    assert code == 2 and said.startswith("error: experiment.only=chamaeleon: controls has instruct, noise_floor")
+    code, said = cells.run(
+        "experiment=controls", "scale=smoke", "experiment.only=[chamaeleon]", folder=tmp_path
+    )
+    assert code == 2 and said.startswith(
+        "error: experiment.only=chamaeleon: controls has instruct, noise_floor"
+    )
     assert "Traceback" not in said
-    code, said = cells.run("experiment=chameleon_table3", "experiment.only=[both]", "task=lamp2", folder=tmp_path)
-    assert code == 2 and said.count("data=lamp needs data.root=FOLDER") == 1  # not once for each cell
+    code, said = cells.run(
+        "experiment=chameleon_table3", "experiment.only=[both]", "task=lamp2", folder=tmp_path
+    )
+    # not once for each cell
+    assert code == 2 and said.count("data=lamp needs data.root=FOLDER") == 1
 
 
-def test_an_experiment_of_statistics_counts_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_experiment_of_statistics_counts_its_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("experiment=oppu_table2", "scale=smoke", "task=lamp3,lamp7", "protocol.n_test=5")
     code, said = cells.run(*words, folder=tmp_path)
     assert code == 0, said
     assert "counts its data, runs no cell" in said and "lamp7: " in said
     assert report(["oppu_table2", "--results", str(tmp_path / "runs"), "--scale", "smoke"]) == 0
     table = capsys.readouterr().out
-    assert "Ours: sample (user split), 5 users tested." in table and table.count("not counted") == 5 * 7
+    assert (
+        "Ours: sample (user split), 5 users tested." in table
+        and table.count("not counted") == 5 * 7
+    )
     code, said = cells.run("experiment=oppu_table2", "task=lamp3", folder=tmp_path)
     assert code == 2 and "data=lamp needs data.root=FOLDER" in said and "Traceback" not in said
 
@@ -292,9 +377,15 @@ def test_every_experiment_runs_at_smoke_scale(name: str, tmp_path: Path) -> None
 # What a dry run expects
 
 
-def record(task: str = "lamp3", method: str = "rag", queries: int = 10, **seconds: float) -> dict[str, Any]:
+def record(
+    task: str = "lamp3", method: str = "rag", queries: int = 10, **seconds: float
+) -> dict[str, Any]:
     cost = {name: {"seconds": value} for name, value in seconds.items()}
-    return {"cell": {"task": task, "method": method, "model": "tiny"}, "data": {"queries": queries}, "cost": cost}
+    return {
+        "cell": {"task": task, "method": method, "model": "tiny"},
+        "data": {"queries": queries},
+        "cost": cost,
+    }
 
 
 class SomePlan:
@@ -317,11 +408,18 @@ def test_what_a_fit_consists_of_does_not_go_with_the_questions_either() -> None:
 
 
 def test_the_same_task_counts_before_others_and_another_method_never() -> None:
-    known = forecast.Measured([record(generate=1), record("lamp2", generate=50), record("lamp2", generate=70)])
+    known = forecast.Measured(
+        [record(generate=1), record("lamp2", generate=50), record("lamp2", generate=70)]
+    )
     assert known.seconds(SomePlan("lamp3"), 10) == 1  # type: ignore[arg-type]
     assert known.seconds(SomePlan("lamp7"), 10) == 50  # type: ignore[arg-type]
     assert known.seconds(SomePlan("lamp3", "oppu"), 10) is None  # type: ignore[arg-type]
 
 
 def test_seconds_are_said_in_words() -> None:
-    assert [forecast.clocked(value) for value in (None, 12.3, 600, 7200)] == ["unknown", "12 s", "10 min", "2.0 h"]
+    assert [forecast.clocked(value) for value in (None, 12.3, 600, 7200)] == [
+        "unknown",
+        "12 s",
+        "10 min",
+        "2.0 h",
+    ]

@@ -1,4 +1,6 @@
-"""Figures show the tables' numbers, lines fit what was planted, and series can be told apart without colour."""
+"""Figures show the tables' numbers, lines fit what was planted, and series can be told apart
+without colour.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,29 @@ def tables(root: Path, where: Path) -> base_results.Tables:
 
 
 def along(folder: Path, **show: Any) -> base_results.Tables:
-    """Two arms at three sizes of the group, one task, one seed; fit takes 2 + 3 seconds a fit user, for 20 users."""
+    """Two arms at three sizes of the group, one task, one seed; fit takes 2 + 3 seconds a fit user,
+    for 20 users.
+    """
     root, axis = folder / "results", "protocol.group_size"
     axes = {"task": ["lamp2"], axis: list(SIZES), "model": ["smollm2"], "seed": [0]}
-    where = conf(folder / "conf", axes=axes, rules=False, show={"baseline": "instruct", "x": axis} | show)
+    where = conf(
+        folder / "conf", axes=axes, rules=False, show={"baseline": "instruct", "x": axis} | show
+    )
     phase = {"tokens_in": 0, "tokens_out": 0, "peak_memory": 0, "joules": None}
     for arm, skills in SKILLS.items():
         for size, skill in zip(SIZES, skills, strict=True):
-            cost = {"training": phase | {"seconds": 20.0 * (2 + 3 * size)}, "generate": phase | {"seconds": 6.0}}
+            cost = {
+                "training": phase | {"seconds": 20.0 * (2 + 3 * size)},
+                "generate": phase | {"seconds": 6.0},
+            }
             one = cell(root, "lamp2", arm, skill=skill, variant=str(size), cost=cost)
-            manifest(root, "made_table", arm, {"task": "lamp2", axis: size, "model": "smollm2", "seed": 0}, one)
+            manifest(
+                root,
+                "made_table",
+                arm,
+                {"task": "lamp2", axis: size, "model": "smollm2", "seed": 0},
+                one,
+            )
     return tables(root, where)
 
 
@@ -55,7 +70,9 @@ def test_lines_stand_at_the_tables_values_with_their_intervals(tmp_path: Path) -
         assert np.allclose(line.get_ydata(), [one.value for one in expected])
         assert np.allclose(line.get_xdata(), SIZES, atol=0.5), "set apart by a hair"
         ends = [sorted(part[:, 1]) for part in bars.get_segments()]
-        assert np.allclose(ends, [[min(one.low, one.value), max(one.high, one.value)] for one in expected])
+        assert np.allclose(
+            ends, [[min(one.low, one.value), max(one.high, one.value)] for one in expected]
+        )
     assert "accuracy" in axis.get_ylabel() and "higher is better" in axis.get_ylabel()
 
 
@@ -64,7 +81,10 @@ def test_a_gain_is_the_paired_difference(tmp_path: Path) -> None:
     figure = plots.lines(found)
     assert figure is not None
     [container] = figure.axes[0].containers
-    expected = [found.comparisons[place, "chameleon", "accuracy"].difference for place in found.results.places]
+    expected = [
+        found.comparisons[place, "chameleon", "accuracy"].difference
+        for place in found.results.places
+    ]
     assert np.allclose(container.lines[0].get_ydata(), expected) and expected[-1] > 0.3
 
 
@@ -75,7 +95,9 @@ def test_bars_have_the_tables_heights(tmp_path: Path) -> None:
     boxes = [one for one in figure.axes[0].containers if hasattr(one, "patches")]
     assert len(boxes) == 2
     for arm, box in zip(SKILLS, boxes, strict=True):
-        assert np.allclose([patch.get_height() for patch in box.patches], [one.value for one in values(found, arm)])
+        assert np.allclose(
+            [patch.get_height() for patch in box.patches], [one.value for one in values(found, arm)]
+        )
     assert len({patch.get_hatch() for box in boxes for patch in box.patches}) == 2
 
 
@@ -88,8 +110,12 @@ def test_the_line_of_training_time_is_the_planted_one(tmp_path: Path) -> None:
 
 def test_a_panel_of_which_nothing_has_run_says_so(tmp_path: Path) -> None:
     found = along(tmp_path, kind="lines")
-    runs = tuple(replace(run, at=dict(run.at) | {"task": "lamp3"}, record=None) for run in found.results.runs)
-    both = base_results.Tables(replace(found.results, runs=(*found.results.runs, *runs)), found.base)
+    runs = tuple(
+        replace(run, at=dict(run.at) | {"task": "lamp3"}, record=None) for run in found.results.runs
+    )
+    both = base_results.Tables(
+        replace(found.results, runs=(*found.results.runs, *runs)), found.base
+    )
     figure = plots.lines(both)
     assert figure is not None
     said = ["not run" in [text.get_text() for text in axis.texts] for axis in figure.axes]
@@ -99,16 +125,25 @@ def test_a_panel_of_which_nothing_has_run_says_so(tmp_path: Path) -> None:
 def test_the_times_of_a_training_stand_in_the_table_with_their_line(tmp_path: Path) -> None:
     [grid] = grids.grids(along(tmp_path, kind="efficiency"))
     shown = [dict(zip(grid.head, row, strict=True)) for row in grid.rows]
-    assert [row["seconds"] for row in shown if row["arm"] == "chameleon"] == ["32.00", "62.00", "122.00"]
+    assert [row["seconds"] for row in shown if row["arm"] == "chameleon"] == [
+        "32.00",
+        "62.00",
+        "122.00",
+    ]
     assert "chameleon, lamp2, smollm2: 2 + 3 x, R² 1.000 (protocol.group_size)" in grid.below
 
 
 def test_the_similarity_maps_and_their_medians_are_those_of_the_cells(tmp_path: Path) -> None:
     found = along(tmp_path, kind="similarity")
-    kinds = {"A": [[1, 0.9, 0.7], [0.9, 1, 0.8], [0.7, 0.8, 1]], "B": [[1, 0, 0.2], [0, 1, 0.1], [0.2, 0.1, 1]]}
+    kinds = {
+        "A": [[1, 0.9, 0.7], [0.9, 1, 0.8], [0.7, 0.8, 1]],
+        "B": [[1, 0, 0.2], [0, 1, 0.1], [0.2, 0.1, 1]],
+    }
     for run in found.results.runs:
         if run.folder:
-            (run.folder / "similarity.json").write_text(json.dumps({"users": ["a", "b", "c"], "kinds": kinds}))
+            (run.folder / "similarity.json").write_text(
+                json.dumps({"users": ["a", "b", "c"], "kinds": kinds})
+            )
     [(name, figure)] = figures.of_tables(found)
     drawn = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
     assert name == "similarity" and len(drawn) == 2 * 6
@@ -122,15 +157,22 @@ def test_the_similarity_maps_and_their_medians_are_those_of_the_cells(tmp_path: 
     ]
 
 
-@pytest.mark.parametrize(("higher", "expected"), [(True, [(1, 0.2), (2, 0.5)]), (False, [(1, 0.2), (3, 0.1)])])
-def test_the_frontier_holds_what_none_beats_in_both(higher: bool, expected: list[tuple[float, float]]) -> None:
+@pytest.mark.parametrize(
+    ("higher", "expected"), [(True, [(1, 0.2), (2, 0.5)]), (False, [(1, 0.2), (3, 0.1)])]
+)
+def test_the_frontier_holds_what_none_beats_in_both(
+    higher: bool, expected: list[tuple[float, float]]
+) -> None:
     points = [(2, 0.5), (3, 0.5), (1, 0.2), (3, 0.1), (2, 0.4)]
     assert plots.frontier(points, higher=higher) == expected
 
 
 def test_series_differ_in_more_than_colour() -> None:
     found = list(marks([f"arm {number}" for number in range(20)]).values())
-    assert len({(one.marker, one.filled) for one in found}) == 20 and len({one.marker for one in found}) == 10
+    assert (
+        len({(one.marker, one.filled) for one in found}) == 20
+        and len({one.marker for one in found}) == 10
+    )
     assert len({one.hatch for one in found[:9]}) == 9
 
 

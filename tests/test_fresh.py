@@ -1,4 +1,6 @@
-"""Intervals are made when a report is made: from the scores at hand, by the code at hand, and kept by content."""
+"""Intervals are made when a report is made: from the scores at hand, by the code at hand, and kept
+by content.
+"""
 
 import json
 from types import SimpleNamespace
@@ -42,7 +44,9 @@ def shown(root, capsys):
     return capsys.readouterr().out
 
 
-def test_two_cells_with_equal_answers_show_equal_intervals_whatever_their_records_say(tmp_path, capsys):
+def test_two_cells_with_equal_answers_show_equal_intervals_whatever_their_records_say(
+    tmp_path, capsys
+):
     folders = [cell(tmp_path / "runs", "lamp2", method, skill=0.5) for method in ("rag", "pag")]
     older(folders[0])
     out = shown(tmp_path / "runs", capsys)
@@ -56,7 +60,10 @@ def test_without_scores_there_is_no_interval_and_the_table_says_so(tmp_path, cap
     older(folder)
     (folder / "scores.json").unlink()
     out = shown(tmp_path / "runs", capsys)
-    assert "[" not in next(line for line in out.splitlines() if line.startswith("rag")) and "7.000" not in out
+    assert (
+        "[" not in next(line for line in out.splitlines() if line.startswith("rag"))
+        and "7.000" not in out
+    )
     assert "no scores at hand, so no interval" in out
 
 
@@ -65,7 +72,12 @@ def test_a_result_that_was_done_is_told_with_todays_interval(tmp_path, capsys):
     record = older(folder)
     place = SimpleNamespace(folder=folder, record=folder / "record.json", root=tmp_path)
     plan = SimpleNamespace(cell=place, task=SimpleNamespace(name="lamp3"))
-    assert show.told(SimpleNamespace(missing="", plan=plan, record=record, cached=True, told="was done")) == 0
+    assert (
+        show.told(
+            SimpleNamespace(missing="", plan=plan, record=record, cached=True, told="was done")
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "7.000" not in out and "]^, rmse" in out and "(was done)" in out
 
@@ -92,12 +104,17 @@ def test_a_damaged_file_of_kept_statistics_is_as_good_as_none(tmp_path, capsys, 
     counted.clear()
     once = shown(runs, capsys)
     [path] = (cache_folder() / "statistics").rglob("*.json")
-    path.write_text(path.read_text().replace('"users": 20', '"users": 21') if damage == "edited" else damage)
+    path.write_text(
+        path.read_text().replace('"users": 20', '"users": 21') if damage == "edited" else damage
+    )
     assert shown(runs, capsys) == once and len(counted) == 2
 
 
 def test_statistics_are_of_the_code_that_reads_the_scores_too(tmp_path, monkeypatch):
-    for path in (*(statistics_cache.BENCH / "score").glob("*.py"), *(statistics_cache.BENCH / "report").glob("*.py")):
+    for path in (
+        *(statistics_cache.BENCH / "score").glob("*.py"),
+        *(statistics_cache.BENCH / "report").glob("*.py"),
+    ):
         (tmp_path / path.parent.name).mkdir(exist_ok=True)
         (tmp_path / path.parent.name / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(statistics_cache, "BENCH", tmp_path)
@@ -114,7 +131,9 @@ def test_where_nothing_can_be_kept_all_is_computed(tmp_path, capsys, counted, mo
     monkeypatch.setenv("LAMPLIGHT_CACHE", str(tmp_path / "file"))
     cell(tmp_path / "runs", "lamp3", "rag")
     counted.clear()
-    assert shown(tmp_path / "runs", capsys) == shown(tmp_path / "runs", capsys) and len(counted) == 2
+    assert (
+        shown(tmp_path / "runs", capsys) == shown(tmp_path / "runs", capsys) and len(counted) == 2
+    )
 
 
 def test_a_comparison_is_kept_with_all_it_says(tmp_path, monkeypatch):

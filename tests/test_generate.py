@@ -1,4 +1,6 @@
-"""Batching, stopping and scoring change no answer: all is compared with one request alone or plain transformers."""
+"""Batching, stopping and scoring change no answer: all is compared with one request alone or plain
+transformers.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def together(lm, requests, **options):  # type: ignore[no-untyped-def]
     return dict(pair for batch in lm.generate(requests, **options) for pair in batch)
 
 
-@pytest.mark.parametrize("decoding", [Decoding(), Decoding("sample", temperature=0.8, top_p=0.9, top_k=20, seed=3)])
+@pytest.mark.parametrize(
+    "decoding", [Decoding(), Decoding("sample", temperature=0.8, top_p=0.9, top_k=20, seed=3)]
+)
 def test_a_batch_answers_as_each_request_alone(any_lm, decoding) -> None:  # type: ignore[no-untyped-def]
     mixed = together(any_lm, REQUESTS, max_new_tokens=12, decoding=decoding, labels=LABELS)
     for index, request in enumerate(REQUESTS):
@@ -44,7 +48,9 @@ def test_greedy_answers_equal_plain_transformers(any_lm) -> None:  # type: ignor
     mixed = together(any_lm, REQUESTS, max_new_tokens=8)
     for index, request in enumerate(REQUESTS):
         ids = torch.tensor([any_lm.encode(request).ids])
-        out = any_lm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
+        out = any_lm.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False
+        )
         new = out[0, 1:] if any_lm.seq2seq else out[0, ids.shape[1] :]
         text = any_lm.tokenizer.decode(new, skip_special_tokens=True)
         assert mixed[index].text == text.strip().split("\n", 1)[0].strip()
@@ -57,15 +63,21 @@ def test_label_scores_equal_a_plain_forward_pass(any_lm) -> None:  # type: ignor
         for label, score in zip(LABELS, mixed[index].label_logprobs, strict=True):
             answer = any_lm.answer_ids(label)
             if any_lm.seq2seq:
-                logits = any_lm.model(input_ids=torch.tensor([prompt]), labels=torch.tensor([answer])).logits[0]
+                logits = any_lm.model(
+                    input_ids=torch.tensor([prompt]), labels=torch.tensor([answer])
+                ).logits[0]
             else:
-                logits = any_lm.model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+                logits = any_lm.model(torch.tensor([prompt + answer])).logits[
+                    0, len(prompt) - 1 : -1
+                ]
             expected = logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum()
             assert score == pytest.approx(float(expected), abs=2e-3)
 
 
 def test_likelihood_decoding_gives_the_best_label(any_lm) -> None:  # type: ignore[no-untyped-def]
-    mixed = together(any_lm, REQUESTS, max_new_tokens=4, labels=LABELS, decoding=Decoding("likelihood"))
+    mixed = together(
+        any_lm, REQUESTS, max_new_tokens=4, labels=LABELS, decoding=Decoding("likelihood")
+    )
     for answer in mixed.values():
         assert answer.text == LABELS[answer.label_logprobs.index(max(answer.label_logprobs))]
 
@@ -74,7 +86,9 @@ def test_likelihood_of_given_answers_equals_label_scores(any_lm) -> None:  # typ
     mixed = together(any_lm, REQUESTS, max_new_tokens=1, labels=LABELS)
     scores = dict(any_lm.likelihood(REQUESTS, [LABELS] * len(REQUESTS)))
     for index in range(len(REQUESTS)):
-        assert [total for total, _ in scores[index]] == pytest.approx(list(mixed[index].label_logprobs), abs=1e-3)
+        assert [total for total, _ in scores[index]] == pytest.approx(
+            list(mixed[index].label_logprobs), abs=1e-3
+        )
 
 
 def test_batches_depend_on_the_prompts_alone() -> None:
@@ -91,17 +105,24 @@ def test_batches_depend_on_the_prompts_alone() -> None:
     assert texts(plan, encoded) == texts(generate.plan(shuffled, 800), shuffled)
     assert texts(plan, encoded) != texts(generate.plan(encoded, 800, salt="noise floor"), encoded)
     for batch in plan:
-        assert len(batch) == 1 or len(batch) * max(len(encoded[index].ids) for index in batch) <= 800
+        assert (
+            len(batch) == 1 or len(batch) * max(len(encoded[index].ids) for index in batch) <= 800
+        )
 
 
 @pytest.mark.parametrize("alike", [1, 2])
-@pytest.mark.parametrize("decoding", [Decoding(), Decoding("sample", seed=3), Decoding("likelihood")])
-def test_prompts_of_several_passes_are_answered_together_as_alone(any_lm, monkeypatch, decoding, alike) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    "decoding", [Decoding(), Decoding("sample", seed=3), Decoding("likelihood")]
+)
+def test_prompts_of_several_passes_are_answered_together_as_alone(
+    any_lm, monkeypatch, decoding, alike
+) -> None:  # type: ignore[no-untyped-def]
     how = {"max_new_tokens": 8, "decoding": decoding, "labels": LABELS}
     alone = [together(any_lm, [request], **how)[0] for request in REQUESTS]
     longest = max(len(any_lm.encode(request).ids) for request in REQUESTS)
     monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=2 * longest))
-    monkeypatch.setattr(generate, "ENOUGH", 1)  # so that passes are of like length in these few tokens too
+    # so that passes are of like length in these few tokens too
+    monkeypatch.setattr(generate, "ENOUGH", 1)
     monkeypatch.setattr(prefill, "ROOM", 2)
     monkeypatch.setattr(kv_cache, "ROOM", 2)
     read, passes, steps = generate.answer_batch, [], []
@@ -135,7 +156,10 @@ def test_a_batch_is_read_in_passes_that_fit() -> None:
             passes = generate._passes(prompts, 500, alike)
             assert [row for part in passes for row in part] == list(range(len(prompts)))
             for part in passes:
-                assert len(part) == alike or len(part) * max(len(prompts[row].ids) for row in part) <= 500
+                assert (
+                    len(part) == alike
+                    or len(part) * max(len(prompts[row].ids) for row in part) <= 500
+                )
     short = [lm.encode(ask(str(number))) for number in range(200)]
     assert [len(batch) for batch in generate.plan(short, 10**6, held=3)] == [192, 8]
     assert [len(part) for part in generate._passes(short, 10**6, 1)] == [64, 64, 64, 8]
@@ -161,7 +185,10 @@ def test_new_tokens_are_written_into_the_cache() -> None:
         if number == 7:
             ours.batch_select_indices(torch.tensor([0, 2]))
             theirs.batch_select_indices(torch.tensor([0, 2]))
-        new = torch.randn(3 if number < 7 else 2, 2, 1, 4), torch.randn(3 if number < 7 else 2, 2, 1, 4)
+        new = (
+            torch.randn(3 if number < 7 else 2, 2, 1, 4),
+            torch.randn(3 if number < 7 else 2, 2, 1, 4),
+        )
         for mine, other in zip(ours.update(*new), theirs.update(*new), strict=True):
             assert torch.equal(mine, other)
         assert ours.get_seq_length() == theirs.get_seq_length()
@@ -179,7 +206,9 @@ def test_out_of_memory_halves_the_batch() -> None:
     assert generate.halving(work, [1, 2, 3, 4, 5], [""] * 5) == [10, 20, 30, 40, 50]
     assert tried[0] == 5 and max(tried[1:]) < 5
     with pytest.raises(MemoryError, match="question 7"):
-        generate.halving(lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError()), [1], ["question 7"])
+        generate.halving(
+            lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError()), [1], ["question 7"]
+        )
     with pytest.raises(RuntimeError, match="a bug"):
         generate.halving(lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")), [1], [""])
 
@@ -202,14 +231,19 @@ def test_every_prompt_has_exactly_one_beginning(any_lm) -> None:  # type: ignore
 
 
 def history(count: int) -> tuple[Line, ...]:
-    return tuple(Line(f"{index}. <", f"text {index} " * 30, "> ok\n", rank=count - index) for index in range(count))
+    return tuple(
+        Line(f"{index}. <", f"text {index} " * 30, "> ok\n", rank=count - index)
+        for index in range(count)
+    )
 
 
 def test_history_is_shortened_and_the_question_never() -> None:
     question = "Now the question {x} [HISTORY] " + "q" * 50
     for limit in (2000, 600, 300, 120):
         lm = tiny_lm("llama", max_prompt_tokens=limit, history_tokens=400)
-        prompt = lm.encode(Request((Message("user", ("Start ", *history(5), question)),), name="question 7"))
+        prompt = lm.encode(
+            Request((Message("user", ("Start ", *history(5), question)),), name="question 7")
+        )
         assert len(prompt.ids) <= limit
         assert question in prompt.text and prompt.text.startswith("<s><user>Start ")
         assert prompt.cut > 0
@@ -227,7 +261,9 @@ def test_shares_of_the_room_roll_over() -> None:
 
 def test_a_question_that_is_too_long_is_an_error() -> None:
     lm = tiny_lm("llama", max_prompt_tokens=100)
-    with pytest.raises(InputError, match=r"question 7: the prompt without any history has \d+ tokens"):
+    with pytest.raises(
+        InputError, match=r"question 7: the prompt without any history has \d+ tokens"
+    ):
         lm.encode(Request((Message("user", (*history(3), "q" * 200)),), name="question 7"))
 
 
@@ -249,15 +285,21 @@ def test_answers_come_from_the_cache_the_second_time(tmp_path) -> None:  # type:
 
 
 def family(start: str, *ends: str, patches: tuple[Patch, ...] = ()) -> list[Request]:
-    shown = "what this user wrote before, at some length, so that reading it once is worth the while. "
+    shown = (
+        "what this user wrote before, at some length, so that reading it once is worth the while. "
+    )
     return [Request((Message("user", (start + shown + end,)),), patches) for end in ends]
 
 
 def answered(lm, requests, **how):  # type: ignore[no-untyped-def]
-    return dict(found for batch in lm.generate(requests, max_new_tokens=8, **how) for found in batch)
+    return dict(
+        found for batch in lm.generate(requests, max_new_tokens=8, **how) for found in batch
+    )
 
 
-def test_what_a_family_of_prompts_has_alike_is_read_once_and_changes_nothing(any_lm, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_family_of_prompts_has_alike_is_read_once_and_changes_nothing(
+    any_lm, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
     requests = family("0 ", "tersely", "at length, and kindly") + family("1 " * 90, "x", "y")
     requests += [Request((Message("user", (text,)),)) for text in ("nothing", "alike")]
     read: list[int] = []
@@ -275,7 +317,11 @@ def test_what_a_family_of_prompts_has_alike_is_read_once_and_changes_nothing(any
     assert sum(read) == (0 if any_lm.seq2seq else 3)
     for index, one in apart.items():
         other = together[index]
-        assert (other.text, other.tokens_in, other.tokens_out) == (one.text, one.tokens_in, one.tokens_out)
+        assert (other.text, other.tokens_in, other.tokens_out) == (
+            one.text,
+            one.tokens_in,
+            one.tokens_out,
+        )
         assert other.label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
 
 
@@ -304,12 +350,17 @@ def test_a_family_with_a_soft_prompt_has_it_once() -> None:
     lm = tiny_lm("llama")
     patch = Patch({}, prompt=torch.randn(6, 32))
     requests = family("0 ", "tersely", "at length, and kindly", patches=(patch,))
-    apart, together = answered(lm, requests, labels=LABELS), answered(lm, requests, labels=LABELS, alike=2)
+    apart, together = (
+        answered(lm, requests, labels=LABELS),
+        answered(lm, requests, labels=LABELS, alike=2),
+    )
     plain = answered(lm, [Request(one.messages) for one in requests], labels=LABELS)
     for index, one in apart.items():
         assert together[index].text == one.text
         assert together[index].label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
-        assert together[index].label_logprobs != pytest.approx(plain[index].label_logprobs, abs=1e-2)
+        assert together[index].label_logprobs != pytest.approx(
+            plain[index].label_logprobs, abs=1e-2
+        )
 
 
 def test_a_sliding_window_that_is_too_short_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -318,7 +369,9 @@ def test_a_sliding_window_that_is_too_short_is_refused(tmp_path) -> None:  # typ
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     spec = ModelSpec("mine", str(tmp_path), dtype="float32", device="cpu", max_prompt_tokens=800)
-    with pytest.raises(InputError, match=r"mine: .* sees 1000 tokens back.*model.max_prompt_tokens=744 or fewer"):
+    with pytest.raises(
+        InputError, match=r"mine: .* sees 1000 tokens back.*model.max_prompt_tokens=744 or fewer"
+    ):
         load.load(spec)
     load.load(replace(spec, max_prompt_tokens=744))
 

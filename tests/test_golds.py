@@ -1,7 +1,8 @@
 """README's first promise: no method sees a test answer through anything it is handed.
 
-Here a method that cheats looks everywhere it can: attributes, slots, properties, keys, values, elements. Closures of
-functions, the heap and the disk are excepted: a method is code of the same process, and the promise is no sandbox.
+Here a method that cheats looks everywhere it can: attributes, slots, properties, keys, values,
+elements. Closures of functions, the heap and the disk are excepted: a method is code of the same
+process, and the promise is no sandbox.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "sqlite3", "threadi
 
 
 def search(value, path, found, seen):
-    """Recursively over attributes, slots, properties of the product's objects, keys, values and elements."""
+    """Recursively over attributes, slots, properties of the product's objects, keys, values
+    and elements."""
     if isinstance(value, str):
         if "zqgold" in value:
             found.append(f"{value!r} at {path}")
@@ -118,7 +120,9 @@ def test_no_gold_of_a_tested_user_is_within_a_methods_reach(
     (package / "conf" / "method").mkdir(parents=True)
     (package / "__init__.py").write_text(CHEAT.replace("\\\\n", "\\n"))
     (package / "conf" / "__init__.py").touch()
-    (package / "conf" / "method" / "cheat.yaml").write_text("_target_: cheating.Cheat\nreport: ???\n")
+    (package / "conf" / "method" / "cheat.yaml").write_text(
+        "_target_: cheating.Cheat\nreport: ???\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     report = tmp_path / "report.txt"
     code, said = run(

@@ -24,7 +24,9 @@ SPEC = ModelSpec(name="tiny", source="tiny:llama", dtype="float32", device="cpu"
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     factors = fresh(tiny_lm(), Tuning())
-    patch = Patch({name: LowRank(low.a.detach(), low.b.detach() + 0.1) for name, low in factors.items()})
+    patch = Patch(
+        {name: LowRank(low.a.detach(), low.b.detach() + 0.1) for name, low in factors.items()}
+    )
     patch.save(tmp_path / "base.safetensors")
     return tmp_path / "base.safetensors"
 
@@ -35,7 +37,9 @@ def _empty() -> None:
 
 
 def ask(spec: ModelSpec, base: Path | None, folder: Path) -> LM:
-    return model_pool.model(spec, base, budget=Budget(progress=False), cache=ResponseCache(folder / "a.sqlite"))
+    return model_pool.model(
+        spec, base, budget=Budget(progress=False), cache=ResponseCache(folder / "a.sqlite")
+    )
 
 
 def test_the_same_model_is_loaded_once_with_a_budget_of_its_own(tmp_path: Path) -> None:
@@ -44,17 +48,23 @@ def test_the_same_model_is_loaded_once_with_a_budget_of_its_own(tmp_path: Path) 
     assert ask(SPEC, None, tmp_path) is first and first.budget is not budget
 
 
-def test_another_model_or_base_is_another_and_the_first_is_let_go(base: Path, tmp_path: Path) -> None:
+def test_another_model_or_base_is_another_and_the_first_is_let_go(
+    base: Path, tmp_path: Path
+) -> None:
     plain = ask(SPEC, None, tmp_path)
     weights = {name: value.clone() for name, value in plain.model.state_dict().items()}
     adapted = ask(SPEC, base, tmp_path)
     assert adapted is not plain and adapted.base != plain.base and len(model_pool._held) == 1
     assert ask(SPEC, base, tmp_path) is adapted
     again = ask(SPEC, None, tmp_path)
-    assert again is not plain and all(torch.equal(weights[name], one) for name, one in again.model.state_dict().items())
+    assert again is not plain and all(
+        torch.equal(weights[name], one) for name, one in again.model.state_dict().items()
+    )
 
 
-def test_a_model_that_refers_to_itself_is_freed_before_the_next_is_loaded(base: Path, tmp_path: Path) -> None:
+def test_a_model_that_refers_to_itself_is_freed_before_the_next_is_loaded(
+    base: Path, tmp_path: Path
+) -> None:
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,5 @@
-"""A results folder is data that people share: whatever it names, no command that reads it runs it."""
+"""A results folder is data that people share: whatever it names, no command that reads it
+runs it."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ Json = dict[str, Any]
 
 
 def calls(marker: Path) -> list[Json]:
-    """Configurations that `instantiate` would run: each makes the marker file, or starts a program that does."""
+    """Configurations that `instantiate` would run: each makes the marker file, or starts a program
+    that does.
+    """
     return [
         {"_target_": "pathlib.Path.touch", "self": str(marker)},
         {"_target_": "os.system", "command": f"touch {marker}"},
@@ -35,7 +38,11 @@ def calls(marker: Path) -> list[Json]:
             "path": {"_target_": "pathlib.Path", "_args_": [str(marker)]},
             "value": 1,
         },
-        {"_target_": "methods.rag.RAG", "_partial_": True, "retriever": {"_target_": "os.system", "command": "true"}},
+        {
+            "_target_": "methods.rag.RAG",
+            "_partial_": True,
+            "retriever": {"_target_": "os.system", "command": "true"},
+        },
         {"_target_": ["os", "system"]},
         {"_target_": 7},
     ]
@@ -85,8 +92,11 @@ def beside(record: Json, call: Json) -> Json:
 
 
 def test_the_table_holds_what_the_products_own_configuration_names_and_nothing_else() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "conf").rglob("*.yaml") if "hydra" not in path.parts)
-    named = set(re.findall(r"_target_: (\S+)", text)) - {"bench.sweep.launch.Jobs"}  # Hydra's own: never recorded
+    text = "".join(
+        path.read_text() for path in (ROOT / "conf").rglob("*.yaml") if "hydra" not in path.parts
+    )
+    # Hydra's own: never recorded
+    named = set(re.findall(r"_target_: (\S+)", text)) - {"bench.sweep.launch.Jobs"}
     assert named == PRODUCT
 
 
@@ -97,8 +107,14 @@ def test_an_export_runs_nothing_that_a_cell_names(
     cell, marker, out = cell_in(runs), tmp_path / "marker", tmp_path / "out"
     original = (cell / "config.yaml").read_text()
     for call in calls(marker):
-        for put in (lambda part, call=call: call, lambda part, call=call: part | {"select": call, "extra": call}):
-            changed(cell / "config.yaml", lambda config, put=put: config | {section: put(config[section])})
+        for put in (
+            lambda part, call=call: call,
+            lambda part, call=call: part | {"select": call, "extra": call},
+        ):
+            changed(
+                cell / "config.yaml",
+                lambda config, put=put: config | {section: put(config[section])},
+            )
             assert writer.main([str(cell), str(out)]) == 2
             said = capsys.readouterr().err
             assert said.startswith("bench.export: ") and said.count("\n") == 1, said
@@ -113,7 +129,10 @@ def test_an_export_of_a_cell_with_missing_or_odd_values_is_one_line(
 ) -> None:
     cell, out = cell_in(runs), tmp_path / "out"
     original = json.loads((cell / name).read_text())
-    used = {"record.json": ("key", "status", "cell", "model"), "config.yaml": ("model", "task", "method", "protocol")}
+    used = {
+        "record.json": ("key", "status", "cell", "model"),
+        "config.yaml": ("model", "task", "method", "protocol"),
+    }
     for key in used[name]:
         for odd in (None, [], "x", {"a": 1}):
             (cell / name).write_text(json.dumps(original | {key: odd}))
@@ -126,32 +145,53 @@ def test_an_export_of_a_cell_with_missing_or_odd_values_is_one_line(
 
 @pytest.mark.parametrize("which", range(7))
 def test_no_reader_runs_what_a_results_folder_names(
-    which: int, runs: Path, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    which: int,
+    runs: Path,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     cell, marker = cell_in(runs), tmp_path / "marker"
-    other = Path(shutil.copytree(cell, cell.parent / f"{int(cell.name[:8], 16) ^ 1:08x}{cell.name[8:]}"))
+    other = Path(
+        shutil.copytree(cell, cell.parent / f"{int(cell.name[:8], 16) ^ 1:08x}{cell.name[8:]}")
+    )
     changed(other / "record.json", lambda record: record | {"key": other.name})
     manifest(runs, "controls", "chameleon", {"task": "lamp3", "seed": 0}, other, scale="laptop")
     call = calls(marker)[which]
     page = str(tmp_path / "page.html")
     commands = (
-        [], ["compare", str(cell), str(other)], ["power", str(cell), str(other), "--effect", ".1"],
-        ["page", page], ["controls"], ["controls", "--scale", "laptop", "--format", "html"],
-    )  # fmt: skip
-    for path in [*runs.rglob("record.json"), *runs.rglob("config.yaml"), *runs.glob("experiments/**/*.json")]:
-        changed(path, lambda value, path=path: beside(value, call) if path.name == "record.json" else value | call)
+        [],
+        ["compare", str(cell), str(other)],
+        ["power", str(cell), str(other), "--effect", ".1"],
+        ["page", page],
+        ["controls"],
+        ["controls", "--scale", "laptop", "--format", "html"],
+    )
+    for path in [
+        *runs.rglob("record.json"),
+        *runs.rglob("config.yaml"),
+        *runs.glob("experiments/**/*.json"),
+    ]:
+        changed(
+            path,
+            lambda value, path=path: (
+                beside(value, call) if path.name == "record.json" else value | call
+            ),
+        )
     for command in commands:  # understood: what a record leaves free is read past
         assert report([*command, "--results", str(runs)]) == 0, (command, capsys.readouterr().err)
     for path in [*runs.rglob("*.json"), *runs.rglob("config.yaml")]:
         changed(path, lambda value: poisoned(value, call))
     (cell / "config.yaml").write_text(f"!!python/object/apply:os.system ['touch {marker}']\n")
-    for command in commands:  # and refused in one line where it is damage; any exception is a traceback
+    # and refused in one line where it is damage; any exception is a traceback
+    for command in commands:
         assert report([*command, "--results", str(runs)]) in (0, 2), command
     for one in (cell, other):
         assert writer.main([str(one), str(tmp_path / "out")]) == 2
     assert not marker.exists()
     capsys.readouterr()
-    if which == 0:  # the command line reads records, artifacts and manifests as JSON, whatever they name
+    # the command line reads records, artifacts and manifests as JSON, whatever they name
+    if which == 0:
         goes_on(cell, words, tmp_path)
     assert not marker.exists()
 
@@ -166,7 +206,9 @@ def goes_on(cell: Path, words: tuple[str, ...], folder: Path) -> None:
             assert code in (0, 1, 2) and "Traceback" not in said, said
 
 
-def test_a_plug_ins_method_is_built_when_its_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plug_ins_method_is_built_when_its_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "their_package.py").write_text(
         "from dataclasses import dataclass\n"
         "from pathlib import Path\n"
@@ -189,7 +231,9 @@ def test_a_plug_ins_method_is_built_when_its_package_is_named(tmp_path: Path, mo
         build({"_target_": "their_package.Nothing"}, "config.yaml: method", ["their_package"])
 
 
-@pytest.mark.parametrize("source", ["package:os.path", "package:a b", "package:", "package:x'); import os; ('"])
+@pytest.mark.parametrize(
+    "source", ["package:os.path", "package:a b", "package:", "package:x'); import os; ('"]
+)
 def test_a_package_is_named_plainly(source: str) -> None:
     with pytest.raises(InputError, match="the plain name of a Python package"):
         ModelSpec("x", source)

@@ -64,23 +64,43 @@ class Hub(BaseHTTPRequestHandler):
         path, own = self.path.split("?")[0], self.server
         if path.startswith(f"/api/{own.kind}/{own.id}/tree/"):
             if own.kind == "models":
-                return self.send(404, b"", body=body, X_Error_Code="EntryNotFound")  # of folders there are none
-            return self.send(200, json.dumps([self.listed(file) for file in own.folder.iterdir()]).encode(), body=body)
+                # of folders there are none
+                return self.send(404, b"", body=body, X_Error_Code="EntryNotFound")
+            return self.send(
+                200,
+                json.dumps([self.listed(file) for file in own.folder.iterdir()]).encode(),
+                body=body,
+            )
         if path.startswith(f"/api/{own.kind}/{own.id}"):
             names = [{"rfilename": file.name} for file in own.folder.iterdir()]
-            return self.send(200, json.dumps({"id": own.id, "sha": COMMIT, "siblings": names}).encode(), body=body)
+            return self.send(
+                200,
+                json.dumps({"id": own.id, "sha": COMMIT, "siblings": names}).encode(),
+                body=body,
+            )
         known, _, name = path.partition(f"/{own.id}/resolve/")
         file = own.folder / name.partition("/")[2]
-        if known != ("" if own.kind == "models" else f"/{own.kind}") or not name or not file.is_file():
+        if (
+            known != ("" if own.kind == "models" else f"/{own.kind}")
+            or not name
+            or not file.is_file()
+        ):
             code = "EntryNotFound" if name else "RepoNotFound"
             return self.send(404, b"", body=body, X_Error_Code=code, X_Repo_Commit=COMMIT)
         self.server.sent.append(file.name)
         data = file.read_bytes()
-        return self.send(200, data, body=body, ETag=f'"{hashlib.sha1(data).hexdigest()}"', X_Repo_Commit=COMMIT)
+        return self.send(
+            200, data, body=body, ETag=f'"{hashlib.sha1(data).hexdigest()}"', X_Repo_Commit=COMMIT
+        )
 
     def listed(self, file: Path) -> dict[str, Any]:
         data = file.read_bytes()
-        return {"type": "file", "path": file.name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+        return {
+            "type": "file",
+            "path": file.name,
+            "size": len(data),
+            "oid": hashlib.sha1(data).hexdigest(),
+        }
 
     def send(self, status: int, data: bytes, *, body: bool, **headers: str) -> None:
         self.send_response(status)
@@ -115,7 +135,10 @@ def talks(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "talks").mkdir()
     turns = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Three."}]
     (tmp_path / "talks" / "talks.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
-    card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: codeact\n    path: talks.jsonl\n---\n"
+    card = (
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: codeact\n    path:"
+        " talks.jsonl\n---\n"
+    )
     (tmp_path / "talks" / "README.md").write_text(card)
     yield from serving(Server(tmp_path / "talks", "datasets", DATA))
 
@@ -132,17 +155,25 @@ def read(server: Server, home: Path, **spec: str) -> subprocess.CompletedProcess
 
 
 def run(server: Server, home: Path, code: str, said: Any) -> subprocess.CompletedProcess[str]:
-    own = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    own = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "0",
+    }
     own |= {"HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
     command = [sys.executable, "-c", code, json.dumps(said)]
-    return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=os.environ | own, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def test_model_from_hub_is_the_model_in_the_folder(hub: Server, tmp_path: Path) -> None:
     done = read(hub, tmp_path / "home", source=ID)
     assert done.returncode == 0, done.stderr
     assert "model.safetensors" in hub.sent
-    model, tokenizer, _ = load(ModelSpec(name="folder", source=str(hub.folder), dtype="float32", device="cpu"))
+    model, tokenizer, _ = load(
+        ModelSpec(name="folder", source=str(hub.folder), dtype="float32", device="cpu")
+    )
     expected = model(torch.tensor([tokenizer("five stars")["input_ids"]])).logits[0, -1]
     assert torch.equal(torch.tensor(json.loads(done.stdout)), expected)
 
@@ -162,7 +193,11 @@ def test_missing_package_and_hub_give_one_line_with_both_ways(hub: Server, tmp_p
 
 def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
-        load(ModelSpec(name="folder", source=str(tmp_path / "nothing"), dtype="float32", device="cpu"))
+        load(
+            ModelSpec(
+                name="folder", source=str(tmp_path / "nothing"), dtype="float32", device="cpu"
+            )
+        )
 
 
 def test_code_dialogues_come_from_a_data_set_of_the_hub(talks: Server, tmp_path: Path) -> None:
@@ -176,4 +211,7 @@ def test_a_split_that_the_data_set_lacks_is_one_line(talks: Server, tmp_path: Pa
     done = run(talks, tmp_path / "home", READ_DATA, [DATA, "general", None])
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if line.startswith("InputError")]
-    assert f"method.code_data={DATA}: cannot load split 'general'" in line and "Traceback" not in done.stderr
+    assert (
+        f"method.code_data={DATA}: cannot load split 'general'" in line
+        and "Traceback" not in done.stderr
+    )

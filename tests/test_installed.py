@@ -1,4 +1,6 @@
-"""Installed from a wheel, away from the checkout: everything that a command needs is in the packages."""
+"""Installed from a wheel, away from the checkout: everything that a command needs is in the
+packages.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             copy = folder / "source" / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes((ROOT / name).read_bytes())
-    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), "./source"]
+    build = [
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder),
+        "./source",
+    ]
     subprocess.run([sys.executable, "-m", *build], cwd=folder, check=True, capture_output=True)
     [found] = folder.glob("*.whl")
     return found
@@ -44,11 +55,17 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ran(site: Path, folder: Path, *words: str) -> str:
-    """What a command says that sees this installation alone: without `site`, the checkout is not on the path."""
+    """What a command says that sees this installation alone: without `site`, the checkout is not on
+    the path.
+    """
     libraries = [path for path in sys.path if path.endswith("site-packages")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *libraries])}
     done = subprocess.run(
-        [sys.executable, "-S", "-m", *words], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-S", "-m", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -65,7 +82,9 @@ def test_a_wheel_holds_the_products_packages_and_no_others(wheel: Path) -> None:
         for path in (ROOT / top).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    missing = [str(path.relative_to(ROOT)) for path in needed if str(path.relative_to(ROOT)) not in names]
+    missing = [
+        str(path.relative_to(ROOT)) for path in needed if str(path.relative_to(ROOT)) not in names
+    ]
     assert missing == []
 
 
@@ -78,5 +97,14 @@ def test_an_installed_report_has_the_papers_numbers(site: Path, tmp_path: Path) 
 def test_an_installed_experiment_runs_and_is_reported(site: Path, tmp_path: Path) -> None:
     words = ("experiment=chameleon_table1", "scale=smoke", "task=lamp3", "progress=false")
     assert "chameleon" in ran(site, tmp_path, "bench", *words)
-    said = ran(site, tmp_path, "bench.report", "chameleon_table1", "--scale", "smoke", "--results", "results/runs")
+    said = ran(
+        site,
+        tmp_path,
+        "bench.report",
+        "chameleon_table1",
+        "--scale",
+        "smoke",
+        "--results",
+        "results/runs",
+    )
     assert "chameleon" in said and "mae" in said

@@ -1,4 +1,6 @@
-"""Intervals against their definitions: the jackknife, Wilson's score interval, an estimate between two ends."""
+"""Intervals against their definitions: the jackknife, Wilson's score interval, an estimate between
+two ends.
+"""
 
 import math
 
@@ -104,7 +106,10 @@ def test_between_two_estimates_that_are_one_lies_their_own_interval():
 def test_far_apart_the_truth_can_be_beyond_one_end_alone():
     least, most = Estimate(0.2, 0.02, 99.0), Estimate(0.7, 0.03, 99.0)
     one_sided = scipy.stats.t.ppf(0.95, 99)
-    low, high = (wilson(one.value, one.value * (1 - one.value) / one.error**2, one_sided) for one in (least, most))
+    low, high = (
+        wilson(one.value, one.value * (1 - one.value) / one.error**2, one_sided)
+        for one in (least, most)
+    )
     assert between(least, most, 100) == pytest.approx((low[0], high[1]), abs=1e-5)
     assert between(most, least, 100) == between(least, most, 100)
 
@@ -150,5 +155,6 @@ def test_how_much_labels_differ_is_the_variance_between_them_less_that_of_their_
     worth, unknown = rare_labels._worth(rates, counts, noise=single * (30 - 3))
     between = rates.var(ddof=1) - single / 10
     assert worth == pytest.approx(single / between)
-    pulled = worth / (10 + worth)  # so far is each label drawn to the mean, which may be wrong by `between`
+    # so far is each label drawn to the mean, which may be wrong by `between`
+    pulled = worth / (10 + worth)
     assert unknown == pytest.approx(pulled**2 * between / 3)

@@ -38,32 +38,49 @@ LAMP3, LAMP4 = a_task("lamp3"), a_task("lamp4")
 
 def ratings() -> list[dict[str, Any]]:
     """Two LaMP-3 questions."""
-    profile = [{"id": "2110", "text": "Too sweet.", "score": "2"}, {"id": "2111", "text": "Lovely tea.", "score": "5"}]
+    profile = [
+        {"id": "2110", "text": "Too sweet.", "score": "2"},
+        {"id": "2111", "text": "Lovely tea.", "score": "5"},
+    ]
     return [
         {
             "id": "211",
             "input": "What is the score of the following review on a scale? review: Good.",
             "profile": profile,
         },
-        {"id": "212", "input": "review: Bad.", "profile": [{"id": "2120", "text": "It broke.", "score": "1"}]},
+        {
+            "id": "212",
+            "input": "review: Bad.",
+            "profile": [{"id": "2120", "text": "It broke.", "score": "1"}],
+        },
     ]
 
 
 def golds(*outputs: Any) -> dict[str, Any]:
-    return {"task": "LaMP_3", "golds": [{"id": str(211 + index), "output": out} for index, out in enumerate(outputs)]}
+    return {
+        "task": "LaMP_3",
+        "golds": [{"id": str(211 + index), "output": out} for index, out in enumerate(outputs)],
+    }
 
 
 def dated() -> list[dict[str, Any]]:
     """Three LaMP-4 questions of two people; the profile of ann grows between her questions."""
     old, mid, new = (
         {"id": str(index), "title": title, "text": f"On {title}.", "date": date}
-        for index, (title, date) in enumerate([("tea", "2018-02-01"), ("milk", "2018-03-01"), ("salt", "2018-04-01")])
+        for index, (title, date) in enumerate(
+            [("tea", "2018-02-01"), ("milk", "2018-03-01"), ("salt", "2018-04-01")]
+        )
     )
     asked = "Generate a headline for the following article: "
     return [
         {"id": "1", "input": asked + "Cups.", "user_id": "ann", "profile": [mid, old]},
         {"id": "2", "input": asked + "Pots.", "user_id": 7, "profile": [new]},
-        {"id": "3", "input": asked + "Pans.", "user_id": "ann", "profile": [new | {"id": "x"}, old, mid | {"id": "y"}]},
+        {
+            "id": "3",
+            "input": asked + "Pans.",
+            "user_id": "ann",
+            "profile": [new | {"id": "x"}, old, mid | {"id": "y"}],
+        },
     ]
 
 
@@ -107,14 +124,19 @@ def test_a_question_is_a_user_with_history_and_gold(tmp_path: Path) -> None:
         {"text": "Too sweet.", "score": "2"},
         {"text": "Lovely tea.", "score": "5"},
     ]
-    assert [(query.id, query.text, query.gold) for query in first.queries] == [("211", "Good.", "4")]
+    assert [(query.id, query.text, query.gold) for query in first.queries] == [
+        ("211", "Good.", "4")
+    ]
     assert (data.golds, data.question_count, data.counts["items"]) == (True, 2, 3)
     assert set(data.files) == {QUESTIONS, OUTPUTS}
 
 
 def test_golds_are_joined_by_id_not_by_position(tmp_path: Path) -> None:
     turned = {"task": "LaMP_3", "golds": [{"id": 212, "output": 1}, {"id": 211, "output": "4.0"}]}
-    assert [user.queries[0].gold for user in read(write(tmp_path, outputs=turned)).users] == ["4", "1"]
+    assert [user.queries[0].gold for user in read(write(tmp_path, outputs=turned)).users] == [
+        "4",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize("score", ["5", 5, 5.0, "5.0", " 5 "])
@@ -143,7 +165,9 @@ def test_items_without_an_own_id_are_named_by_position(tmp_path: Path) -> None:
 
 def test_history_is_oldest_first_and_undated_items_keep_their_order_before(tmp_path: Path) -> None:
     dates = ["2018-03-01", 2015, None, "2018-2-9", "2018", ""]
-    profile = [{"id": str(at), "text": "t", "score": "3", "date": date} for at, date in enumerate(dates)]
+    profile = [
+        {"id": str(at), "text": "t", "score": "3", "date": date} for at, date in enumerate(dates)
+    ]
     user = read(write(tmp_path, [ratings()[0] | {"profile": profile}], golds("4"))).users[0]
     assert [item.id for item in user.history] == ["2", "5", "1", "4", "3", "0"]
 
@@ -152,8 +176,10 @@ def test_extra_fields_go_but_citation_stays(tmp_path: Path) -> None:
     questions = ratings()
     questions[0]["profile"][0] |= {"citation": "[1]", "asin": {"deep": [1]}}
     assert dict(read(write(tmp_path, questions)).users[0].history[0].fields) == {
-        "text": "Too sweet.", "score": "2", "citation": "[1]",
-    }  # fmt: skip
+        "text": "Too sweet.",
+        "score": "2",
+        "citation": "[1]",
+    }
 
 
 def test_an_empty_history_is_kept_and_counted(tmp_path: Path) -> None:
@@ -187,7 +213,10 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
 
 
 def test_groups_file_names_the_person(tmp_path: Path) -> None:
-    put(write(tmp_path) / "groups.json", {"LaMP_3/dev": {"211": {"group": "amazon-1", "source": "x"}}})
+    put(
+        write(tmp_path) / "groups.json",
+        {"LaMP_3/dev": {"211": {"group": "amazon-1", "source": "x"}}},
+    )
     data = read(tmp_path)
     assert [user.group for user in data.users] == ["amazon-1", "212"]
     assert data.counts["questions_ungrouped"] == 1
@@ -222,13 +251,19 @@ def write_dated(root: Path, questions: list[dict[str, Any]]) -> Path:
     return root
 
 
-def test_questions_of_a_person_are_one_user_whose_history_ends_before_the_first(tmp_path: Path) -> None:
+def test_questions_of_a_person_are_one_user_whose_history_ends_before_the_first(
+    tmp_path: Path,
+) -> None:
     data = lamp.read(LAMP4, write_dated(tmp_path, dated()), split="dev", kind="time")
     ann, seven = data.users
     assert (ann.id, ann.group, seven.id) == ("ann", "ann", "7")
     assert [query.id for query in ann.queries] == ["1", "3"]
     assert [item.fields["title"] for item in ann.history] == ["tea", "milk"]
-    assert (data.counts["items_after_first_query"], data.counts["queries"], data.counts["users"]) == (1, 3, 2)
+    assert (
+        data.counts["items_after_first_query"],
+        data.counts["queries"],
+        data.counts["users"],
+    ) == (1, 3, 2)
 
 
 def test_an_item_twice_in_every_profile_stays_twice(tmp_path: Path) -> None:
@@ -244,8 +279,10 @@ def test_user_files_read_as_time_based_say_what_is_missing(tmp_path: Path) -> No
     del questions[1]["user_id"]
     with pytest.raises(InputError) as caught:
         lamp.read(LAMP4, write_dated(tmp_path, questions), split="dev", kind="time")
-    assert str(caught.value) == (
-        "time/LaMP_4/dev/dev_questions.json: question 2 has no 'user_id' (need id, input, profile, user_id)"
+    assert (
+        str(caught.value)
+        == "time/LaMP_4/dev/dev_questions.json: question 2 has no 'user_id' (need id, input,"
+        " profile, user_id)"
     )
 
 
@@ -277,9 +314,18 @@ def drop_at(*path: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (drop_at(0, "profile", 1, "score"), "question 211: profile item 1 has no 'score' (need text, score)"),
-        (set_at(0, "profile", 1, to=[]), "question 211: profile item 1 is a list (need an object with text, score)"),
-        (set_at(0, "profile", 1, "text", to=[1]), "question 211: profile item 1 has a list as 'text' (need text)"),
+        (
+            drop_at(0, "profile", 1, "score"),
+            "question 211: profile item 1 has no 'score' (need text, score)",
+        ),
+        (
+            set_at(0, "profile", 1, to=[]),
+            "question 211: profile item 1 is a list (need an object with text, score)",
+        ),
+        (
+            set_at(0, "profile", 1, "text", to=[1]),
+            "question 211: profile item 1 has a list as 'text' (need text)",
+        ),
         (
             set_at(0, "profile", 0, "score", to="7\n8"),
             "question 211: profile item 0 has '7\\n8' as 'score' (need 1, 2, 3, 4 or 5)",
@@ -313,7 +359,10 @@ def test_a_wrong_record_is_named_with_its_place(
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"<!DOCTYPE html><html></html>", f"looks like an HTML page; the download went wrong: {FETCH}"),
+        (
+            b"<!DOCTYPE html><html></html>",
+            f"looks like an HTML page; the download went wrong: {FETCH}",
+        ),
         (b"", f"the file is empty: {FETCH}"),
         (b'{"id": 1}', "not a list (need a list of questions)"),
         (b'[{"id": 1},', f"the file ends inside record 1, incomplete: {FETCH}"),
@@ -331,8 +380,8 @@ def test_a_wrong_record_is_named_with_its_place(
         (b"[" * 50_000, "not JSON at character 1: lists or objects nested too deeply in record 0"),
         (
             b'[{"id": ' + b"9" * 5000 + b"}]",
-            "not JSON at character 1: Exceeds the limit (4300 digits) for integer string conversion: "
-            + "value has 5000 digits, in record 0",
+            "not JSON at character 1: Exceeds the limit (4300 digits) for integer string"
+            " conversion: " + "value has 5000 digits, in record 0",
         ),
     ],
     ids=lambda value: value[:20].decode("latin-1") if isinstance(value, bytes) else "",
@@ -349,7 +398,10 @@ def test_what_is_not_json_is_named_with_its_place(
     ("outputs", "says"),
     [
         (golds("4"), "no gold for question 212 (need one gold for each question)"),
-        (golds("4", "1", "3"), "a gold for the unknown question 213 (need one gold for each question)"),
+        (
+            golds("4", "1", "3"),
+            "a gold for the unknown question 213 (need one gold for each question)",
+        ),
         (golds("4", "n/a"), "gold of question 212 has 'n/a' as 'output' (need 1, 2, 3, 4 or 5)"),
         (golds("4", [1]), "gold of question 212 has a list as 'output' (need text)"),
         (golds("4", "1") | {"task": "LaMP_4"}, "golds of task 'LaMP_4' (need LaMP_3)"),
@@ -368,17 +420,31 @@ def test_a_gold_outside_the_labels_is_refused(tmp_path: Path) -> None:
     movies = a_task("lamp2")
     question = {"id": "1", "input": "tags: [] description: A man.", "profile": []}
     put(tmp_path / "LaMP_2/new/dev/dev_questions.json", [question])
-    put(tmp_path / "LaMP_2/new/dev/dev_outputs.json", {"task": "LaMP_2", "golds": [{"id": "1", "output": "Comedy"}]})
-    with pytest.raises(InputError, match="gold of question 1 has 'Comedy' as 'output' .need one of sci-fi, based on"):
+    put(
+        tmp_path / "LaMP_2/new/dev/dev_outputs.json",
+        {"task": "LaMP_2", "golds": [{"id": "1", "output": "Comedy"}]},
+    )
+    with pytest.raises(
+        InputError,
+        match="gold of question 1 has 'Comedy' as 'output' .need one of sci-fi, based on",
+    ):
         lamp.read(movies, tmp_path, split="dev")
 
 
 def test_missing_files_say_what_is_there_and_how_to_get_them(tmp_path: Path) -> None:
-    assert message(tmp_path) == f"{tmp_path} has no {QUESTIONS} (it has no LaMP file at all); to get it: {FETCH}"
+    assert (
+        message(tmp_path)
+        == f"{tmp_path} has no {QUESTIONS} (it has no LaMP file at all); to get it: {FETCH}"
+    )
     put(tmp_path / "LaMP_4/train/train_questions.json", [])
-    assert message(tmp_path) == f"{tmp_path} has no {QUESTIONS} (it has LaMP_4/train); to get it: {FETCH}"
+    assert (
+        message(tmp_path)
+        == f"{tmp_path} has no {QUESTIONS} (it has LaMP_4/train); to get it: {FETCH}"
+    )
     put(tmp_path / QUESTIONS, ratings())
-    assert message(tmp_path) == f"{OUTPUTS} is missing (need the golds for scores); to get it: {FETCH}"
+    assert (
+        message(tmp_path) == f"{OUTPUTS} is missing (need the golds for scores); to get it: {FETCH}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -397,9 +463,13 @@ def test_wrong_groups_are_refused(tmp_path: Path, groups: Any, says: str) -> Non
 
 
 @pytest.mark.usefixtures("stream")
-def test_a_large_file_reads_the_same_user_by_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_reads_the_same_user_by_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     questions = ratings()
-    questions[0]["profile"][0]["text"] = 'quote " backslash \\ lone \ud800 emoji \U0001f600 line\nend'
+    questions[0]["profile"][0]["text"] = (
+        'quote " backslash \\ lone \ud800 emoji \U0001f600 line\nend'
+    )
     pretty = json.dumps(questions, indent=2, ensure_ascii=True).replace("\n", "\r\n").encode()
     write(tmp_path, pretty)
     streamed = read(tmp_path, cache=tmp_path / "cache")
@@ -418,10 +488,16 @@ def test_a_large_file_reads_the_same_user_by_user(tmp_path: Path, monkeypatch: p
 @pytest.mark.usefixtures("stream")
 def test_a_large_dated_file_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_dated(tmp_path, dated())
-    streamed = lamp.read(LAMP4, root, split="dev", kind="time", cache=tmp_path / "cache", progress=False)
+    streamed = lamp.read(
+        LAMP4, root, split="dev", kind="time", cache=tmp_path / "cache", progress=False
+    )
     monkeypatch.setattr(lamp, "STREAM_FROM", 2**30)
     plain = lamp.read(LAMP4, root, split="dev", kind="time")
-    assert (list(streamed.users), streamed.counts, streamed.hash) == (list(plain.users), plain.counts, plain.hash)
+    assert (list(streamed.users), streamed.counts, streamed.hash) == (
+        list(plain.users),
+        plain.counts,
+        plain.hash,
+    )
 
 
 @pytest.mark.usefixtures("stream")
@@ -465,15 +541,23 @@ def test_an_interrupted_conversion_leaves_nothing_that_looks_complete(
 
 @pytest.mark.usefixtures("stream")
 @pytest.mark.parametrize("name", ["records.jsonl", "offsets.npy", "sums.npy"])
-def test_a_converted_record_that_was_changed_is_an_error_that_says_what_to_remove(tmp_path: Path, name: str) -> None:
+def test_a_converted_record_that_was_changed_is_an_error_that_says_what_to_remove(
+    tmp_path: Path, name: str
+) -> None:
     cache = tmp_path / "cache"
     read(write(tmp_path), cache=cache)
     (changed,) = cache.glob(f"*/{name}")
     data = bytearray(changed.read_bytes())
-    at = data.index(b"Too") if name == "records.jsonl" else len(data) - (16 if name == "offsets.npy" else 4)
+    at = (
+        data.index(b"Too")
+        if name == "records.jsonl"
+        else len(data) - (16 if name == "offsets.npy" else 4)
+    )
     data[at] ^= 1
     changed.write_bytes(data)
-    with pytest.raises(InputError, match=f"{changed.parent}.*is damaged: remove its folder and run again"):
+    with pytest.raises(
+        InputError, match=f"{changed.parent}.*is damaged: remove its folder and run again"
+    ):
         [user.history for user in read(tmp_path, cache=cache).users]
 
 
@@ -487,7 +571,9 @@ def test_an_index_that_was_changed_or_made_by_other_code_is_made_again(
     text = index.read_text()
     index.write_text(text.replace('"rows": [[0], [1]]', '"rows": [[0], [0]]'))
     assert index.read_text() != text
-    assert list(read(tmp_path, cache=cache).users) == list(first.users) and index.read_text() == text
+    assert (
+        list(read(tmp_path, cache=cache).users) == list(first.users) and index.read_text() == text
+    )
     monkeypatch.setattr(sources, "reading", lambda: {"bench/data/lamp.py": "edited"})
     read(tmp_path, cache=cache)
     assert len(list(cache.glob("*/index-*.json"))) == 2
@@ -521,7 +607,25 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
 
 
 _JUNK: st.SearchStrategy[Any] = st.sampled_from(
-    [None, True, 0, -1, 10**40, 1e308, "", "x", "\x00", "\ud800", "a\nb", "5.0", [], [[]], {}, {"id": {}}, "z" * 300]
+    [
+        None,
+        True,
+        0,
+        -1,
+        10**40,
+        1e308,
+        "",
+        "x",
+        "\x00",
+        "\ud800",
+        "a\nb",
+        "5.0",
+        [],
+        [[]],
+        {},
+        {"id": {}},
+        "z" * 300,
+    ]
 )
 
 
@@ -532,7 +636,9 @@ def damaged(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(0, 3))):
         place = value
         while isinstance(place, list | dict) and place:
-            key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+            key = draw(
+                st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place)))
+            )
             deeper = isinstance(place[key], list | dict) and place[key] and draw(st.booleans())
             if deeper:
                 place = place[key]
@@ -549,15 +655,34 @@ def damaged(draw: st.DrawFn) -> bytes:
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, len(data)))
         garbage = st.sampled_from(
-            [b"\x00", b"\xff", b'"', b"\\", b"[", b"}", b"NaN", b"<html>", b"\xef\xbb\xbf", b"\\u12"]
+            [
+                b"\x00",
+                b"\xff",
+                b'"',
+                b"\\",
+                b"[",
+                b"}",
+                b"NaN",
+                b"<html>",
+                b"\xef\xbb\xbf",
+                b"\\u12",
+            ]
         )
-        data = draw(st.sampled_from([data[:at], data[:at] + draw(garbage) + data[at:], data[:at] + data[at + 3 :]]))
+        data = draw(
+            st.sampled_from(
+                [data[:at], data[:at] + draw(garbage) + data[at:], data[:at] + data[at + 3 :]]
+            )
+        )
     return data
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    questions=damaged(), outputs=st.one_of(st.just(json.dumps(golds("4", "1")).encode()), damaged()), time=st.booleans()
+    questions=damaged(),
+    outputs=st.one_of(st.just(json.dumps(golds("4", "1")).encode()), damaged()),
+    time=st.booleans(),
 )
 def test_any_damage_is_either_read_or_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, questions: bytes, outputs: bytes, time: bool
@@ -573,14 +698,21 @@ def test_any_damage_is_either_read_or_one_line(
         try:
             cache = tmp_path / "cache"
             data = lamp.read(
-                read_as, tmp_path, split="dev", kind=kind, cache=cache, progress=False, require_golds=False
+                read_as,
+                tmp_path,
+                split="dev",
+                kind=kind,
+                cache=cache,
+                progress=False,
+                require_golds=False,
             )
             users = list(data.users)
         except InputError as error:
             assert len(str(error).splitlines()) == 1
             return str(error)
         json.dumps(
-            [[user.id, [dict(item.fields) for item in user.history]] for user in users], ensure_ascii=False
+            [[user.id, [dict(item.fields) for item in user.history]] for user in users],
+            ensure_ascii=False,
         ).encode()
         return users, data.counts, data.hash
 
@@ -592,21 +724,33 @@ def test_any_damage_is_either_read_or_one_line(
 # Real texts: read where they are, never copied
 
 COUNTS = {
-    ("lamp2", "user", "train"): (62, 181), ("lamp2", "user", "dev"): (46, 100),
-    ("lamp2n", "user", "train"): (23, 128), ("lamp2n", "user", "dev"): (17, 94),
-    ("lamp3", "user", "train"): (173, 173), ("lamp3", "user", "dev"): (124, 124),
-    ("lamp4", "user", "train"): (75, 229), ("lamp4", "user", "dev"): (54, 161),
-    ("lamp5", "user", "train"): (169, 171), ("lamp5", "user", "dev"): (122, 129),
-    ("lamp7", "user", "train"): (33, 33), ("lamp7", "user", "dev"): (23, 23),
-    ("lamp2n", "time", "train"): (19, 145), ("lamp2n", "time", "dev"): (14, 111),
-    ("lamp4", "time", "train"): (22, 163), ("lamp4", "time", "dev"): (15, 120),
-}  # fmt: skip
+    ("lamp2", "user", "train"): (62, 181),
+    ("lamp2", "user", "dev"): (46, 100),
+    ("lamp2n", "user", "train"): (23, 128),
+    ("lamp2n", "user", "dev"): (17, 94),
+    ("lamp3", "user", "train"): (173, 173),
+    ("lamp3", "user", "dev"): (124, 124),
+    ("lamp4", "user", "train"): (75, 229),
+    ("lamp4", "user", "dev"): (54, 161),
+    ("lamp5", "user", "train"): (169, 171),
+    ("lamp5", "user", "dev"): (122, 129),
+    ("lamp7", "user", "train"): (33, 33),
+    ("lamp7", "user", "dev"): (23, 23),
+    ("lamp2n", "time", "train"): (19, 145),
+    ("lamp2n", "time", "dev"): (14, 111),
+    ("lamp4", "time", "train"): (22, 163),
+    ("lamp4", "time", "dev"): (15, 120),
+}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real LaMP-format texts are not at {REAL}")
 @pytest.mark.parametrize(("name", "kind", "split"), COUNTS)
-def test_real_files_have_the_people_and_questions_their_readme_counts(name: str, kind: lamp.Kind, split: str) -> None:
+def test_real_files_have_the_people_and_questions_their_readme_counts(
+    name: str, kind: lamp.Kind, split: str
+) -> None:
     data = lamp.read(a_task(name), REAL, split=split, kind=kind, progress=False)
-    assert (len({user.group for user in data.users}), data.question_count) == COUNTS[name, kind, split]
+    assert (len({user.group for user in data.users}), data.question_count) == COUNTS[
+        name, kind, split
+    ]
     assert data.golds
     assert data.counts["items_after_first_query"] == data.counts["characters_replaced"] == 0

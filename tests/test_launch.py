@@ -1,4 +1,6 @@
-"""Sweeps in other processes: joblib, a real local Ray cluster, submitit; the records are those of a serial sweep."""
+"""Sweeps in other processes: joblib, a real local Ray cluster, submitit; the records are those of a
+serial sweep.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ WORKERS = {"PYTHONPATH": str(ROOT)}
 
 def needs(package: str, extra: str) -> pytest.MarkDecorator:
     absent = importlib.util.find_spec(package) is None
-    return pytest.mark.skipif(absent, reason=f"{package} is not installed: pip install 'lamplight[{extra}]'")
+    return pytest.mark.skipif(
+        absent, reason=f"{package} is not installed: pip install 'lamplight[{extra}]'"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,9 @@ def results(folder: Path) -> dict[str, tuple[object, object]]:
     found = {}
     for path in sorted((folder / "runs").glob("lamp*/*/*/record.json")):
         record = json.loads(path.read_text())
-        samples = [json.loads(line) for line in (path.parent / "samples.jsonl").read_text().splitlines()]
+        samples = [
+            json.loads(line) for line in (path.parent / "samples.jsonl").read_text().splitlines()
+        ]
         steady = {name: value for name, value in record.items() if name not in VOLATILE}
         found["/".join(path.parts[-3:-1])] = steady, sorted(samples, key=lambda one: str(one["id"]))
     return found
@@ -63,15 +69,21 @@ def results(folder: Path) -> dict[str, tuple[object, object]]:
 
 def loads(folder: Path) -> int:
     """How many cells loaded a model."""
-    records = (json.loads(path.read_text()) for path in (folder / "runs").glob("lamp*/instruct/*/record.json"))
+    records = (
+        json.loads(path.read_text())
+        for path in (folder / "runs").glob("lamp*/instruct/*/record.json")
+    )
     return sum("load" in record["cost"] for record in records)
 
 
-@pytest.mark.parametrize("launcher", [
-    pytest.param(JOBLIB, id="joblib"),
-    pytest.param(RAY, id="ray", marks=[needs("ray", "ray"), pytest.mark.slow]),
-    pytest.param(SUBMITIT, id="submitit", marks=[needs("submitit", "slurm"), pytest.mark.slow]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param(JOBLIB, id="joblib"),
+        pytest.param(RAY, id="ray", marks=[needs("ray", "ray"), pytest.mark.slow]),
+        pytest.param(SUBMITIT, id="submitit", marks=[needs("submitit", "slurm"), pytest.mark.slow]),
+    ],
+)
 def test_every_launcher_leaves_the_records_of_a_serial_sweep(
     launcher: tuple[str, ...], words: tuple[str, ...], serial: Path, tmp_path: Path
 ) -> None:
@@ -83,7 +95,9 @@ def test_every_launcher_leaves_the_records_of_a_serial_sweep(
     assert "ConfigStore" not in said
     if launcher != SUBMITIT:
         most = 2 if launcher == JOBLIB else 1
-        assert loads(serial) == 1 <= loads(tmp_path) <= most, "a worker loads the model once for all of its cells"
+        assert loads(serial) == 1 <= loads(tmp_path) <= most, (
+            "a worker loads the model once for all of its cells"
+        )
 
 
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
@@ -110,11 +124,16 @@ def test_a_worker_takes_the_accelerator_of_its_turn_and_keeps_it(
     take_accelerator()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "6"
     said = capsys.readouterr().err
-    assert said.count("worker 4 shares an accelerator") == 1 and "hydra.launcher.n_jobs=2 gives each its own" in said
+    assert (
+        said.count("worker 4 shares an accelerator") == 1
+        and "hydra.launcher.n_jobs=2 gives each its own" in said
+    )
     monkeypatch.delenv("LAMPLIGHT_ACCELERATOR")
 
 
-@pytest.mark.parametrize(("here", "asked", "expected"), [(2, None, 1), (0, None, 0), (2, 0, 0), (0, 2, 2)])
+@pytest.mark.parametrize(
+    ("here", "asked", "expected"), [(2, None, 1), (0, None, 0), (2, 0, 0), (0, 2, 2)]
+)
 def test_ray_gives_each_job_one_accelerator_where_there_are_any(
     here: int, asked: int | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

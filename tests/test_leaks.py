@@ -28,13 +28,19 @@ LAMP3 = a_task("lamp3")
 
 
 def a_user(name: str, texts: list[str], question: str, **changes: Any) -> User:
-    history = tuple(Item(f"{name}/{index}", {"text": text, "score": "4"}) for index, text in enumerate(texts))
-    return replace(User(name, history, (Query(name, f"review: {question}", question),), name), **changes)
+    history = tuple(
+        Item(f"{name}/{index}", {"text": text, "score": "4"}) for index, text in enumerate(texts)
+    )
+    return replace(
+        User(name, history, (Query(name, f"review: {question}", question),), name), **changes
+    )
 
 
 def found(users: list[User], fit: list[User]) -> dict[str, int]:
     return {
-        name: count for name, count in leaks.report(users, fit, LAMP3).record().items() if name != "examples" and count
+        name: count
+        for name, count in leaks.report(users, fit, LAMP3).record().items()
+        if name != "examples" and count
     }
 
 
@@ -47,7 +53,9 @@ def test_case_and_punctuation_do_not_hide_the_question() -> None:
 
 @pytest.mark.parametrize("quote", ["“", "—", "\u00a0", "…"])
 def test_punctuation_beyond_ascii_does_not_hide_it_either(quote: str) -> None:
-    assert found([a_user("u", [quote + SENTENCE.replace(" ", quote)], SENTENCE)], []) == {"query_in_history_exact": 1}
+    assert found([a_user("u", [quote + SENTENCE.replace(" ", quote)], SENTENCE)], []) == {
+        "query_in_history_exact": 1
+    }
 
 
 def test_letters_beyond_ascii_are_letters() -> None:
@@ -62,7 +70,9 @@ def test_near_begins_at_six_tenths_of_the_words() -> None:
 
 
 def test_an_item_that_is_six_tenths_of_the_question_and_nothing_else_is_near() -> None:
-    assert found([a_user("u", ["one two three"], "one two three four five")], []) == {"query_in_history_near": 1}
+    assert found([a_user("u", ["one two three"], "one two three four five")], []) == {
+        "query_in_history_near": 1
+    }
 
 
 def test_an_empty_question_is_found_nowhere() -> None:
@@ -71,10 +81,12 @@ def test_an_empty_question_is_found_nowhere() -> None:
 
 def test_lamp1_looks_for_the_paper_not_for_its_candidates() -> None:
     citation = (
-        'For an author who has written the paper with the title "On Tea", which reference [1]: "Water" [2]: "Milk"'
+        'For an author who has written the paper with the title "On Tea", which reference [1]:'
+        ' "Water" [2]: "Milk"'
     )
     items = tuple(
-        Item(str(index), {"title": title, "abstract": "x"}) for index, title in enumerate(["Water", "On tea"])
+        Item(str(index), {"title": title, "abstract": "x"})
+        for index, title in enumerate(["Water", "On tea"])
     )
     lamp1 = a_task("lamp1")
     user = User("u", items, (Query("u", citation, lamp1.query_text(citation)),), "u")
@@ -82,13 +94,17 @@ def test_lamp1_looks_for_the_paper_not_for_its_candidates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "later"), [("2018-03-02", True), ("2018-03-01", False), ("2017", False), ("2018", False), ("2019", True)]
+    ("date", "later"),
+    [("2018-03-02", True), ("2018-03-01", False), ("2017", False), ("2018", False), ("2019", True)],
 )
 def test_an_item_later_than_the_first_question_is_found(date: str, later: bool) -> None:
     user = User(
         "u",
         (Item("i", {"text": "Nothing alike", "score": "3"}, date),),
-        (Query("a", "", "asked later", date="2018-05-01"), Query("b", "", "asked first", date="2018-03-01")),
+        (
+            Query("a", "", "asked later", date="2018-05-01"),
+            Query("b", "", "asked first", date="2018-03-01"),
+        ),
         "u",
     )
     assert found([user], []) == ({"items_after_query": 1} if later else {})
@@ -127,7 +143,10 @@ def test_a_shared_question_is_reported_but_its_fit_user_stays() -> None:
 
 
 def test_drop_takes_only_the_offending_item_flag_takes_none() -> None:
-    users = [a_user("u", ["Fine.", SENTENCE, "Bad."], SENTENCE), a_user("v", [SENTENCE], "Other question")]
+    users = [
+        a_user("u", ["Fine.", SENTENCE, "Bad."], SENTENCE),
+        a_user("v", [SENTENCE], "Other question"),
+    ]
     report = leaks.report(users, [], LAMP3)
     dropped = leaks.apply(users, report, "drop")
     assert [[item.id for item in user.history] for user in dropped] == [["u/0", "u/2"], ["v/0"]]
@@ -144,7 +163,8 @@ def test_drop_takes_items_later_than_the_question_and_no_others() -> None:
     assert [item.date for item in kept.history] == ["2018-01-01", None]
     assert report.record()["items_after_query"] == 1
     undated = [a_user("u", ["Fine."], SENTENCE)]
-    assert leaks.report(undated, [], LAMP3).record()["items_after_query"] is None  # could not be told
+    # could not be told
+    assert leaks.report(undated, [], LAMP3).record()["items_after_query"] is None
 
 
 def test_what_histories_hold_is_taken_from_another_report_and_nothing_else() -> None:
@@ -167,8 +187,10 @@ def test_error_names_what_was_found_in_one_line() -> None:
     users = [a_user("u", [SENTENCE], SENTENCE)]
     with pytest.raises(InputError) as caught:
         leaks.apply(users, leaks.report(users, [], LAMP3), "error")
-    assert str(caught.value) == (
-        "leaks found (leak=drop removes them, leak=flag keeps them): 1 query_in_history_exact: u / u/0"
+    assert (
+        str(caught.value)
+        == "leaks found (leak=drop removes them, leak=flag keeps them): 1 query_in_history_exact: u"
+        " / u/0"
     )
     clean = [a_user("u", ["Fine."], SENTENCE)]
     assert leaks.apply(clean, leaks.report(clean, [], LAMP3), "error") == clean
@@ -182,14 +204,18 @@ def test_an_unknown_policy_is_refused() -> None:
 def test_the_record_holds_counts_and_five_ids_and_no_text() -> None:
     record = leaks.report([a_user("u", [SENTENCE] * 7, SENTENCE)], [], LAMP3).record()
     assert record["query_in_history_exact"] == 7
-    assert record["examples"] == {"query_in_history_exact": [f"u / u/{index}" for index in range(5)]}
+    assert record["examples"] == {
+        "query_in_history_exact": [f"u / u/{index}" for index in range(5)]
+    }
     assert "kettle" not in json.dumps(record)
 
 
 def test_golds_are_not_looked_at() -> None:
     user = a_user("u", ["A gold", "Fine."], "asks this")
     golden = replace(user, queries=(replace(user.queries[0], gold="A gold"),))
-    assert leaks.report([golden], [], LAMP3) == leaks.report([user], [], LAMP3) == leaks.LeakReport()
+    assert (
+        leaks.report([golden], [], LAMP3) == leaks.report([user], [], LAMP3) == leaks.LeakReport()
+    )
 
 
 def test_what_a_base_learns_from_fit_histories_is_looked_through() -> None:

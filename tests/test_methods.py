@@ -1,4 +1,6 @@
-"""Every method on every task, causal and seq2seq, from the command line; or the refusal it promises."""
+"""Every method on every task, causal and seq2seq, from the command line; or the refusal it
+promises.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from bench.lm.tune import Tuning, fresh, module_names
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 TASKS = sorted(path.stem for path in (ROOT / "conf" / "task").glob("*.yaml"))
 REFUSED = {("dpo", "t5")}
-BASE_FEW = tuple(f"base.max_examples.{kind}=6" for kind in ("rating", "classification", "generation"))
+BASE_FEW = tuple(
+    f"base.max_examples.{kind}=6" for kind in ("rating", "classification", "generation")
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,9 @@ def adapter(family: str, folder: Path) -> Path:
     """A PEFT adapter for the tiny model that changes something."""
     lm = tiny_lm(family)
     start = fresh(lm, Tuning(targets=module_names(lm, Tuning.targets)))
-    patch = Patch({name: LowRank(low.a.detach(), low.b.detach() + 0.1) for name, low in start.items()})
+    patch = Patch(
+        {name: LowRank(low.a.detach(), low.b.detach() + 0.1) for name, low in start.items()}
+    )
     to_peft(patch, folder, model="tiny", task_type="SEQ_2_SEQ_LM" if lm.seq2seq else "CAUSAL_LM")
     return folder
 
@@ -45,9 +51,15 @@ def rows(folder: Path) -> dict[tuple[str, str], dict[str, object]]:
 def check(family: str, tasks: list[str], data: Path, folder: Path) -> None:
     """CHAMELEON needs more fit users than the others, for its pairs."""
     common = (
-        *TINY, "limit=2", "selection.n_items=2", "model.history_tokens=120", f"model.source=tiny:{family}",
-        "data=lamp", f"data.root={data}", f"task={','.join(tasks)}",
-    )  # fmt: skip
+        *TINY,
+        "limit=2",
+        "selection.n_items=2",
+        "model.history_tokens=120",
+        f"model.source=tiny:{family}",
+        "data=lamp",
+        f"data.root={data}",
+        f"task={','.join(tasks)}",
+    )
     path = f"adapter.path={adapter(family, folder / 'adapter')}"
     few = (path, "protocol.group_size=3", "profile.max_new_tokens=8", *BASE_FEW)
     codes = [
@@ -61,7 +73,9 @@ def check(family: str, tasks: list[str], data: Path, folder: Path) -> None:
     assert set(wrong) == refused, wrong
     assert codes == [1 if refused else 0, 0]
     assert all("encoder-decoder" in str(error) for error in wrong.values())
-    assert all(record["counts"]["samples"] == 2 for name, record in found.items() if name not in wrong)
+    assert all(
+        record["counts"]["samples"] == 2 for name, record in found.items() if name not in wrong
+    )
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
@@ -79,7 +93,9 @@ def test_every_method_runs_on_every_task(family: str, data: Path, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_one_sweep_of_all_methods(tmp_path: Path) -> None:
-    """The words a new user writes, on the embedded sample: defaults stand, but for what makes it long."""
+    """The words a new user writes, on the embedded sample: defaults stand, but for what makes it
+    long.
+    """
     words = ("-m", "method=glob(*)", "task=lamp2,lamp3,lamp7", "limit=8")
     path = adapter("llama", tmp_path / "adapter")
     shorter = (
@@ -91,11 +107,17 @@ def test_one_sweep_of_all_methods(tmp_path: Path) -> None:
     )
     assert run(*words, *shorter, f"adapter.path={path}", folder=tmp_path)[0] == 0
     found = rows(tmp_path)
-    assert set(found) == {(method, task) for method in METHODS for task in ("lamp2", "lamp3", "lamp7")}
-    assert {(record["status"], record["counts"]["samples"]) for record in found.values()} == {("ok", 8)}
+    assert set(found) == {
+        (method, task) for method in METHODS for task in ("lamp2", "lamp3", "lamp7")
+    }
+    assert {(record["status"], record["counts"]["samples"]) for record in found.values()} == {
+        ("ok", 8)
+    }
 
 
 def test_a_sweep_without_an_adapter_runs_the_other_methods(tmp_path: Path) -> None:
     code, said = run("-m", *TINY, "task=lamp3", "method=adapter,majority", folder=tmp_path)
     assert code != 0 and "adapter.path=FOLDER" in said
-    assert {name for name, record in rows(tmp_path).items() if record["status"] == "ok"} == {("majority", "lamp3")}
+    assert {name for name, record in rows(tmp_path).items() if record["status"] == "ok"} == {
+        ("majority", "lamp3")
+    }

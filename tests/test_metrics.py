@@ -1,4 +1,6 @@
-"""The metrics against the rules of LaMP's evaluator, written out again here in plain Python without the harness."""
+"""The metrics against the rules of LaMP's evaluator, written out again here in plain Python without
+the harness.
+"""
 
 import math
 import random
@@ -27,10 +29,34 @@ from bench.score.metrics import (
 )
 
 CITATION = ["[1]", "[2]"]
-MOVIES = ["sci-fi", "based on a book", "comedy", "action", "twist ending", "dystopia", "dark comedy", "classic"]
-MOVIES += ["psychology", "fantasy", "romance", "thought-provoking", "social commentary", "violence", "true story"]
+MOVIES = [
+    "sci-fi",
+    "based on a book",
+    "comedy",
+    "action",
+    "twist ending",
+    "dystopia",
+    "dark comedy",
+    "classic",
+]
+MOVIES += [
+    "psychology",
+    "fantasy",
+    "romance",
+    "thought-provoking",
+    "social commentary",
+    "violence",
+    "true story",
+]
 NEWS = ["food & drink", "sports", "education", "parents", "religion", "travel", "business", "crime"]
-NEWS += ["science & technology", "culture & arts", "entertainment", "politics", "women", "style & beauty"]
+NEWS += [
+    "science & technology",
+    "culture & arts",
+    "entertainment",
+    "politics",
+    "women",
+    "style & beauty",
+]
 NEWS += ["healthy living"]
 STARS = ["1", "2", "3", "4", "5"]
 ODD = [
@@ -54,7 +80,8 @@ ODD = [
 USERS = 300
 
 
-# --- the rules again, independent of bench ---------------------------------------------------------------------------
+# --- the rules again, independent of bench
+# ---------------------------------------------------------------------------
 
 
 def plain_label(text, labels):
@@ -75,7 +102,9 @@ def plain_first_tag(text, labels):
         fitting = [
             core
             for core in cores
-            if text[start : start + len(core)] == core and not is_word(start - 1) and not is_word(start + len(core))
+            if text[start : start + len(core)] == core
+            and not is_word(start - 1)
+            and not is_word(start + len(core))
         ]
         if fitting:
             return cores.index(max(fitting, key=len))
@@ -118,7 +147,9 @@ def plain_rouge(prediction, reference, word=r"[a-z0-9]+"):
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i, left in enumerate(a):
         for j, right in enumerate(b):
-            table[i + 1][j + 1] = table[i][j] + 1 if left == right else max(table[i][j + 1], table[i + 1][j])
+            table[i + 1][j + 1] = (
+                table[i][j] + 1 if left == right else max(table[i][j + 1], table[i + 1][j])
+            )
     return [2 * match / (len(a) + len(b)) if match else 0.0 for match in (shared, table[-1][-1])]
 
 
@@ -127,7 +158,8 @@ def mean(values):
 
 
 def mean_over_users(values):
-    return mean([mean(values[user::USERS]) for user in range(USERS)])  # query i belongs to user i mod USERS
+    # query i belongs to user i mod USERS
+    return mean([mean(values[user::USERS]) for user in range(USERS)])
 
 
 def score_all(kind, labels, predictions, golds):
@@ -143,7 +175,8 @@ def assert_same(metrics, expected):
         assert metrics[name] == pytest.approx(value, rel=1e-12, abs=1e-12), name
 
 
-# --- parity on 10,000 random predictions a kind ----------------------------------------------------------------------
+# --- parity on 10,000 random predictions a kind
+# ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("labels", [CITATION, MOVIES, NEWS], ids=["lamp1", "lamp2", "lamp2n"])
@@ -153,11 +186,26 @@ def test_label_metrics_follow_the_official_rules(labels):
     def answer(gold):
         label = rng.choice([gold, rng.choice(labels)])
         return rng.choice(
-            [label, label, f" {label}\n", label.upper(), f"'{label}'", f"The tag is {label}, not {rng.choice(labels)}."]
-            + [label[:-1], label[1:], f"x{label}", f"{rng.choice(labels)} {label}", f"{label}s", rng.choice(ODD)]
+            [
+                label,
+                label,
+                f" {label}\n",
+                label.upper(),
+                f"'{label}'",
+                f"The tag is {label}, not {rng.choice(labels)}.",
+            ]
+            + [
+                label[:-1],
+                label[1:],
+                f"x{label}",
+                f"{rng.choice(labels)} {label}",
+                f"{label}s",
+                rng.choice(ODD),
+            ]
         )
 
-    golds = [rng.choice(labels[: max(2, len(labels) - 3)]) for _ in range(10_000)]  # three labels never occur
+    # three labels never occur
+    golds = [rng.choice(labels[: max(2, len(labels) - 3)]) for _ in range(10_000)]
     answers = [answer(gold) for gold in golds]
     truth = [plain_label(gold, labels) for gold in golds]
     expected = {}
@@ -169,7 +217,10 @@ def test_label_metrics_follow_the_official_rules(labels):
         expected[prefix + "f1_present"] = plain_macro_f1(truth, found, sorted(set(truth)))
         if not prefix:
             expected["user_mean_accuracy"] = mean_over_users(right)
-    assert_same(aggregate("classification", labels, score_all("classification", labels, answers, golds)), expected)
+    assert_same(
+        aggregate("classification", labels, score_all("classification", labels, answers, golds)),
+        expected,
+    )
     assert expected["lenient_accuracy"] > expected["accuracy"] > 0.1
 
 
@@ -178,7 +229,14 @@ def test_rating_metrics_follow_the_official_rules():
 
     def answer():
         number = rng.choice([rng.randint(1, 5), rng.randint(-3, 12), round(rng.uniform(0, 6), 1)])
-        forms = [f"{number}", f" {number}\n", f"{number} stars", f"Rating: {number}/5", f"1,00{abs(number)}", "four"]
+        forms = [
+            f"{number}",
+            f" {number}\n",
+            f"{number} stars",
+            f"Rating: {number}/5",
+            f"1,00{abs(number)}",
+            "four",
+        ]
         return rng.choice([*forms, rng.choice(ODD)])
 
     golds = [rng.randint(1, 5) for _ in range(10_000)]
@@ -196,7 +254,21 @@ def test_rating_metrics_follow_the_official_rules():
 
 def test_text_metrics_follow_the_official_rules():
     rng = random.Random(3)
-    words = ["The", "cat's", "news", "of", "2024", "on-line", "CAT", "naïve", "漢字", "running", "run", "x_y", "😀"]
+    words = [
+        "The",
+        "cat's",
+        "news",
+        "of",
+        "2024",
+        "on-line",
+        "CAT",
+        "naïve",
+        "漢字",
+        "running",
+        "run",
+        "x_y",
+        "😀",
+    ]
     pool = [" ".join(rng.choices(words, k=rng.randint(0, 12))) for _ in range(60)]
     shapes = ["{}", " {}\n", "“{}”", "\n\n{}\nSecond line of news", '"{}" - cat']
     answers = [rng.choice(shapes).format(rng.choice(pool)) for _ in range(10_000)]
@@ -223,7 +295,8 @@ def test_text_metrics_follow_the_official_rules():
     assert_same(aggregate("generation", [], score_all("generation", [], answers, golds)), expected)
 
 
-# --- single rules ----------------------------------------------------------------------------------------------------
+# --- single rules
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("gold", "error"), [("1", 4), ("2", 3), ("3", 2), ("4", 3), ("5", 4)])
@@ -258,7 +331,9 @@ def test_an_unparsed_answer_to_gold_three_counts_as_five():
     assert score_one("rating", STARS, "n/a", "3", id="q", group="u").official == 5.0
 
 
-@pytest.mark.parametrize(("raw", "value"), [("4.0", 4), (" 4 ", 4), ("4e0", 4), ("1", 1), ("5", 5), ("4.5", 4.5)])
+@pytest.mark.parametrize(
+    ("raw", "value"), [("4.0", 4), (" 4 ", 4), ("4e0", 4), ("1", 1), ("5", 5), ("4.5", 4.5)]
+)
 def test_numbers_on_the_scale_are_not_rounded(raw, value):
     assert official_rating(raw) == value
     assert not unparsed("rating", STARS, raw)
@@ -266,7 +341,15 @@ def test_numbers_on_the_scale_are_not_rounded(raw, value):
 
 @pytest.mark.parametrize(
     ("raw", "value"),
-    [("10", None), ("0.5", None), ("4.5", 4), ("4/5", 4), ("I give 10 of 10, so 5", 5), ("1,000", None), ("12 3", 3)]
+    [
+        ("10", None),
+        ("0.5", None),
+        ("4.5", 4),
+        ("4/5", 4),
+        ("I give 10 of 10, so 5", 5),
+        ("1,000", None),
+        ("12 3", 3),
+    ]
     + [("6", None), ("**4**", 4), ("3.", 3), ("4stars", 4), ("four", None)],
 )
 def test_lenient_rating_is_the_first_digit_that_stands_alone(raw, value):
@@ -287,7 +370,9 @@ def test_dark_comedy_beats_comedy_and_parts_of_words_do_not_count():
     assert lenient_label("transaction, romances", MOVIES) == -1
 
 
-@pytest.mark.parametrize(("raw", "index"), [("1", 0), ("[2", 1), ("2]", 1), ("paper [2].", 1), ("12", -1), ("", -1)])
+@pytest.mark.parametrize(
+    ("raw", "index"), [("1", 0), ("[2", 1), ("2]", 1), ("paper [2].", 1), ("12", -1), ("", -1)]
+)
 def test_lenient_citation_needs_no_brackets(raw, index):
     assert lenient_label(raw, CITATION) == index
 
@@ -295,10 +380,17 @@ def test_lenient_citation_needs_no_brackets(raw, index):
 def test_every_label_is_found_by_both_rules():
     for labels in (CITATION, MOVIES, NEWS):
         for index, label in enumerate(labels):
-            assert official_label(f" {label}\n", labels) == lenient_label(label.upper(), labels) == index
+            assert (
+                official_label(f" {label}\n", labels)
+                == lenient_label(label.upper(), labels)
+                == index
+            )
 
 
-@pytest.mark.parametrize("text", ["Новости дня", "今日のニュース", "ข่าววันนี้", "أخبار اليوم", "आज की ख़बर", "ниже нуля"])
+@pytest.mark.parametrize(
+    "text",
+    ["Новости дня", "今日のニュース", "ข่าววันนี้", "أخبار اليوم", "आज की ख़बर", "ниже нуля"],
+)
 def test_identical_texts_of_another_script_score_leniently_and_not_officially(text):
     values = score_one("generation", [], text, text, id="q", group="u").values
     assert (values["rouge1"], values["rougeL"]) == (0, 0)  # as rouge_score has it
@@ -308,12 +400,19 @@ def test_identical_texts_of_another_script_score_leniently_and_not_officially(te
 
 def test_words_of_another_script_are_compared_one_by_one():
     def lenient(prediction, gold):
-        return score_one("generation", [], prediction, gold, id="q", group="u").values["lenient_rouge1"]
+        return score_one("generation", [], prediction, gold, id="q", group="u").values[
+            "lenient_rouge1"
+        ]
 
     assert lenient("Новости недели", "новости дня") == pytest.approx(0.5)
-    assert lenient("今日は雨", "今日は晴") == pytest.approx(0.75)  # no blanks: characters are the words
+    assert lenient("今日は雨", "今日は晴") == pytest.approx(
+        0.75
+    )  # no blanks: characters are the words
     assert lenient("cafe\u0301", "caf\u00e9") == 1  # one letter, spelt in two ways
-    assert lenient("हिन्दी", "हिन्दी") == 1 and rouge.UnicodeWords().tokenize("हिन्दी बोली") == ["हिन्दी", "बोली"]
+    assert lenient("हिन्दी", "हिन्दी") == 1 and rouge.UnicodeWords().tokenize("हिन्दी बोली") == [
+        "हिन्दी",
+        "बोली",
+    ]
 
 
 def test_on_ascii_both_rules_find_the_same_words():
@@ -331,17 +430,24 @@ def test_lenient_text_is_the_first_line_without_quotes():
 def test_macro_f1_counts_labels_that_never_occur_as_zero():
     answers = ["comedy"] * 6 + ["action"] * 2 + ["Comedy"] * 2
     golds = ["comedy"] * 4 + ["action"] * 5 + ["comedy"]
-    metrics = aggregate("classification", MOVIES, score_all("classification", MOVIES, answers, golds))
-    comedy, action = 2 * 4 / (6 + 5), 2 * 2 / (2 + 5)  # "Comedy" is no answer, but its golds still cost recall
+    metrics = aggregate(
+        "classification", MOVIES, score_all("classification", MOVIES, answers, golds)
+    )
+    # "Comedy" is no answer, but its golds still cost recall
+    comedy, action = 2 * 4 / (6 + 5), 2 * 2 / (2 + 5)
     assert metrics["f1"] == pytest.approx((comedy + action) / 15)
     assert metrics["f1_present"] == pytest.approx((comedy + action) / 2)
 
 
 def test_label_nll_is_over_the_label_set_only():
     logprobs = [math.log(0.2), math.log(0.1)]  # the rest of the mass is on texts that are no label
-    scored = score_one("classification", CITATION, "[1]", "[2]", id="q", group="u", label_logprobs=logprobs)
+    scored = score_one(
+        "classification", CITATION, "[1]", "[2]", id="q", group="u", label_logprobs=logprobs
+    )
     assert scored.values["nll_label"] == pytest.approx(-math.log(1 / 3))
-    even = score_one("rating", STARS, "5", "5.0", id="q", group="u", label_logprobs=[-9000.0] * 5, nll_token=1.5)
+    even = score_one(
+        "rating", STARS, "5", "5.0", id="q", group="u", label_logprobs=[-9000.0] * 5, nll_token=1.5
+    )
     assert even.values["nll_label"] == pytest.approx(math.log(5))
     assert aggregate("rating", STARS, [even])["nll_token"] == 1.5
 
@@ -358,10 +464,16 @@ def test_queries_without_group_are_clusters_of_their_own():
 
 
 def test_every_metric_has_a_direction():
-    cases = [("classification", CITATION, "[1]"), ("rating", STARS, "4"), ("generation", [], "A title")]
+    cases = [
+        ("classification", CITATION, "[1]"),
+        ("rating", STARS, "4"),
+        ("generation", [], "A title"),
+    ]
     for kind, labels, text in cases:
         logprobs = [-1.0] * len(labels) or None
-        scored = score_one(kind, labels, text, text, id="q", group="u", label_logprobs=logprobs, nll_token=1.0)
+        scored = score_one(
+            kind, labels, text, text, id="q", group="u", label_logprobs=logprobs, nll_token=1.0
+        )
         metrics = aggregate(kind, labels, [scored])
         assert metrics.keys() <= DIRECTION.keys() and set(PRIMARY[kind]) <= metrics.keys()
         for name, value in metrics.items():  # the answer is perfect: no error, or a score above 0
@@ -370,7 +482,12 @@ def test_every_metric_has_a_direction():
 
 @pytest.mark.parametrize(
     ("kind", "labels", "gold"),
-    [("classification", MOVIES, "Comedy"), ("rating", STARS, "6"), ("rating", STARS, "good"), ("rating", STARS, "nan")],
+    [
+        ("classification", MOVIES, "Comedy"),
+        ("rating", STARS, "6"),
+        ("rating", STARS, "good"),
+        ("rating", STARS, "nan"),
+    ],
 )
 def test_a_bad_gold_is_an_error_that_names_the_query(kind, labels, gold):
     with pytest.raises(InputError, match=f"query 211: gold '{gold}'"):
@@ -379,9 +496,19 @@ def test_a_bad_gold_is_an_error_that_names_the_query(kind, labels, gold):
 
 def test_missing_values_are_errors():
     with pytest.raises(InputError, match="query 7: 1 label_logprobs for 2 labels"):
-        score_one("classification", CITATION, "[1]", "[1]", id="7", group="u", label_logprobs=[-1.0])
+        score_one(
+            "classification", CITATION, "[1]", "[1]", id="7", group="u", label_logprobs=[-1.0]
+        )
     with pytest.raises(InputError, match="query 7: label_logprobs are not all finite"):
-        score_one("classification", CITATION, "[1]", "[1]", id="7", group="u", label_logprobs=[-1.0, math.nan])
+        score_one(
+            "classification",
+            CITATION,
+            "[1]",
+            "[1]",
+            id="7",
+            group="u",
+            label_logprobs=[-1.0, math.nan],
+        )
     with pytest.raises(InputError, match="no scored queries"):
         aggregate("rating", STARS, [])
     some = score_one("rating", STARS, "4", "4", id="6", group="u", nll_token=1.0)
@@ -392,8 +519,16 @@ def test_missing_values_are_errors():
 
 def test_metrics_and_stats_import_nothing_heavy():
     heavy = "{'torch', 'sklearn', 'evaluate', 'rouge_score', 'transformers'}"
-    code = f"import sys, bench.score.metrics, bench.score.stats; sys.exit(bool({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+    code = (
+        f"import sys, bench.score.metrics, bench.score.stats; sys.exit(bool({heavy} &"
+        " set(sys.modules)))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False
+        ).returncode
+        == 0
+    )
 
 
 def test_evaluate_metrics_agree_combine_offline_and_leave_no_files(tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
-"""Peculiarities of model families that an engine must keep: scaled logits, several end tokens, a limit of its own."""
+"""Peculiarities of model families that an engine must keep: scaled logits, several end tokens, a
+limit of its own.
+"""
 
 from __future__ import annotations
 
@@ -51,27 +53,37 @@ def loaded(folder: Path, config: str, **peculiar: Any) -> LM:
 
 
 @pytest.mark.parametrize("config", SCALED)
-def test_scores_are_of_the_logits_behind_the_models_own_scaling(config: str, tmp_path: Path) -> None:
+def test_scores_are_of_the_logits_behind_the_models_own_scaling(
+    config: str, tmp_path: Path
+) -> None:
     lm = loaded(tmp_path, config, **SCALED[config])
     requests = [ask("What is it?"), ask("What is it, on a long and rainy afternoon?")]
-    found = dict(pair for batch in lm.generate(requests, max_new_tokens=1, labels=LABELS) for pair in batch)
+    found = dict(
+        pair for batch in lm.generate(requests, max_new_tokens=1, labels=LABELS) for pair in batch
+    )
     for index, request in enumerate(requests):
         prompt = list(lm.encode(request).ids)
         for label, score in zip(LABELS, found[index].label_logprobs or (), strict=True):
             answer = lm.answer_ids(label)
             out = lm.model(torch.tensor([prompt + answer]), output_hidden_states=True)
             raw = lm.model.lm_head(out.hidden_states[-1])
-            assert not torch.allclose(raw, out.logits, rtol=0.01), "a family without a scaling proves nothing"
+            assert not torch.allclose(raw, out.logits, rtol=0.01), (
+                "a family without a scaling proves nothing"
+            )
             behind = out.logits[0, len(prompt) - 1 : -1].log_softmax(-1)
             expected = behind[torch.arange(len(answer)), torch.tensor(answer)].sum()
             assert score == pytest.approx(float(expected), abs=2e-3)
 
 
-def test_every_end_token_of_the_generation_configuration_ends_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_end_token_of_the_generation_configuration_ends_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lm = tiny_lm()
     [[(_, before)]] = lm.generate([ask("What is it?")], max_new_tokens=8)
     assert before.tokens_out > 0
-    first = int(lm.model(torch.tensor([list(lm.encode(ask("What is it?")).ids)])).logits[0, -1].argmax())
+    first = int(
+        lm.model(torch.tensor([list(lm.encode(ask("What is it?")).ids)])).logits[0, -1].argmax()
+    )
     assert first != lm.end
     monkeypatch.setattr(lm.model.generation_config, "eos_token_id", [lm.end, first])
     [[(_, after)]] = lm.generate([ask("What is it?")], max_new_tokens=8)

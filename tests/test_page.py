@@ -1,4 +1,6 @@
-"""The page: nothing of a record or an answer becomes markup; and used as a reader would, in a real browser."""
+"""The page: nothing of a record or an answer becomes markup; and used as a reader would, in a real
+browser.
+"""
 
 import hashlib
 import json
@@ -13,21 +15,41 @@ from bench.errors import InputError
 from bench.report import answers, experiments, page
 from bench.report.__main__ import main
 
-EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & <!--"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+EVIL = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    " & <!--"
+)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
 
 
 def with_evil(root):
-    """A cell in which an answer, a prompt, a gold, a user's name, a variant and a fact hold markup."""
-    folder = cell(root, "lamp4", "chameleon", skill=0.4, users=3, texts=True, variant=EVIL, facts={EVIL: EVIL})
+    """A cell in which an answer, a prompt, a gold, a user's name, a variant and a fact hold
+    markup."""
+    folder = cell(
+        root, "lamp4", "chameleon", skill=0.4, users=3, texts=True, variant=EVIL, facts={EVIL: EVIL}
+    )
     lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     lines = [
-        line | {"raw": EVIL, "prompt": EVIL, "group": EVIL if line["group"] == "u0" else line["group"]}
+        line
+        | {
+            "raw": EVIL,
+            "prompt": EVIL,
+            "group": EVIL if line["group"] == "u0" else line["group"],
+        }
         for line in lines
     ]
     (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -35,26 +57,45 @@ def with_evil(root):
     (folder / "artifacts").mkdir()
     insights = {EVIL: [[EVIL, "be short"], ["tea", "be short"]], "u2": [["cats", "be dull"]]}
     (folder / "artifacts" / "fit.json").write_text(json.dumps([{"notes": {"insights": insights}}]))
-    users = [{"user": f"u{number}", "notes": {"profile": f"likes {number} teas"}} for number in range(20)]
+    users = [
+        {"user": f"u{number}", "notes": {"profile": f"likes {number} teas"}} for number in range(20)
+    ]
     (folder / "artifacts" / "adapt-00000.json").write_text(json.dumps(users))
     return folder
 
 
 def data(text):
     """What the page carries, as its script reads it."""
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+    return json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1]
+    )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A page of an experiment, a cell full of markup, a failed cell and one without texts; and its text."""
+    """A page of an experiment, a cell full of markup, a failed cell and one without texts; and its
+    text.
+    """
     folder = tmp_path_factory.mktemp("page")
     root = experiment(folder / "results", texts=True)
     evil = with_evil(root)
     cell(root, "lamp7", "rag", skill=0.3, users=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiments, "CONF", conf(folder / "conf"))
-        assert main(["page", "--results", str(root), "--out", str(folder / "page.html"), "--users", "15"]) == 0
+        assert (
+            main(
+                [
+                    "page",
+                    "--results",
+                    str(root),
+                    "--out",
+                    str(folder / "page.html"),
+                    "--users",
+                    "15",
+                ]
+            )
+            == 0
+        )
     return folder / "page.html", evil.name
 
 
@@ -69,7 +110,10 @@ def test_only_the_pages_own_script_may_run_and_nothing_is_loaded(made):
     text = made[0].read_text()
     script = re.findall(r"<script>(.*?)</script>", text, re.S)[0]
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
+    assert (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src"
+        f" 'sha256-{digest}'" in text
+    )
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text) and "innerHTML" not in script
 
 
@@ -87,7 +131,9 @@ def test_what_a_method_wrote_on_its_way_is_there_to_judge(made):
     cell = next(one for one in found["cells"] if one["key"] == made[1])
     notes = {title: found["texts"][place] for title, place in cell["notes"]}
     assert notes[f"insights of {EVIL}"] == f"{EVIL} | be short\ntea | be short"
-    assert notes["insights of u2"] == "cats | be dull" and notes["profile of u14"] == "likes 14 teas"
+    assert (
+        notes["insights of u2"] == "cats | be dull" and notes["profile of u14"] == "likes 14 teas"
+    )
     assert len(notes) == 2 + 15  # of 20 users' profiles as many as there are users on the page
 
 
@@ -106,14 +152,29 @@ def test_the_baseline_of_a_cell_has_its_prompts():
     def of(key, method="instruct", variant="", n_items=10, group=24):
         protocol, select = {"history": "own", "group_size": group}, {"n_items": n_items}
         return {
-            "key": key, "status": "ok", "config": {"method": {"select": select}, "protocol": protocol},
-            "cell": dict(task="lamp3", model="m", base="instruct", decoding="greedy", seed=0, method=method,
-                         variant=variant),
-            "model": {}, "data": {"hash": "h", "queries": 9},
-        }  # fmt: skip
+            "key": key,
+            "status": "ok",
+            "config": {"method": {"select": select}, "protocol": protocol},
+            "cell": dict(
+                task="lamp3",
+                model="m",
+                base="instruct",
+                decoding="greedy",
+                seed=0,
+                method=method,
+                variant=variant,
+            ),
+            "model": {},
+            "data": {"hash": "h", "queries": 9},
+        }
 
-    cells = [of("plain"), of("few", variant="selection.n_items=2", n_items=2), of("small", variant="z", group=1),
-             of("edit", "chameleon"), of("edit few", "chameleon", n_items=2)]  # fmt: skip
+    cells = [
+        of("plain"),
+        of("few", variant="selection.n_items=2", n_items=2),
+        of("small", variant="z", group=1),
+        of("edit", "chameleon"),
+        of("edit few", "chameleon", n_items=2),
+    ]
     assert answers.baselines(cells, []) == {"small": "plain", "edit": "plain", "edit few": "few"}
 
 
@@ -139,7 +200,9 @@ def browser(tmp_path_factory):
     if not (BROWSER and DRIVER):
         missing = "chromium" if not BROWSER else "chromedriver"
         pytest.skip(f"{missing} is not on PATH: apt-get install chromium chromium-driver")
-    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install -e .[dev]")
+    selenium = pytest.importorskip(
+        "selenium.webdriver", reason="selenium is not installed: pip install -e .[dev]"
+    )
     from selenium.webdriver.chrome.service import Service
 
     options = selenium.ChromeOptions()
@@ -148,7 +211,8 @@ def browser(tmp_path_factory):
         options.add_argument(flag)
     driver = selenium.Chrome(options=options, service=Service(DRIVER))
     driver.set_window_size(1280, 900)
-    driver.implicitly_wait(20)  # on a busy machine a view is drawn some time after the event that asks for it
+    # on a busy machine a view is drawn some time after the event that asks for it
+    driver.implicitly_wait(20)
     yield driver
     driver.quit()
 
@@ -168,7 +232,9 @@ def texts(driver, selector):
 def press(driver, selector, *keys):
     driver.find_element("css selector", selector).send_keys(*keys)
     # a link's view is drawn by an event that follows the key
-    driver.execute_async_script("const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => done()), 100)")
+    driver.execute_async_script(
+        "const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => done()), 100)"
+    )
 
 
 def column(driver, number):
@@ -181,7 +247,9 @@ def test_a_click_on_a_head_sorts_and_a_second_turns_it_round(opened):
     for order, reverse in (("ascending", False), ("descending", True)):
         head.find_element("css selector", "button").click()
         seconds = [float(text.replace(",", "")) for text in column(opened, 13)]
-        assert head.get_attribute("aria-sort") == order and seconds == sorted(seconds, reverse=reverse)
+        assert head.get_attribute("aria-sort") == order and seconds == sorted(
+            seconds, reverse=reverse
+        )
     assert len(set(seconds)) > 1
 
 
@@ -209,14 +277,20 @@ def test_from_a_cell_to_a_users_prompt_answers_and_gold(opened):
     user.click()
     assert user.get_attribute("aria-pressed") == "true"
     first = opened.find_element("css selector", "article")
-    shown = {name: first.find_element("css selector", f".{name}").text for name in ("gold", "before", "after")}
+    shown = {
+        name: first.find_element("css selector", f".{name}").text
+        for name in ("gold", "before", "after")
+    }
     assert all(shown.values()) and "(accuracy" in shown["after"]
     first.find_element("css selector", "summary").click()
     assert "What now?" in first.find_element("css selector", "pre").text
     place = opened.current_url
     opened.get("about:blank")
     opened.get(place)  # the address leads back to this user
-    assert opened.find_element("css selector", "[aria-pressed=true]").get_attribute("data-user") in place
+    assert (
+        opened.find_element("css selector", "[aria-pressed=true]").get_attribute("data-user")
+        in place
+    )
 
 
 @pytest.mark.timeout(600)
@@ -249,12 +323,15 @@ def test_markup_in_answers_is_shown_and_does_not_run(opened, made):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_view_is_wider_than_the_window(opened, made, width):
     opened.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False},
     )
     try:
         for view in ("cells", "experiments", f"cell/{made[1]}"):
             opened.get(f"{made[0].as_uri()}#{view}")
-            wide, window = opened.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+            wide, window = opened.execute_script(
+                "return [document.documentElement.scrollWidth, innerWidth]"
+            )
             assert wide <= window == width, view
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

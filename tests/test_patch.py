@@ -1,4 +1,6 @@
-"""A patch does the same however it is applied: as rows of a batch, merged, mixed with others, as CHAMELEON's edit."""
+"""A patch does the same however it is applied: as rows of a batch, merged, mixed with others, as
+CHAMELEON's edit.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,18 @@ def random_patch(lm, seed: int, rank: int = 2, positions: str = "all") -> Patch:
 
 
 def random_scales(lm, seed: int, positions: str = "all") -> Patch:  # type: ignore[no-untyped-def]
-    """As IA3 has them: on what attention's keys and values say, and on what the MLP's last layer reads."""
+    """As IA3 has them: on what attention's keys and values say, and on what the MLP's last layer
+    reads.
+    """
     stream = torch.Generator().manual_seed(seed)
     modules = dict(lm.model.named_modules())
-    outputs = [name for name in modules if name.rsplit(".", 1)[-1] in ("k_proj", "v_proj", "k", "v")]
-    scales = {name: Scale(1 + torch.randn(modules[name].out_features, generator=stream), "out") for name in outputs}
+    outputs = [
+        name for name in modules if name.rsplit(".", 1)[-1] in ("k_proj", "v_proj", "k", "v")
+    ]
+    scales = {
+        name: Scale(1 + torch.randn(modules[name].out_features, generator=stream), "out")
+        for name in outputs
+    }
     for name in lm.mlp_outputs()[1:3]:
         scales[name] = Scale(1 + torch.randn(modules[name].in_features, generator=stream), "in")
     return Patch(positions=positions, scales=scales)  # type: ignore[arg-type]
@@ -68,7 +77,12 @@ def kinds(lm) -> list[tuple[Patch, ...]]:  # type: ignore[no-untyped-def]
         (random_scales(lm, 2),),
         (random_prompt(lm, 3, 7),),
         (random_prompt(lm, 4, 30), random_patch(lm, 5, rank=3)),
-        (random_prompt(lm, 6, 2), random_scales(lm, 7), random_scales(lm, 8), random_prompt(lm, 9, 1)),
+        (
+            random_prompt(lm, 6, 2),
+            random_scales(lm, 7),
+            random_scales(lm, 8),
+            random_prompt(lm, 9, 1),
+        ),
     ]
 
 
@@ -99,18 +113,32 @@ def test_patched_rows_equal_merged_weights(any_lm) -> None:  # type: ignore[no-u
 
 
 def test_a_batch_of_differently_patched_users_equals_each_alone(any_lm) -> None:  # type: ignore[no-untyped-def]
-    sets = [(), (random_patch(any_lm, 1),), (random_patch(any_lm, 2, rank=3), random_patch(any_lm, 3))]
-    mixed = [Request(request.messages, patches) for request, patches in zip(prompts(), sets, strict=True)]
+    sets = [
+        (),
+        (random_patch(any_lm, 1),),
+        (random_patch(any_lm, 2, rank=3), random_patch(any_lm, 3)),
+    ]
+    mixed = [
+        Request(request.messages, patches) for request, patches in zip(prompts(), sets, strict=True)
+    ]
     together = scores(any_lm, mixed)
     for index, request in enumerate(mixed):
         assert torch.allclose(together[index], scores(any_lm, [request])[0], atol=2e-3)
-        assert torch.allclose(together[index], scores(merged(any_lm, *sets[index]), prompts())[index], atol=2e-3)
+        assert torch.allclose(
+            together[index], scores(merged(any_lm, *sets[index]), prompts())[index], atol=2e-3
+        )
 
 
 def test_generation_keeps_each_rows_patch_while_rows_finish(any_lm) -> None:  # type: ignore[no-untyped-def]
     sets = [(), (random_patch(any_lm, 1),), (random_patch(any_lm, 2),)]
-    mixed = [Request(request.messages, patches) for request, patches in zip(prompts(), sets, strict=True)]
-    together = {index: answer.text for batch in any_lm.generate(mixed, max_new_tokens=16) for index, answer in batch}
+    mixed = [
+        Request(request.messages, patches) for request, patches in zip(prompts(), sets, strict=True)
+    ]
+    together = {
+        index: answer.text
+        for batch in any_lm.generate(mixed, max_new_tokens=16)
+        for index, answer in batch
+    }
     for index, request in enumerate(mixed):
         [[(_, alone)]] = any_lm.generate([request], max_new_tokens=16)
         assert together[index] == alone.text
@@ -118,7 +146,10 @@ def test_generation_keeps_each_rows_patch_while_rows_finish(any_lm) -> None:  # 
 
 def test_a_batch_of_every_kind_of_patch_equals_each_alone(any_lm) -> None:  # type: ignore[no-untyped-def]
     mixed = mixed_requests(any_lm)
-    together, plain = scores(any_lm, mixed), scores(any_lm, [Request(one.messages) for one in mixed])
+    together, plain = (
+        scores(any_lm, mixed),
+        scores(any_lm, [Request(one.messages) for one in mixed]),
+    )
     assert len(plan([any_lm.encode(one) for one in mixed], any_lm.spec.batch_tokens)) == 1
     assert torch.allclose(together[0], plain[0], atol=2e-3)
     assert ((together - plain).abs().amax(1)[1:] > 1e-2).all(), "every patch must change something"
@@ -127,12 +158,20 @@ def test_a_batch_of_every_kind_of_patch_equals_each_alone(any_lm) -> None:  # ty
 
 
 @pytest.mark.parametrize("passes", [1, 3])
-def test_a_batch_of_every_kind_of_patch_writes_what_each_writes_alone(any_lm, monkeypatch, passes) -> None:  # type: ignore[no-untyped-def]
+def test_a_batch_of_every_kind_of_patch_writes_what_each_writes_alone(
+    any_lm, monkeypatch, passes
+) -> None:  # type: ignore[no-untyped-def]
     mixed = mixed_requests(any_lm)
     sizes = [len(any_lm.encode(one).ids) for one in mixed]
-    monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=-(-max(sizes) * len(sizes) // passes)))
+    monkeypatch.setattr(
+        any_lm, "spec", replace(any_lm.spec, batch_tokens=-(-max(sizes) * len(sizes) // passes))
+    )
     assert len(plan([any_lm.encode(one) for one in mixed], any_lm.spec.batch_tokens, held=3)) == 1
-    together = {index: answer for batch in any_lm.generate(mixed, max_new_tokens=12) for index, answer in batch}
+    together = {
+        index: answer
+        for batch in any_lm.generate(mixed, max_new_tokens=12)
+        for index, answer in batch
+    }
     for index, request in enumerate(mixed):
         [[(_, alone)]] = any_lm.generate([request], max_new_tokens=12)
         assert together[index].text == alone.text
@@ -149,15 +188,26 @@ def test_scaled_rows_equal_merged_weights(any_lm) -> None:  # type: ignore[no-un
 def test_the_negative_takes_a_patch_back(any_lm) -> None:  # type: ignore[no-untyped-def]
     plain = scores(any_lm, prompts())
     low, scales = random_patch(any_lm, 1), random_scales(any_lm, 2)
-    outwards = {name: Scale(torch.linspace(0.5, 2, len(one.b)), "out") for name, one in low.weights.items()}
-    for patch in (low, scales, Patch(low.weights, scales=scales.scales), Patch(low.weights, scales=outwards)):
+    outwards = {
+        name: Scale(torch.linspace(0.5, 2, len(one.b)), "out") for name, one in low.weights.items()
+    }
+    for patch in (
+        low,
+        scales,
+        Patch(low.weights, scales=scales.scales),
+        Patch(low.weights, scales=outwards),
+    ):
         there_and_back = scores(merged(any_lm, patch, patch.negative()), prompts())
         assert torch.allclose(there_and_back, plain, atol=5e-3)
-        assert torch.allclose(scores(merged(any_lm, patch), prompts((patch.negative(),))), plain, atol=5e-3)
+        assert torch.allclose(
+            scores(merged(any_lm, patch), prompts((patch.negative(),))), plain, atol=5e-3
+        )
 
 
 def test_a_soft_prompt_is_read_as_vectors_before_the_prompt(any_lm) -> None:  # type: ignore[no-untyped-def]
-    """The oracle: the vectors laid before the embedded prompt, and the whole answer read in one pass."""
+    """The oracle: the vectors laid before the embedded prompt, and the whole answer read in one
+    pass.
+    """
     patch = random_prompt(any_lm, 3, 5)
     [(_, [(found, _)])] = any_lm.likelihood([prompts((patch,))[1]], [["comedy"]])
     ids, answer = any_lm.encode(prompts()[1]).ids, any_lm.answer_ids("comedy")
@@ -167,22 +217,30 @@ def test_a_soft_prompt_is_read_as_vectors_before_the_prompt(any_lm) -> None:  # 
         logits = any_lm.model(inputs_embeds=vectors, labels=torch.tensor([answer])).logits[0]
     else:
         behind = any_lm.model.get_input_embeddings()(torch.tensor([answer]))
-        logits = any_lm.model(inputs_embeds=torch.cat([vectors, behind], dim=1)).logits[0, vectors.shape[1] - 1 : -1]
+        logits = any_lm.model(inputs_embeds=torch.cat([vectors, behind], dim=1)).logits[
+            0, vectors.shape[1] - 1 : -1
+        ]
     expected = logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum()
     assert found == pytest.approx(float(expected), abs=2e-3)
 
 
 def test_a_soft_prompt_takes_room_from_the_history_and_changes_no_batch() -> None:
     lm = tiny_lm(max_prompt_tokens=200)
-    lines = tuple(Line(f"{index}. ", "a film about ships " * 3, "\n", rank=index) for index in range(3))
+    lines = tuple(
+        Line(f"{index}. ", "a film about ships " * 3, "\n", rank=index) for index in range(3)
+    )
     plain = Request((Message("user", (*lines, "which one?")),))
     patched = Request(plain.messages, (random_prompt(lm, 1, 40),))
     assert len(lm.encode(plain).ids) <= 200 and len(lm.encode(patched).ids) <= 200
     assert lm.encode(patched).cut == pytest.approx(lm.encode(plain).cut + 40, abs=3)
     assert lm.encode(patched).ids[:40] == (lm.pad,) * 40 and lm.encode(patched).virtual == 40
     many = [Request((Message("user", ("x" * size,)),)) for size in range(1, 60, 3)]
-    soft = [Request(one.messages, (random_prompt(lm, 1, size % 3),)) for size, one in enumerate(many)]
-    assert plan([lm.encode(one) for one in many], 200) == plan([lm.encode(one) for one in soft], 200)
+    soft = [
+        Request(one.messages, (random_prompt(lm, 1, size % 3),)) for size, one in enumerate(many)
+    ]
+    assert plan([lm.encode(one) for one in many], 200) == plan(
+        [lm.encode(one) for one in soft], 200
+    )
 
 
 def test_what_a_soft_prompt_cannot_do_is_said() -> None:
@@ -205,14 +263,18 @@ def test_activations_are_read_without_patches() -> None:
 
 
 def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[no-untyped-def]
-    """Acceptance check 4: the edit of the MLP's output, its fold into the weights, and the patch are one."""
+    """Acceptance check 4: the edit of the MLP's output, its fold into the weights, and the patch
+    are one.
+    """
     names = any_lm.mlp_outputs()
     modules = dict(any_lm.model.named_modules())
     width = modules[names[0]].out_features
     theta_p, theta_n = directions.random_unit(4, width, 1), directions.random_unit(4, width, 2)
     weights = {}
     for layer in (1, 3):
-        factors = directions.edit_matrix_factors(theta_p[layer], theta_n[layer], modules[names[layer]].weight, 1.0, 1.0)
+        factors = directions.edit_matrix_factors(
+            theta_p[layer], theta_n[layer], modules[names[layer]].weight, 1.0, 1.0
+        )
         weights[names[layer]] = LowRank(factors.A, factors.B)
     patch = Patch(weights)
     as_patch, as_fold = scores(any_lm, prompts((patch,))), scores(merged(any_lm, patch), prompts())
@@ -230,7 +292,9 @@ def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[n
     finally:
         for handle in handles:
             handle.remove()
-    assert (as_hook - scores(any_lm, prompts())).abs().max() > 1e-2, "the edit must change something"
+    assert (as_hook - scores(any_lm, prompts())).abs().max() > 1e-2, (
+        "the edit must change something"
+    )
     scale = as_hook.abs().max()
     assert (as_patch - as_hook).abs().max() / scale < 1e-5
     assert (as_fold - as_hook).abs().max() / scale < 1e-5
@@ -267,7 +331,9 @@ def test_positions_limit_where_the_patch_acts() -> None:
     request = prompts()[1]
     answers = [["a"]]
     plain = lm.likelihood([request], answers)
-    generated = lm.likelihood([Request(request.messages, (random_patch(lm, 1, positions="generated"),))], answers)
+    generated = lm.likelihood(
+        [Request(request.messages, (random_patch(lm, 1, positions="generated"),))], answers
+    )
     first = lm.answer_ids("a")[:1]
     assert len(first) == 1
     [(_, [(base, _)])], [(_, [(changed, _)])] = list(plain), list(generated)
@@ -281,18 +347,28 @@ def test_positions_limit_where_the_patch_acts() -> None:
 
 @pytest.mark.parametrize("made", ["low rank", "scale"])
 def test_the_start_token_of_a_decoder_is_no_new_token(made: str) -> None:
-    """With positions=generated an answer is as likely as by hooks that leave the start token as it is."""
+    """With positions=generated an answer is as likely as by hooks that leave the start token as it
+    is.
+    """
     lm = tiny_lm("t5")
     patch = (random_patch if made == "low rank" else random_scales)(lm, 1, positions="generated")
-    own = {name: one for name, one in patch.scales.items() if "decoder" in name and "EncDec" not in name}
+    own = {
+        name: one
+        for name, one in patch.scales.items()
+        if "decoder" in name and "EncDec" not in name
+    }
     patch = replace(patch, scales=own)  # of the decoder's own tokens: all else is the prompt's
     prompt, tokens = lm.encode(prompts()[1]), lm.answer_ids("sea", end=False)[:2]
     with applied(lm.model, [(patch,)]) as rows, torch.inference_mode():
         [[total]] = score_batch(lm, [prompt], rows, [[tokens]])
     ids = torch.tensor([[lm.model.config.decoder_start_token_id, *tokens]])
     with by_hand(lm, patch, new=1), torch.inference_mode():
-        logits = lm.model(torch.tensor([prompt.ids]), decoder_input_ids=ids).logits[0].log_softmax(-1)
-    assert total == pytest.approx(float(sum(logits[at, token] for at, token in enumerate(tokens))), abs=1e-5)
+        logits = (
+            lm.model(torch.tensor([prompt.ids]), decoder_input_ids=ids).logits[0].log_softmax(-1)
+        )
+    assert total == pytest.approx(
+        float(sum(logits[at, token] for at, token in enumerate(tokens))), abs=1e-5
+    )
 
 
 @contextmanager
@@ -313,9 +389,13 @@ def by_hand(lm, patch: Patch, *, new: int) -> Iterator[None]:  # type: ignore[no
         handles.append(modules[name].register_forward_hook(added(low)))
     for name, one in patch.scales.items():
         if one.side == "out":
-            hook = modules[name].register_forward_hook(lambda _module, _args, x, one=one: scaled(x, one))
+            hook = modules[name].register_forward_hook(
+                lambda _module, _args, x, one=one: scaled(x, one)
+            )
         else:
-            hook = modules[name].register_forward_pre_hook(lambda _module, args, one=one: (scaled(args[0], one),))
+            hook = modules[name].register_forward_pre_hook(
+                lambda _module, args, one=one: (scaled(args[0], one),)
+            )
         handles.append(hook)
     yield
     for handle in handles:
@@ -331,7 +411,9 @@ def test_positions_limit_where_a_scale_acts(any_lm) -> None:  # type: ignore[no-
         found[positions] = dict(lm.likelihood([request], [["a"]]))[0]
         [[(_, one)]] = lm.generate([request], max_new_tokens=1, labels=["a"])
         assert one.label_logprobs == pytest.approx([found[positions][0][0]], abs=1e-3)
-    assert len({round(total, 3) for [(total, _)] in (plain, *found.values())}) >= (3 if lm.seq2seq else 4)
+    assert len({round(total, 3) for [(total, _)] in (plain, *found.values())}) >= (
+        3 if lm.seq2seq else 4
+    )
 
 
 def test_an_unknown_module_is_named() -> None:
@@ -348,7 +430,9 @@ def test_an_unknown_module_is_named() -> None:
 def test_a_wrong_width_is_named(side: str) -> None:
     lm = tiny_lm()
     name = lm.mlp_outputs()[0]
-    low = LowRank(torch.ones(1, 65 if side == "in" else 64), torch.ones(33 if side == "out" else 32, 1))
+    low = LowRank(
+        torch.ones(1, 65 if side == "in" else 64), torch.ones(33 if side == "out" else 32, 1)
+    )
     wrong = 65 if side == "in" else 33
     for patch in (Patch({name: low}), Patch(scales={name: Scale(torch.ones(wrong), side)})):  # type: ignore[arg-type]
         with pytest.raises(InputError, match=f"{name} with {side}put width {wrong}"):
@@ -375,7 +459,10 @@ def test_a_patch_comes_back_from_its_file_as_it_was(tmp_path) -> None:  # type: 
         patch.save(tmp_path / f"{number}.safetensors")
         back = Patch.load(tmp_path / f"{number}.safetensors")
         assert (back.id, back.positions, back.bytes) == (patch.id, patch.positions, patch.bytes)
-        assert back.scales.keys() == patch.scales.keys() and back.weights.keys() == patch.weights.keys()
+        assert (
+            back.scales.keys() == patch.scales.keys()
+            and back.weights.keys() == patch.weights.keys()
+        )
     assert patches[2].bytes == 2 * 5 * 32
 
 
@@ -397,7 +484,10 @@ def test_the_id_tells_all_patches_apart() -> None:
 def test_personalizations_come_back_as_they_were(tmp_path) -> None:  # type: ignore[no-untyped-def]
     patch = random_patch(tiny_lm(), 5)
     item = Item("1", {"text": "naïve \U0001f600 {x}"}, "2020-01-02")
-    given = [Personalization({"insight": "x"}, (item,), (patch,), {"pairs": 3}), Personalization(patches=(patch,))]
+    given = [
+        Personalization({"insight": "x"}, (item,), (patch,), {"pairs": 3}),
+        Personalization(patches=(patch,)),
+    ]
     save_personalizations(given, tmp_path, "fit")
     back = load_personalizations(tmp_path, "fit")
     assert back is not None and back[0].items == (item,) and back[1].items is None

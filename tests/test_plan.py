@@ -1,4 +1,6 @@
-"""What a configuration asks for: the key by which a cell is found, and the words by which it is told."""
+"""What a configuration asks for: the key by which a cell is found, and the words by which it is
+told.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,21 @@ def resolved(*words: str, own: tuple[str, ...] = ()) -> Plan:
 
 
 CHANGES = [
-    "seed=1", "limit=3", "leak=drop", "noise_floor=true", "budget.minutes=5", "decoding=sample",
-    "method.alpha_p=3", "protocol.group_size=7", "protocol=unseen", "task=lamp2", "model.max_prompt_tokens=90",
-    "base=task_adapted", "selection.n_items=3", "data.kind=time",
-]  # fmt: skip
+    "seed=1",
+    "limit=3",
+    "leak=drop",
+    "noise_floor=true",
+    "budget.minutes=5",
+    "decoding=sample",
+    "method.alpha_p=3",
+    "protocol.group_size=7",
+    "protocol=unseen",
+    "task=lamp2",
+    "model.max_prompt_tokens=90",
+    "base=task_adapted",
+    "selection.n_items=3",
+    "data.kind=time",
+]
 
 
 @pytest.mark.parametrize("word", CHANGES)
@@ -66,7 +79,11 @@ def test_a_key_is_of_what_published_records_knew_and_of_a_limit_where_there_is_o
     said: list[dict[str, Any]] = []
     key = plans.store.key
     monkeypatch.setattr(plans.store, "key", lambda known: said.append(known) or key(known))
-    words = [(), ("budget.minutes=5",), ("base=task_adapted", "budget.minutes=5", "base.retrain=true")]
+    words = [
+        (),
+        ("budget.minutes=5",),
+        ("base=task_adapted", "budget.minutes=5", "base.retrain=true"),
+    ]
     plain, limited, trained = (resolved.__wrapped__(*own) and said[-1] for own in words)
     published = {"schema", "task", "method", "model", "base", "protocol", "decoding", "data", "run"}
     assert set(plain) == published
@@ -98,7 +115,8 @@ def test_a_pool_has_both_splits_and_golds_only_where_both_have_them() -> None:
 
 
 def test_a_setting_younger_than_published_records_is_in_no_key_at_its_default() -> None:
-    """CHAMELEON's cells were made when there was one shared neutral insight, and no such setting."""
+    """CHAMELEON's cells were made when there was one shared neutral insight, and no such
+    setting."""
     said = resolved("method.insight_neutral=shared")
     method, fields = said.method, dict(said.fields)
     assert "insight_neutral" not in plans._said(method, fields)
@@ -109,7 +127,11 @@ def test_a_setting_younger_than_published_records_is_in_no_key_at_its_default() 
 def test_names_and_variant_are_the_words_that_tell_cells_apart() -> None:
     found = resolved("method.alpha_p=3", "leak=flag", "limit=3", "seed=2", "progress=false")
     assert found.names["variant"] == "alpha_p=3 selection.embedder=hash leak=flag limit=3"
-    assert (found.names["seed"], found.names["method"], found.names["base"]) == (2, "chameleon", "instruct")
+    assert (found.names["seed"], found.names["method"], found.names["base"]) == (
+        2,
+        "chameleon",
+        "instruct",
+    )
     assert resolved().names["variant"] == "selection.embedder=hash" and resolved().seed == 0
 
 
@@ -141,7 +163,9 @@ def test_a_file_and_a_folder_are_known_by_name_and_content(tmp_path: Path) -> No
     assert known(str(moved)) != first["path"].replace("profiles", "other")
 
 
-def test_a_word_that_happens_to_be_a_file_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_word_that_happens_to_be_a_file_is_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`method.form=rag` beside a folder `rag` is no folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rag").mkdir()

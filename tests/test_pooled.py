@@ -1,4 +1,6 @@
-"""Pooled tuning learns from all fit users, with no more examples and time than it is given, and says how much."""
+"""Pooled tuning learns from all fit users, with no more examples and time than it is given, and
+says how much.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,13 @@ def test_one_patch_for_all_learns_and_the_model_stays(family: str) -> None:
     shared = method.fit(lm, TASK, users, budget())
     assert weights(lm) == before
     personals = method.adapt(lm, TASK, users, shared, budget())
-    assert all(personal.patches == shared.patches for personal in personals) and len(shared.patches) == 1
+    assert (
+        all(personal.patches == shared.patches for personal in personals)
+        and len(shared.patches) == 1
+    )
     requests = [
-        method.request(TASK, user, user.queries[0], personal) for user, personal in zip(users, personals, strict=True)
+        method.request(TASK, user, user.queries[0], personal)
+        for user, personal in zip(users, personals, strict=True)
     ]
     golds = [str(user.queries[0].gold) for user in users]
     bare = [type(request)(request.messages) for request in requests]
@@ -84,14 +90,22 @@ def test_without_golds_there_is_nothing_to_learn() -> None:
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_a_cell_from_the_command_line(family: str, tmp_path: Path) -> None:
     code, output = cells.run(
-        *cells.TINY, "method=pooled", f"model.source=tiny:{family}", "limit=2", "protocol.group_size=3",
-        "method.fraction=0.3", folder=tmp_path,
-    )  # fmt: skip
+        *cells.TINY,
+        "method=pooled",
+        f"model.source=tiny:{family}",
+        "limit=2",
+        "protocol.group_size=3",
+        "method.fraction=0.3",
+        folder=tmp_path,
+    )
     assert code == 0, output
     [path] = tmp_path.glob("runs/lamp3/pooled/*/record.json")
     record = json.loads(path.read_text())
     assert record["status"] == "ok" and record["counts"]["patches"] == 1
-    assert record["facts"]["steps"] == record["facts"]["steps_planned"] and record["facts"]["fraction"] == 0.3
+    assert (
+        record["facts"]["steps"] == record["facts"]["steps_planned"]
+        and record["facts"]["fraction"] == 0.3
+    )
 
 
 def test_cells_of_two_budgets_are_two_cells(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What a comparison could have seen: the formula against simulation, and the command that asks it."""
+"""What a comparison could have seen: the formula against simulation, and the command that
+asks it."""
 
 import math
 
@@ -16,14 +17,23 @@ STARS = ["1", "2", "3", "4", "5"]
 
 
 def arms(users, effect, rng, each=3):
-    """Two arms that rate `each` questions of a user; how much arm a errs less differs by user and by question."""
+    """Two arms that rate `each` questions of a user; how much arm a errs less differs by user and
+    by question.
+    """
     level, gain = rng.uniform(1, 3, users), rng.normal(effect, 0.4, users)
     found = ([], [])
     for user in range(users):
         for query in range(each):
             base = level[user] + rng.normal(0, 0.2)
-            for rows, error in zip(found, (base + gain[user] + rng.normal(0, 0.5), base), strict=True):
-                values = {"mae": error, "mse": error**2, "lenient_mae": error, "lenient_mse": error**2}
+            for rows, error in zip(
+                found, (base + gain[user] + rng.normal(0, 0.5), base), strict=True
+            ):
+                values = {
+                    "mae": error,
+                    "mse": error**2,
+                    "lenient_mae": error,
+                    "lenient_mse": error**2,
+                }
                 rows.append(Scored(f"{user}-{query}", str(user), 1.0, 2.0, 2.0, values))
     return found
 
@@ -33,8 +43,12 @@ def test_four_of_five_comparisons_find_what_they_are_said_to_detect(users):
     """The error of so many users is known here: of the mean of 3 differences, over users."""
     rng, runs = np.random.default_rng(users), 400
     effect = detectable(math.sqrt((0.4**2 + 0.5**2 / 3) / users), users - 1)
-    found = [paired("rating", STARS, *arms(users, effect, rng), draws=199, seed=run)["mae"] for run in range(runs)]
-    assert 0.74 <= np.mean([one.p_permutation <= 0.05 for one in found]) <= 0.86  # three standard errors
+    found = [
+        paired("rating", STARS, *arms(users, effect, rng), draws=199, seed=run)["mae"]
+        for run in range(runs)
+    ]
+    # three standard errors
+    assert 0.74 <= np.mean([one.p_permutation <= 0.05 for one in found]) <= 0.86
     assert np.mean([one.detectable for one in found]) == pytest.approx(effect, rel=0.05)
 
 
@@ -42,7 +56,10 @@ def test_so_many_users_as_are_said_to_be_needed_find_the_effect():
     rng = np.random.default_rng(3)
     pilot = paired("rating", STARS, *arms(2000, 0.0, rng), draws=1)["mae"]
     needed = users_needed(pilot.error, pilot.users, 0.2)
-    runs = [paired("rating", STARS, *arms(needed, 0.2, rng), draws=199, seed=run)["mae"] for run in range(250)]
+    runs = [
+        paired("rating", STARS, *arms(needed, 0.2, rng), draws=199, seed=run)["mae"]
+        for run in range(250)
+    ]
     assert 0.72 <= np.mean([one.p_permutation <= 0.05 for one in runs]) <= 0.88
     assert users_needed(pilot.error, pilot.users, 0.1) == pytest.approx(4 * needed, rel=0.05)
 
@@ -50,7 +67,9 @@ def test_so_many_users_as_are_said_to_be_needed_find_the_effect():
 def test_more_questions_of_the_same_users_are_not_more_users():
     """Users who differ a lot: ten questions each detect little less than three."""
     few, many = (
-        paired("rating", STARS, *arms(60, 0.0, np.random.default_rng(1), each=each), draws=1)["mae"].detectable
+        paired("rating", STARS, *arms(60, 0.0, np.random.default_rng(1), each=each), draws=1)[
+            "mae"
+        ].detectable
         for each in (3, 30)
     )
     assert 0.7 * few < many < few
@@ -66,7 +85,12 @@ def test_the_need_is_the_least_number_that_detects_the_effect():
 
 @pytest.mark.parametrize(
     ("error", "effect", "said"),
-    [(0.1, 0, "above 0"), (0.1, math.nan, "above 0"), (0.0, 0.1, "no two users differ"), (0.1, 1e-9, "too small")],
+    [
+        (0.1, 0, "above 0"),
+        (0.1, math.nan, "above 0"),
+        (0.0, 0.1, "no two users differ"),
+        (0.1, 1e-9, "too small"),
+    ],
 )
 def test_what_cannot_be_known_is_said(error, effect, said):
     with pytest.raises(InputError, match=said):
@@ -75,11 +99,18 @@ def test_what_cannot_be_known_is_said(error, effect, said):
 
 def test_the_command_says_the_users_for_each_metric(tmp_path, capsys):
     keys = [cell(tmp_path, "lamp3", "rag", skill=skill).name for skill in (0.8, 0.3)]
-    assert main(["power", keys[0][:6], keys[1][:6], "--effect", ".02", "--results", str(tmp_path)]) == 0
+    assert (
+        main(["power", keys[0][:6], keys[1][:6], "--effect", ".02", "--results", str(tmp_path)])
+        == 0
+    )
     out = capsys.readouterr().out
     for metric in ("mae", "rmse"):
         words = next(line for line in out.splitlines() if line.startswith(metric)).split()
-        assert words[-3] == "20" and 0 < float(words[-2]) < 1 and int(words[-1].replace(",", "")) > 1000
+        assert (
+            words[-3] == "20"
+            and 0 < float(words[-2]) < 1
+            and int(words[-1].replace(",", "")) > 1000
+        )
     same = [keys[0], keys[0]]
     assert main(["power", *same, "--effect", ".02", "--results", str(tmp_path)]) == 0
     assert "not known: no two users differ" in capsys.readouterr().out

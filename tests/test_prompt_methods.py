@@ -1,6 +1,8 @@
-"""The methods that change the prompt alone: what they show, what they have written, and what it costs.
+"""The methods that change the prompt alone: what they show, what they have written, and what it
+costs.
 
-LAMPLIGHT_REFRESH=1 pytest tests/test_prompt_methods.py   # writes the snapshots anew; read their diff first
+LAMPLIGHT_REFRESH=1 pytest tests/test_prompt_methods.py   # writes the snapshots anew; read their
+diff first
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ from methods.random_history import RandomHistory
 NAMES = ("lamp1", "lamp2", "lamp2n", "lamp3", "lamp4", "lamp5", "lamp6", "lamp7")
 GOLDEN = ROOT / "tests" / "golden" / "prompt_methods"
 SELECT = PCASelection(n_items=3, embedder="hash")
-WORDING = yaml.safe_load((ROOT / "conf" / "method" / "llm_rec.yaml").read_text(encoding="utf-8"))["prompts"]
+WORDING = yaml.safe_load((ROOT / "conf" / "method" / "llm_rec.yaml").read_text(encoding="utf-8"))[
+    "prompts"
+]
 HASH = Retriever(embedder="hash")
 FEW = Profile(max_new_tokens=4)
 METHODS: dict[str, Method] = {
@@ -64,11 +68,17 @@ def person(task: Task, name: str, items: int = 5, questions: int = 1, words: str
 
     def fields(index: int) -> dict[str, str]:
         given = {field: f"{field} {index} of {name}{words}" for field in task.fields}
-        labels = {task.target: task.labels[index % len(task.labels)]} if task.labels and task.target else {}
+        labels = (
+            {task.target: task.labels[index % len(task.labels)]}
+            if task.labels and task.target
+            else {}
+        )
         return given | {str(field): label for field, label in labels.items()}
 
     def query(index: int) -> Query:
-        asked = task.input_template.replace("{" + task.source + "}", f"question {index} of {name}, text 1")
+        asked = task.input_template.replace(
+            "{" + task.source + "}", f"question {index} of {name}, text 1"
+        )
         asked = asked.replace("{ref1}", "one title 2").replace("{ref2}", "another")
         return Query(f"{name}.{index}", asked, task.query_text(asked))
 
@@ -82,7 +92,9 @@ def people(task: Task = TASK) -> list[User]:
 
 
 class Writer:
-    """Stands for a model: writes a text of its own for every prompt, and remembers what it was asked."""
+    """Stands for a model: writes a text of its own for every prompt, and remembers what it was
+    asked.
+    """
 
     as_instruct = ("as instruct",)
 
@@ -126,7 +138,9 @@ def test_every_prompt_is_as_the_snapshot_has_it(name: str) -> None:
         writer = Writer()
         shown = prompts(method, people(task), writer, task)
         asked = [request.messages[0].text for request in writer.asked]
-        found += "".join(f"######## {title}: has written\n{text}\n" for text in asked[:1] + asked[-1:])
+        found += "".join(
+            f"######## {title}: has written\n{text}\n" for text in asked[:1] + asked[-1:]
+        )
         found += "".join(f"######## {title}: asks\n{text}\n" for text in shown[:1] + shown[-1:])
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("LAMPLIGHT_REFRESH") == "1":
@@ -154,7 +168,10 @@ def test_every_method_answers_every_task(name: str, family: str) -> None:
 @each_method
 def test_golds_change_nothing(title: str) -> None:
     users = people()
-    told = [replace(user, queries=tuple(replace(query, gold="5") for query in user.queries)) for user in users]
+    told = [
+        replace(user, queries=tuple(replace(query, gold="5") for query in user.queries))
+        for user in users
+    ]
     assert prompts(METHODS[title], users) == prompts(METHODS[title], told)
 
 
@@ -162,20 +179,33 @@ def test_golds_change_nothing(title: str) -> None:
 def test_a_user_is_treated_alike_in_any_company(title: str) -> None:
     class Echo(Writer):
         def answers(self, requests: Sequence[Request], **_: Any) -> list[Completion]:
-            return [Completion(f"about: {len(request.messages[0].text)}", 1, 1) for request in requests]
+            return [
+                Completion(f"about: {len(request.messages[0].text)}", 1, 1) for request in requests
+            ]
 
     ann, bob, eve = people()
     together = prompts(METHODS[title], [ann, bob, eve], Echo())
-    assert together == [prompt for user in (ann, bob, eve) for prompt in prompts(METHODS[title], [user], Echo())]
+    assert together == [
+        prompt for user in (ann, bob, eve) for prompt in prompts(METHODS[title], [user], Echo())
+    ]
     assert len(set(together)) == 4
 
 
-@pytest.mark.parametrize(("title", "fact", "written"), [
-    ("random_history", "shown_nothing", ""), ("rag", "shown_nothing", ""), ("rag, lamp", "shown_nothing", ""),
-    ("pag", "without_profile", ""), ("pag, oppu, no items", "without_profile", ""),
-    ("llm_rec, eng", "without_summary", ""), ("llm_rec", "without_summary", "\nwritten text 0"),
-])  # fmt: skip
-def test_a_user_without_history_is_asked_without_it_and_counted(title: str, fact: str, written: str) -> None:
+@pytest.mark.parametrize(
+    ("title", "fact", "written"),
+    [
+        ("random_history", "shown_nothing", ""),
+        ("rag", "shown_nothing", ""),
+        ("rag, lamp", "shown_nothing", ""),
+        ("pag", "without_profile", ""),
+        ("pag, oppu, no items", "without_profile", ""),
+        ("llm_rec, eng", "without_summary", ""),
+        ("llm_rec", "without_summary", "\nwritten text 0"),
+    ],
+)
+def test_a_user_without_history_is_asked_without_it_and_counted(
+    title: str, fact: str, written: str
+) -> None:
     method, eve = METHODS[title], person(TASK, "eve", items=0)
     [personal] = adapted(method, [eve], Writer())
     asked = replace(eve.queries[0], text=eve.queries[0].text + written)
@@ -195,8 +225,13 @@ def test_a_user_without_history_gets_a_global_draw_all_the_same() -> None:
 def test_a_random_item_is_the_user_s_own_or_a_fit_user_s() -> None:
     ann, bob = person(TASK, "ann"), person(TASK, "bob")
     own = prompts(RandomHistory(), [ann, bob])
-    assert [f"of {name}" in prompt for prompt, name in zip(own, ("ann", "bob"), strict=True)] == [True, True]
-    for prompt, user in zip(prompts(RandomHistory(scope="global"), [ann, bob]), (ann, bob), strict=True):
+    assert [f"of {name}" in prompt for prompt, name in zip(own, ("ann", "bob"), strict=True)] == [
+        True,
+        True,
+    ]
+    for prompt, user in zip(
+        prompts(RandomHistory(scope="global"), [ann, bob]), (ann, bob), strict=True
+    ):
         assert "of fit " in prompt and f'of {user.id}"' not in prompt
 
 
@@ -229,7 +264,9 @@ def test_the_pool_of_a_global_draw_is_a_seeded_part_of_the_fit_users_histories()
 @pytest.mark.parametrize("scope", ["user", "global"])
 def test_a_random_item_is_never_newer_than_the_question(scope: Any) -> None:
     ann = person(TASK, "ann", items=30)
-    dated = tuple(replace(item, date=f"20{10 + index % 10}") for index, item in enumerate(ann.history))
+    dated = tuple(
+        replace(item, date=f"20{10 + index % 10}") for index, item in enumerate(ann.history)
+    )
     ann = replace(ann, history=dated, queries=(replace(ann.queries[0], date="2012"),))
     method = RandomHistory(k=30, scope=scope)
     [personal] = method.adapt(None, TASK, [ann], method.fit(None, TASK, [ann], budget()), budget())  # type: ignore[arg-type]
@@ -239,7 +276,9 @@ def test_a_random_item_is_never_newer_than_the_question(scope: Any) -> None:
 # RAG
 
 
-def test_lamp_and_oppu_prompts_keep_the_ranking_and_the_personalized_one_the_history_s_order() -> None:
+def test_lamp_and_oppu_prompts_keep_the_ranking_and_the_personalized_one_the_history_s_order() -> (
+    None
+):
     history = tuple(
         Item(str(index), {"text": text, "score": "3"})
         for index, text in enumerate(("the green tea", "a car", "a tea", "a house", "an inn"))
@@ -273,7 +312,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def fresh_lm(folder: Path, source: str = "tiny:llama") -> LM:
-    return LM(ModelSpec("tiny", source, dtype="float32", device="cpu"), cache=ResponseCache(folder / "answers.sqlite"))
+    return LM(
+        ModelSpec("tiny", source, dtype="float32", device="cpu"),
+        cache=ResponseCache(folder / "answers.sqlite"),
+    )
 
 
 def test_a_sweep_over_k_pays_for_the_profiles_once(tmp_path: Path, calls: list[int]) -> None:
@@ -289,7 +331,9 @@ def test_a_sweep_over_k_pays_for_the_profiles_once(tmp_path: Path, calls: list[i
 
 
 def test_a_profile_is_one_text_behind_every_adapted_base(tmp_path: Path, calls: list[int]) -> None:
-    """PAG's k = 0 and k = 1 stand on two bases; the model that writes is the same one, before either."""
+    """PAG's k = 0 and k = 1 stand on two bases; the model that writes is the same one, before
+    either.
+    """
     users, found = people(), []
     for number in (1, 2):
         lm = fresh_lm(tmp_path)
@@ -301,9 +345,15 @@ def test_a_profile_is_one_text_behind_every_adapted_base(tmp_path: Path, calls: 
     assert sum(calls) == 4, "an adapted base that writes itself is another writer"
 
 
-@pytest.mark.parametrize(("arm", "summaries", "descriptions"), [
-    ("basic", 0, 3), ("rec", 0, 3), ("eng", 2, 0), ("rec_eng", 2, 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arm", "summaries", "descriptions"),
+    [
+        ("basic", 0, 3),
+        ("rec", 0, 3),
+        ("eng", 2, 0),
+        ("rec_eng", 2, 3),
+    ],
+)
 def test_an_arm_of_llm_rec_writes_for_each_user_for_each_question_or_both(
     arm: Any, summaries: int, descriptions: int, tmp_path: Path, calls: list[int]
 ) -> None:
@@ -314,9 +364,13 @@ def test_an_arm_of_llm_rec_writes_for_each_user_for_each_question_or_both(
     assert sum(calls) == summaries + descriptions
     costs = {name: cost.tokens_in for name, cost in lm.budget.costs.items()}
     assert {name: tokens > 0 for name, tokens in costs.items()} == {
-        name: True for name, number in (("summaries", summaries), ("descriptions", descriptions)) if number
+        name: True
+        for name, number in (("summaries", summaries), ("descriptions", descriptions))
+        if number
     }
-    assert [len(one.notes["descriptions"]) for one in personals] == ([1, 2] if descriptions else [0, 0])
+    assert [len(one.notes["descriptions"]) for one in personals] == (
+        [1, 2] if descriptions else [0, 0]
+    )
     assert [set(one.text) >= {"summary"} for one in personals] == [bool(summaries)] * 2
 
 
@@ -358,7 +412,9 @@ def test_the_model_as_it_was_writes_unless_the_base_is_asked() -> None:
 def test_what_is_written_once_for_a_user_reads_nothing_newer_than_the_first_question() -> None:
     ann = person(TASK, "ann", items=4, questions=2)
     dated = tuple(replace(item, date=f"201{index}") for index, item in enumerate(ann.history))
-    early, late = (replace(query, date=date) for query, date in zip(ann.queries, ("2011", "2019"), strict=True))
+    early, late = (
+        replace(query, date=date) for query, date in zip(ann.queries, ("2011", "2019"), strict=True)
+    )
     ann = replace(ann, history=dated, queries=(late, early))
     for method in (PAG(HASH, k=0), LLMRec(SELECT, WORDING, "eng")):
         writer = Writer()
@@ -390,7 +446,9 @@ def test_an_unfinished_profile_is_counted() -> None:
     assert personal.facts["texts_unfinished"] == personal.facts["texts_empty"] == 2
 
 
-def test_another_model_can_write_the_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_model_can_write_the_profiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bench.lm import model as models
 
     loaded: list[str] = []
@@ -403,7 +461,9 @@ def test_another_model_can_write_the_profiles(tmp_path: Path, monkeypatch: pytes
     lm = fresh_lm(tmp_path)
     spec = ModelSpec("another", "tiny:mistral", dtype="float32", device="cpu")
     monkeypatch.setattr(models, "LM", counted)
-    monkeypatch.setattr(lm, "answers", lambda *_, **__: pytest.fail("the tested model must not write"))
+    monkeypatch.setattr(
+        lm, "answers", lambda *_, **__: pytest.fail("the tested model must not write")
+    )
     ann, bob, eve = people()
     method = PAG(HASH, Profile(model=spec, max_new_tokens=4, decoding=Decoding()))
     chunks = [adapted(method, [ann], lm), adapted(method, [eve, bob], lm)]
@@ -432,14 +492,25 @@ def test_the_methods_run_from_the_command_line(tmp_path: Path) -> None:
     ):
         code, said = run(*words[:1], *common, *words[1:], folder=tmp_path)
         assert code == 0, said
-    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/*/record.json")]
+    records = [
+        json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/*/*/record.json")
+    ]
     assert [record["status"] for record in records] == ["ok"] * 7
-    costs = [name for record in records for name in record["cost"] if name in ("profiles", "summaries", "descriptions")]
+    costs = [
+        name
+        for record in records
+        for name in record["cost"]
+        if name in ("profiles", "summaries", "descriptions")
+    ]
     assert sorted(costs) == ["descriptions", "profiles", "summaries", "summaries"]
     [pag] = [record for record in records if record["cell"]["method"] == "pag"]
-    assert "profile.model=tiny" in pag["cell"]["variant"] and pag["facts"]["users_profile_empty"] < 4
+    assert (
+        "profile.model=tiny" in pag["cell"]["variant"] and pag["facts"]["users_profile_empty"] < 4
+    )
 
 
 def test_a_dry_run_shows_the_prompt_of_each(tmp_path: Path) -> None:
-    code, said = run("-m", *TINY, "method=random_history,rag,pag,llm_rec", "dry=true", folder=tmp_path)
+    code, said = run(
+        "-m", *TINY, "method=random_history,rag,pag,llm_rec", "dry=true", folder=tmp_path
+    )
     assert code == 0 and said.count("Your answer:") == 4, said

@@ -12,18 +12,30 @@ from bench.data.protocol import Protocol
 from bench.errors import InputError
 from bench.types import Item, Query, User
 
-USERS = [User(f"u{n}", (Item(f"i{n}", {"text": f"t{n}"}),), (Query(f"q{n}", "in", "text", "5"),), f"g{n // 2}")
-         for n in range(20)]  # fmt: skip
+USERS = [
+    User(
+        f"u{n}",
+        (Item(f"i{n}", {"text": f"t{n}"}),),
+        (Query(f"q{n}", "in", "text", "5"),),
+        f"g{n // 2}",
+    )
+    for n in range(20)
+]
 
 
 def test_a_larger_group_contains_the_smaller_of_the_same_seed() -> None:
     small, large = (Protocol("seen", group_size=size).group(USERS, 0) for size in (5, 12))
     assert {user.id for user in small} < {user.id for user in large} and len(large) == 12
-    assert {user.id for user in small} != {user.id for user in Protocol("seen", group_size=5).group(USERS, 1)}
+    assert {user.id for user in small} != {
+        user.id for user in Protocol("seen", group_size=5).group(USERS, 1)
+    }
 
 
 def test_unseen_users_keep_no_history() -> None:
-    assert all(user.history == () for user in Protocol("unseen", history="none").tested(task_named("lamp3"), USERS))
+    assert all(
+        user.history == ()
+        for user in Protocol("unseen", history="none").tested(task_named("lamp3"), USERS)
+    )
 
 
 def test_another_history_never_is_the_same_persons() -> None:
@@ -35,9 +47,14 @@ def test_another_history_never_is_the_same_persons() -> None:
 
 def test_another_history_ends_where_ones_own_does() -> None:
     def dated(name: str, *dates: str) -> User:
-        return User(name, tuple(Item(f"{name}{day}", {"text": "t"}, day) for day in dates), (), name)
+        return User(
+            name, tuple(Item(f"{name}{day}", {"text": "t"}, day) for day in dates), (), name
+        )
 
-    early, late = dated("a", "2020-01-01", "2020-02-01"), dated("b", "2020-01-15", "2020-02", "2020-02-02", "2021")
+    early, late = (
+        dated("a", "2020-01-01", "2020-02-01"),
+        dated("b", "2020-01-15", "2020-02", "2020-02-02", "2021"),
+    )
     changed = Protocol("seen", history="other").exchanged([early, late], 0)
     assert [item.date for item in changed[0].history] == ["2020-01-15", "2020-02"]
     assert changed[1].history == early.history
@@ -52,13 +69,35 @@ def test_hidden_users_have_no_golds() -> None:
 
 def test_a_seed_draws_whom_it_drew_for_the_published_records() -> None:
     assert [user.id for user in Protocol("seen", group_size=5).group(USERS, 0)] == [
-        "u3", "u9", "u13", "u17", "u19"
-    ]  # fmt: skip
+        "u3",
+        "u9",
+        "u13",
+        "u17",
+        "u19",
+    ]
     changed = Protocol("seen", history="other").exchanged(USERS, 0)
     assert [user.history[0].id for user in changed] == [
-        "i16", "i3", "i18", "i5", "i2", "i6", "i4", "i14", "i11", "i15",
-        "i9", "i19", "i10", "i0", "i17", "i8", "i1", "i13", "i12", "i7",
-    ]  # fmt: skip
+        "i16",
+        "i3",
+        "i18",
+        "i5",
+        "i2",
+        "i6",
+        "i4",
+        "i14",
+        "i11",
+        "i15",
+        "i9",
+        "i19",
+        "i10",
+        "i0",
+        "i17",
+        "i8",
+        "i1",
+        "i13",
+        "i12",
+        "i7",
+    ]
 
 
 def test_a_group_is_in_the_order_of_the_file_and_may_be_everybody() -> None:

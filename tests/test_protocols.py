@@ -1,4 +1,6 @@
-"""What protocols guarantee: nobody tested fits, nothing after the question, the same questions for every method."""
+"""What protocols guarantee: nobody tested fits, nothing after the question, the same questions for
+every method.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +27,36 @@ RATING, TWEETS = task_named("lamp3"), task_named("lamp7")
 
 def protocol(name: str, **changes: Any) -> Protocol:
     """The protocol as conf/protocol has it, on `seen`."""
-    read = [yaml.safe_load((ROOT / "conf" / "protocol" / f"{one}.yaml").read_text()) for one in ("seen", name)]
-    fields = {key: value for values in read for key, value in values.items() if key not in ("_target_", "defaults")}
+    read = [
+        yaml.safe_load((ROOT / "conf" / "protocol" / f"{one}.yaml").read_text())
+        for one in ("seen", name)
+    ]
+    fields = {
+        key: value
+        for values in read
+        for key, value in values.items()
+        if key not in ("_target_", "defaults")
+    }
     return Protocol(**fields | changes)
 
 
-def reviewer(name: str, items: int, *, asked: Sequence[str] = (), day: str | None = None, group: str = "") -> User:
-    """Someone with so many items, one a day from 2020-01-01, and a question on `day` for each id."""
+def reviewer(
+    name: str, items: int, *, asked: Sequence[str] = (), day: str | None = None, group: str = ""
+) -> User:
+    """Someone with so many items, one a day from 2020-01-01, and a question on `day` for
+    each id."""
     history = tuple(
-        Item(f"{name}{at}", {"text": f"{name} on thing {at}", "score": str(at % 5 + 1)}, day and f"2020-01-{at + 1:02}")
+        Item(
+            f"{name}{at}",
+            {"text": f"{name} on thing {at}", "score": str(at % 5 + 1)},
+            day and f"2020-01-{at + 1:02}",
+        )
         for at in range(items)
     )
-    queries = tuple(Query(id, f"review: {name}", f"{name} on thing 1", "3", day) for id in asked or (f"q{name}",))
+    queries = tuple(
+        Query(id, f"review: {name}", f"{name} on thing 1", "3", day)
+        for id in asked or (f"q{name}",)
+    )
     return User(name, history, queries, group or name)
 
 
@@ -60,21 +80,35 @@ def test_nobody_who_is_tested_fits(name: str) -> None:
 
 def test_unseen_users_do_not_fit_where_both_splits_hold_them() -> None:
     chosen = protocol("unseen").people([*TRAIN, DEV[0]], DEV, 0)
-    assert chosen.away == (DEV[0].id,) and ids(chosen.fitting) == ids(TRAIN) and ids(chosen.tested) == ids(DEV)
+    assert (
+        chosen.away == (DEV[0].id,)
+        and ids(chosen.fitting) == ids(TRAIN)
+        and ids(chosen.tested) == ids(DEV)
+    )
     seen = protocol("seen").people([*TRAIN, DEV[0]], DEV, 0)
     assert DEV[0].id in ids(seen.fitting)  # reported as a leak, and dropped with leak=drop
 
 
 def test_a_person_in_both_splits_is_one_user_with_all_their_questions() -> None:
-    train, dev = reviewer("ann", 3, asked=["a"], day="2020-02-01"), reviewer("ann", 9, asked=["b"], day="2020-03-01")
+    train, dev = (
+        reviewer("ann", 3, asked=["a"], day="2020-02-01"),
+        reviewer("ann", 9, asked=["b"], day="2020-03-01"),
+    )
     [ann] = people.pool([train], [dev])
     assert [query.id for query in ann.queries] == ["a", "b"]
-    assert [item.fields["text"] for item in ann.history] == [item.fields["text"] for item in train.history]
+    assert [item.fields["text"] for item in ann.history] == [
+        item.fields["text"] for item in train.history
+    ]
 
 
 def test_in_a_pool_nothing_in_a_history_comes_after_a_question() -> None:
-    """Pitfall 7.5: the last profile holds items after the first question, even the question itself with its answer."""
-    early, late = reviewer("ann", 9, asked=["a"], day="2020-01-04"), reviewer("ann", 9, asked=["b"], day="2020-03-01")
+    """Pitfall 7.5: the last profile holds items after the first question, even the question itself
+    with its answer.
+    """
+    early, late = (
+        reviewer("ann", 9, asked=["a"], day="2020-01-04"),
+        reviewer("ann", 9, asked=["b"], day="2020-03-01"),
+    )
     for splits in (([early], [late]), ([late], [early]), ([early], [])):
         [ann] = people.pool(*splits)
         assert len(ann.history) == 4
@@ -103,24 +137,35 @@ def test_a_pool_refuses_a_question_of_both_splits_and_a_test_of_everybody() -> N
 
 
 def test_levels_of_activity_do_not_overlap_and_rise() -> None:
-    found = [protocol("activity", bin=number, n_bins=3, n_users=4).people([], CROWD, 0) for number in range(3)]
+    found = [
+        protocol("activity", bin=number, n_bins=3, n_users=4).people([], CROWD, 0)
+        for number in range(3)
+    ]
     sizes = [[len(user.history) for user in one.tested] for one in found]
     assert [len(one) for one in sizes] == [4, 4, 4] and min(map(min, sizes)) > 0
     assert max(sizes[0]) < min(sizes[1]) and max(sizes[1]) < min(sizes[2])
     for one, seen in zip(found, sizes, strict=True):
-        assert one.counts["smallest_history"] <= min(seen) and max(seen) <= one.counts["largest_history"]
+        assert (
+            one.counts["smallest_history"] <= min(seen)
+            and max(seen) <= one.counts["largest_history"]
+        )
 
 
 def test_a_larger_draw_of_a_level_contains_the_smaller_one_and_a_seed_changes_it() -> None:
     def drawn(count: int, seed: int = 0) -> set[str]:
-        return set(ids(protocol("activity", n_bins=2, bin=1, n_users=count).people([], CROWD, seed).tested))
+        return set(
+            ids(protocol("activity", n_bins=2, bin=1, n_users=count).people([], CROWD, seed).tested)
+        )
 
     assert drawn(3) < drawn(9) and len(drawn(9)) == 9 and drawn(9) != drawn(9, seed=1)
 
 
 def test_all_levels_of_activity_have_the_same_fit_users() -> None:
     """So that they are compared on one base: who could be drawn from any level fits in none."""
-    left = [ids(protocol("activity", n_users=3, bin=number).people(CROWD, CROWD, 0).fitting) for number in range(5)]
+    left = [
+        ids(protocol("activity", n_users=3, bin=number).people(CROWD, CROWD, 0).fitting)
+        for number in range(5)
+    ]
     assert all(one == left[0] for one in left) and len(left[0]) == 40 - 15
 
 
@@ -142,11 +187,19 @@ def test_unseen_users_show_no_history() -> None:
 def test_no_protocol_changes_a_question(name: str) -> None:
     before = [user for user in CROWD if user.history]
     after = protocol(name, encoder="hash").tested(RATING, before)
-    assert [(user.id, user.group, user.queries) for user in after] == [(u.id, u.group, u.queries) for u in before]
+    assert [(user.id, user.group, user.queries) for user in after] == [
+        (u.id, u.group, u.queries) for u in before
+    ]
 
 
 def test_only_the_items_unlike_the_questions_are_kept_in_their_order() -> None:
-    near, far = {"text": "green tea leaves", "score": "5"}, {"text": "diesel engine oil", "score": "1"}
+    near, far = (
+        {"text": "green tea leaves", "score": "5"},
+        {
+            "text": "diesel engine oil",
+            "score": "1",
+        },
+    )
     history = tuple(Item(str(at), near if at % 2 else far) for at in range(8))
     queries = tuple(Query(text, f"review: {text}", text) for text in ("green tea", "tea leaves"))
     user = User("u", history, queries)
@@ -169,7 +222,11 @@ def test_timed_histories_have_exactly_the_asked_size(items: int | None, words: i
     users = protocol("efficiency", items=items, words=words).tested(RATING, CROWD)
     assert ids(users) == ids(CROWD[1:])  # who has said nothing has no words to cycle
     for user, own in zip(users, CROWD[1:], strict=True):
-        assert len(user.history) == (items or len(own.history)) == len({item.id for item in user.history})
+        assert (
+            len(user.history)
+            == (items or len(own.history))
+            == len({item.id for item in user.history})
+        )
         said = {word for item in own.history for word in item.fields["text"].split()}
         for item in user.history:
             assert set(item.fields["text"].split()) <= said and item.fields["score"] in "12345"
@@ -183,8 +240,9 @@ def test_a_side_that_is_dropped_is_in_no_prompt(name: str, style: Any) -> None:
     item = Item("i", {field: f"WRITTEN-{field}" for field in task.fields}, None)
     query = Query("q", f"{task.markers[0]} what now", "what now")
     for form, kept, gone in (
-        ("no_input", task.target, task.source), ("no_output", task.source, task.target),
-    ):  # fmt: skip
+        ("no_input", task.target, task.source),
+        ("no_output", task.source, task.target),
+    ):
         [user] = protocol("seen", history_format=form).tested(task, [User("u", (item,), (query,))])
         prompt = task.render(query, user.history, style=style)[0].text
         assert f"WRITTEN-{kept}" in prompt and f"WRITTEN-{gone}" not in prompt
@@ -205,8 +263,9 @@ def test_a_history_without_sides_has_no_side_to_drop() -> None:
 
 def test_a_protocol_that_makes_no_sense_is_refused() -> None:
     for words, changes in (
-        ("protocol.pool=true needs", {"pool": True}), ("protocol.words=0", {"words": 0}),
-    ):  # fmt: skip
+        ("protocol.pool=true needs", {"pool": True}),
+        ("protocol.words=0", {"words": 0}),
+    ):
         with pytest.raises(InputError, match=words):
             protocol("seen", **changes)
 
@@ -218,13 +277,24 @@ def test_what_is_switched_off_is_in_no_key() -> None:
     """Records made before a protocol had these fields must be found again."""
     first = {"fit_split": "train", "test_split": "dev", "group_size": 100}
     assert protocol("seen").identity() == {"name": "seen", **first, "history": "own"}
-    assert protocol("unseen", n_test=3, encoder="hash").identity() == {"name": "unseen", **first, "history": "none"}
+    assert protocol("unseen", n_test=3, encoder="hash").identity() == {
+        "name": "unseen",
+        **first,
+        "history": "none",
+    }
 
 
-@pytest.mark.parametrize("changes", [
-    {"pool": True, "choose": "longest"}, {"choose": "bin"}, {"least_similar": 5}, {"history_format": "no_input"},
-    {"items": 3}, {"words": 3},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pool": True, "choose": "longest"},
+        {"choose": "bin"},
+        {"least_similar": 5},
+        {"history_format": "no_input"},
+        {"items": 3},
+        {"words": 3},
+    ],
+)
 def test_what_is_switched_on_is_in_the_key(changes: dict[str, Any]) -> None:
     assert protocol("seen", **changes).identity() != protocol("seen").identity()
     assert protocol("activity", bin=1).identity() != protocol("activity", bin=2).identity()
@@ -240,7 +310,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-SMALL = ("protocol.n_test=6", "protocol.n_bins=2", "protocol.n_users=6", "protocol.encoder=hash", "limit=3")
+SMALL = (
+    "protocol.n_test=6",
+    "protocol.n_bins=2",
+    "protocol.n_users=6",
+    "protocol.encoder=hash",
+    "limit=3",
+)
 
 
 def cells(folder: Path) -> dict[str, dict[str, Any]]:
@@ -248,14 +324,28 @@ def cells(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in (folder / "runs").glob("*/*/*/record.json"):
         record = json.loads(path.read_text())
-        asked = [json.loads(line)["id"] for line in (path.parent / "samples.jsonl").read_text().splitlines()]
-        found[f"{record['cell']['method']} {record['cell']['protocol']}"] = record | {"asked": sorted(asked)}
+        asked = [
+            json.loads(line)["id"]
+            for line in (path.parent / "samples.jsonl").read_text().splitlines()
+        ]
+        found[f"{record['cell']['method']} {record['cell']['protocol']}"] = record | {
+            "asked": sorted(asked)
+        }
     return found
 
 
 def test_every_method_gets_the_same_questions_in_every_protocol(data: Path, tmp_path: Path) -> None:
-    words = ("-m", *TINY, *SMALL, "limit=2", "data=lamp", f"data.root={data}", "data.kind=time",
-             f"protocol={','.join(NAMES)}", "method=rag,majority")  # fmt: skip
+    words = (
+        "-m",
+        *TINY,
+        *SMALL,
+        "limit=2",
+        "data=lamp",
+        f"data.root={data}",
+        "data.kind=time",
+        f"protocol={','.join(NAMES)}",
+        "method=rag,majority",
+    )
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
     found = cells(tmp_path)
@@ -270,9 +360,23 @@ def test_every_method_gets_the_same_questions_in_every_protocol(data: Path, tmp_
 def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_path: Path) -> None:
     from bench.data.task import Task
 
-    words = (*TINY, "protocol.n_test=6", "limit=3", *BASE[1:], "data=lamp", f"data.root={data}", "data.kind=time",
-             "protocol=oppu", "method=oppu", "method.k=1", "method.recipe=code", "model.history_tokens=100",
-             "method.item_words=8", "protocol.group_size=null", "protocol.history_format=no_output")  # fmt: skip
+    words = (
+        *TINY,
+        "protocol.n_test=6",
+        "limit=3",
+        *BASE[1:],
+        "data=lamp",
+        f"data.root={data}",
+        "data.kind=time",
+        "protocol=oppu",
+        "method=oppu",
+        "method.k=1",
+        "method.recipe=code",
+        "model.history_tokens=100",
+        "method.item_words=8",
+        "protocol.group_size=null",
+        "protocol.history_format=no_output",
+    )
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
     record = cells(tmp_path)["oppu oppu"]
@@ -283,7 +387,8 @@ def test_the_base_of_oppus_users_has_seen_none_of_the_tested(data: Path, tmp_pat
     assert record["leaks"]["fit_test_overlap_users"] == 0 and record["counts"]["patches"] == 3
     assert record["counts"]["fit_users"] == sum(map(len, splits)) - 6
     code, said = run(*words, "seed=1", "dry=true", folder=tmp_path)
-    assert code == 0 and "(to do)" in said and "base task_adapted (at hand)" in said  # the one that was trained above
+    # the one that was trained above
+    assert code == 0 and "(to do)" in said and "base task_adapted (at hand)" in said
 
 
 def test_anothers_history_is_searched_for_ones_own_question(tmp_path: Path) -> None:
@@ -292,11 +397,22 @@ def test_anothers_history_is_searched_for_ones_own_question(tmp_path: Path) -> N
     path = next((root / "LaMP_3" / "dev").glob("*questions.json"))
     questions = json.loads(path.read_text())
     for one in questions:  # everyone's history holds what all others are asked
-        texts = [other["input"].rpartition("review: ")[2] for other in questions if other is not one]
-        one["profile"] += [{"id": f"{one['id']}{at}", "text": text, "score": "3"} for at, text in enumerate(texts)]
+        texts = [
+            other["input"].rpartition("review: ")[2] for other in questions if other is not one
+        ]
+        one["profile"] += [
+            {"id": f"{one['id']}{at}", "text": text, "score": "3"} for at, text in enumerate(texts)
+        ]
     path.write_text(json.dumps(questions))
-    words = ("method=majority", "method.rule=user", "protocol.history=other", "data=lamp", f"data.root={root}",
-             "model=tiny", "progress=false")  # fmt: skip
+    words = (
+        "method=majority",
+        "method.rule=user",
+        "protocol.history=other",
+        "data=lamp",
+        f"data.root={root}",
+        "model=tiny",
+        "progress=false",
+    )
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
     assert cells(tmp_path)["majority seen"]["leaks"]["query_in_history_exact"] == 6

@@ -18,7 +18,12 @@ COMMON = (
 )
 CELLS = {
     "lamp3": ("limit=60", "protocol.group_size=120", "base.max_examples.rating=400"),
-    "lamp2": ("limit=60", "protocol.group_size=120", "base.max_examples.classification=480", "base.more.lamp2=1"),
+    "lamp2": (
+        "limit=60",
+        "protocol.group_size=120",
+        "base.max_examples.classification=480",
+        "base.more.lamp2=1",
+    ),
     "lamp4": ("limit=40", "protocol.group_size=40", "base.max_examples.generation=240"),
 }
 OPPUS = ("task=lamp4", "data.kind=time", "limit=4", "base.max_examples.generation=160", "leak=drop")
@@ -35,9 +40,12 @@ FEW = (
     "base.max_examples.generation=320",
 )
 OF_ALL = (
-    ("method=random_history",), ("method=rag",), ("method=pag",), ("method=llm_rec",),
+    ("method=random_history",),
+    ("method=rag",),
+    ("method=pag",),
+    ("method=llm_rec",),
     *((f"method={name}", "protocol.group_size=24") for name in ("pooled", "aloe", "dpo")),
-)  # fmt: skip
+)
 METHODS = (
     ("method=instruct", "protocol.history=other"),
     ("method=chameleon", "method.insight_neutral=shared"),  # as all published ones
@@ -53,23 +61,33 @@ METHODS = (
 
 @pytest.mark.parametrize("words", METHODS, ids=" ".join)
 @pytest.mark.parametrize("task", CELLS)
-def test_a_published_cell_is_found_done(task: str, words: tuple[str, ...], shared_data: Path) -> None:
+def test_a_published_cell_is_found_done(
+    task: str, words: tuple[str, ...], shared_data: Path
+) -> None:
     assert found_done(shared_data, f"task={task}", *CELLS[task], *words)
 
 
 @pytest.mark.parametrize("words", OF_OPPU, ids=" ".join)
-def test_a_published_cell_of_oppus_rows_is_found_done(words: tuple[str, ...], shared_data: Path) -> None:
+def test_a_published_cell_of_oppus_rows_is_found_done(
+    words: tuple[str, ...], shared_data: Path
+) -> None:
     assert found_done(shared_data, *OPPUS, *words)
 
 
 @pytest.mark.parametrize("words", OF_ALL, ids=" ".join)
-def test_a_published_cell_of_every_method_is_found_done(words: tuple[str, ...], shared_data: Path) -> None:
+def test_a_published_cell_of_every_method_is_found_done(
+    words: tuple[str, ...], shared_data: Path
+) -> None:
     assert found_done(shared_data, *FEW, *words)
 
 
 def found_done(data: Path, *words: str) -> bool:
-    """If this fails, a key has changed: leave what is new out of it at its default, or publish the cells again."""
+    """If this fails, a key has changed: leave what is new out of it at its default, or publish the
+    cells again.
+    """
     command = [sys.executable, "-m", "bench", *COMMON, f"data.root={data}", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return "(done)" in done.stdout.splitlines()[0]

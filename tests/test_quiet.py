@@ -24,7 +24,9 @@ def said(*command: str, cache: Path, code: int = 0) -> str:
     own = {name: value for name, value in os.environ.items() if name not in UNSAID}
     own |= {"LAMPLIGHT_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     command = (sys.executable, "-m", *command)
-    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stderr
 
@@ -36,17 +38,38 @@ def test_the_commands_say_nothing_but_their_own_lines(tmp_path: Path) -> None:
     [cell] = runs.glob("lamp3/chameleon/*")
     assert said("bench.export", str(cell), str(tmp_path / "out"), cache=tmp_path / "cache") == ""
     assert said("bench.report", "--results", str(runs), cache=tmp_path / "cache") == ""
-    [line] = said("bench.download", "task=nothing", cache=tmp_path / "cache", code=2).splitlines()[:1]
+    [line] = said("bench.download", "task=nothing", cache=tmp_path / "cache", code=2).splitlines()[
+        :1
+    ]
     assert line.startswith("bench.download: ")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["dpo", "aloe", "instruct"])
-def test_neither_trainers_nor_files_in_other_formats_say_anything(method: str, tmp_path: Path) -> None:
-    """TRL, PEFT and bitsandbytes; the packaged model's GGUF, unpacked anew; its sentence encoder."""
-    model = ("model=smollm2", "selection.n_items=2", "limit=2", "protocol.group_size=4", "base=instruct")
+def test_neither_trainers_nor_files_in_other_formats_say_anything(
+    method: str, tmp_path: Path
+) -> None:
+    """TRL, PEFT and bitsandbytes; the packaged model's GGUF, unpacked anew; its sentence
+    encoder."""
+    model = (
+        "model=smollm2",
+        "selection.n_items=2",
+        "limit=2",
+        "protocol.group_size=4",
+        "base=instruct",
+    )
     words = model if method == "instruct" else (*TINY, "limit=4")
-    assert said("bench", f"method={method}", *words, "progress=false", f"results.root={tmp_path}", cache=tmp_path) == ""
+    assert (
+        said(
+            "bench",
+            f"method={method}",
+            *words,
+            "progress=false",
+            f"results.root={tmp_path}",
+            cache=tmp_path,
+        )
+        == ""
+    )
 
 
 def test_whoever_asks_hears_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

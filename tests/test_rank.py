@@ -1,4 +1,6 @@
-"""Rankers: LaMP's BM25 item by item, the other orders, and that nothing newer than the question is ever ranked."""
+"""Rankers: LaMP's BM25 item by item, the other orders, and that nothing newer than the question is
+ever ranked.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,15 @@ TASK = task_named("lamp7")
 
 
 def tweets(*texts: str, dates: tuple[str | None, ...] = ()) -> tuple[Item, ...]:
-    return tuple(Item(str(index), {"text": text}, dates[index] if dates else None) for index, text in enumerate(texts))
+    return tuple(
+        Item(str(index), {"text": text}, dates[index] if dates else None)
+        for index, text in enumerate(texts)
+    )
 
 
-def asking(text: str, history: tuple[Item, ...], *, date: str | None = None, name: str = "u") -> User:
+def asking(
+    text: str, history: tuple[Item, ...], *, date: str | None = None, name: str = "u"
+) -> User:
     return User(name, history, (Query(f"q-{name}", f"Paraphrase: {text}", text, date=date),))
 
 
@@ -55,8 +62,15 @@ def lamp_query(name: str, asked: str) -> str:
     if name == "lamp1":
         quoted = re.findall(r'"([^"]*)"', asked)
         return f"{quoted[1]} {quoted[2]}"
-    marker = {"lamp2": "description:", "lamp2n": "article:", "lamp3": "review:", "lamp4": "article:",
-              "lamp5": "paper:", "lamp6": ":", "lamp7": ":"}[name]  # fmt: skip
+    marker = {
+        "lamp2": "description:",
+        "lamp2n": "article:",
+        "lamp3": "review:",
+        "lamp4": "article:",
+        "lamp5": "paper:",
+        "lamp6": ":",
+        "lamp7": ":",
+    }[name]
     return asked[asked.find(marker) + len(marker) :].strip()
 
 
@@ -80,23 +94,36 @@ def test_bm25_is_lamp_s_item_by_item(name: str, root: Path) -> None:
         [places] = ranking.places
         raw = asked[user.queries[0].id]
         words = [text.split() for text in lamp_corpus(name, raw["profile"])]
-        best = BM25Okapi(words).get_top_n(lamp_query(name, raw["input"]).split(), raw["profile"], n=5)
+        best = BM25Okapi(words).get_top_n(
+            lamp_query(name, raw["input"]).split(), raw["profile"], n=5
+        )
         assert [user.history[place].id for place in places] == [str(item["id"]) for item in best]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.sampled_from(["ab", "aB", "c"]), max_size=3), min_size=1, max_size=40), st.data())
-def test_bm25_breaks_ties_as_rank_bm25_does(documents: list[list[str]], data: st.DataObject) -> None:
+@given(
+    st.lists(st.lists(st.sampled_from(["ab", "aB", "c"]), max_size=3), min_size=1, max_size=40),
+    st.data(),
+)
+def test_bm25_breaks_ties_as_rank_bm25_does(
+    documents: list[list[str]], data: st.DataObject
+) -> None:
     query = data.draw(st.lists(st.sampled_from(["ab", "c", "d"]), min_size=1, max_size=3))
-    found = ranked("bm25", asking(" ".join(query), tweets(*(" ".join(words) for words in documents))))
+    found = ranked(
+        "bm25", asking(" ".join(query), tweets(*(" ".join(words) for words in documents)))
+    )
     if any(documents):
-        assert found == BM25Okapi(documents).get_top_n(query, range(len(documents)), n=len(documents))
+        assert found == BM25Okapi(documents).get_top_n(
+            query, range(len(documents)), n=len(documents)
+        )
     else:
         assert found == list(range(len(documents)))[::-1]
 
 
 def test_of_equally_good_items_the_last_comes_first() -> None:
-    assert ranked("bm25", asking("nothing in common", tweets("one word", "two words", "three words"))) == [2, 1, 0]
+    assert ranked(
+        "bm25", asking("nothing in common", tweets("one word", "two words", "three words"))
+    ) == [2, 1, 0]
     assert ranked("dense", asking("same", tweets("same", "same", "other"))) == [1, 0, 2]
 
 
@@ -145,14 +172,18 @@ def test_a_random_ranking_depends_on_seed_user_and_question_alone() -> None:
         ("random", ("a b", "c d"), 0),
     ],
 )
-def test_a_ranking_that_ties_alone_decide_is_counted(ranker: Ranker, texts: tuple[str, ...], tied: int) -> None:
+def test_a_ranking_that_ties_alone_decide_is_counted(
+    ranker: Ranker, texts: tuple[str, ...], tied: int
+) -> None:
     user = asking("a", tweets(*texts))
     [ranking] = Retriever(ranker, embedder="hash").top(TASK, [user], 1)
     assert ranking.tied == tied and ranking.facts["rankings_tied"] == tied
     twice = replace(user, queries=(*user.queries, replace(user.queries[0], id="again")))
     assert Retriever(ranker, embedder="hash").top(TASK, [twice], 1)[0].tied == 2 * tied
     if ranker == "bm25":
-        [personal] = RAG(Retriever(), k=1).adapt(None, TASK, [twice], Personalization(), Budget(progress=False))  # type: ignore[arg-type]
+        [personal] = RAG(Retriever(), k=1).adapt(
+            None, TASK, [twice], Personalization(), Budget(progress=False)
+        )  # type: ignore[arg-type]
         assert personal.facts["rankings_tied"] == 2 * tied
 
 
@@ -161,7 +192,13 @@ def test_a_ranking_that_ties_alone_decide_is_counted(ranker: Ranker, texts: tupl
 
 @pytest.mark.parametrize("ranker", RANKERS)
 def test_no_item_newer_than_the_question_is_ranked(ranker: Ranker) -> None:
-    texts = ("the same words", "the same words", "the same words", "the same words", "the same words")
+    texts = (
+        "the same words",
+        "the same words",
+        "the same words",
+        "the same words",
+        "the same words",
+    )
     dates = (None, "2014", "2015-03-01", "2015-03-02", "2016-01-01")
     history = tweets(*texts, dates=dates)
     assert sorted(ranked(ranker, asking("the same words", history, date="2015-03-01"))) == [0, 1, 2]
@@ -173,7 +210,9 @@ def test_no_item_newer_than_the_question_is_ranked(ranker: Ranker) -> None:
 def test_newer_items_do_not_change_the_order_of_the_others() -> None:
     old = tweets("a b", "b c c", "a a c", "d", dates=("2014",) * 4)
     newer = tweets("a", "a", "a", "a", "a c", dates=("2016",) * 5)
-    assert ranked("bm25", asking("a c", old + newer, date="2015")) == ranked("bm25", asking("a c", old, date="2015"))
+    assert ranked("bm25", asking("a c", old + newer, date="2015")) == ranked(
+        "bm25", asking("a c", old, date="2015")
+    )
 
 
 def test_each_question_of_a_user_sees_its_own_past() -> None:
@@ -198,9 +237,16 @@ def test_a_ranking_is_found_again_from_disk_for_each_question(tmp_path: Path) ->
 
     history = tweets("zero", "one", "two", "three")
     queries = (Query("a", "", ""), Query("b", "", ""), Query("c", "", ""))
-    for style, orders in (("lamp", [[3, 1], [1, 2, 2], []]), ("personalized", [[1, 3], [1, 2, 2], []])):
+    for style, orders in (
+        ("lamp", [[3, 1], [1, 2, 2], []]),
+        ("personalized", [[1, 3], [1, 2, 2], []]),
+    ):
         personal = chosen(queries, history, [(3, 1), (1, 2, 2), ()], style)  # type: ignore[arg-type]
         save_personalizations([personal], tmp_path / style, "adapt")
         [again] = load_personalizations(tmp_path / style, "adapt") or []
         assert [[int(item.id) for item in shown(again, query)] for query in queries] == orders
-        assert [item.id for item in again.items or ()] == ["1", "2", "3"], "each item once, and no other"
+        assert [item.id for item in again.items or ()] == [
+            "1",
+            "2",
+            "3",
+        ], "each item once, and no other"

@@ -1,4 +1,6 @@
-"""Repeats of a method: what is drawn anew, how a command asks for them, and the one row that tells of them."""
+"""Repeats of a method: what is drawn anew, how a command asks for them, and the one row that tells
+of them.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,15 @@ from bench.report import experiments, tables, values
 from bench.report.spread import Spread, spread
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    (["method=dpo", "repeats=3"], ["-m", "method=dpo", "repeat=0,1,2"]),
-    (["-m", "repeats=2", "seed=0,1"], ["-m", "seed=0,1", "repeat=0,1"]),
-    (["experiment=controls", "repeats=1"], ["-m", "experiment=controls", "repeat=0"]),
-    (["method=dpo"], ["method=dpo"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["method=dpo", "repeats=3"], ["-m", "method=dpo", "repeat=0,1,2"]),
+        (["-m", "repeats=2", "seed=0,1"], ["-m", "seed=0,1", "repeat=0,1"]),
+        (["experiment=controls", "repeats=1"], ["-m", "experiment=controls", "repeat=0"]),
+        (["method=dpo"], ["method=dpo"]),
+    ],
+)
 def test_repeats_are_a_sweep(words: list[str], told: list[str]) -> None:
     assert expanded(words) == told
 
@@ -49,24 +54,36 @@ def test_a_repeat_draws_insights_pairs_and_layers_anew_for_the_same_people(tmp_p
     code, said = run(*words, "repeats=2", folder=tmp_path)
     assert code == 0, said
     first, second = sorted(
-        (record for _, record in store.records(tmp_path / "runs").records), key=lambda one: one["cell"]["repeat"]
+        (record for _, record in store.records(tmp_path / "runs").records),
+        key=lambda one: one["cell"]["repeat"],
     )
     assert [one["cell"]["repeat"] for one in (first, second)] == [0, 1]
     assert [one["cell"]["seed"] for one in (first, second)] == [0, 0]
     assert first["key"] != second["key"] and first["data"] == second["data"]
     fits = [
-        store.read_json(tmp_path / "runs" / "lamp3" / "chameleon" / one["key"] / "artifacts" / "fit.json")["content"][0]
+        store.read_json(
+            tmp_path / "runs" / "lamp3" / "chameleon" / one["key"] / "artifacts" / "fit.json"
+        )["content"][0]
         for one in (first, second)
     ]
     told = [fit["notes"]["insights"] for fit in fits]
     assert list(told[0]) == list(told[1]), "the same people"
     assert all(told[0][name] != told[1][name] for name in told[0]), "with other insights"
-    assert fits[0]["notes"]["pairs"] != fits[1]["notes"]["pairs"] and fits[0]["patches"] != fits[1]["patches"]
+    assert (
+        fits[0]["notes"]["pairs"] != fits[1]["notes"]["pairs"]
+        and fits[0]["patches"] != fits[1]["patches"]
+    )
     plain, said = run(*words, "repeat=0", folder=tmp_path)
-    assert plain == 0 and "(was done)" in said.splitlines()[-2], "a cell without repeats is the first of them"
-    code, said = run(*TINY, "task=lamp3", "method=instruct", "repeat=3", "dry=true", folder=tmp_path)
+    assert plain == 0 and "(was done)" in said.splitlines()[-2], (
+        "a cell without repeats is the first of them"
+    )
+    code, said = run(
+        *TINY, "task=lamp3", "method=instruct", "repeat=3", "dry=true", folder=tmp_path
+    )
     assert code == 2 and "repeat=3: Instruct draws nothing of its own" in said
-    code, said = run(*TINY, "task=lamp3", "method=instruct", "repeats=2", "dry=true", folder=tmp_path)
+    code, said = run(
+        *TINY, "task=lamp3", "method=instruct", "repeats=2", "dry=true", folder=tmp_path
+    )
     assert code == 2 and "nor does any other method of this sweep" in said
 
 
@@ -78,32 +95,43 @@ def configured(*words: str) -> dict[str, Any]:
     return {str(name): value for name, value in found.items() if name != "hydra"}
 
 
-@pytest.mark.parametrize(("words", "anew"), [
-    (("method=chameleon",), {"seed"}),
-    (("method=dpo",), {"seed"}),
-    (("method=random_history",), {"seed"}),
-    (("method=pag",), {"profile.seed"}),
-    (("method=pag", "retriever.ranker=random"), {"profile.seed", "retriever.seed"}),
-    (("method=rag", "retriever.ranker=random"), {"retriever.seed"}),
-    (("method=oppu",), {"seed"}),
-    (("method=oppu", "method.form=pag"), {"seed", "profile.seed"}),
-    (("method=oppu", "method.form=plain", "retriever.ranker=random"), {"seed"}),
-    (("method=llm_rec", "method.decoding.rule=sample"), {"seed"}),
-])  # fmt: skip
-def test_a_repeat_has_another_number_in_every_seed_that_is_drawn_from(words: tuple[str, ...], anew: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "anew"),
+    [
+        (("method=chameleon",), {"seed"}),
+        (("method=dpo",), {"seed"}),
+        (("method=random_history",), {"seed"}),
+        (("method=pag",), {"profile.seed"}),
+        (("method=pag", "retriever.ranker=random"), {"profile.seed", "retriever.seed"}),
+        (("method=rag", "retriever.ranker=random"), {"retriever.seed"}),
+        (("method=oppu",), {"seed"}),
+        (("method=oppu", "method.form=pag"), {"seed", "profile.seed"}),
+        (("method=oppu", "method.form=plain", "retriever.ranker=random"), {"seed"}),
+        (("method=llm_rec", "method.decoding.rule=sample"), {"seed"}),
+    ],
+)
+def test_a_repeat_has_another_number_in_every_seed_that_is_drawn_from(
+    words: tuple[str, ...], anew: set[str]
+) -> None:
     first = configured(*words, "repeat=0")
     second = drawn(first | {"repeat": 2}, alone=True)
     before, after = (dict(leaves("", values["method"])) for values in (first, second))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == anew and before.keys() == after.keys()
     assert {after[name] for name in anew} == {seed_of(0, 2)}
-    assert {**second, "method": 0, "repeat": 0} == {**first, "method": 0, "repeat": 0}, "nothing else is another"
+    assert {**second, "method": 0, "repeat": 0} == {
+        **first,
+        "method": 0,
+        "repeat": 0,
+    }, "nothing else is another"
 
 
 @pytest.mark.parametrize("name", ["instruct", "rag", "llm_rec", "majority"])
 def test_a_method_that_draws_nothing_as_its_settings_stand_has_no_repeats(name: str) -> None:
     values = configured(f"method={name}", "repeat=1")
-    with pytest.raises(InputError, match=r"^repeat=1: \w+ draws nothing of its own with these settings$"):
+    with pytest.raises(
+        InputError, match=r"^repeat=1: \w+ draws nothing of its own with these settings$"
+    ):
         drawn(values, alone=True)
     assert drawn(values, alone=False)["repeat"] == 0
     with pytest.raises(InputError, match="nor does any other method of this sweep"):
@@ -134,7 +162,9 @@ def test_the_spread_is_pooled_over_seeds_and_widens_the_interval() -> None:
 
 
 def test_intervals_with_the_repeats_part_cover() -> None:
-    """Of 24 users and 3 repeats: the truth lies inside in 94 of 100 cases, without the repeats' part in fewer."""
+    """Of 24 users and 3 repeats: the truth lies inside in 94 of 100 cases, without the repeats'
+    part in fewer.
+    """
     rng, covered, bare, significant = random.Random(0), 0, 0, 0
     for _ in range(2000):
         people = [rng.gauss(0, 0.5) for _ in range(24)]
@@ -157,20 +187,28 @@ def repeated(root: Path, skills: tuple[float, ...]) -> None:
     """A baseline, which draws nothing, and a method with a repeat of each skill."""
     base = cell(root, "lamp2", "instruct", skill=0.5)
     for repeat, skill in enumerate(skills):
-        at = {"task": "lamp2", "model": "smollm2", "seed": 0} | ({"repeat": repeat} if repeat else {})
+        at = {"task": "lamp2", "model": "smollm2", "seed": 0} | (
+            {"repeat": repeat} if repeat else {}
+        )
         own = cell(root, "lamp2", "chameleon", skill=skill)
         record = store.read_json(own / "record.json")
-        store.write_json(own / "record.json", record | {"cell": record["cell"] | {"repeat": repeat}})
+        store.write_json(
+            own / "record.json", record | {"cell": record["cell"] | {"repeat": repeat}}
+        )
         manifest(root, "made_table", "instruct", at, base)
         manifest(root, "made_table", "chameleon", at, own)
 
 
-def test_an_experiment_shows_repeats_as_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_shows_repeats_as_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, skills = tmp_path / "results", (0.6, 0.9, 0.75)
     repeated(root, skills)
     known = experiments.load("made_table", "small", conf(tmp_path / "conf"))
     found = experiments.results(known, [root])
-    [place] = [place for place in found.places if dict(place) == {"task": "lamp2", "model": "smollm2"}]
+    [place] = [
+        place for place in found.places if dict(place) == {"task": "lamp2", "model": "smollm2"}
+    ]
     runs = [run for run in found.cells[place, "chameleon"] if run.record]
     shown = values.summary(runs).values["accuracy"]
     single = [values.summary([run]).values["accuracy"] for run in runs]
@@ -182,7 +220,9 @@ def test_an_experiment_shows_repeats_as_one_row(tmp_path: Path, monkeypatch: pyt
     both = values.comparison(runs, base)["accuracy"]
     monkeypatch.setattr(values, "spread", lambda _: None)
     bare = values.comparison(runs, base)["accuracy"]
-    assert both.difference == pytest.approx(shown.value - values.summary(base).values["accuracy"].value)
+    assert both.difference == pytest.approx(
+        shown.value - values.summary(base).values["accuracy"].value
+    )
     assert both.low < bare.low and both.high > bare.high and both.p_permutation > bare.p_permutation
 
 
@@ -191,5 +231,7 @@ def test_the_table_of_all_cells_shows_repeats_as_one_row(tmp_path: Path) -> None
     repeated(root, (0.3, 0.95, 0.6))
     text = tables.table([record for _, record in store.records(root).records])
     row, *_, note = [line for line in text.splitlines() if line.startswith("chameleon")]
-    assert "0, 3 repeats" in row and " ± " in row and "[0.000, 1.000]" in row, "no interval leaves the scale"
+    assert "0, 3 repeats" in row and " ± " in row and "[0.000, 1.000]" in row, (
+        "no interval leaves the scale"
+    )
     assert note == "chameleon 0, 3 repeats: layers shared by two repeats: 100%"

@@ -1,4 +1,6 @@
-"""PCA selection (acceptance check 8): planted outliers, a planted theme, short and identical histories."""
+"""PCA selection (acceptance check 8): planted outliers, a planted theme, short and identical
+histories.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,15 @@ def test_rank_equals_scikit_learn() -> None:
 
 
 def test_selected_items_stay_in_their_order_and_users_apart() -> None:
-    items = tuple(Item(str(n), {"text": f"word{n} word{n * 7 % 5} word{n * 3 % 4}", "score": "3"}) for n in range(20))
-    users = [User("a", items, (Query("q", "i", "t"),)), User("b", items[:4], ()), User("c", items[::-1], ())]
+    items = tuple(
+        Item(str(n), {"text": f"word{n} word{n * 7 % 5} word{n * 3 % 4}", "score": "3"})
+        for n in range(20)
+    )
+    users = [
+        User("a", items, (Query("q", "i", "t"),)),
+        User("b", items[:4], ()),
+        User("c", items[::-1], ()),
+    ]
     a, b, c = PCASelection(n_items=6, embedder="hash").select(task_named("lamp3"), users)
     assert [int(item.id) for item in a] == sorted(int(item.id) for item in a) and len(a) == 6
     assert b == items[:4]
@@ -64,13 +73,17 @@ def test_selected_items_stay_in_their_order_and_users_apart() -> None:
 
 
 def test_the_packaged_embedder_knows_meaning() -> None:
-    tea, coffee, car = embed(["A cup of green tea.", "A mug of hot coffee.", "The engine of my car failed."], "minilm")
+    tea, coffee, car = embed(
+        ["A cup of green tea.", "A mug of hot coffee.", "The engine of my car failed."], "minilm"
+    )
     assert tea @ coffee > tea @ car + 0.1
     assert float(tea @ tea) == pytest.approx(1, abs=1e-5)
 
 
 def test_items_that_the_embedder_does_not_read_to_their_end_are_counted() -> None:
-    """MiniLM reads 256 word pieces, two markers among them; the 255th word of a text changes nothing."""
+    """MiniLM reads 256 word pieces, two markers among them; the 255th word of a text changes
+    nothing.
+    """
     read, beyond = "word " * 254, "word " * 255
     assert [cut([text], "minilm") for text in (read, beyond, "short", "")] == [0, 1, 0, 0]
     assert cut([read, beyond, beyond, "x"], "minilm") == 2 and cut([beyond], "hash") == 0
@@ -81,7 +94,9 @@ def test_items_that_the_embedder_does_not_read_to_their_end_are_counted() -> Non
 def test_long_items_are_counted_where_they_are_selected_or_ranked() -> None:
     task = task_named("lamp3")
     texts = [f"{number} " + "word " * (300 if number < 2 else 3) for number in range(4)]
-    history = tuple(Item(str(number), {"text": text, "score": "3"}) for number, text in enumerate(texts))
+    history = tuple(
+        Item(str(number), {"text": text, "score": "3"}) for number, text in enumerate(texts)
+    )
     user = User("a", history, (Query("q", "review: a word", "a word"),))
     short = replace(user, history=history[:2])  # not more than are kept: nothing is embedded
     select, budget = PCASelection(n_items=2), Budget(progress=False)
@@ -89,5 +104,7 @@ def test_long_items_are_counted_where_they_are_selected_or_ranked() -> None:
         long, whole = method.adapt(tiny_lm(), task, [user, short], Personalization(), budget)
         assert (long.facts["embedder_cut"], whole.facts["embedder_cut"]) == (2, 0)
     for ranker, cut_off in (("dense", 2), ("bm25", 0)):
-        [personal] = RAG(Retriever(ranker), k=1).adapt(None, task, [user], Personalization(), budget)  # type: ignore[arg-type]
+        [personal] = RAG(Retriever(ranker), k=1).adapt(
+            None, task, [user], Personalization(), budget
+        )  # type: ignore[arg-type]
         assert personal.facts["embedder_cut"] == cut_off

@@ -1,7 +1,9 @@
-"""The embedded sample: LaMP's layout, the same bytes everywhere, and preferences that only the history tells.
+"""The embedded sample: LaMP's layout, the same bytes everywhere, and preferences that only the
+history tells.
 
-The oracles read texts with the sample's own vocabulary. The query oracles see the question (and all train answers);
-the history oracles see the user's history too. Nothing here looks at the person the generator drew.
+The oracles read texts with the sample's own vocabulary. The query oracles see the question (and all
+train answers); the history oracles see the user's history too. Nothing here looks at the person the
+generator drew.
 """
 
 from __future__ import annotations
@@ -22,7 +24,16 @@ import pytest
 
 from bench.data.sample import generator
 from bench.data.sample.phrasing import Errand, Event, Habit, Study, Voice
-from bench.data.sample.vocabulary import citations, headlines, mails, movies, news, reviews, titles, tweets
+from bench.data.sample.vocabulary import (
+    citations,
+    headlines,
+    mails,
+    movies,
+    news,
+    reviews,
+    titles,
+    tweets,
+)
 from bench.errors import InputError
 
 FIELDS = {
@@ -72,7 +83,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def read(root: Path, task: str, split: str, *, dated: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def read(
+    root: Path, task: str, split: str, *, dated: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     place = root / generator.folder(task, dated) / split
     questions = json.loads((place / f"{split}_questions.json").read_text(encoding="utf-8"))
     return questions, json.loads((place / f"{split}_outputs.json").read_text(encoding="utf-8"))
@@ -149,7 +162,9 @@ def test_files_have_the_layout_of_lamp(root: Path, task: str, dated: bool, split
 
 
 def test_folders_are_those_of_lamp(root: Path) -> None:
-    found = {path.parent.parent.relative_to(root).as_posix() for path in root.rglob("*_questions.json")}
+    found = {
+        path.parent.parent.relative_to(root).as_posix() for path in root.rglob("*_questions.json")
+    }
     assert found == {f"LaMP_{n}" for n in range(1, 8)} | {"LaMP_2/new"} | {
         "time/LaMP_2",
         "time/LaMP_2/new",
@@ -170,7 +185,9 @@ def test_train_and_dev_share_no_text_and_no_user(root: Path, task: str, dated: b
     seen = []
     for split in ("train", "dev"):
         found = cases(root, task, split, dated=dated)
-        texts = {case.text for case in found} | {item[about] for case in found for item in case.history}
+        texts = {case.text for case in found} | {
+            item[about] for case in found for item in case.history
+        }
         seen.append((texts, {case.user for case in found}))
     assert seen[0][0].isdisjoint(seen[1][0])
     assert seen[0][1].isdisjoint(seen[1][1])
@@ -182,7 +199,9 @@ def test_no_question_is_in_its_own_history(root: Path, task: str, dated: bool, s
     history: dict[str, set[str]] = {}
     found = cases(root, task, split, dated=dated)
     for case in found:
-        history.setdefault(case.user, set()).update(value for item in case.history for value in item.values())
+        history.setdefault(case.user, set()).update(
+            value for item in case.history for value in item.values()
+        )
     for case in found:
         assert case.text not in history[case.user]
         if task not in LABELS:
@@ -238,7 +257,9 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_bytes_change_only_with_the_version(tmp_path: Path) -> None:
-    """A failure means: the generator's output changed, so raise `sample.VERSION` and enter the new digest here."""
+    """A failure means: the generator's output changed, so raise `sample.VERSION` and enter the new
+    digest here.
+    """
     generator.write(tmp_path / "s", train_users=20, dev_users=10)
     known = {"2": "797f34aec50cbb1a0442d4e9dcf1c5b899ae588b8a7ce29ae88eb8d030224ace"}
     assert digest(tmp_path / "s") == known[generator.VERSION]
@@ -290,7 +311,10 @@ def plausible(cues: Mapping[str, Sequence[str]], text: str) -> list[str]:
 
 
 TOPIC_OF = {
-    term.lower(): topic for area in citations.TOPICS.values() for topic, terms in area.items() for term in terms
+    term.lower(): topic
+    for area in citations.TOPICS.values()
+    for topic, terms in area.items()
+    for term in terms
 }
 TERM = re.compile(rf"\b(?:{'|'.join(re.escape(term) for term in TOPIC_OF)})\b")
 
@@ -333,7 +357,9 @@ def test_every_description_suggests_two_or_three_tags(root: Path) -> None:
         for case in cases(root, task, "dev"):
             assert len(plausible(cues, case.text)) in (2, 3)
             assert case.gold in plausible(cues, case.text)
-            assert all(item[field] in plausible(cues, item[FIELDS[task][0]]) for item in case.history)
+            assert all(
+                item[field] in plausible(cues, item[FIELDS[task][0]]) for item in case.history
+            )
 
 
 def test_citation_query_suits_both_references(root: Path) -> None:
@@ -350,7 +376,10 @@ def test_citation_query_suits_both_references(root: Path) -> None:
 def test_history_halves_the_rating_error(
     root: Path, dated: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    train, dev = cases(root, "lamp3", "train", dated=dated), cases(root, "lamp3", "dev", dated=dated)
+    train, dev = (
+        cases(root, "lamp3", "train", dated=dated),
+        cases(root, "lamp3", "dev", dated=dated),
+    )
     by_grade: dict[int, list[int]] = {}
     for case in train:
         by_grade.setdefault(sentiment(case.text), []).append(int(case.gold))
@@ -373,7 +402,9 @@ def test_history_halves_the_rating_error(
 
 
 @pytest.mark.parametrize("dated", [False, True])
-@pytest.mark.parametrize(("task", "cues", "label"), [("lamp2", movies.CUES, "tag"), ("lamp2n", news.CUES, "category")])
+@pytest.mark.parametrize(
+    ("task", "cues", "label"), [("lamp2", movies.CUES, "tag"), ("lamp2n", news.CUES, "category")]
+)
 def test_history_decides_between_plausible_labels(
     root: Path,
     task: str,
@@ -406,13 +437,17 @@ def test_history_decides_between_plausible_labels(
     history = accuracy(dev, from_history)
     majority = accuracy(dev, lambda _: most_common(list(prior.elements())))
     own = accuracy(dev, lambda case: most_common([item[label] for item in case.history]))
-    record_property("accuracy", {"query": query, "history": history, "global": majority, "own majority": own})
+    record_property(
+        "accuracy", {"query": query, "history": history, "global": majority, "own majority": own}
+    )
     assert history >= 0.8
     assert history >= max(query, majority, own) + 0.15
     assert 0.25 <= own <= 0.5
 
 
-def test_history_tells_which_reference_is_related(root: Path, record_property: Callable[[str, object], None]) -> None:
+def test_history_tells_which_reference_is_related(
+    root: Path, record_property: Callable[[str, object], None]
+) -> None:
     found = cases(root, "lamp1", "train") + cases(root, "lamp1", "dev")
 
     def choose(case: Case, score: Callable[[str], int]) -> str:
@@ -420,11 +455,18 @@ def test_history_tells_which_reference_is_related(root: Path, record_property: C
         return "[1]" if score(first) >= score(second) else "[2]"
 
     def from_history(case: Case) -> str:
-        seen = Counter(topic for item in case.history for topic in topics(f"{item['title']} {item['abstract']}"))
+        seen = Counter(
+            topic
+            for item in case.history
+            for topic in topics(f"{item['title']} {item['abstract']}")
+        )
         return choose(case, lambda reference: sum(seen[topic] for topic in topics(reference)))
 
     def from_query(case: Case) -> str:
-        return choose(case, lambda reference: len(set(reference.lower().split()) & set(case.text.lower().split())))
+        return choose(
+            case,
+            lambda reference: len(set(reference.lower().split()) & set(case.text.lower().split())),
+        )
 
     query, history = accuracy(found, from_query), accuracy(found, from_history)
     majority = accuracy(found, lambda _: most_common([case.gold for case in found]))
@@ -454,7 +496,11 @@ SUBJECT_HABITS = [
 
 @pytest.mark.parametrize(
     ("task", "core", "habits"),
-    [("lamp4", event, HEADLINE_HABITS), ("lamp5", study, TITLE_HABITS), ("lamp6", errand, SUBJECT_HABITS)],
+    [
+        ("lamp4", event, HEADLINE_HABITS),
+        ("lamp5", study, TITLE_HABITS),
+        ("lamp6", errand, SUBJECT_HABITS),
+    ],
 )
 def test_history_tells_how_a_person_titles(
     root: Path,
@@ -466,11 +512,16 @@ def test_history_tells_how_a_person_titles(
     about = FIELDS[task][0]
     train, dev = cases(root, task, "train")[:60], cases(root, task, "dev")
     read_train = [(core(case.text), case.gold) for case in train]
-    usual = max(habits, key=lambda habit: mean(token_f1(read.title(habit), gold) for read, gold in read_train))
+    usual = max(
+        habits,
+        key=lambda habit: mean(token_f1(read.title(habit), gold) for read, gold in read_train),
+    )
 
     def from_history(case: Case) -> str:
         read = [(core(item[about]), item["title"]) for item in case.history[:4]]
-        best = max(habits, key=lambda habit: sum(known.title(habit) == title for known, title in read))
+        best = max(
+            habits, key=lambda habit: sum(known.title(habit) == title for known, title in read)
+        )
         return core(case.text).title(best)
 
     query = mean(token_f1(core(case.text).title(usual), case.gold) for case in dev)
@@ -492,13 +543,18 @@ def heard(history: Sequence[str]) -> Voice:
             tail = "#hashtag"
         tails.append(tail)
         bodies.append(text.rsplit(" ", 1)[0] if tail else text)
-    endings = [next((e for e in sorted(tweets.ENDINGS, key=len, reverse=True) if b.endswith(e)), "") for b in bodies]
+    endings = [
+        next((e for e in sorted(tweets.ENDINGS, key=len, reverse=True) if b.endswith(e)), "")
+        for b in bodies
+    ]
     bare = [body.removesuffix(ending) for body, ending in zip(bodies, endings, strict=True)]
     upper, lower = all(b.isupper() for b in bare), all(b.islower() for b in bare)
     return Voice(
         case="upper" if upper else "lower" if lower else "sentence",
         short=frozenset(
-            group for group, forms in tweets.SHORT_FORMS.items() if words & {brief.lower() for _, brief in forms}
+            group
+            for group, forms in tweets.SHORT_FORMS.items()
+            if words & {brief.lower() for _, brief in forms}
         ),
         stretched=tweets.STRETCHED[1] in words,
         ending=most_common(endings),
@@ -506,11 +562,21 @@ def heard(history: Sequence[str]) -> Voice:
     )
 
 
-def test_history_tells_how_a_person_tweets(root: Path, record_property: Callable[[str, object], None]) -> None:
+def test_history_tells_how_a_person_tweets(
+    root: Path, record_property: Callable[[str, object], None]
+) -> None:
     train, dev = cases(root, "lamp7", "train")[:60], cases(root, "lamp7", "dev")
-    groups = [subset for n in range(6) for subset in itertools.combinations(sorted(tweets.SHORT_FORMS), n)]
-    voices = [Voice("lower", frozenset(group), long, "!!", "") for group in groups for long in (False, True)]
-    usual = max(voices, key=lambda voice: mean(token_f1(voice.say(case.text), case.gold) for case in train))
+    groups = [
+        subset for n in range(6) for subset in itertools.combinations(sorted(tweets.SHORT_FORMS), n)
+    ]
+    voices = [
+        Voice("lower", frozenset(group), long, "!!", "")
+        for group in groups
+        for long in (False, True)
+    ]
+    usual = max(
+        voices, key=lambda voice: mean(token_f1(voice.say(case.text), case.gold) for case in train)
+    )
 
     def from_history(case: Case) -> str:
         return heard([item["text"] for item in case.history]).say(case.text)

@@ -1,4 +1,6 @@
-"""A cell in shards and in windows is the cell as a whole; identical sweeps at once do each cell once."""
+"""A cell in shards and in windows is the cell as a whole; identical sweeps at once do each cell
+once.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def cell(folder: Path) -> Path:
 
 
 def left(folder: Path) -> dict[str, Any]:
-    """What a reader finds: record without clock and machine, scores, samples by id, artifacts by name."""
+    """What a reader finds: record without clock and machine, scores, samples by id, artifacts by
+    name.
+    """
     at = cell(folder)
     record = json.loads((at / "record.json").read_text())
     samples = [json.loads(line) for line in (at / "samples.jsonl").read_text().splitlines()]
@@ -47,20 +51,34 @@ def left(folder: Path) -> dict[str, Any]:
         "record": {name: value for name, value in record.items() if name not in VOLATILE},
         "scores": json.loads((at / "scores.json").read_text()),
         "samples": sorted(samples, key=lambda one: str(one["id"])),
-        "adapted": {path.name: json.loads(path.read_text()) for path in (at / "artifacts").glob("adapt-*.json")},
+        "adapted": {
+            path.name: json.loads(path.read_text())
+            for path in (at / "artifacts").glob("adapt-*.json")
+        },
         "patches": sorted(path.name for path in (at / "artifacts").glob("patches/*")),
         "nll": likelihoods,
     }
 
 
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
-    """Where two values differ; numbers may by the rounding that other neighbours in a batch bring."""
+    """Where two values differ; numbers may by the rounding that other neighbours in a batch
+    bring."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return [found for name in one for found in differences(one[name], other[name], f"{place}.{name}")]
+        return [
+            found
+            for name in one
+            for found in differences(one[name], other[name], f"{place}.{name}")
+        ]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         pairs = enumerate(zip(one, other, strict=True))
-        return [found for index, (a, b) in pairs for found in differences(a, b, f"{place}[{index}]")]
-    if isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5):
+        return [
+            found for index, (a, b) in pairs for found in differences(a, b, f"{place}[{index}]")
+        ]
+    if (
+        isinstance(one, float)
+        and isinstance(other, float)
+        and math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5)
+    ):
         return []
     return [] if one == other else [f"{place}: {str(one)[:80]} != {str(other)[:80]}"]
 
@@ -73,12 +91,16 @@ def made(name: str, tmp_path: Path, *words: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("cell_words", [
-    ("task=lamp3", "method=instruct", "protocol.history=other"),
-    ("task=lamp4", "method=instruct", "limit=7"),
-    ("task=lamp3", *CHAMELEON, "method.mode=user", "limit=4"),
-    ("task=lamp3", *CHAMELEON),
-], ids=["another user's history", "likelihood of golds", "patches of users", "a patch for all"])  # fmt: skip
+@pytest.mark.parametrize(
+    "cell_words",
+    [
+        ("task=lamp3", "method=instruct", "protocol.history=other"),
+        ("task=lamp4", "method=instruct", "limit=7"),
+        ("task=lamp3", *CHAMELEON, "method.mode=user", "limit=4"),
+        ("task=lamp3", *CHAMELEON),
+    ],
+    ids=["another user's history", "likelihood of golds", "patches of users", "a patch for all"],
+)
 def test_merged_shards_are_the_cell_as_a_whole(
     cell_words: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -92,7 +114,9 @@ def test_merged_shards_are_the_cell_as_a_whole(
     assert record["environment"]["shards"] == 3
 
 
-def test_a_missing_shard_is_named_and_the_last_one_merges(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_missing_shard_is_named_and_the_last_one_merges(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
     rule = (*words, "method=majority", "shard.count=3")
     code, said = run(*rule, "shard.index=2", folder=tmp_path)
     assert code == 0 and "waits for shard 0, 1" in said, said
@@ -106,7 +130,9 @@ def test_a_missing_shard_is_named_and_the_last_one_merges(words: tuple[str, ...]
         assert code == 0 and "was done" in said, said
 
 
-def test_a_killed_shard_goes_on_and_the_rest_is_the_whole(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_killed_shard_goes_on_and_the_rest_is_the_whole(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
     task = (*words, "task=lamp4", "method=instruct", "model.batch_tokens=1000")
     whole = made("whole", tmp_path, *task)
     parts = tmp_path / "parts"
@@ -123,7 +149,11 @@ def test_a_killed_shard_goes_on_and_the_rest_is_the_whole(words: tuple[str, ...]
 
 
 def test_a_shard_that_cannot_be_is_bad_input(words: tuple[str, ...], tmp_path: Path) -> None:
-    for wrong in (("shard.count=2", "shard.index=2"), ("shard.count=2", "budget.minutes=5"), ("window=100",)):
+    for wrong in (
+        ("shard.count=2", "shard.index=2"),
+        ("shard.count=2", "budget.minutes=5"),
+        ("window=100",),
+    ):
         code, said = run(*words, "method=majority", *wrong, folder=tmp_path)
         assert code == 2 and "Traceback" not in said, said
 
@@ -138,13 +168,24 @@ def test_windows_change_no_answer_in_full_precision(words: tuple[str, ...], tmp_
     task = (*words, "method=instruct", "limit=140")
     one, two = (made(f"window{size}", tmp_path, *task, f"window={size}") for size in (4096, 128))
     assert differences(left(one), left(two)) == []
-    orders = [[json.loads(line)["id"] for line in (cell(at) / "samples.jsonl").open()] for at in (one, two)]
+    orders = [
+        [json.loads(line)["id"] for line in (cell(at) / "samples.jsonl").open()]
+        for at in (one, two)
+    ]
     questions = [row["id"] for row in json.loads((cell(one) / "scores.json").read_text())]
     assert set(orders[1][:128]) == set(questions[:128]) != set(orders[0][:128])
 
 
-def test_two_identical_sweeps_at_once_do_each_cell_once(words: tuple[str, ...], tmp_path: Path) -> None:
-    sweep = ("-m", *words, "method=instruct,majority", "protocol.history=own,none", f"results.root={tmp_path / 'runs'}")
+def test_two_identical_sweeps_at_once_do_each_cell_once(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    sweep = (
+        "-m",
+        *words,
+        "method=instruct,majority",
+        "protocol.history=own,none",
+        f"results.root={tmp_path / 'runs'}",
+    )
     children = [start(sweep, output=tmp_path / f"said{number}.txt") for number in (0, 1)]
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0]
     said = "".join((tmp_path / f"said{number}.txt").read_text() for number in (0, 1))
@@ -174,4 +215,6 @@ def test_costs_of_shards_add_up_but_for_the_peak_of_memory() -> None:
 
     both = cost(2.0, 700) + cost(3.0, 500)
     assert both.limited == 2.0
-    assert both.phases["generate"] == Cost(5.0, tokens_in=20, peak_memory=700, joules=None, inside="fit")
+    assert both.phases["generate"] == Cost(
+        5.0, tokens_in=20, peak_memory=700, joules=None, inside="fit"
+    )

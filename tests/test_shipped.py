@@ -32,11 +32,18 @@ def test_every_task_of_the_user_based_sample_has_a_base() -> None:
 
 
 @pytest.mark.parametrize("path", BASES, ids=lambda path: path.stem)
-def test_a_shipped_base_fits_the_sample_the_prompts_and_the_recipe(path: Path, sample_root: Path) -> None:
-    """If this fails, something that the base was trained on has changed: make it again with base.retrain=true."""
+def test_a_shipped_base_fits_the_sample_the_prompts_and_the_recipe(
+    path: Path, sample_root: Path
+) -> None:
+    """If this fails, something that the base was trained on has changed: make it again with
+    base.retrain=true.
+    """
     *_, task_name, key = path.stem.split("-")
     spec = instantiate(OmegaConf.load(ROOT / "conf" / "model" / "smollm2.yaml"), _convert_="all")
-    whole = {"base": OmegaConf.load(ROOT / "conf" / "base" / "task_adapted.yaml"), "profile": {"_target_": PROFILE}}
+    whole = {
+        "base": OmegaConf.load(ROOT / "conf" / "base" / "task_adapted.yaml"),
+        "profile": {"_target_": PROFILE},
+    }
     base = instantiate(OmegaConf.create(whole).base, _convert_="all")
     task = task_named(task_name)
     fitted = lamp.read(task, sample_root, split="train")
@@ -54,7 +61,9 @@ def test_records_of_the_first_version_find_the_shipped_bases(tmp_path: Path) -> 
     assert found == {"old": now, "new": now, "own": "0123456789abcdef"}
 
 
-def test_a_shipped_base_with_other_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_base_with_other_numbers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = bytearray(BASES[0].read_bytes())
     data[-3] ^= 1
     (tmp_path / BASES[0].name).write_bytes(data)

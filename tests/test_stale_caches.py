@@ -1,4 +1,6 @@
-"""What other code has computed or trained is not used again: tensors, texts and bases that cells share."""
+"""What other code has computed or trained is not used again: tensors, texts and bases that cells
+share.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def patches(folder: Path) -> set[str]:
     return {path.name for path in (folder / "runs").rglob("patches/*")}
 
 
-def test_an_edited_method_does_not_get_its_old_patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edited_method_does_not_get_its_old_patch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = (*TINY, *CHAMELEON, "limit=2", "protocol.group_size=8", "method.ccs.epochs=5")
     with_code(monkeypatch, BEFORE)
     assert run(*words, folder=tmp_path)[0] == 0
@@ -71,9 +75,18 @@ def test_texts_are_shared_while_the_code_that_writes_them_is_the_same(
 
 def test_the_code_that_writes_a_text_is_the_models_and_no_methods() -> None:
     files = sources._closure("bench.lm.generate").keys()
-    assert {"bench/lm/decode.py", "bench/lm/model.py", "bench/lm/render.py", "bench/lm/generate.py"} <= files
+    assert {
+        "bench/lm/decode.py",
+        "bench/lm/model.py",
+        "bench/lm/render.py",
+        "bench/lm/generate.py",
+    } <= files
     assert not [name for name in files if name.startswith("methods")]
-    assert {"bench/lm/base.py", "bench/lm/base_examples.py", "bench/lm/tune.py"} <= sources.training().keys()
+    assert {
+        "bench/lm/base.py",
+        "bench/lm/base_examples.py",
+        "bench/lm/tune.py",
+    } <= sources.training().keys()
 
 
 @pytest.fixture
@@ -83,13 +96,20 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trained(monkeypatch, BEFORE)
     few = bases.BaseSpec(max_examples={"rating": 2}, tuning={"epochs": 1})
     bases.adapt(
-        tiny_lm(), task_named("lamp3"), people("lamp3", 2), few, Budget(progress=False), key="key",
+        tiny_lm(),
+        task_named("lamp3"),
+        people("lamp3", 2),
+        few,
+        Budget(progress=False),
+        key="key",
         before=lambda: None,
-    )  # fmt: skip
+    )
     return cache_folder() / "bases" / "tiny-lamp3-key.safetensors"
 
 
-def trained(monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str], edited: tuple[str, ...] = ()) -> None:
+def trained(
+    monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str], edited: tuple[str, ...] = ()
+) -> None:
     monkeypatch.setattr(sources, "training", lambda: files)
     monkeypatch.setattr(sources, "edited", lambda names: [name for name in names if name in edited])
 
@@ -103,14 +123,18 @@ def test_a_base_of_other_code_is_kept_or_trained_again_as_stale_says(
     trained(monkeypatch, AFTER)
     assert bases.find("key", stale="auto") == bases.find("key", stale="keep") == cached
     assert bases.find("key", stale="rerun") is None
-    with pytest.raises(InputError, match=rf"^{cached}: was trained with other code \({EDIT}\); stale=rerun "):
+    with pytest.raises(
+        InputError, match=rf"^{cached}: was trained with other code \({EDIT}\); stale=rerun "
+    ):
         bases.find("key", stale="error")
     trained(monkeypatch, AFTER, (EDIT,))
     assert bases.find("key", stale="auto") is None
     assert bases.fingerprint(cached) == mark, "the code is no part of what a base is"
 
 
-def test_a_base_that_does_not_say_its_code_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_does_not_say_its_code_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAMPLIGHT_CACHE", str(tmp_path))
     path = cache_folder() / "bases" / "tiny-lamp3-key.safetensors"
     path.parent.mkdir(parents=True)
@@ -123,8 +147,27 @@ def test_a_base_that_does_not_say_its_code_is_kept(tmp_path: Path, monkeypatch: 
 
 
 def test_files_that_only_check_show_and_keep_make_nothing_stale() -> None:
-    found = json.dumps(sorted(sources._closure("methods.oppu", "bench.cell.job", "bench.cell.scoring")))
-    names = ("settings", "fields", "bounds", "clean", "shape", "sealed", "lines", "ledger", "cost", "whole", "stale")
+    found = json.dumps(
+        sorted(sources._closure("methods.oppu", "bench.cell.job", "bench.cell.scoring"))
+    )
+    names = (
+        "settings",
+        "fields",
+        "bounds",
+        "clean",
+        "shape",
+        "sealed",
+        "lines",
+        "ledger",
+        "cost",
+        "whole",
+        "stale",
+    )
     assert not [name for name in names if f'"bench/{name}.py"' in found]
     assert "bench/lm/decode.py" in found and "bench/score/metrics.py" in found
-    assert sources.differing({"bench/cost/ledger.py": "a", "methods/rag.py": "b"}, {"methods/rag.py": "b"}) == []
+    assert (
+        sources.differing(
+            {"bench/cost/ledger.py": "a", "methods/rag.py": "b"}, {"methods/rag.py": "b"}
+        )
+        == []
+    )

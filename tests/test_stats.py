@@ -1,4 +1,6 @@
-"""Intervals and tests against brute force: metrics recomputed on resampled and swapped data, and simulated truth."""
+"""Intervals and tests against brute force: metrics recomputed on resampled and swapped data, and
+simulated truth.
+"""
 
 import importlib.util
 import itertools
@@ -23,17 +25,27 @@ WORDS = ["news", "of", "the", "cat", "dog", "2024"]
 
 
 def arm(kind, *, users=12, seed=0, skill=0.5):
-    """One arm's scored queries: users with 1-6 queries each; golds depend on the position, answers on the seed."""
+    """One arm's scored queries: users with 1-6 queries each; golds depend on the position, answers
+    on the seed.
+    """
     rng, golds = random.Random(seed), random.Random(99)
     labels = {"classification": LABELS, "rating": STARS, "generation": []}[kind]
     scored = []
     for user in range(users):
         for query in range(1 + user % 6):
-            gold = " ".join(golds.choices(WORDS, k=5)) if kind == "generation" else golds.choice(labels)
+            gold = (
+                " ".join(golds.choices(WORDS, k=5))
+                if kind == "generation"
+                else golds.choice(labels)
+            )
             junk = [" ".join(rng.choices(WORDS, k=5)), "4 stars", gold.upper(), *labels]
             raw = gold if rng.random() < skill else rng.choice(junk)
             nll = rng.random()
-            scored.append(score_one(kind, labels, raw, gold, id=f"{user}-{query}", group=f"u{user}", nll_token=nll))
+            scored.append(
+                score_one(
+                    kind, labels, raw, gold, id=f"{user}-{query}", group=f"u{user}", nll_token=nll
+                )
+            )
     return labels, scored
 
 
@@ -47,7 +59,9 @@ def rating(user, query, error):
 def coverage(monkeypatch):
     """The benchmark of that name, which is a package's name too."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("benchmark_of_coverage", BENCHMARKS / "coverage.py")
+    spec = importlib.util.spec_from_file_location(
+        "benchmark_of_coverage", BENCHMARKS / "coverage.py"
+    )
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
@@ -57,7 +71,8 @@ def coverage(monkeypatch):
 KINDS = pytest.mark.parametrize("kind", ["classification", "rating", "generation"])
 
 
-# --- intervals -------------------------------------------------------------------------------------------------------
+# --- intervals
+# --------------------------------------------------------------------------------------------------
 
 
 @KINDS
@@ -98,7 +113,12 @@ def test_an_interval_of_many_users_is_that_of_scipys_bca_bootstrap(kind):
             return metrics_of(kind, sums.with_rows(rows))[name].reshape(np.shape(picks)[:-1])
 
         drawn = scipy.stats.bootstrap(
-            (np.arange(users),), metric, method="BCa", n_resamples=1000, rng=np.random.default_rng(0), vectorized=True
+            (np.arange(users),),
+            metric,
+            method="BCa",
+            n_resamples=1000,
+            rng=np.random.default_rng(0),
+            vectorized=True,
         )
         expected = drawn.confidence_interval
         width = expected.high - expected.low
@@ -109,10 +129,17 @@ def test_an_interval_of_many_users_is_that_of_scipys_bca_bootstrap(kind):
 def test_repeating_the_queries_of_each_user_does_not_narrow_the_interval():
     labels, scored = arm("classification", users=40)
     twice = [replace(one, id=f"{one.id}.{copy}") for one in scored for copy in range(2)]
-    once, same = intervals("classification", labels, scored), intervals("classification", labels, twice)
-    as_if_independent = intervals("classification", labels, [replace(one, group=one.id) for one in twice])
+    once, same = (
+        intervals("classification", labels, scored),
+        intervals("classification", labels, twice),
+    )
+    as_if_independent = intervals(
+        "classification", labels, [replace(one, group=one.id) for one in twice]
+    )
     for name in ("accuracy", "user_mean_accuracy", "f1_present"):
-        assert (same[name].low, same[name].high) == pytest.approx((once[name].low, once[name].high), abs=1e-9)
+        assert (same[name].low, same[name].high) == pytest.approx(
+            (once[name].low, once[name].high), abs=1e-9
+        )
     for name in ("accuracy", "f1"):
         independent = as_if_independent[name].high - as_if_independent[name].low
         assert independent < 0.85 * (once[name].high - once[name].low)
@@ -121,7 +148,14 @@ def test_repeating_the_queries_of_each_user_does_not_narrow_the_interval():
 @pytest.mark.parametrize("right", [0, 24])
 def test_an_interval_at_the_end_of_its_scale_has_a_width(right):
     scored = [
-        score_one("classification", LABELS[:2], LABELS[0] if user < right else "x", LABELS[0], id=str(user), group="")
+        score_one(
+            "classification",
+            LABELS[:2],
+            LABELS[0] if user < right else "x",
+            LABELS[0],
+            id=str(user),
+            group="",
+        )
         for user in range(24)
     ]
     one = intervals("classification", LABELS[:2], scored)["accuracy"]
@@ -130,7 +164,10 @@ def test_an_interval_at_the_end_of_its_scale_has_a_width(right):
     assert one.low == 0 or one.high == 1
     perfect = [rating(user, 0, 0.0) for user in range(24)]
     found = intervals("rating", STARS, perfect)
-    assert found["mae"].low == found["rmse"].low == 0 and 0.3 < found["mae"].high < found["rmse"].high < 4
+    assert (
+        found["mae"].low == found["rmse"].low == 0
+        and 0.3 < found["mae"].high < found["rmse"].high < 4
+    )
 
 
 def test_one_user_says_nothing_of_others():
@@ -139,13 +176,21 @@ def test_one_user_says_nothing_of_others():
     found = intervals("rating", STARS, alone)["mae"]
     assert (found.value, found.low, found.high, found.users) == (0.4, None, None, 1)
     result = paired("rating", STARS, alone, other, draws=20)["mae"]
-    assert (result.low, result.high, result.detectable) == (None, None, None) and result.p_permutation == 1
+    assert (result.low, result.high, result.detectable) == (
+        None,
+        None,
+        None,
+    ) and result.p_permutation == 1
 
 
 def test_a_label_that_does_not_occur_may_be_as_good_as_the_others():
-    """Six labels of fifteen, all answered right: macro-F1 says .4, and of all users it may be anything from that on."""
+    """Six labels of fifteen, all answered right: macro-F1 says .4, and of all users it may be
+    anything from that on.
+    """
     scored = [
-        score_one("classification", LABELS, tag, tag, id=f"{tag}{n}", group="") for tag in LABELS[:6] for n in "abcd"
+        score_one("classification", LABELS, tag, tag, id=f"{tag}{n}", group="")
+        for tag in LABELS[:6]
+        for n in "abcd"
     ]
     one = intervals("classification", LABELS, scored)["f1"]
     assert one.value == pytest.approx(0.4) and one.low < 0.4 and one.high == 1
@@ -153,7 +198,9 @@ def test_a_label_that_does_not_occur_may_be_as_good_as_the_others():
 
 
 def test_intervals_of_macro_f1_cover_the_truth_with_24_users(coverage):
-    """Of one arm and of a difference; percentiles of resampled users held it in half of the samples or fewer."""
+    """Of one arm and of a difference; percentiles of resampled users held it in half of the samples
+    or fewer.
+    """
     world = next(world for world in coverage.WORLDS if world.name == "15 uneven labels")
     many = coverage.drawn(world, 20_000, np.random.default_rng(1))
     truth = [aggregate(world.kind, world.labels, arm)["f1"] for arm in many]
@@ -162,7 +209,9 @@ def test_intervals_of_macro_f1_cover_the_truth_with_24_users(coverage):
     for _ in range(runs):
         a, b = coverage.drawn(world, 24, rng)
         held["arm"] += covers(intervals(world.kind, world.labels, a)["f1"], truth[0])
-        held["difference"] += covers(paired(world.kind, world.labels, a, b, draws=1)["f1"], truth[0] - truth[1])
+        held["difference"] += covers(
+            paired(world.kind, world.labels, a, b, draws=1)["f1"], truth[0] - truth[1]
+        )
     assert all(count >= 0.9 * runs for count in held.values()), held
 
 
@@ -176,9 +225,13 @@ def test_two_equally_good_arms_seldom_differ_in_macro_f1_where_labels_are_rare()
                 score_one("classification", LABELS, raw, gold, id=str(number), group=str(number))
                 for number, (raw, gold) in enumerate(zip(said, golds, strict=True))
             ]
-            for said in [np.where(rng.random(24) < 0.4, golds, rng.choice(LABELS, size=24)) for _ in range(2)]
+            for said in [
+                np.where(rng.random(24) < 0.4, golds, rng.choice(LABELS, size=24)) for _ in range(2)
+            ]
         )
-        small += paired("classification", LABELS, a, b, draws=400, seed=run)["f1"].p_permutation < 0.05
+        small += (
+            paired("classification", LABELS, a, b, draws=400, seed=run)["f1"].p_permutation < 0.05
+        )
     assert small <= 0.1 * runs, small
 
 
@@ -187,7 +240,11 @@ def test_intervals_by_user_cover_the_truth_where_intervals_by_query_do_not():
     by_user, by_query, runs = 0, 0, 200
     for _ in range(runs):
         level = rng.choice([0.0, 2.0], size=50)  # a user's error; true mean 1
-        data = [rating(user, query, level[user] + rng.uniform(0, 0.2)) for user in range(50) for query in range(5)]
+        data = [
+            rating(user, query, level[user] + rng.uniform(0, 0.2))
+            for user in range(50)
+            for query in range(5)
+        ]
         alone = [replace(one, group=one.id) for one in data]
         by_user += covers(intervals("rating", STARS, data)["mae"], 1.1)
         by_query += covers(intervals("rating", STARS, alone)["mae"], 1.1)
@@ -206,7 +263,8 @@ def covers(interval, truth):
     return interval.low <= truth <= interval.high
 
 
-# --- paired ----------------------------------------------------------------------------------------------------------
+# --- paired
+# --------------------------------------------------------------------------------------------------
 
 
 @KINDS
@@ -218,7 +276,9 @@ def test_identical_arms_differ_by_nothing(kind):
 
 
 def test_arms_that_never_differ_may_differ_for_users_who_were_not_there():
-    """Of 12 users none differs: by chance once in twenty, where 22 % of all users do. NLL has no end to reckon with."""
+    """Of 12 users none differs: by chance once in twenty, where 22 % of all users do. NLL has no
+    end to reckon with.
+    """
     labels, scored = arm("rating")
     found = paired("rating", labels, scored, scored, draws=20)
     hidden = 4 * (1 - 0.05 ** (1 / 12))
@@ -230,7 +290,10 @@ def test_arms_that_never_differ_may_differ_for_users_who_were_not_there():
 def test_the_error_of_a_difference_is_that_of_leaving_each_user_out_of_both_arms(kind):
     (labels, a), (_, b) = arm(kind, seed=1), arm(kind, seed=2)
     groups = dict.fromkeys(one.group for one in a)
-    rest = [[aggregate(kind, labels, [one for one in arm if one.group != group]) for arm in (a, b)] for group in groups]
+    rest = [
+        [aggregate(kind, labels, [one for one in arm if one.group != group]) for arm in (a, b)]
+        for group in groups
+    ]
     for name, result in paired(kind, labels, a, b, draws=1).items():
         values = np.array([one[name] - two[name] for one, two in rest])
         assert result.error == pytest.approx(np.sqrt((len(groups) - 1) * values.var()))
@@ -239,7 +302,10 @@ def test_the_error_of_a_difference_is_that_of_leaving_each_user_out_of_both_arms
 
 @KINDS
 def test_permutation_p_equals_the_enumeration_of_all_swaps(kind):
-    (labels, a), (_, b) = arm(kind, users=6, seed=1, skill=0.9), arm(kind, users=6, seed=2, skill=0.2)
+    (labels, a), (_, b) = (
+        arm(kind, users=6, seed=1, skill=0.9),
+        arm(kind, users=6, seed=2, skill=0.2),
+    )
     groups = sorted({one.group for one in a})
     differences = []
     for swaps in itertools.product([False, True], repeat=len(groups)):
@@ -250,7 +316,9 @@ def test_permutation_p_equals_the_enumeration_of_all_swaps(kind):
         differences.append({name: metrics[0][name] - metrics[1][name] for name in metrics[0]})
     for name, result in paired(kind, labels, a, b, draws=8000).items():
         assert result.difference == pytest.approx(differences[0][name], abs=1e-12)
-        exact = np.mean([abs(other[name]) >= abs(result.difference) - 1e-12 for other in differences])
+        exact = np.mean(
+            [abs(other[name]) >= abs(result.difference) - 1e-12 for other in differences]
+        )
         assert result.p_permutation == pytest.approx(exact, abs=0.03), name
 
 
@@ -260,14 +328,20 @@ def test_null_p_values_are_rarely_small_and_planted_effects_are_found():
     for run in range(runs):
         level = rng.uniform(1, 3, size=30)
         a, b = (
-            [rating(user, query, level[user] + rng.uniform(-1, 1)) for user in range(30) for query in range(3)]
+            [
+                rating(user, query, level[user] + rng.uniform(-1, 1))
+                for user in range(30)
+                for query in range(3)
+            ]
             for _ in range(2)
         )
         result = paired("rating", STARS, a, b, draws=199, seed=run)["mae"]
         small += result.p_permutation <= 0.05
     assert 1 <= small <= 0.12 * runs
     better = [rating(user, query, 1.0) for user in range(30) for query in range(3)]
-    worse = [rating(user, query, 2.0 if user < 24 else 0.5) for user in range(30) for query in range(3)]
+    worse = [
+        rating(user, query, 2.0 if user < 24 else 0.5) for user in range(30) for query in range(3)
+    ]
     result = paired("rating", STARS, better, worse)["mae"]
     assert result.difference == pytest.approx(0.8 * -1 + 0.2 * 0.5)
     assert result.high < 0 and result.p_permutation < 0.01
@@ -279,38 +353,58 @@ def test_swapping_the_arms_turns_everything_around(kind):
     forth, back = paired(kind, labels, a, b, draws=300), paired(kind, labels, b, a, draws=300)
     for name, result in forth.items():
         assert result.difference == pytest.approx(-back[name].difference, abs=1e-12)
-        assert (result.low, result.high) == pytest.approx((-back[name].high, -back[name].low), abs=1e-12)
+        assert (result.low, result.high) == pytest.approx(
+            (-back[name].high, -back[name].low), abs=1e-12
+        )
         assert (result.helped, result.harmed) == (back[name].harmed, back[name].helped)
 
 
 def test_helped_means_better_whatever_the_direction_of_the_metric():
     errors_a, errors_b = [0, 0, 2, 1], [1, 1, 1, 1]
-    a, b = ([rating(user, 0, error) for user, error in enumerate(errors)] for errors in (errors_a, errors_b))
+    a, b = (
+        [rating(user, 0, error) for user, error in enumerate(errors)]
+        for errors in (errors_a, errors_b)
+    )
     for name in ("mae", "rmse", "user_mean_mae", "lenient_rmse"):
         result = paired("rating", STARS, a, b, draws=10)[name]
         assert (result.helped, result.harmed, result.users) == (0.5, 0.25, 4)
     right, wrong = (
-        [score_one("classification", LABELS, raw, "tag 1", id=str(i), group=str(i)) for i in range(4)]
+        [
+            score_one("classification", LABELS, raw, "tag 1", id=str(i), group=str(i))
+            for i in range(4)
+        ]
         for raw in ("tag 1", "tag 2")
     )
-    result = paired("classification", LABELS, [*right[:3], wrong[3]], [*wrong[:3], right[3]], draws=10)
-    assert all((result[name].helped, result[name].harmed) == (0.75, 0.25) for name in ("accuracy", "f1", "f1_present"))
+    result = paired(
+        "classification", LABELS, [*right[:3], wrong[3]], [*wrong[:3], right[3]], draws=10
+    )
+    assert all(
+        (result[name].helped, result[name].harmed) == (0.75, 0.25)
+        for name in ("accuracy", "f1", "f1_present")
+    )
 
 
 def test_where_one_user_makes_all_the_difference_its_error_is_not_trusted():
-    """Of 24 users one differs: as much is known of that spread as of two users, so that t is 3.8 and not 2.07."""
+    """Of 24 users one differs: as much is known of that spread as of two users, so that t is 3.8
+    and not 2.07.
+    """
     a = [rating(user, 0, 1.0 if user == 0 else 0.0) for user in range(24)]
     b = [rating(user, 0, 0.0) for user in range(24)]
     result = paired("rating", STARS, a, b, draws=10)["mae"]
     assert result.error == pytest.approx(1 / 24)
     assert 3.7 < (result.high - result.difference) / result.error < 4
-    many = paired("rating", STARS, [rating(user, 0, float(user % 2)) for user in range(24)], b, draws=10)["mae"]
+    many = paired(
+        "rating", STARS, [rating(user, 0, float(user % 2)) for user in range(24)], b, draws=10
+    )["mae"]
     assert (many.high - many.difference) / many.error == pytest.approx(scipy.stats.t.ppf(0.975, 23))
 
 
 def test_only_common_queries_are_compared_and_the_others_are_counted():
     labels, scored = arm("rating", users=12)
-    plain = [replace(one, values={k: v for k, v in one.values.items() if k != "nll_token"}) for one in scored]
+    plain = [
+        replace(one, values={k: v for k, v in one.values.items() if k != "nll_token"})
+        for one in scored
+    ]
     result = paired("rating", labels, scored[3:], list(reversed(plain[:-2])), draws=10)
     assert "nll_token" not in result  # only one arm measured it
     assert (result["mae"].queries, result["mae"].left_out) == (len(scored) - 5, 5)
@@ -327,7 +421,8 @@ def test_arms_that_cannot_be_compared_are_errors():
         paired("rating", labels, [*scored, scored[0]], scored)
 
 
-# --- Holm ------------------------------------------------------------------------------------------------------------
+# --- Holm
+# --------------------------------------------------------------------------------------------------
 
 
 def test_holm_on_a_textbook_example():
@@ -340,7 +435,8 @@ def test_holm_on_a_textbook_example():
         holm({"a": float("nan")})
 
 
-# --- several runs (seeds) --------------------------------------------------------------------------------------------
+# --- several runs (seeds)
+# --------------------------------------------------------------------------------------------
 
 
 @KINDS
@@ -373,7 +469,9 @@ def test_copies_of_a_run_add_no_certainty(kind):
 
 def test_runs_with_other_users_are_taken_together():
     runs = [[rating(user, 0, 1.0) for user in range(start, start + 5)] for start in (0, 5)]
-    better = [[replace(one, values={name: 0.0 for name in one.values}) for one in run] for run in runs]
+    better = [
+        [replace(one, values={name: 0.0 for name in one.values}) for one in run] for run in runs
+    ]
     found = paired_runs("rating", STARS, list(zip(better, runs, strict=True)), draws=200)["mae"]
     hidden = 4 * (1 - 0.05 ** (1 / 10))  # no two users differ
     assert (found.users, found.queries, found.difference, found.helped) == (10, 10, -1.0, 1.0)

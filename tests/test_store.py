@@ -1,4 +1,6 @@
-"""The store against kill -9, full disks and rivals: real processes where a process matters, faked errors elsewhere."""
+"""The store against kill -9, full disks and rivals: real processes where a process matters, faked
+errors elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,10 @@ except StoreError as error:
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=HOME, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=HOME,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -209,7 +214,9 @@ def test_the_first_of_two_samples_with_one_id_counts(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("tail", [1, 100_000], ids=["short line", "line longer than a block"])
-def test_a_line_cut_at_any_byte_is_dropped_and_the_next_append_is_clean(cell: Cell, tail: int) -> None:
+def test_a_line_cut_at_any_byte_is_dropped_and_the_next_append_is_clean(
+    cell: Cell, tail: int
+) -> None:
     append(cell, [sample("a")])
     kept = cell.samples.read_bytes()
     append(cell, [sample("é", "漢" * tail)])
@@ -231,7 +238,9 @@ def test_a_file_that_is_one_cut_line_starts_again(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("line", ["{broken", "[1]", "null", '{"id": "a"}', '{"idd": "a"}'])
-def test_a_corrupt_line_in_the_middle_is_an_error_that_names_file_and_line(cell: Cell, line: str) -> None:
+def test_a_corrupt_line_in_the_middle_is_an_error_that_names_file_and_line(
+    cell: Cell, line: str
+) -> None:
     append(cell, [sample("a")])
     with cell.samples.open("a") as file:
         file.write(line + "\n")
@@ -352,7 +361,10 @@ def test_four_processes_racing_for_stale_claims_are_never_two_inside(tmp_path: P
 @pytest.mark.parametrize("reaped", [True, False], ids=["gone", "zombie"])
 def test_the_claim_of_a_killed_process_is_taken_over_at_once(cell: Cell, reaped: bool) -> None:
     process = started(HOLDER, cell.root, "k")
-    with pytest.raises(Busy, match=f"{cell.folder}: held by process {process.pid} on "), claim(cell, wait=False):
+    with (
+        pytest.raises(Busy, match=f"{cell.folder}: held by process {process.pid} on "),
+        claim(cell, wait=False),
+    ):
         pass
     process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
@@ -421,15 +433,21 @@ def test_a_live_claim_of_a_host_with_another_clock_is_not_taken(cell: Cell, minu
         pass
 
 
-@pytest.mark.parametrize("minutes", [-20, 0, 20, 10**6], ids=["late", "right", "early", "in the far future"])
-def test_a_dead_claim_of_any_time_is_waited_for_no_longer_than_it_lives(cell: Cell, minutes: float) -> None:
+@pytest.mark.parametrize(
+    "minutes", [-20, 0, 20, 10**6], ids=["late", "right", "early", "in the far future"]
+)
+def test_a_dead_claim_of_any_time_is_waited_for_no_longer_than_it_lives(
+    cell: Cell, minutes: float
+) -> None:
     theirs, before = elsewhere(cell, minutes), time.monotonic()
     with claim(cell, stale_after=0.2, poll=0.01):
         assert not theirs.exists()
     assert 0.2 <= time.monotonic() - before < 2
 
 
-def test_a_watch_that_was_stopped_itself_declares_nobody_dead(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watch_that_was_stopped_itself_declares_nobody_dead(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs, watch, now = elsewhere(cell, 0), Watch(60), 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     assert watch.alive(theirs)
@@ -453,12 +471,15 @@ def left(cell: Cell) -> list[Path]:
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_who_has_lost_the_claim_writes_nothing_more(cell: Cell, write: Callable[[Cell], object]) -> None:
+def test_who_has_lost_the_claim_writes_nothing_more(
+    cell: Cell, write: Callable[[Cell], object]
+) -> None:
     with claim(cell):
         append(cell, [sample("a")])
         before = left(cell)
         make_old(holder_of(cell))
-        holder_of(cell).rename(cell.folder / "claim" / "1@elsewhere@@@token")  # as another takes it over
+        # as another takes it over
+        holder_of(cell).rename(cell.folder / "claim" / "1@elsewhere@@@token")
         with pytest.raises(ClaimLost, match=f"^{cell.folder}: another process has taken this over"):
             write(cell)
         assert left(cell) == before and read_samples(cell) == ([sample("a")], 0)
@@ -468,12 +489,16 @@ def test_who_has_lost_the_claim_writes_nothing_more(cell: Cell, write: Callable[
 REMOVALS: dict[str, Callable[[Cell], object]] = {
     "parts": shard.remove,
     "what other code left": lambda cell: staleness._clear(SimpleNamespace(cell=cell)),  # type: ignore[arg-type]
-    "an unfinished window": lambda cell: likelihoods.disk.remove(likelihoods.File(cell.artifacts, 0, "k").partial),
+    "an unfinished window": lambda cell: likelihoods.disk.remove(
+        likelihoods.File(cell.artifacts, 0, "k").partial
+    ),
 }
 
 
 @pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
-def test_who_has_lost_the_claim_removes_nothing_more(cell: Cell, remove: Callable[[Cell], object]) -> None:
+def test_who_has_lost_the_claim_removes_nothing_more(
+    cell: Cell, remove: Callable[[Cell], object]
+) -> None:
     part = Cell(cell.folder, "shards", "2", "0")
     append(cell, [sample("a")])
     append(part, [sample("a")])
@@ -507,7 +532,9 @@ def test_a_part_of_a_cell_that_another_holds_writes_nothing_into_it(
 
 @pytest.mark.parametrize("name", ["notes", "7x", "\u0663", "9" * 60])
 def test_a_foreign_file_in_a_claim_is_no_traceback(cell: Cell, name: str) -> None:
-    """It may be a claim of a later version: it is waited for, and taken over when it gives no sign of life."""
+    """It may be a claim of a later version: it is waited for, and taken over when it gives no sign
+    of life.
+    """
     (cell.folder / "claim").mkdir(parents=True)
     foreign = cell.folder / "claim" / "@".join((name, *me().split("@")[1:3], "", "token"))
     foreign.touch()
@@ -618,23 +645,37 @@ VERBS: list[Callable[[Cell], None]] = [
     [
         (errno.ENOSPC, "no space left on device; free some space and run the same command again"),
         (errno.EDQUOT, "free some space"),
-        (errno.EROFS, "read-only file system; make it writable, or write elsewhere with results.root=FOLDER"),
+        (
+            errno.EROFS,
+            "read-only file system; make it writable, or write elsewhere with results.root=FOLDER",
+        ),
         (errno.EACCES, "permission denied; make it writable"),
         (errno.EIO, "input/output error; run the same command again"),
     ],
 )
 def test_a_disk_that_refuses_is_one_line_that_names_the_folder_and_what_to_do(
-    cell: Cell, monkeypatch: pytest.MonkeyPatch, verb: Callable[[Cell], None], number: int, advice: str
+    cell: Cell,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: Callable[[Cell], None],
+    number: int,
+    advice: str,
 ) -> None:
     monkeypatch.setattr(Path, "mkdir", failing(number))
     with pytest.raises(StoreError) as caught:
         verb(cell)
     said = str(caught.value)
-    assert said.startswith(f"{cell.folder}: ") and advice in said and "results.root=" in said and "\n" not in said
+    assert (
+        said.startswith(f"{cell.folder}: ")
+        and advice in said
+        and "results.root=" in said
+        and "\n" not in said
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_root_that_cannot_be_made_is_a_store_error(tmp_path: Path, verb: Callable[[Cell], None]) -> None:
+def test_a_root_that_cannot_be_made_is_a_store_error(
+    tmp_path: Path, verb: Callable[[Cell], None]
+) -> None:
     (tmp_path / "file").touch()
     for root in (tmp_path / "file", Path("/proc/nothing")):
         with pytest.raises(StoreError, match=str(root)):
@@ -675,7 +716,9 @@ def test_a_thousand_records_are_found_and_nothing_below_them(tmp_path: Path) -> 
     assert found.broken == []
 
 
-def test_records_come_once_with_their_folder_and_broken_ones_with_the_reason(tmp_path: Path) -> None:
+def test_records_come_once_with_their_folder_and_broken_ones_with_the_reason(
+    tmp_path: Path,
+) -> None:
     cells = [Cell(tmp_path / "runs", "lamp3", "rag", name) for name in "abc"]
     write_record(cells[0], {"status": "error"})
     append(cells[1], [sample("a")])
@@ -695,7 +738,12 @@ def test_a_cell_is_found_by_its_folder_or_the_beginning_of_its_key(tmp_path: Pat
     append(two, [sample("a")])
     write_record(Cell(published, "lamp3", "rag", "abc1"), {})
     roots = [runs, published]
-    assert resolve("abc", roots) == resolve("abc1", roots) == resolve(str(one.folder), roots) == one.folder
+    assert (
+        resolve("abc", roots)
+        == resolve("abc1", roots)
+        == resolve(str(one.folder), roots)
+        == one.folder
+    )
     assert resolve("abd", roots) == two.folder
     with pytest.raises(InputError, match="^ab: several .*: lamp2/oppu/abd2, lamp3/rag/abc1$"):
         resolve("ab", roots)

@@ -1,4 +1,6 @@
-"""One clock for a cell: every method asks it, loading is free, and what was kept counts with what it cost."""
+"""One clock for a cell: every method asks it, loading is free, and what was kept counts with what
+it cost.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,12 @@ class Ticking(Budget):
 
 def method(name: str, **changes: Any) -> Method:
     """As the command line makes it, small."""
-    common = ("selection.embedder=hash", "selection.n_items=2", "profile.max_new_tokens=4", f"method={name}")
+    common = (
+        "selection.embedder=hash",
+        "selection.n_items=2",
+        "profile.max_new_tokens=4",
+        f"method={name}",
+    )
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides=list(common))
     return instantiate(config.method, _convert_="all", **changes)  # type: ignore[no-any-return]
@@ -95,7 +102,10 @@ def test_what_is_spent_past_the_limit_is_told() -> None:
 
 
 def cached(folder: Path) -> LM:
-    lm = LM(ModelSpec("tiny", "tiny:llama", dtype="float32", device="cpu"), cache=ResponseCache(folder / "a.sqlite"))
+    lm = LM(
+        ModelSpec("tiny", "tiny:llama", dtype="float32", device="cpu"),
+        cache=ResponseCache(folder / "a.sqlite"),
+    )
     lm.budget = Budget(progress=False)
     return lm
 
@@ -103,7 +113,9 @@ def cached(folder: Path) -> LM:
 def ask(lm: LM, budget: Budget) -> list[Completion]:
     lm.budget = budget
     with budget.phase("pairs"):
-        return lm.answers([Request((Message("user", (f"question {n}",)),)) for n in range(3)], max_new_tokens=4)
+        return lm.answers(
+            [Request((Message("user", (f"question {n}",)),)) for n in range(3)], max_new_tokens=4
+        )
 
 
 def test_cached_answers_cost_a_second_run_what_they_cost_the_first(tmp_path: Path) -> None:
@@ -123,7 +135,9 @@ def test_the_test_is_answered_in_the_same_batches_with_and_without_a_limit() -> 
         lm = LM(spec)
         lm.budget = Budget(minutes, progress=False)
         with lm.budget.phase(phase):
-            return [[index for index, _ in batch] for batch in lm.generate(requests, max_new_tokens=1)]
+            return [
+                [index for index, _ in batch] for batch in lm.generate(requests, max_new_tokens=1)
+            ]
 
     plain = batches("generate", None)
     assert batches("generate", 5.0) == plain == batches("fit", None)
@@ -136,7 +150,9 @@ def test_an_answer_of_unknown_cost_is_made_again_where_there_is_a_limit(tmp_path
     assert lm.cache is not None
     rows = lm.cache._connection.execute("SELECT key, value FROM texts").fetchall()
     for key, value in rows:  # as a version before wrote them
-        old = json.dumps({name: one for name, one in json.loads(value).items() if name != "seconds"})
+        old = json.dumps(
+            {name: one for name, one in json.loads(value).items() if name != "seconds"}
+        )
         lm.cache._connection.execute(
             "UPDATE texts SET value = ?, sum = ? WHERE key = ?", (old, checksum(key, old), key)
         )
@@ -163,7 +179,9 @@ def test_remembered_tensors_cost_what_they_cost_when_made(tmp_path: Path) -> Non
 # Every method
 
 
-@pytest.mark.parametrize("name", ["chameleon", "dpo", "llm_rec", "oppu", "pag", "pooled", "rag", "aloe"])
+@pytest.mark.parametrize(
+    "name", ["chameleon", "dpo", "llm_rec", "oppu", "pag", "pooled", "rag", "aloe"]
+)
 def test_every_method_asks_the_budget(name: str) -> None:
     """With nothing left, what cannot end half-way raises."""
     lm, budget = tiny_lm(), Ticking(0)
@@ -185,19 +203,27 @@ def asked(made: Chameleon, budget: Budget) -> tuple[Pairs, int]:
     """Pairs of twelve questions in parts of four, and how many activations were read."""
     lm, insight = tiny_lm(), Insight("short words", "be plain")
     lm.budget = budget
-    questions = [PairQuestion(user.queries[0], user.history, insight, user.id) for user in people(12)]
+    questions = [
+        PairQuestion(user.queries[0], user.history, insight, user.id) for user in people(12)
+    ]
     with budget.phase("fit"):
         found, states = made._pairs(lm, TASK, questions, budget)
     return found, sum(one.shape[1] for one in states)
 
 
 def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part of four asks the budget twice: before its answers, and before their activations are read."""
+    """Each part of four asks the budget twice: before its answers, and before their activations are
+    read.
+    """
     monkeypatch.setattr("methods.chameleon.chameleon.PART", 4)
     some, read = asked(chameleon(min_pairs=1), Ticking(5))
     assert some.asked == 8 and read == 2 * len(some.kept) > 0
     whole, read = asked(chameleon(min_pairs=1), Ticking(10**6))
-    assert whole.asked == 12 and read == 2 * len(whole.kept) and whole.kept[: len(some.kept)] == some.kept
+    assert (
+        whole.asked == 12
+        and read == 2 * len(whole.kept)
+        and whole.kept[: len(some.kept)] == some.kept
+    )
     with pytest.raises(OverBudget):
         asked(chameleon(min_pairs=9), Ticking(5))
 
@@ -207,26 +233,39 @@ def test_a_chameleon_that_was_stopped_has_an_edit(monkeypatch: pytest.MonkeyPatc
     lm, budget, insight = tiny_lm(), Ticking(5), Insight("short words", "be plain")
     lm.budget = budget
     monkeypatch.setattr(
-        "methods.chameleon.insight.write", lambda _lm, _task, chosen, *_, **_how: [[insight] for _ in chosen]
+        "methods.chameleon.insight.write",
+        lambda _lm, _task, chosen, *_, **_how: [[insight] for _ in chosen],
     )
     with budget.phase("fit"):
         shared = chameleon(min_pairs=2).fit(lm, TASK, people(12), budget)
-    assert shared.facts["stopped_by_budget"] and 0 < shared.facts["pairs_asked"] < shared.facts["questions"] == 12
+    assert (
+        shared.facts["stopped_by_budget"]
+        and 0 < shared.facts["pairs_asked"] < shared.facts["questions"] == 12
+    )
     assert shared.patches
 
 
 def test_a_cell_tells_what_it_spent_and_a_training_that_stops_is_a_result(tmp_path: Path) -> None:
     root = tmp_path / "lamp"
     generator.write(root, train_users=20, dev_users=12)
-    words = (*TINY, "limit=3", "data=lamp", f"data.root={root}", "method=pooled", "budget.minutes=0.02",
-             "method.tuning.epochs=400")  # fmt: skip
+    words = (
+        *TINY,
+        "limit=3",
+        "data=lamp",
+        f"data.root={root}",
+        "method=pooled",
+        "budget.minutes=0.02",
+        "method.tuning.epochs=400",
+    )
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
     [path] = (tmp_path / "runs").glob("*/pooled/*/record.json")
     record = json.loads(path.read_text())
     told = record["budget"]
     assert record["facts"]["stopped_by_budget"] and told["limit"] == pytest.approx(1.2)
-    assert told["overshoot"] == pytest.approx(told["spent"] - 1.2, abs=2e-3) and told["overshoot"] > 0
+    assert (
+        told["overshoot"] == pytest.approx(told["spent"] - 1.2, abs=2e-3) and told["overshoot"] > 0
+    )
 
 
 # Choosing the history

@@ -1,4 +1,6 @@
-"""What is damaged, of another model or out of reach is one line that names it, before anything is answered."""
+"""What is damaged, of another model or out of reach is one line that names it, before anything is
+answered.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def saved(folder: Path, family: str = "llama") -> Path:
 
 
 def spec(folder: Path, **changes: Any) -> ModelSpec:
-    return ModelSpec(**{"name": "own", "source": str(folder), "dtype": "float32", "device": "cpu"} | changes)
+    return ModelSpec(
+        **{"name": "own", "source": str(folder), "dtype": "float32", "device": "cpu"} | changes
+    )
 
 
 def edit(folder: Path, change: Callable[[Tensors], object]) -> None:
@@ -67,9 +71,21 @@ def test_a_whole_folder_loads_as_it_was_saved(family: str, tmp_path: Path) -> No
     ("family", "change", "words"),
     [
         ("llama", lambda held: held.pop(DOWN), ("1 missing", DOWN)),
-        ("t5", lambda held: held.pop("shared.weight"), ("4 missing", "encoder.embed_tokens.weight")),
-        ("llama", lambda held: held.update({DOWN: torch.zeros(3, 3)}), ("1 of another shape", DOWN)),
-        ("llama", lambda held: held.update({"model.layers.9.x": torch.zeros(3)}), ("not of this model", "layers.9")),
+        (
+            "t5",
+            lambda held: held.pop("shared.weight"),
+            ("4 missing", "encoder.embed_tokens.weight"),
+        ),
+        (
+            "llama",
+            lambda held: held.update({DOWN: torch.zeros(3, 3)}),
+            ("1 of another shape", DOWN),
+        ),
+        (
+            "llama",
+            lambda held: held.update({"model.layers.9.x": torch.zeros(3)}),
+            ("not of this model", "layers.9"),
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_the_model_are_named(
@@ -85,9 +101,13 @@ def test_heads_that_are_tied_may_be_absent(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     config = LlamaConfig(
-        vocab_size=262, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
+        vocab_size=262,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
         tie_word_embeddings=True,
-    )  # fmt: skip
+    )
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tiny("llama")[1].save_pretrained(tmp_path)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
@@ -109,12 +129,19 @@ def broken(folder: Path) -> None:
 
 
 def fewer_tokens(folder: Path) -> None:
-    edit(folder, lambda held: held.update({name: value[:200] for name, value in held.items() if len(value) == 262}))
+    edit(
+        folder,
+        lambda held: held.update(
+            {name: value[:200] for name, value in held.items() if len(value) == 262}
+        ),
+    )
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 200}))
 
 
-@pytest.mark.parametrize("damage", [cut, pickled, broken, fewer_tokens], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "damage", [cut, pickled, broken, fewer_tokens], ids=lambda one: one.__name__
+)
 def test_a_damaged_folder_is_one_line(damage: Callable[[Path], None], tmp_path: Path) -> None:
     damage(saved(tmp_path))
     with pytest.raises(InputError) as found:
@@ -124,13 +151,21 @@ def test_a_damaged_folder_is_one_line(damage: Callable[[Path], None], tmp_path: 
 
 def test_a_cell_on_a_damaged_model_leaves_no_record(tmp_path: Path) -> None:
     edit(saved(tmp_path / "model"), lambda held: held.pop(DOWN))
-    words = (*TINY, "model=folder", "model.name=own", f"model.source={tmp_path / 'model'}", "method=instruct")
+    words = (
+        *TINY,
+        "model=folder",
+        "model.name=own",
+        f"model.source={tmp_path / 'model'}",
+        "method=instruct",
+    )
     code, said = run(*words, "model.device=cpu", folder=tmp_path)
     assert code == 2 and DOWN in said and "Traceback" not in said
     assert not list((tmp_path / "runs").rglob("record.json"))
 
 
-@pytest.mark.parametrize("words", [("model.device=cuda:7",), ("model=folder", "model.name=x", "model.source=no/such")])
+@pytest.mark.parametrize(
+    "words", [("model.device=cuda:7",), ("model=folder", "model.name=x", "model.source=no/such")]
+)
 def test_what_cannot_load_is_said_before_anybody_is_looked_at(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,11 +224,21 @@ def test_an_encoder_whose_main_moved_is_another_one(home: Path) -> None:
     cached(home, "someone/encoder", "a" * 40)
     hub.commit.cache_clear()
     assert known(said) == {"select": {"embedder": f"someone/encoder@{'a' * 40}"}, "k": 3}
-    assert known({"embedder": "minilm", "encoder": "hash"}) == {"embedder": "minilm", "encoder": "hash"}
+    assert known({"embedder": "minilm", "encoder": "hash"}) == {
+        "embedder": "minilm",
+        "encoder": "hash",
+    }
 
 
-def test_a_model_that_writes_profiles_and_a_set_of_dialogues_are_known_by_their_commit(home: Path) -> None:
-    model = {"_target_": "bench.lm.spec.ModelSpec", "name": "x", "source": "someone/model", "revision": None}
+def test_a_model_that_writes_profiles_and_a_set_of_dialogues_are_known_by_their_commit(
+    home: Path,
+) -> None:
+    model = {
+        "_target_": "bench.lm.spec.ModelSpec",
+        "name": "x",
+        "source": "someone/model",
+        "revision": None,
+    }
     said = {"profile": {"model": model}, "code_data": "someone/talks", "code_revision": None}
     assert known(said) == said
     cached(home, "someone/model", "a" * 40)
@@ -203,12 +248,16 @@ def test_a_model_that_writes_profiles_and_a_set_of_dialogues_are_known_by_their_
     assert known(said) == said | {"profile": {"model": pinned}, "code_revision": "b" * 40}
 
 
-def test_the_commit_of_the_key_is_what_is_loaded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_of_the_key_is_what_is_loaded(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`main` moves between the plan and the load: the weights are those that the key names."""
     import transformers
 
     asked = []
-    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda *_, **how: asked.append(how["revision"]))
+    monkeypatch.setattr(
+        transformers.AutoConfig, "from_pretrained", lambda *_, **how: asked.append(how["revision"])
+    )
     saved(cached(home, "someone/model", "a" * 40))
     own = spec(Path("someone/model"))
     assert own.identity()["weights"].endswith("a" * 40)
@@ -240,7 +289,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2}
     folder = tmp_path_factory.mktemp("encoder")
     tokenizer = tiny("t5")[1]
-    BertModel(BertConfig(vocab_size=len(tokenizer), num_attention_heads=1, **shape)).save_pretrained(folder)
+    BertModel(
+        BertConfig(vocab_size=len(tokenizer), num_attention_heads=1, **shape)
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -254,7 +305,9 @@ def test_an_encoder_may_lack_a_pooler_and_have_a_head(encoder: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("change", ["missing", "of another shape", "not of this model"])
-def test_an_encoder_with_other_tensors_is_refused(change: str, encoder: Path, tmp_path: Path) -> None:
+def test_an_encoder_with_other_tensors_is_refused(
+    change: str, encoder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(encoder, tmp_path / "e")
     name = "encoder.layer.1.output.dense.weight"
     change_it: dict[str, Callable[[Tensors], object]] = {
@@ -293,7 +346,9 @@ def adapter(tmp_path: Path) -> Path:
         ({"r": 8}, "of rank 3"),
     ],
 )
-def test_an_adapter_with_odd_settings_is_one_line(changes: dict[str, Any], told: str, adapter: Path) -> None:
+def test_an_adapter_with_odd_settings_is_one_line(
+    changes: dict[str, Any], told: str, adapter: Path
+) -> None:
     path = adapter / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError) as found:
@@ -301,12 +356,16 @@ def test_an_adapter_with_odd_settings_is_one_line(changes: dict[str, Any], told:
     refused(found, told, str(adapter))
 
 
-def test_an_adapter_of_numbers_that_are_none_is_refused_before_any_answer(adapter: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_numbers_that_are_none_is_refused_before_any_answer(
+    adapter: Path, tmp_path: Path
+) -> None:
     path = adapter / "adapter_model.safetensors"
     tensors = load_file(path)
     next(iter(tensors.values()))[0, 0] = float("nan")
     save_file(tensors, path)
-    code, said = run(*TINY, "method=adapter", f"adapter.path={adapter}", "base=instruct", folder=tmp_path)
+    code, said = run(
+        *TINY, "method=adapter", f"adapter.path={adapter}", "base=instruct", folder=tmp_path
+    )
     assert code == 2 and "NaN" in said and "Traceback" not in said
     assert not list((tmp_path / "runs").rglob("samples.jsonl"))
 
@@ -319,7 +378,9 @@ def test_an_adapter_that_lost_tensors_is_refused(adapter: Path, tmp_path: Path) 
     tensors = load_file(path)
     kept = {name: tensor for name, tensor in tensors.items() if "layers.0." not in name}
     save_file(kept, path)
-    code, said = run(*TINY, "method=adapter", f"adapter.path={adapter}", "base=instruct", folder=tmp_path)
+    code, said = run(
+        *TINY, "method=adapter", f"adapter.path={adapter}", "base=instruct", folder=tmp_path
+    )
     assert code == 2 and "no tensors for" in said and "layers.0." in said, said
 
 
@@ -336,7 +397,9 @@ def kept_base(folder: Path, notes: dict[str, str]) -> Path:
 def test_a_base_is_known_by_its_tensors_and_what_they_learnt_from(tmp_path: Path) -> None:
     notes = {f"note{number}": str(number) for number in range(9)}
     paths = [kept_base(tmp_path / str(number), notes) for number in range(6)]
-    assert len({path.read_bytes() for path in paths}) > 1, "the notes' order differs from file to file"
+    assert len({path.read_bytes() for path in paths}) > 1, (
+        "the notes' order differs from file to file"
+    )
     assert len({bases.fingerprint(path) for path in paths}) == 1
     other = kept_base(tmp_path / "other", notes | {"examples": "7"})
     assert bases.fingerprint(other) != bases.fingerprint(paths[0])

@@ -1,4 +1,6 @@
-"""What the tests of trained methods share: people to learn from, small methods from their YAML, models compared."""
+"""What the tests of trained methods share: people to learn from, small methods from their YAML,
+models compared.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ def people(count: int = 8) -> list[User]:
     return [
         User(
             f"u{n}",
-            tuple(Item(f"{n}-{i}", {"text": f"thing {n}-{i}", "score": str(1 + (n + i) % 5)}) for i in range(3)),
+            tuple(
+                Item(f"{n}-{i}", {"text": f"thing {n}-{i}", "score": str(1 + (n + i) % 5)})
+                for i in range(3)
+            ),
             (Query(f"q{n}", f"review: asked {n}", f"asked {n}", str(1 + n % 5)),),
             f"u{n}",
         )
@@ -36,7 +41,11 @@ def fields(name: str, **changes: Any) -> dict[str, Any]:
     for group in ("training", "tuning"):
         if group in changes:
             changes[group] = values[group] | changes[group]
-    return {key: value for key, value in values.items() if key != "_target_"} | {"select": SELECT, "seed": 0} | changes
+    return (
+        {key: value for key, value in values.items() if key != "_target_"}
+        | {"select": SELECT, "seed": 0}
+        | changes
+    )
 
 
 def budget(minutes: float | None = None) -> Budget:
@@ -44,7 +53,8 @@ def budget(minutes: float | None = None) -> Budget:
 
 
 def weights(lm: LM) -> str:
-    """A hash of everything in the model that could be changed: weights, names, whether they learn."""
+    """A hash of everything in the model that could be changed: weights, names, whether they
+    learn."""
     digest = hashlib.sha256()
     for name, value in lm.model.named_parameters():
         digest.update(f"{name} {value.requires_grad} {value.grad is None}".encode())

@@ -1,4 +1,5 @@
-"""Personalizations on disk: what a method fits and adapts, as JSON beside the patches' safetensors."""
+"""Personalizations on disk: what a method fits and adapts, as JSON beside the patches'
+safetensors."""
 
 from __future__ import annotations
 
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
 
 
 def save_personalizations(
-    personals: Sequence[Personalization], folder: Path, name: str, *, cell: str = "", users: Sequence[str] = ()
+    personals: Sequence[Personalization],
+    folder: Path,
+    name: str,
+    *,
+    cell: str = "",
+    users: Sequence[str] = (),
 ) -> None:
     """Write `name.json`, and each different patch once as `patches/ID.safetensors`.
 
-    `cell` and `users` (ids): whose they are. The JSON comes last, in one piece: its existence means complete.
+    `cell` and `users` (ids): whose they are. The JSON comes last, in one piece: its existence means
+    complete.
     """
     for patch in {patch.id: patch for personal in personals for patch in personal.patches}.values():
         path = folder / "patches" / f"{patch.id}.safetensors"
@@ -39,7 +46,8 @@ def load_personalizations(
     cell: str | None = None,
     users: Sequence[str] | None = None,
 ) -> list[Personalization] | None:
-    """What `save_personalizations` wrote, or None where it is not complete. Equal and `known` patches are one.
+    """What `save_personalizations` wrote, or None where it is not complete. Equal and `known`
+    patches are one.
 
     Raises InputError where it is damaged, or another cell's or other users' (None: anybody's).
     """
@@ -47,15 +55,17 @@ def load_personalizations(
     if not path.exists():
         return None
     owner: dict[str, Any] = {"name": name}
-    owner |= ({} if cell is None else {"cell": cell}) | ({} if users is None else {"users": list(users)})
+    owner |= ({} if cell is None else {"cell": cell}) | (
+        {} if users is None else {"users": list(users)}
+    )
     return _from_values(path, seals.read(path, owner, _remedy(folder)), known or {})
 
 
 def load_users(folder: Path) -> dict[str, Personalization]:
     """The personalizations of a cell's tested users by user id, in the order of the users.
 
-    Those of earlier versions have no checksum and are taken as they are. Raises InputError where there are none, where
-    they do not say whose they are, and where they are damaged.
+    Those of earlier versions have no checksum and are taken as they are. Raises InputError where
+    there are none, where they do not say whose they are, and where they are damaged.
     """
     found: dict[str, Personalization] = {}
     for path in sorted(folder.glob("adapt-*.json")):
@@ -75,7 +85,11 @@ def _remedy(artifacts: Path) -> str:
 
 
 def _as_json(personal: Personalization) -> dict[str, Any]:
-    items = None if personal.items is None else [[item.id, dict(item.fields), item.date] for item in personal.items]
+    items = (
+        None
+        if personal.items is None
+        else [[item.id, dict(item.fields), item.date] for item in personal.items]
+    )
     return {
         "text": dict(personal.text),
         "items": items,
@@ -104,7 +118,9 @@ def _patch(path: Path) -> Patch:
     except Exception as error:  # the library has an exception of its own for every kind of damage
         raise InputError(f"{path}: no patch ({error}); {_remedy(path.parents[1])}") from None
     if patch.id != path.stem:
-        raise InputError(f"{path}: the patch was changed after it was written; {_remedy(path.parents[1])}")
+        raise InputError(
+            f"{path}: the patch was changed after it was written; {_remedy(path.parents[1])}"
+        )
     return patch
 
 
@@ -112,7 +128,9 @@ def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Person
     items = value["items"]
     return Personalization(
         text=value["text"],
-        items=None if items is None else tuple(Item(id, fields, date) for id, fields, date in items),
+        items=(
+            None if items is None else tuple(Item(id, fields, date) for id, fields, date in items)
+        ),
         patches=tuple(patches[id] for id in value["patches"]),
         facts=value["facts"],
         notes=value["notes"],

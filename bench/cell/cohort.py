@@ -1,6 +1,8 @@
-"""Who takes part in a cell: whom the protocol chooses, less what leaks; and the base that those people train.
+"""Who takes part in a cell: whom the protocol chooses, less what leaks; and the base that those
+people train.
 
-A Plan says what is asked for, a Cohort who does it. The base's key depends on who trains it, so only a Cohort has one.
+A Plan says what is asked for, a Cohort who does it. The base's key depends on who trains it, so
+only a Cohort has one.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ from bench.types import User
 class Cohort:
     """Everybody in one cell. Making one reads the data and loads no weights.
 
-    `shown`: the tested users, with golds and the histories they may show, before the protocol's own cut (which may need
-    an encoder): `users` after it. `drawn`: the fit users before the protocol's form of their items: `group` after it.
-    `trainers`: all who may fit, who train an adapted base. `left_out`: ids of people who may not fit because they are
-    tested. `leaks`: what was found, whatever became of it.
+    `shown`: the tested users, with golds and the histories they may show, before the protocol's own
+    cut (which may need an encoder): `users` after it. `drawn`: the fit users before the protocol's
+    form of their items: `group` after it. `trainers`: all who may fit, who train an adapted base.
+    `left_out`: ids of people who may not fit because they are tested. `leaks`: what was found,
+    whatever became of it.
     """
 
     plan: Plan
@@ -59,16 +62,25 @@ class Cohort:
 
     @property
     def emptied(self) -> str:
-        """What to say, and to do, where `leak=drop` has left nobody to fit; empty where it has not."""
-        if self.drawn or self.plan.config["leak"] != "drop" or not self.leaks.fit_test_overlap_users:
+        """What to say, and to do, where `leak=drop` has left nobody to fit; empty where it
+        has not."""
+        if (
+            self.drawn
+            or self.plan.config["leak"] != "drop"
+            or not self.leaks.fit_test_overlap_users
+        ):
             return ""
         return _emptied(self.leaks)
 
     def base(self) -> Path | None:
-        """The adapted base, if it is at hand; one that is to be made again counts only from the cache."""
+        """The adapted base, if it is at hand; one that is to be made again counts only from the
+        cache.
+        """
         if self.base_key is None:
             return None
-        return bases.find(self.base_key, shipped=not self.plan.base.retrain, stale=self.plan.config["stale"])
+        return bases.find(
+            self.base_key, shipped=not self.plan.base.retrain, stale=self.plan.config["stale"]
+        )
 
     def first(self, count: int) -> Sequence[User]:
         """The first tested users, for a look at a prompt: only their histories are cut."""
@@ -76,7 +88,8 @@ class Cohort:
 
 
 def cohort(plan: Plan) -> Cohort:
-    """What leaks is dropped, flagged or refused (InputError), as `leak=` says; then the protocol's histories.
+    """What leaks is dropped, flagged or refused (InputError), as `leak=` says; then the protocol's
+    histories.
 
     Whoever trains the base counts as a fit user too, with their whole history.
     """
@@ -106,9 +119,9 @@ def _emptied(found: leaks.LeakReport) -> str:
     users = found.fit_test_overlap_users
     some = ", ".join(users[:3]) + (", ..." if len(users) > 3 else "")
     return (
-        f"leak=drop has left nobody to fit: all {len(users)} fit users are tested users too ({some}); "
-        "test or fit others (protocol.fit_split=, protocol.test_split=, data.root=), "
-        "or keep them with leak=flag, which every result then says"
+        f"leak=drop has left nobody to fit: all {len(users)} fit users are tested users too"
+        f" ({some}); test or fit others (protocol.fit_split=, protocol.test_split=, data.root=), or"
+        " keep them with leak=flag, which every result then says"
     )
 
 

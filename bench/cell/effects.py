@@ -1,8 +1,10 @@
-"""Settings that are given and that a cell does not read: one line that says so, in place of another result than meant.
+"""Settings that are given and that a cell does not read: one line that says so, in place of another
+result than meant.
 
-A class says of its own fields when they are read (`ONLY_WITH`); the sections that several methods share (`selection`,
-`retriever`, `profile`, `adapter`) are read where the method's configuration names them, as in `select: ${selection}`.
-A sweep shares its settings among its cells: there, only what none of them reads is refused.
+A class says of its own fields when they are read (`ONLY_WITH`); the sections that several methods
+share (`selection`, `retriever`, `profile`, `adapter`) are read where the method's configuration
+names them, as in `select: ${selection}`. A sweep shares its settings among its cells: there, only
+what none of them reads is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 
 
 def check_one(config: DictConfig, values: Mapping[str, Any], task: Task) -> None:
-    """Raises InputError where a single run is given a setting that it does not read. A sweep has been checked as one.
+    """Raises InputError where a single run is given a setting that it does not read. A sweep has
+    been checked as one.
 
     `values`: the same configuration, resolved.
     """
@@ -40,7 +43,9 @@ def check_one(config: DictConfig, values: Mapping[str, Any], task: Task) -> None
     _refuse_added(hydra.overrides.task, config)
     for key in _keys(hydra.overrides.task):
         if problem := unread(key, config, values, task):
-            raise InputError(f"{problem}; leave it out, or share it with cells that read it in one sweep (-m)")
+            raise InputError(
+                f"{problem}; leave it out, or share it with cells that read it in one sweep (-m)"
+            )
 
 
 def _refuse_added(words: Iterable[str], config: DictConfig) -> None:
@@ -54,7 +59,9 @@ def _refuse_added(words: Iterable[str], config: DictConfig) -> None:
             raise InputError(f"{key}: no such setting here, and + makes one that nothing reads")
 
 
-def check_sweep(keys: Iterable[str], cells: Sequence[tuple[DictConfig, Mapping[str, Any], Task]]) -> None:
+def check_sweep(
+    keys: Iterable[str], cells: Sequence[tuple[DictConfig, Mapping[str, Any], Task]]
+) -> None:
     """Raises InputError where a setting of a sweep's command line is read by none of its cells."""
     for key in _keys(keys):
         problems = [unread(key, *cell) for cell in cells]
@@ -74,7 +81,9 @@ def unread(key: str, config: DictConfig, values: Mapping[str, Any], task: Task) 
 
 
 def _keys(words: Iterable[str]) -> Iterator[str]:
-    """The settings that overrides give: `method.k` of `method.k=4`. A group's choice is none, a package is."""
+    """The settings that overrides give: `method.k` of `method.k=4`. A group's choice is none, a
+    package is.
+    """
     for word in words:
         key = word.partition("=")[0].lstrip("+~")
         group, at, package = key.partition("@")
@@ -99,26 +108,44 @@ def _alone(key: str, values: Mapping[str, Any], task: Task) -> str | None:
 
 
 def _of_others(values: Mapping[str, Any], task: Task) -> dict[str, tuple[bool, str]]:
-    """Single settings that are read where others stand so: whether they do, and else why they are not."""
+    """Single settings that are read where others stand so: whether they do, and else why they are
+    not.
+    """
     generated, rule = values["data"]["name"] == "sample", values["decoding"]["rule"]
     written = bool(task.labels) and rule != "likelihood"
     return {
         "data.root": (not generated, "the generated sample has no folder; give data=lamp too"),
         "data.seed": (generated, "only the generated sample has a seed (data=sample)"),
         "decoding.seed": (False, "seed=... is the root of every draw"),
-        "decoding.stop_at_label": (written, f"no answer of {task.name} by decoding.rule={rule} ends at a label"),
-        "shard.index": (values["shard"]["count"] > 1, "say how many parts there are, as in shard.count=4"),
-        "protocol.encoder": (values["protocol"].get("least_similar") is not None, "give protocol.least_similar too"),
-        "model.revision": (_from_hub(values["model"]["source"]), "only a model of the hub has revisions"),
+        "decoding.stop_at_label": (
+            written,
+            f"no answer of {task.name} by decoding.rule={rule} ends at a label",
+        ),
+        "shard.index": (
+            values["shard"]["count"] > 1,
+            "say how many parts there are, as in shard.count=4",
+        ),
+        "protocol.encoder": (
+            values["protocol"].get("least_similar") is not None,
+            "give protocol.least_similar too",
+        ),
+        "model.revision": (
+            _from_hub(values["model"]["source"]),
+            "only a model of the hub has revisions",
+        ),
         "model.base": (values["base"]["kind"] == "auto", "it is what base=auto takes"),
     }
 
 
 def _of_base(field: str, values: Mapping[str, Any], task: Task) -> str | None:
-    """What an adapted base is made with. What is in its key makes another base, and has an effect (BaseSpec.key)."""
+    """What an adapted base is made with. What is in its key makes another base, and has an effect
+    (BaseSpec.key).
+    """
     kind = values["model"]["base"] if values["base"]["kind"] == "auto" else values["base"]["kind"]
     if kind == "instruct":
-        return f"the base is {values['model']['name']} as it is; base=task_adapted is trained with it"
+        return (
+            f"the base is {values['model']['name']} as it is; base=task_adapted is trained with it"
+        )
     name, _, of = field.partition(".")
     if name == "more" and of not in ("", task.name):
         return f"the task is {task.name}"

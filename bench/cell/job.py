@@ -1,4 +1,6 @@
-"""One cell at work: base -> fit -> adapt -> generate -> score. Every step goes on where a killed run stopped."""
+"""One cell at work: base -> fit -> adapt -> generate -> score. Every step goes on where a killed
+run stopped.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 
 def claimed(cell: store.Cell, *, also: Sequence[Path] = ()) -> AbstractContextManager[None]:
     """Hold the cell, and what else its claim covers, alone; who has to wait is told for whom."""
-    return store.claim(cell, also=also, on_wait=lambda who: escape.say(f"waiting for {who}", sys.stderr))
+    return store.claim(
+        cell, also=also, on_wait=lambda who: escape.say(f"waiting for {who}", sys.stderr)
+    )
 
 
 _retrained: set[str] = set()
@@ -36,10 +40,17 @@ _retrained: set[str] = set()
 
 
 class Job:
-    """One cell at work, or one shard of it: `users` (with golds) are those to be answered for, in `cell`'s folder."""
+    """One cell at work, or one shard of it: `users` (with golds) are those to be answered for, in
+    `cell`'s folder.
+    """
 
     def __init__(
-        self, cohort: Cohort, budget: Budget, cell: store.Cell, users: Sequence[User], dropped: int = 0
+        self,
+        cohort: Cohort,
+        budget: Budget,
+        cell: store.Cell,
+        users: Sequence[User],
+        dropped: int = 0,
     ) -> None:
         self.cohort, self.plan = cohort, cohort.plan
         self.budget, self.cell, self.users, self.dropped = budget, cell, users, dropped
@@ -54,8 +65,11 @@ class Job:
         if key is None or base is not None:
             return self._load(base)
         place = bases.place(self.plan.spec.name, self.plan.task, key)
-        with claimed(store.Cell(cache_folder() / "bases", "claims", self.plan.task.name, key), also=[place]):
-            base = None if self._retrain else cohort.base()  # another cell may have trained it meanwhile
+        with claimed(
+            store.Cell(cache_folder() / "bases", "claims", self.plan.task.name, key), also=[place]
+        ):
+            # another cell may have trained it meanwhile
+            base = None if self._retrain else cohort.base()
             lm = self._load(base)
             if base is None:
                 self._train_base(lm, key)
@@ -66,7 +80,15 @@ class Job:
 
         plan = self.plan
         with self.ledger.piece("base") as piece, self.budget.phase("base"):
-            path = bases.adapt(lm, plan.task, self.cohort.trainers, plan.base, self.budget, key=key, before=piece.write)
+            path = bases.adapt(
+                lm,
+                plan.task,
+                self.cohort.trainers,
+                plan.base,
+                self.budget,
+                key=key,
+                before=piece.write,
+            )
             model_pool.adopt(lm, path)
         _retrained.add(key)
         if plan.base.retrain:
@@ -74,7 +96,9 @@ class Job:
 
     @property
     def _retrain(self) -> bool:
-        """Whether the base is to be made again, which a process does once and a resumed cell not twice."""
+        """Whether the base is to be made again, which a process does once and a resumed cell not
+        twice.
+        """
         made = self.cohort.base_key in _retrained or (self.cell.artifacts / "base.json").exists()
         return self.plan.base.retrain and not made
 
@@ -82,7 +106,8 @@ class Job:
         from bench.lm import model_pool
         from bench.lm.response_cache import ResponseCache
 
-        # A worker that has the model from the cell before has no such phase: who counts them counts loads.
+        # A worker that has the model from the cell before has no such phase: who counts them counts
+        # loads.
         with nullcontext() if model_pool.holds(self.plan.spec, base) else self.budget.phase("load"):
             cache = ResponseCache(self.plan.cell.root / "cache" / "answers.sqlite")
             lm = model_pool.model(self.plan.spec, base, budget=self.budget, cache=cache)
@@ -104,14 +129,22 @@ class Job:
         shared, task = self._steps(), self.plan.task
         with self.budget.phase("score", total=self.questions) as progress:
             found = scoring.tally(
-                task, self.cell, self.windows(), lambda window: self._personals(window, shared),
-                golds=self.plan.tested.golds, advance=progress.advance,
-            )  # fmt: skip
-        scoring.write(task, self.cell, found, golds=self.plan.tested.golds, model=self.plan.spec.name)
+                task,
+                self.cell,
+                self.windows(),
+                lambda window: self._personals(window, shared),
+                golds=self.plan.tested.golds,
+                advance=progress.advance,
+            )
+        scoring.write(
+            task, self.cell, found, golds=self.plan.tested.golds, model=self.plan.spec.name
+        )
         return records.results(self.cohort, found, shared, self.dropped)
 
     def _steps(self) -> Personalization:
-        """What the users are given, their answers and the likelihood of their golds, on disk; what all users share."""
+        """What the users are given, their answers and the likelihood of their golds, on disk; what
+        all users share.
+        """
         shared = self._fit()
         self._adapt(shared)
         self._generate(shared)
@@ -136,7 +169,11 @@ class Job:
         done = load_personalizations(artifacts, "fit", cell=self.plan.cell.key)
         if done is not None:
             return done[0]
-        ledger = self.ledger if self.cell == self.plan.cell else Ledger(artifacts, self.budget, counted=False)
+        ledger = (
+            self.ledger
+            if self.cell == self.plan.cell
+            else Ledger(artifacts, self.budget, counted=False)
+        )
         with ledger.piece("fit") as piece, self.budget.phase("fit"):
             late: Any = _Late(lambda: self.lm)
             shared = self.plan.method.fit(late, self.plan.task, self.cohort.group, self.budget)
@@ -145,7 +182,9 @@ class Job:
         return shared
 
     def _adapt(self, shared: Personalization) -> None:
-        """One personalization for each user, chunk by chunk; each chunk is on disk before the next starts."""
+        """One personalization for each user, chunk by chunk; each chunk is on disk before the next
+        starts.
+        """
         with self.budget.phase("adapt", total=len(self.users)) as progress:
             for at in range(0, len(self.users), CHUNK):
                 if not (self.cell.artifacts / f"{chunk_name(at)}.json").exists():
@@ -160,7 +199,9 @@ class Job:
         with self.ledger.piece(name) as piece:
             done = list(self.plan.method.adapt(late, self.plan.task, chunk, shared, self.budget))
             if len(done) != len(chunk):
-                raise RuntimeError(f"{self.plan.cell.method} adapted {len(done)} of {len(chunk)} users")
+                raise RuntimeError(
+                    f"{self.plan.cell.method} adapted {len(done)} of {len(chunk)} users"
+                )
             piece.write()
         ids = [user.id for user in chunk]
         save_personalizations(done, self.cell.artifacts, name, cell=self.plan.cell.key, users=ids)
@@ -169,7 +210,9 @@ class Job:
         return window.personals(self.cell.artifacts, shared, self.plan.cell.key)
 
     def asked(self, window: Window, shared: Personalization) -> list[tuple[User, Query, Request]]:
-        """The window's questions as they are asked. Their names, for errors, begin with the file that holds them."""
+        """The window's questions as they are asked. Their names, for errors, begin with the file
+        that holds them.
+        """
         plan = self.plan
         sources = (plan.tested, plan.fitted) if plan.protocol.pool else (plan.tested,)
         where = " or ".join(next(iter(one.files), one.split) for one in sources)
@@ -182,7 +225,9 @@ class Job:
     def _generate(self, shared: Personalization) -> None:
         """Answers to all requests, appended to samples.jsonl batch by batch, window by window."""
         known, used = self._answered()
-        first = next((window for window in self.windows() if not known.issuperset(window.ids)), None)
+        first = next(
+            (window for window in self.windows() if not known.issuperset(window.ids)), None
+        )
         if first is None:
             return
         asked = self.asked(first, shared)
@@ -205,7 +250,9 @@ class Job:
                     progress.advance(len(fresh))
 
     def _answered(self) -> tuple[set[str], list[int]]:
-        """The questions that have answers on disk, and these answers' tokens, which are what answering has cost."""
+        """The questions that have answers on disk, and these answers' tokens, which are what
+        answering has cost.
+        """
         known, used = set[str](), [0, 0]
         for sample in store.stream_samples(self.cell, ours=True):
             if sample is None:
@@ -217,13 +264,22 @@ class Job:
             self.budget.tokens("generate", tokens_in=used[0], tokens_out=used[1])
         return known, used
 
-    def _answers(self, asked: Sequence[tuple[User, Query, Request]], known: Container[str]) -> Iterator[list[Sample]]:
+    def _answers(
+        self, asked: Sequence[tuple[User, Query, Request]], known: Container[str]
+    ) -> Iterator[list[Sample]]:
         """Batches of answers as samples: first those that a rule gave, then the model's."""
         plan = self.plan
-        given = [(user, query, request) for user, query, request in asked if request.answer is not None]
+        given = [
+            (user, query, request) for user, query, request in asked if request.answer is not None
+        ]
         if given:
-            yield [_sample(user, query, Completion(str(request.answer), 0, 0), "") for user, query, request in given]
-        asking = [(user, query, request) for user, query, request in asked if request.answer is None]
+            yield [
+                _sample(user, query, Completion(str(request.answer), 0, 0), "")
+                for user, query, request in given
+            ]
+        asking = [
+            (user, query, request) for user, query, request in asked if request.answer is None
+        ]
         if all(query.id in known for _, query, _ in asking):
             return
         for batch in self.lm.generate(
@@ -236,14 +292,18 @@ class Job:
         ):
             yield [
                 _sample(user, query, answer, self.lm.encode(request).text)
-                for (user, query, request), answer in ((asking[place], answer) for place, answer in batch)
+                for (user, query, request), answer in (
+                    (asking[place], answer) for place, answer in batch
+                )
             ]
 
 
 class _Late:
-    """Stands for the model in fit and adapt, so that a method that never asks for it never loads it.
+    """Stands for the model in fit and adapt, so that a method that never asks for it never loads
+    it.
 
-    It holds a function and not the job: through the job's attributes a method would reach the tested users' golds.
+    It holds a function and not the job: through the job's attributes a method would reach the
+    tested users' golds.
     """
 
     __slots__ = ("_load",)
@@ -257,11 +317,22 @@ class _Late:
 
 def _tokens(samples: Sequence[Sample]) -> list[int]:
     """Prompt tokens and new ones."""
-    return [sum(sample.tokens_in for sample in samples), sum(sample.tokens_out for sample in samples)]
+    return [
+        sum(sample.tokens_in for sample in samples),
+        sum(sample.tokens_out for sample in samples),
+    ]
 
 
 def _sample(user: User, query: Query, answer: Completion, prompt: str) -> Sample:
     return Sample(
-        query.id, user.id, user.group, answer.text, answer.tokens_in, answer.tokens_out, answer.cut,
-        answer.finished, answer.label_logprobs, prompt,
-    )  # fmt: skip
+        query.id,
+        user.id,
+        user.group,
+        answer.text,
+        answer.tokens_in,
+        answer.tokens_out,
+        answer.cut,
+        answer.finished,
+        answer.label_logprobs,
+        prompt,
+    )

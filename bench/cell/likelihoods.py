@@ -1,4 +1,6 @@
-"""The likelihood of the golds on disk: a file for each window of users; beside an unfinished window's what it has."""
+"""The likelihood of the golds on disk: a file for each window of users; beside an unfinished
+window's what it has.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from bench.cell.job import Job
 
 Values = dict[str, tuple[float, int]]
-"""By question: the negative log-likelihood of its gold for each token (nats), and the prompt's tokens."""
+"""By question: the negative log-likelihood of its gold for each token (nats), and the prompt's
+tokens.
+"""
 
 _REMEDY = "delete the file and run the cell again: it is worked out again"
 
@@ -47,11 +51,15 @@ class File:
         return {"cell": self.cell, "name": self.path.stem}
 
     def read(self) -> Values:
-        """All values of a window that is done. Raises InputError where they are not as they were written."""
+        """All values of a window that is done. Raises InputError where they are not as they were
+        written.
+        """
         return _values(seals.read(self.path, self._owner, _REMEDY))
 
     def begun(self) -> Values:
-        """What a killed run had worked out; a line that is damaged is left out, and worked out again."""
+        """What a killed run had worked out; a line that is damaged is left out, and worked out
+        again.
+        """
         found: Values = {}
         for line in json_lines.stream(self.partial):
             if line is not None:
@@ -78,13 +86,16 @@ class File:
 
 
 def work_out(job: Job, shared: Personalization) -> None:
-    """Negative log-likelihood of each gold text per token (nats), in files; label tasks have theirs from generation.
+    """Negative log-likelihood of each gold text per token (nats), in files; label tasks have theirs
+    from generation.
 
     Each batch is on disk, with its cost, before the next.
     """
     if job.plan.task.labels or not job.plan.tested.golds:
         return
-    windows = files(job.cell.artifacts, job.plan.cell.key, len(job.users), job.plan.config["window"])
+    windows = files(
+        job.cell.artifacts, job.plan.cell.key, len(job.users), job.plan.config["window"]
+    )
     kept = [file.read() if file.done else file.begun() for file in windows]
     used = sum(tokens for known in kept for _, tokens in known.values())
     job.budget.tokens("score", tokens_in=used)
@@ -105,7 +116,9 @@ def work_out(job: Job, shared: Personalization) -> None:
             file.finish({name: known[name] for name in window.ids if name in known})
 
 
-def _of_window(job: Job, window: Window, shared: Personalization, known: Container[str]) -> Iterator[Values]:
+def _of_window(
+    job: Job, window: Window, shared: Personalization, known: Container[str]
+) -> Iterator[Values]:
     """Batch by batch what is not known yet; nothing where a rule gave an answer."""
     requests = [request for _, _, request in job.asked(window, shared)]
     if any(request.answer is not None for request in requests):

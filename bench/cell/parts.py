@@ -1,7 +1,8 @@
 """Build the parts of a recorded cell (model, task, method) by an explicit table of classes.
 
-A results folder is data that people share. Hydra's `instantiate` would call whatever its `config.yaml` names; here a
-name only counts if it stands in the table below, or in a plug-in that the user named on the command line.
+A results folder is data that people share. Hydra's `instantiate` would call whatever its
+`config.yaml` names; here a name only counts if it stands in the table below, or in a plug-in that
+the user named on the command line.
 """
 
 from __future__ import annotations
@@ -47,14 +48,17 @@ PRODUCT = frozenset(
 def build(config: Any, where: str, plugins: Sequence[str] = ()) -> Any:
     """The value that a recorded configuration describes, with every nested part built too.
 
-    `where`: the file and section, for errors. `plugins`: packages or modules whose methods may be named besides the
-    product's own. Raises InputError for any other name, and for fields that the class does not have.
+    `where`: the file and section, for errors. `plugins`: packages or modules whose methods may be
+    named besides the product's own. Raises InputError for any other name, and for fields that the
+    class does not have.
     """
     if isinstance(config, list):
         return [build(entry, where, plugins) for entry in config]
     if not isinstance(config, Mapping):
         return config
-    fields = {name: build(value, where, plugins) for name, value in config.items() if name != TARGET}
+    fields = {
+        name: build(value, where, plugins) for name, value in config.items() if name != TARGET
+    }
     if TARGET not in config:
         return fields
     # `_args_`, `_partial_` and the like steer Hydra; no part that the product records has them.
@@ -75,13 +79,15 @@ def _class_of(name: Any, where: str, plugins: Sequence[str]) -> Any:
         if name.startswith(f"{plugin}."):
             return _plugin_method(name, plugin, where)
     raise InputError(
-        f"{where}: {name!r:.80} is no part of Lamplight, and nothing that a results folder names is run; "
-        "if it is a method of a plug-in that you trust, name its package: --plugin PACKAGE"
+        f"{where}: {name!r:.80} is no part of Lamplight, and nothing that a results folder names is"
+        " run; if it is a method of a plug-in that you trust, name its package: --plugin PACKAGE"
     )
 
 
 def _plugin_method(name: str, plugin: str, where: str) -> Any:
-    """A method's class in a package that the user trusts; other callables of the package stay out of reach."""
+    """A method's class in a package that the user trusts; other callables of the package stay out
+    of reach.
+    """
     from bench.method import Method
 
     module, _, attribute = name.rpartition(".")
@@ -90,7 +96,9 @@ def _plugin_method(name: str, plugin: str, where: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise InputError(f"--plugin {plugin}: cannot find {name} ({error})") from None
     if not (isinstance(found, type) and issubclass(found, Method) and is_dataclass(found)):
-        raise InputError(f"{where}: {name} is no method class (a dataclass derived from bench.method.Method)")
+        raise InputError(
+            f"{where}: {name} is no method class (a dataclass derived from bench.method.Method)"
+        )
     return found
 
 

@@ -1,4 +1,6 @@
-"""What a configuration asks for, resolved without loading any weights: data, users, base, and the cell's key."""
+"""What a configuration asks for, resolved without loading any weights: data, users, base, and the
+cell's key.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,13 @@ _EMBEDDERS = ("embedder", "encoder")
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell as it is asked for. Who takes part, and which base they train, a Cohort says (bench/cell/cohort.py).
+    """One cell as it is asked for. Who takes part, and which base they train, a Cohort says
+    (bench/cell/cohort.py).
 
-    `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key has them.
-    `identity`: the model's (`ModelSpec.identity`). `learnt`: what an adapted base learns from, by the data's hashes.
-    `overrides`: what asks for this cell, without this machine's folders.
+    `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key
+    has them. `identity`: the model's (`ModelSpec.identity`). `learnt`: what an adapted base learns
+    from, by the data's hashes. `overrides`: what asks for this cell, without this machine's
+    folders.
     """
 
     config: Mapping[str, Any]
@@ -93,7 +97,9 @@ class Plan:
 
 
 def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
-    """Read the data and work out the cell. Raises InputError where the configuration or the data is wrong."""
+    """Read the data and work out the cell. Raises InputError where the configuration or the data is
+    wrong.
+    """
     hydra = HydraConfig.get()
     alone = hydra.mode != RunMode.MULTIRUN
     values = repeats.drawn(settings.checked(config, hydra.runtime.choices), alone=alone)
@@ -112,7 +118,9 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     tested = read(task, root, split=protocol.test_split, kind=kind)
     fitted = _fit_split(read, root, task, protocol, kind, _learner(task, method, base, protocol))
     if protocol.pool:
-        tested = replace(tested, split=f"{fitted.split}+{tested.split}", golds=fitted.golds and tested.golds)
+        tested = replace(
+            tested, split=f"{fitted.split}+{tested.split}", golds=fitted.golds and tested.golds
+        )
     people = cache(lambda: protocol.people(fitted.users, tested.users, seed))
     identity = spec.identity()
     learnt = protocol.learnt(fitted.hash, tested.hash, seed)
@@ -128,7 +136,8 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
         "data": [tested.hash, fitted.hash, kind],
         "run": [seed, values["limit"], values["leak"], values["noise_floor"], base.retrain],
     }
-    if (minutes := values["budget"]["minutes"]) is not None:  # a training that stops at its budget learns less
+    # a training that stops at its budget learns less
+    if (minutes := values["budget"]["minutes"]) is not None:
         known_by["minutes"] = minutes
     if fields.get("style") == "oppu":  # since it cuts what it shows
         known_by["shown_words"] = OPPU_WORDS
@@ -141,9 +150,21 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     words = [_without_folder(word.lstrip("+")) for word in hydra.overrides.task]
     return Plan(
         values | {"variant": _variant(_own(words, values["experiment"]))},
-        fields, task, spec, identity, base, learnt, method, protocol, decoding, people, tested, fitted, cell,
+        fields,
+        task,
+        spec,
+        identity,
+        base,
+        learnt,
+        method,
+        protocol,
+        decoding,
+        people,
+        tested,
+        fitted,
+        cell,
         [word for word in words if not word.startswith(_NOT_THE_CELL)],
-    )  # fmt: skip
+    )
 
 
 def _learner(task: Task, method: Method, base: BaseSpec, protocol: Protocol) -> str:
@@ -156,7 +177,12 @@ def _learner(task: Task, method: Method, base: BaseSpec, protocol: Protocol) -> 
 
 
 def _fit_split(
-    read: Callable[..., lamp.Dataset], root: Path, task: Task, protocol: Protocol, kind: Kind, learner: str
+    read: Callable[..., lamp.Dataset],
+    root: Path,
+    task: Task,
+    protocol: Protocol,
+    kind: Kind,
+    learner: str,
 ) -> lamp.Dataset:
     """The fit split; none where it is not there and nobody reads it."""
     if not lamp.absent(task, root, protocol.fit_split, kind):
@@ -170,7 +196,9 @@ def _fit_split(
 
 
 def _made(values: Mapping[str, Any]) -> Any:
-    """The dataclass that a group of the configuration describes; what is wrong with a value is bad input."""
+    """The dataclass that a group of the configuration describes; what is wrong with a value is bad
+    input.
+    """
     try:
         return instantiate(values, _convert_="all")
     except InstantiationException as error:
@@ -190,24 +218,36 @@ def data_root(data: Mapping[str, Any]) -> Path:
 
 
 def _fields(method: Method, configured: Mapping[str, Any]) -> dict[str, Any]:
-    """The method's fields; one that says its own `identity` (a folder: a hash of its files) is known by that."""
+    """The method's fields; one that says its own `identity` (a folder: a hash of its files) is
+    known by that.
+    """
     named = {name: getattr(getattr(method, name, None), "identity", None) for name in configured}
-    return {name: who() if (who := named[name]) else known(value) for name, value in configured.items()}
+    return {
+        name: who() if (who := named[name]) else known(value) for name, value in configured.items()
+    }
 
 
 def _said(method: Method, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields by which the cell is known: a setting younger than published records is not said at its default."""
+    """The fields by which the cell is known: a setting younger than published records is not said
+    at its default.
+    """
     unsaid = getattr(method, "UNSAID", {})
-    return {name: value for name, value in fields.items() if name not in unsaid or value != unsaid[name]}
+    return {
+        name: value for name, value in fields.items() if name not in unsaid or value != unsaid[name]
+    }
 
 
 def known(value: Any) -> Any:
-    """A configured value with every file and folder it names known by name and content: `data.jsonl@3f9a...`.
+    """A configured value with every file and folder it names known by name and content:
+    `data.jsonl@3f9a...`.
 
     What comes from the hub is known by its commit.
     """
     if isinstance(value, Mapping):
-        found = {name: _embedder(one) if name in _EMBEDDERS else known(one) for name, one in value.items()}
+        found = {
+            name: _embedder(one) if name in _EMBEDDERS else known(one)
+            for name, one in value.items()
+        }
         return found | _revisions(value)
     if isinstance(value, list):
         return [known(one) for one in value]
@@ -220,7 +260,8 @@ def known(value: Any) -> Any:
 
 
 def _names_data(text: str) -> bool:
-    """Whether a file or folder is of this name; not the folder of this process, nor one around it."""
+    """Whether a file or folder is of this name; not the folder of this process, nor one
+    around it."""
     if not os.path.lexists(text):  # a text too long for a name is none
         return False
     if not os.path.isdir(text):
@@ -249,16 +290,29 @@ def _revisions(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own(words: Sequence[str], experiment: Mapping[str, Any] | None) -> Sequence[str]:
     """Of an experiment's cell, the overrides that its other cells need not have."""
-    return [word for word in words if experiment is None or word.partition("=")[0] in experiment["own"]]
+    return [
+        word for word in words if experiment is None or word.partition("=")[0] in experiment["own"]
+    ]
 
 
 def _variant(words: Sequence[str]) -> str:
     """The overrides in words, so that two cells of one method can be told apart."""
     told = [word.removeprefix("method.") for word in words if word.startswith("method.")]
     others = (
-        "noise_floor=", "limit=", "protocol.", "base.", "model.", "model@", "selection.", "leak=", "decoding.",
-        "adapter.", "retriever.", "profile.", "budget.",
-    )  # fmt: skip
+        "noise_floor=",
+        "limit=",
+        "protocol.",
+        "base.",
+        "model.",
+        "model@",
+        "selection.",
+        "leak=",
+        "decoding.",
+        "adapter.",
+        "retriever.",
+        "profile.",
+        "budget.",
+    )
     return " ".join(told + [word for word in words if word.startswith(others)])
 
 

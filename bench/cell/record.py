@@ -1,4 +1,6 @@
-"""The record of a cell (docs/record.md): what ran, on what, what came out and what it cost. Holds no user text."""
+"""The record of a cell (docs/record.md): what ran, on what, what came out and what it cost. Holds
+no user text.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,20 @@ from bench.score import stats
 from bench.types import Personalization, User
 
 _PRIVATE = (
-    "task", "results", "progress", "dry", "adapter", "experiment", "scale", "rules", "shard", "window", "stale",
+    "task",
+    "results",
+    "progress",
+    "dry",
+    "adapter",
+    "experiment",
+    "scale",
+    "rules",
+    "shard",
+    "window",
+    "stale",
     "protocol",  # told apart from the others, as the key has it
     "chameleon_recipes",  # the method's own fields have what was chosen of them
-)  # fmt: skip
+)
 
 
 def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
@@ -57,7 +69,8 @@ def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
 
 
 def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int) -> dict[str, Any]:
-    """The part that only a finished cell has: metrics with intervals, counts, the method's facts."""
+    """The part that only a finished cell has: metrics with intervals, counts, the method's
+    facts."""
     plan, task = cohort.plan, cohort.plan.task
     counts = {
         **{f"data_{name}": count for name, count in plan.tested.counts.items()},
@@ -80,7 +93,11 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
         facts["edited"] = found.facts["edited"] > 0
     result = {"counts": counts, "facts": facts}
     if not found.scored:
-        return result | {"unscored": f"the {plan.tested.split} split has no golds; predictions.json is for submission"}
+        return result | {
+            "unscored": (
+                f"the {plan.tested.split} split has no golds; predictions.json is for submission"
+            )
+        }
     intervals = stats.intervals(task.kind, task.labels, found.scored)
     return result | {"metrics": {name: asdict(interval) for name, interval in intervals.items()}}
 
@@ -107,6 +124,10 @@ def _people(users: Sequence[User]) -> dict[str, int]:
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without this machine's folders and without the task's prompts (its own file has them)."""
+    """The configuration without this machine's folders and without the task's prompts (its own file
+    has them).
+    """
     shown = {name: known(value) for name, value in config.items() if name not in _PRIVATE}
-    return shown | {"data": {name: value for name, value in config["data"].items() if name != "root"}}
+    return shown | {
+        "data": {name: value for name, value in config["data"].items() if name != "root"}
+    }

@@ -1,9 +1,11 @@
-"""Repeats of a method: the same users, questions and base, with the method's own random draws made anew.
+"""Repeats of a method: the same users, questions and base, with the method's own random draws made
+anew.
 
-A method and its parts draw from their fields `seed`: insights, profiles, the start of probes and adapters, the order of
-examples, random items. A class whose seed is read with some settings alone says so (`ONLY_WITH`). Repeat 0 draws from
-the seed as it is given; every other from a number made of the seed and the repeat. What the whole cell draws from
-`seed` (who fits) is not touched, so that repeats differ in nothing but the method's luck.
+A method and its parts draw from their fields `seed`: insights, profiles, the start of probes and
+adapters, the order of examples, random items. A class whose seed is read with some settings alone
+says so (`ONLY_WITH`). Repeat 0 draws from the seed as it is given; every other from a number made
+of the seed and the repeat. What the whole cell draws from `seed` (who fits) is not touched, so that
+repeats differ in nothing but the method's luck.
 """
 
 from __future__ import annotations
@@ -19,23 +21,28 @@ MOST = 1000
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """The command line with `repeats=N` as the sweep `repeat=0,...,N-1`. InputError where N is no count."""
+    """The command line with `repeats=N` as the sweep `repeat=0,...,N-1`. InputError where N is no
+    count.
+    """
     found = [word for word in arguments if word.startswith("repeats=")]
     if not found:
         return list(arguments)
     number = found[-1].partition("=")[2]
     if not number.isdecimal() or not 1 <= int(number) <= MOST:
-        raise InputError(f"repeats={number}: how often to draw a method anew, a whole number from 1 to {MOST}")
+        raise InputError(
+            f"repeats={number}: how often to draw a method anew, a whole number from 1 to {MOST}"
+        )
     kept = [word for word in arguments if word not in found]
     sweep = [] if {"-m", "--multirun"} & set(kept) else ["-m"]
     return [*sweep, *kept, f"repeat={','.join(map(str, range(int(number))))}"]
 
 
 def drawn(values: dict[str, Any], *, alone: bool) -> dict[str, Any]:
-    """The settings of a cell whose method draws as this repeat of it: every seed that is drawn from is another.
+    """The settings of a cell whose method draws as this repeat of it: every seed that is drawn from
+    is another.
 
-    A method that draws nothing has repeat 0 alone. `alone`: no cell of a sweep, where others may draw; then another
-    repeat of it is an InputError.
+    A method that draws nothing has repeat 0 alone. `alone`: no cell of a sweep, where others may
+    draw; then another repeat of it is an InputError.
     """
     repeat, method = values["repeat"], values["method"]
     if not repeat:
@@ -50,10 +57,14 @@ def drawn(values: dict[str, Any], *, alone: bool) -> dict[str, Any]:
 
 
 def check_sweep(cells: Sequence[Mapping[str, Any]]) -> None:
-    """Raises InputError where a sweep asks for repeats and none of its methods draws. `cells`: their settings."""
+    """Raises InputError where a sweep asks for repeats and none of its methods draws. `cells`:
+    their settings.
+    """
     repeated = [values for values in cells if values["repeat"]]
     if repeated and not any(draws(values["method"]) for values in repeated):
-        raise InputError(f"{_nothing(repeated[0])}, nor does any other method of this sweep; leave repeats out")
+        raise InputError(
+            f"{_nothing(repeated[0])}, nor does any other method of this sweep; leave repeats out"
+        )
 
 
 def draws(method: Mapping[str, Any]) -> bool:
@@ -95,7 +106,9 @@ def _nothing(values: Mapping[str, Any]) -> str:
 
 
 def seed_of(seed: int, repeat: int) -> int:
-    """The number that a repeat draws from: below 2**28, so that what is made of it fits any generator."""
+    """The number that a repeat draws from: below 2**28, so that what is made of it fits any
+    generator.
+    """
     if not repeat:
         return seed
     return int(hashlib.sha256(f"repeat/{seed}/{repeat}".encode()).hexdigest()[:7], 16)

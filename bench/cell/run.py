@@ -1,4 +1,6 @@
-"""Run one cell, or a shard of it: find it done, or claim it, work, and leave a record, also of a failure."""
+"""Run one cell, or a shard of it: find it done, or claim it, work, and leave a record, also of a
+failure.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ from bench.errors import InputError, MethodError, OverBudget
 class Result:
     """What became of a cell: its record, and whether it was there already.
 
-    `missing`: the shards that it still needs, in words; then there is no record yet. `told`: what to say of a record
-    that was there, which other code may have made.
+    `missing`: the shards that it still needs, in words; then there is no record yet. `told`: what
+    to say of a record that was there, which other code may have made.
     """
 
     plan: Plan
@@ -38,7 +40,9 @@ class Result:
 
 
 def run(config: DictConfig) -> Result:
-    """Run a cell, or find it done. A cell that fails leaves a record that says so. Raises InputError on bad input."""
+    """Run a cell, or find it done. A cell that fails leaves a record that says so. Raises
+    InputError on bad input.
+    """
     plan = resolve(config)
     if plan.config["experiment"]:
         manifest.note(plan.cell, plan.config["experiment"], plan.overrides)
@@ -60,7 +64,9 @@ def run(config: DictConfig) -> Result:
 
 
 def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
-    """All steps; those that left their files before (`dropped` lines of them were cut off) are not repeated."""
+    """All steps; those that left their files before (`dropped` lines of them were cut off) are not
+    repeated.
+    """
     plan = who.plan
     budget = Budget(plan.config["budget"]["minutes"], progress=plan.config["progress"])
     job = Job(who, budget, plan.cell, who.users, dropped)
@@ -73,12 +79,15 @@ def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
 
 
 def _run_part(who: Cohort, part: Shard) -> Result:
-    """One part of a cell; where it was the last one, then the whole. A part that fails is a failed cell."""
+    """One part of a cell; where it was the last one, then the whole. A part that fails is a failed
+    cell.
+    """
     plan = who.plan
     failure: dict[str, Any] = {}
     with claimed(plan.cell):
         if staleness.standing(plan).record is None:
-            store.write_json(plan.cell.config, plan.config)  # a folder with this is a cell: its parts are none
+            # a folder with this is a cell: its parts are none
+            store.write_json(plan.cell.config, plan.config)
             staleness.begin(plan)
     with claimed(part.cell):
         if not part.done and store.finished(plan.cell) is None:

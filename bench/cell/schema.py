@@ -1,7 +1,8 @@
 """Names of classes in keys and records of schema 1, for those that lie elsewhere now.
 
-A cell's key holds the names of the classes that its method is made of. Published keys must stay what they are, so a
-class that has moved is written into a key under the name that it had; and a recorded configuration may name either.
+A cell's key holds the names of the classes that its method is made of. Published keys must stay
+what they are, so a class that has moved is written into a key under the name that it had; and a
+recorded configuration may name either.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def class_today(name: str) -> str:
 def in_schema_1(value: Any) -> Any:
     """A configured value with every class under the name that keys have for it."""
     if isinstance(value, Mapping):
-        return {name: _named(entry) if name == TARGET else in_schema_1(entry) for name, entry in value.items()}
+        return {
+            name: _named(entry) if name == TARGET else in_schema_1(entry)
+            for name, entry in value.items()
+        }
     if isinstance(value, list):
         return [in_schema_1(entry) for entry in value]
     return value

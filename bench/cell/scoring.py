@@ -1,4 +1,6 @@
-"""Join answers and golds, which nothing before this has looked at: rows of scores, and what a record counts."""
+"""Join answers and golds, which nothing before this has looked at: rows of scores, and what a
+record counts.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ from bench.types import Personalization, Query, Sample, User
 class Tally:
     """What the record says of all samples and users, gathered window by window.
 
-    `scored`: one row for each question (empty without golds); with `golds` (by id) the only part that grows with them.
-    `facts`: sums over users of what the method counted for each. `patches`: bytes by id.
+    `scored`: one row for each question (empty without golds); with `golds` (by id) the only part
+    that grows with them. `facts`: sums over users of what the method counted for each. `patches`:
+    bytes by id.
     """
 
     samples: int = 0
@@ -42,8 +45,12 @@ class Tally:
         """Count what the users' personalizations are and say."""
         self.users += len(personals)
         for one in personals:
-            self.facts.update({name: int(value) for name, value in one.facts.items() if isinstance(value, int)})
-            self.patches.update({patch.id: patch.bytes for patch in one.patches if patch.id not in self.patches})
+            self.facts.update(
+                {name: int(value) for name, value in one.facts.items() if isinstance(value, int)}
+            )
+            self.patches.update(
+                {patch.id: patch.bytes for patch in one.patches if patch.id not in self.patches}
+            )
 
     def add_histories(self, users: Sequence[User]) -> None:
         """Count what a question is not shown because it is later."""
@@ -55,7 +62,9 @@ class Tally:
     def add_samples(self, task: Task, samples: Sequence[Sample]) -> None:
         """Count how the answers are formed."""
         self.samples += len(samples)
-        self.unparsed += sum(metrics.unparsed(task.kind, task.labels, sample.raw) for sample in samples)
+        self.unparsed += sum(
+            metrics.unparsed(task.kind, task.labels, sample.raw) for sample in samples
+        )
         self.truncated += sum(sample.cut > 0 for sample in samples)
         self.unfinished += sum(not sample.finished for sample in samples)
 
@@ -75,7 +84,9 @@ def tally(
     golds: bool,
     advance: Callable[[int], None],
 ) -> Tally:
-    """Read everything that the steps before have left on disk, once and in the order of the questions."""
+    """Read everything that the steps before have left on disk, once and in the order of the
+    questions.
+    """
     found = Tally()
     samples, nll = Ahead(_samples(cell)), Ahead(likelihoods.values(cell.artifacts, cell.key))
     liked = likelihoods.complete(cell.artifacts, cell.key)
@@ -86,7 +97,9 @@ def tally(
         answered = samples.take(window.ids)
         found.add_samples(task, answered)
         if golds:
-            values: Sequence[float | None] = nll.take(window.ids) if liked else [None] * len(queries)
+            values: Sequence[float | None] = (
+                nll.take(window.ids) if liked else [None] * len(queries)
+            )
             found.scored += map(_row(task), answered, queries, values)
             found.add_golds(task, queries)
         else:
@@ -96,7 +109,9 @@ def tally(
 
 
 def write(task: Task, cell: Cell, found: Tally, *, golds: bool, model: str) -> None:
-    """scores.json, and the golds' texts for the report; without golds the predictions as LaMP's submission."""
+    """scores.json, and the golds' texts for the report; without golds the predictions as LaMP's
+    submission.
+    """
     if golds:
         store.write_rows(cell.scores, (asdict(one) for one in found.scored))
         store.write_json(cell.folder / "golds.json", found.golds)
@@ -112,8 +127,14 @@ def _samples(cell: Cell) -> Iterator[tuple[str, Sample]]:
 def _row(task: Task) -> Callable[[Sample, Query, float | None], metrics.Scored]:
     def row(sample: Sample, query: Query, nll_token: float | None) -> metrics.Scored:
         return metrics.score_one(
-            task.kind, task.labels, sample.raw, str(query.gold), id=sample.id, group=sample.group,
-            label_logprobs=sample.label_logprobs, nll_token=nll_token,
-        )  # fmt: skip
+            task.kind,
+            task.labels,
+            sample.raw,
+            str(query.gold),
+            id=sample.id,
+            group=sample.group,
+            label_logprobs=sample.label_logprobs,
+            nll_token=nll_token,
+        )
 
     return row

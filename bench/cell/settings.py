@@ -1,8 +1,9 @@
-"""Every setting of a configuration, checked in one place before anything is read or loaded (conf/, docs/choices.md).
+"""Every setting of a configuration, checked in one place before anything is read or loaded (conf/,
+docs/choices.md).
 
-What a group's dataclass says of its fields (bench/checks/bounds.py) and what stands here of all other settings is checked on
-plain values; then what only makes sense together. What is wrong is an InputError of one line, in the command line's
-words.
+What a group's dataclass says of its fields (bench/checks/bounds.py) and what stands here of all
+other settings is checked on plain values; then what only makes sense together. What is wrong is an
+InputError of one line, in the command line's words.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class ResultsSection:
 
 @dataclass(frozen=True)
 class Said:
-    """What a cell is told of its experiment (bench/sweep/sweeper.py); its manifest is called by it."""
+    """What a cell is told of its experiment (bench/sweep/sweeper.py); its manifest is called
+    by it."""
 
     name: Annotated[str, NAME]
     scale: Annotated[str, NAME]
@@ -96,7 +98,9 @@ class Said:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of conf/config.yaml: groups and sections by their dataclasses, single settings by type and bounds."""
+    """All of conf/config.yaml: groups and sections by their dataclasses, single settings by type
+    and bounds.
+    """
 
     seed: Annotated[int, SEED]
     repeat: Annotated[int, Range(0, MOST - 1)]
@@ -125,7 +129,8 @@ class Settings:
 
 
 def checked(config: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration as plain values, all of them checked; `~` in front of a folder is the home it stands for.
+    """The configuration as plain values, all of them checked; `~` in front of a folder is the home
+    it stands for.
 
     `chosen`: the options of its groups by name, as Hydra knows them. Raises InputError.
     """
@@ -136,8 +141,11 @@ def checked(config: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
         check(one.name, values[one.name], hints_of(Settings)[one.name])
     _check_method(values)
     for group in _MADE:
-        if "_target_" not in values[group]:  # the class that its fields are of; `base={}` would pass as all defaults
-            raise InputError(f"{group}={values[group]}: choose one of its options, as --help has them")
+        # the class that its fields are of; `base={}` would pass as all defaults
+        if "_target_" not in values[group]:
+            raise InputError(
+                f"{group}={values[group]}: choose one of its options, as --help has them"
+            )
     for group in ("task", "model", "method", "protocol"):
         check(group, chosen.get(group), Annotated[str, NAME])
     _check_draws(values)
@@ -182,7 +190,9 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _not_there(config: DictConfig, text: str) -> str:
-    """What is wrong with a name by which other settings are looked up, and the names that there are."""
+    """What is wrong with a name by which other settings are looked up, and the names that there
+    are.
+    """
     found = re.search(r"Interpolation key '([\w.-]+)' not found.*full_key: ([\w.]+)", text)
     if not found:
         return text
@@ -190,13 +200,17 @@ def _not_there(config: DictConfig, text: str) -> str:
     for depth, name in enumerate(path):
         if name not in there:
             known = ", ".join(map(str, there))
-            return f"{found[2]}: {'.'.join(path[: depth + 1])}: no {name} here; choose one of {known}"
+            return (
+                f"{found[2]}: {'.'.join(path[: depth + 1])}: no {name} here; choose one of {known}"
+            )
         there = there[name]
     return text
 
 
 def _check_alone(config: DictConfig) -> None:
-    """The groups that can be read by themselves: of a wrong value that others are looked up by, the better error."""
+    """The groups that can be read by themselves: of a wrong value that others are looked up by, the
+    better error.
+    """
     for name in ("data", "selection", "method"):
         try:
             one = config[name]
@@ -210,7 +224,8 @@ def _check_alone(config: DictConfig) -> None:
 
 
 def _check_method(values: Mapping[str, Any]) -> None:
-    """A method of the harness or of anybody: its fields by its own hints, where it is a dataclass."""
+    """A method of the harness or of anybody: its fields by its own hints, where it is a
+    dataclass."""
     method = values.get("method")
     if not isinstance(method, Mapping) or "_target_" not in method:
         raise InputError(f"method={shown(method)}: name one of the methods (--help lists them)")
@@ -222,14 +237,23 @@ def _check_method(values: Mapping[str, Any]) -> None:
 def _expanded(path: str, value: Any) -> Any:
     """The values with the home folder in place of `~`; texts that are no folders are left alone."""
     if isinstance(value, Mapping):
-        return {name: _expanded(f"{path}.{name}" if path else str(name), one) for name, one in value.items()}
-    if not isinstance(value, str) or not value.startswith("~") or path.startswith(("task.", "experiment.")):
+        return {
+            name: _expanded(f"{path}.{name}" if path else str(name), one)
+            for name, one in value.items()
+        }
+    if (
+        not isinstance(value, str)
+        or not value.startswith("~")
+        or path.startswith(("task.", "experiment."))
+    ):
         return value
     if ".prompts." in path:
         return value
     whole = os.path.expanduser(value)
     if whole.startswith("~"):
-        raise InputError(f"{path}={shown(value)}: nobody here has this home folder; write the whole path")
+        raise InputError(
+            f"{path}={shown(value)}: nobody here has this home folder; write the whole path"
+        )
     return whole
 
 
@@ -254,7 +278,9 @@ def _check_draws(values: Mapping[str, Any]) -> None:
 
 def _check_data(data: Mapping[str, Any]) -> None:
     if data["name"] == "lamp" and not data["root"]:
-        raise InputError("data=lamp needs data.root=FOLDER, in LaMP's layout (get one: python -m bench.download)")
+        raise InputError(
+            "data=lamp needs data.root=FOLDER, in LaMP's layout (get one: python -m bench.download)"
+        )
 
 
 def _check_together(values: Mapping[str, Any], chosen: Mapping[str, str]) -> None:
@@ -263,18 +289,21 @@ def _check_together(values: Mapping[str, Any], chosen: Mapping[str, str]) -> Non
     part = values["shard"]
     if part["index"] >= part["count"]:
         raise InputError(
-            f"shard.index={part['index']} shard.count={part['count']}: the parts are counted from 0 to "
-            f"{part['count'] - 1}" + ("; say how many there are, as in shard.count=4" if part["count"] == 1 else "")
+            f"shard.index={part['index']} shard.count={part['count']}: the parts are counted from 0"
+            f" to {part['count'] - 1}"
+            + ("; say how many there are, as in shard.count=4" if part["count"] == 1 else "")
         )
     if values["decoding"]["rule"] == "likelihood" and not values["task"]["labels"]:
         raise InputError(
-            f"decoding.rule=likelihood: it chooses among labels, and {values['task']['name']} has none; "
-            "decoding=greedy writes the answer"
+            f"decoding.rule=likelihood: it chooses among labels, and {values['task']['name']} has"
+            " none; decoding=greedy writes the answer"
         )
     if chosen.get("base") == "instruct" and values["base"]["kind"] != "instruct":
         raise InputError(
-            f"method={chosen['method']} brings its own adapted base, so base=instruct would be ignored: "
-            "base.kind=instruct takes the model as it is"
+            f"method={chosen['method']} brings its own adapted base, so base=instruct would be"
+            " ignored: base.kind=instruct takes the model as it is"
         )
     if chosen.get("scale") != "paper" and not values["experiment"]:
-        raise InputError("scale= is of experiments: name one too, as in experiment=chameleon_table1")
+        raise InputError(
+            "scale= is of experiments: name one too, as in experiment=chameleon_table1"
+        )

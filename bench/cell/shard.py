@@ -1,7 +1,9 @@
-"""One cell split by users: each shard leaves its part in a folder of its own; the last one puts the parts together.
+"""One cell split by users: each shard leaves its part in a folder of its own; the last one puts the
+parts together.
 
-`CELL/shards/COUNT/INDEX/` holds what a cell's folder holds for its users: samples, artifacts, cost. Merging writes the
-files that an unsharded run would have left before its record, so that the ordinary run goes on from there.
+`CELL/shards/COUNT/INDEX/` holds what a cell's folder holds for its users: samples, artifacts, cost.
+Merging writes the files that an unsharded run would have left before its record, so that the
+ordinary run goes on from there.
 """
 
 from __future__ import annotations
@@ -59,8 +61,12 @@ class Shard:
         return int(seals.read(self._mark, self._owner, remedy)["lines_dropped"])
 
     def users(self, users: Sequence[User]) -> Sequence[User]:
-        """Its part of the users, who have their protocol's history already: a stretch of their order."""
-        return users[len(users) * self.index // self.count : len(users) * (self.index + 1) // self.count]
+        """Its part of the users, who have their protocol's history already: a stretch of their
+        order.
+        """
+        return users[
+            len(users) * self.index // self.count : len(users) * (self.index + 1) // self.count
+        ]
 
     def missing(self) -> str:
         """The parts that are not done yet, in words; empty when all are."""
@@ -73,14 +79,20 @@ class Shard:
 
 
 def asked(config: Mapping[str, Any], whole: Cell) -> Shard | None:
-    """The part that the settings ask for; None for a whole cell. Raises InputError where they make no sense."""
+    """The part that the settings ask for; None for a whole cell. Raises InputError where they make
+    no sense.
+    """
     index, count = config["shard"]["index"], config["shard"]["count"]
     if count < 1 or not 0 <= index < count:
-        raise InputError(f"shard.index={index} shard.count={count}: give an index from 0 to {max(count, 1) - 1}")
+        raise InputError(
+            f"shard.index={index} shard.count={count}: give an index from 0 to {max(count, 1) - 1}"
+        )
     if count == 1:
         return None
     if config["budget"]["minutes"] is not None:
-        raise InputError("budget.minutes limits the clock of one process: give shard.count=1 with it")
+        raise InputError(
+            "budget.minutes limits the clock of one process: give shard.count=1 with it"
+        )
     return Shard(whole, index, count)
 
 

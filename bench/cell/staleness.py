@@ -1,8 +1,10 @@
-"""Work of other code: a finished cell, or one half done, whose method or engine has been edited since.
+"""Work of other code: a finished cell, or one half done, whose method or engine has been edited
+since.
 
-`stale=` decides. `keep` takes it as it is and says so, `rerun` does it again, `error` refuses. `auto` does it again
-where git shows one of the differing files as changed or untracked, and keeps it else: a release that was updated does
-not throw away what is there, and whoever edits a method never gets its old answers.
+`stale=` decides. `keep` takes it as it is and says so, `rerun` does it again, `error` refuses.
+`auto` does it again where git shows one of the differing files as changed or untracked, and keeps
+it else: a release that was updated does not throw away what is there, and whoever edits a method
+never gets its old answers.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from bench.terminal import escape
 
 @dataclass(frozen=True)
 class Standing:
-    """What of a cell holds: its finished record, or None where it is to be run; and which files differ since."""
+    """What of a cell holds: its finished record, or None where it is to be run; and which files
+    differ since.
+    """
 
     record: Mapping[str, Any] | None
     differs: Sequence[str] = ()
@@ -34,7 +38,8 @@ class Standing:
 
 
 def standing(plan: Plan) -> Standing:
-    """The finished record, if its code still counts. Raises InputError where `stale=error` and it does not.
+    """The finished record, if its code still counts. Raises InputError where `stale=error` and it
+    does not.
 
     Records of version 0.1 do not say their code, and count.
     """
@@ -46,7 +51,8 @@ def standing(plan: Plan) -> Standing:
 
 
 def begin(plan: Plan) -> None:
-    """Before any work on the cell, with its claim held: what other code left is removed or kept, as `stale=` says.
+    """Before any work on the cell, with its claim held: what other code left is removed or kept, as
+    `stale=` says.
 
     What is kept although a part of it is from other code is named in the record.
     """
@@ -58,14 +64,19 @@ def begin(plan: Plan) -> None:
         _clear(plan)
     elif differs:
         mixed = {*before.get("sources_mixed", ()), *differs}
-        said = f"{plan.cell.folder}: goes on with other code than it began with: {sources.some(differs)}"
+        said = (
+            f"{plan.cell.folder}: goes on with other code than it began with:"
+            f" {sources.some(differs)}"
+        )
         escape.say(said, sys.stderr)
     now = {"sources": sources.of(plan.method), "sources_mixed": sorted(mixed)}
     seals.write(_note(plan), now, _owner(plan))
 
 
 def noted(plan: Plan) -> dict[str, Any]:
-    """Of a cell at work, for its record: the hash of each file that made it, and files that changed on the way."""
+    """Of a cell at work, for its record: the hash of each file that made it, and files that changed
+    on the way.
+    """
     return _noted(plan) or {"sources": sources.of(plan.method), "sources_mixed": []}
 
 
@@ -75,9 +86,17 @@ def _counts(plan: Plan, differs: Sequence[str], what: str) -> bool:
 
 
 def _clear(plan: Plan) -> None:
-    """Remove all that earlier code left; its record first, so that it never stands beside new answers."""
+    """Remove all that earlier code left; its record first, so that it never stands beside new
+    answers.
+    """
     cell = plan.cell
-    left = [cell.record, cell.samples, cell.scores, cell.folder / "golds.json", cell.folder / "predictions.json"]
+    left = [
+        cell.record,
+        cell.samples,
+        cell.scores,
+        cell.folder / "golds.json",
+        cell.folder / "predictions.json",
+    ]
     if any(path.exists() for path in left):
         escape.say(f"{cell.folder}: runs again, as its code has changed", sys.stderr)
     for path in (*left, cell.artifacts, cell.folder / "shards"):
@@ -93,7 +112,11 @@ def _owner(plan: Plan) -> seals.Owner:
 
 
 def _noted(plan: Plan) -> dict[str, Any] | None:
-    """What the cell at work says of its code; None where it says nothing. Raises InputError where it is damaged."""
+    """What the cell at work says of its code; None where it says nothing. Raises InputError where
+    it is damaged.
+    """
     if not _note(plan).exists():
         return None
-    return dict(seals.read(_note(plan), _owner(plan), f"delete {plan.cell.folder} and run the cell again"))
+    return dict(
+        seals.read(_note(plan), _owner(plan), f"delete {plan.cell.folder} and run the cell again")
+    )

@@ -22,7 +22,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Window:
-    """So many users in a row, with golds. `number` counts the windows, `start` is the place of the first user."""
+    """So many users in a row, with golds. `number` counts the windows, `start` is the place of the
+    first user.
+    """
 
     number: int
     start: int
@@ -33,7 +35,9 @@ class Window:
         """Of its questions, in their order."""
         return [query.id for user in self.users for query in user.queries]
 
-    def personals(self, artifacts: Path, shared: Personalization, cell: str) -> list[Personalization]:
+    def personals(
+        self, artifacts: Path, shared: Personalization, cell: str
+    ) -> list[Personalization]:
         """What the users' chunks on disk hold; a patch of several users is read once."""
         from bench.cell.artifacts import load_personalizations
 
@@ -48,8 +52,12 @@ class Window:
             found += chunk
         return found
 
-    def asked(self, personals: Sequence[Personalization]) -> list[tuple[User, Query, Personalization]]:
-        """Every question with its user, as of the question, and personalization; the golds are hidden."""
+    def asked(
+        self, personals: Sequence[Personalization]
+    ) -> list[tuple[User, Query, Personalization]]:
+        """Every question with its user, as of the question, and personalization; the golds are
+        hidden.
+        """
         hidden = (user.hidden() for user in self.users)
         return [
             (as_of(user, query), query, personal)
@@ -67,7 +75,9 @@ def windows(users: Sequence[User], size: int) -> Iterator[Window]:
 def checked_size(size: int) -> int:
     """The setting `window`; InputError where it is no multiple of a chunk."""
     if size < CHUNK or size % CHUNK:
-        raise InputError(f"window={size}: give a multiple of {CHUNK}, the users whose artifacts are one file")
+        raise InputError(
+            f"window={size}: give a multiple of {CHUNK}, the users whose artifacts are one file"
+        )
     return size
 
 
@@ -79,8 +89,8 @@ def chunk_name(start: int) -> str:
 class Ahead(Generic[T]):
     """Values by id out of a stream that has them about in the order in which they are asked for.
 
-    What comes too early is kept, so that a stream in another order costs memory and no error; of an id that comes
-    again the first counts.
+    What comes too early is kept, so that a stream in another order costs memory and no error; of an
+    id that comes again the first counts.
     """
 
     def __init__(self, stream: Iterator[tuple[str, T]]) -> None:
@@ -88,7 +98,9 @@ class Ahead(Generic[T]):
         self._early: dict[str, T] = {}
 
     def take(self, ids: Sequence[str]) -> list[T]:
-        """The values of these ids, which are forgotten here. KeyError where the stream ends without one."""
+        """The values of these ids, which are forgotten here. KeyError where the stream ends without
+        one.
+        """
         missing = set(ids).difference(self._early)
         while missing:
             name, value = self._next(missing)

@@ -1,4 +1,6 @@
-"""Marks of what a setting may be, beside its type: `k: Annotated[int, Range(1)] = 4`. bench/checks/fields.py checks them."""
+"""Marks of what a setting may be, beside its type: `k: Annotated[int, Range(1)] = 4`.
+bench/checks/fields.py checks them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Of a mapping: its keys are the fields of a dataclass that is made later, those left out that are set then."""
+    """Of a mapping: its keys are the fields of a dataclass that is made later, those left out that
+    are set then.
+    """
 
     of: type
     without: tuple[str, ...] = ()
@@ -54,7 +58,10 @@ COUNT = Range(1)
 SEED = Range(0, 2**32 - 1)
 NAME = Form(
     r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}",
-    "a name is of letters, digits, '.', '_' and '-', with no dot first: folders and files are called by it",
+    "a name is of letters, digits, '.', '_' and '-', with no dot first: folders and files are"
+    " called by it",
 )
 INSIDE = Form(rf"{NAME.pattern}(/{NAME.pattern})*", f"names with / between them; {NAME.words}")
-PLACE = Form(r"(?s)(?!.*[^/]{256})[^\x00-\x1f\x7f\ud800-\udfff]{1,1000}", "a folder, file or name, not empty")
+PLACE = Form(
+    r"(?s)(?!.*[^/]{256})[^\x00-\x1f\x7f\ud800-\udfff]{1,1000}", "a folder, file or name, not empty"
+)

@@ -1,7 +1,8 @@
-"""The one check of settings: configured values against the hints of the dataclasses that are made of them.
+"""The one check of settings: configured values against the hints of the dataclasses that are made
+of them.
 
-A dataclass says by its types and their marks (bench/checks/bounds.py) what its settings may be. A configuration is checked as
-plain values, before anything is made of it.
+A dataclass says by its types and their marks (bench/checks/bounds.py) what its settings may be. A
+configuration is checked as plain values, before anything is made of it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _TEXT = Form(r"[^\x00\ud800-\udfff]*", "text")
 
 
 def check_fields(path: str, part: object) -> None:
-    """Raises InputError where a field of a dataclass, or of one inside it, is not what its hint says.
+    """Raises InputError where a field of a dataclass, or of one inside it, is not what its hint
+    says.
 
     `path`: what the command line calls the dataclass, as `method`.
     """
@@ -37,13 +39,15 @@ def check_fields(path: str, part: object) -> None:
 def check(path: str, value: Any, hint: Any) -> None:
     """Raises InputError where a configured value is not of the type, bounds and form of the hint.
 
-    `path`: what the command line calls it. A dataclass' values may be an instance, or a mapping with its `_target_`.
+    `path`: what the command line calls it. A dataclass' values may be an instance, or a mapping
+    with its `_target_`.
     """
     _check(path, value, hint, "")
 
 
 def made_of(path: str, value: Any) -> tuple[type | None, Mapping[str, Any]]:
-    """The dataclass that a mapping with a `_target_` describes (None: of no dataclass), and the values of its fields.
+    """The dataclass that a mapping with a `_target_` describes (None: of no dataclass), and the
+    values of its fields.
 
     Of a function, the dataclass that it returns. Raises InputError where the target is not there.
     """
@@ -58,7 +62,8 @@ def made_of(path: str, value: Any) -> tuple[type | None, Mapping[str, Any]]:
 
 
 def unread(path: str, part: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of a configured part that are not read as its other fields stand, with the reason (`ONLY_WITH`).
+    """The fields of a configured part that are not read as its other fields stand, with the reason
+    (`ONLY_WITH`).
 
     The other field may be a part's own: `decoding.rule`.
     """
@@ -137,7 +142,11 @@ def _check_text(path: str, value: Any, marks: Sequence[Any], also: str) -> None:
     form = next((mark for mark in marks if isinstance(mark, Form)), _TEXT)
     if not isinstance(value, str) or not re.fullmatch(form.pattern, value):
         kind = "" if isinstance(value, str) else f" ({_kind(value)})"
-        quotes = f"; a number as text: '{path}=\"{shown(value)}\"'" if type(value) in (int, float, bool) else ""
+        quotes = (
+            f"; a number as text: '{path}=\"{shown(value)}\"'"
+            if type(value) in (int, float, bool)
+            else ""
+        )
         raise InputError(f"{path}={shown(value)}{kind}: {form.words}{also}{quotes}")
 
 
@@ -146,11 +155,15 @@ def _check_number(path: str, value: Any, kind: type, marks: Sequence[Any], also:
         if type(value) is not bool:
             raise InputError(f"{path}={shown(value)}: true or false{also}")
         return
-    bounds = next((mark for mark in marks if isinstance(mark, Range)), Range() if kind is int else ANY)
+    bounds = next(
+        (mark for mark in marks if isinstance(mark, Range)), Range() if kind is int else ANY
+    )
     right = type(value) is int or (kind is float and type(value) is float and math.isfinite(value))
     if not right or value not in bounds:
         words = "a whole number" if kind is int else "a number"
-        raise InputError(f"{path}={shown(value)}: {words}{'' if bounds == ANY else f' {bounds}'}{also}")
+        raise InputError(
+            f"{path}={shown(value)}: {words}{'' if bounds == ANY else f' {bounds}'}{also}"
+        )
 
 
 def _check_part(path: str, value: Any, hint: type) -> None:
@@ -167,12 +180,16 @@ def _check_part(path: str, value: Any, hint: type) -> None:
 
 
 def _check_all(path: str, values: Mapping[str, Any], kind: type, without: Sequence[str]) -> None:
-    """The values of a dataclass' fields: all there that have no default, none that are not there, each as its hint."""
+    """The values of a dataclass' fields: all there that have no default, none that are not there,
+    each as its hint.
+    """
     hints = _hints(path, kind)
     known = {one.name: one for one in fields(kind) if one.init and one.name not in without}
     for name in values:
         if name not in known:
-            raise InputError(f"{_at(path, name)}: no such setting here; there are {', '.join(known)}")
+            raise InputError(
+                f"{_at(path, name)}: no such setting here; there are {', '.join(known)}"
+            )
     for name, one in known.items():
         if name in values:
             _check(_at(path, name), values[name], hints[name], "")
@@ -201,7 +218,9 @@ def _check_list(path: str, value: Any, kind: Any, also: str) -> None:
 
 
 def _no_mapping(path: str, value: Any, inside: str) -> InputError:
-    return InputError(f"{path}={shown(value)}: {path} has settings of its own, as in {path}.{inside}=...")
+    return InputError(
+        f"{path}={shown(value)}: {path} has settings of its own, as in {path}.{inside}=..."
+    )
 
 
 @cache
@@ -213,7 +232,8 @@ def hints_of(kind: Any) -> Mapping[str, Any]:
 def _hints(path: str, kind: Any) -> Mapping[str, Any]:
     try:
         return hints_of(kind)
-    except (NameError, TypeError) as error:  # of a plug-in, whose types are imported for a type checker alone
+    # of a plug-in, whose types are imported for a type checker alone
+    except (NameError, TypeError) as error:
         raise InputError(
             f"{path}: {kind.__module__}.{kind.__qualname__}: {error}: import the types of fields"
         ) from None
@@ -221,7 +241,9 @@ def _hints(path: str, kind: Any) -> Mapping[str, Any]:
 
 def _target(path: str, name: Any) -> Any:
     if not isinstance(name, str):
-        raise InputError(f"{path}._target_={shown(name)}: the name of a class, as in package.module.Class")
+        raise InputError(
+            f"{path}._target_={shown(name)}: the name of a class, as in package.module.Class"
+        )
     try:
         return get_object(name)
     except Exception as error:  # whatever the module raises while it is imported
@@ -233,5 +255,11 @@ def _at(path: str, name: Any) -> str:
 
 
 def _kind(value: object) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", NoneType: "nothing", list: "a list"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        NoneType: "nothing",
+        list: "a list",
+    }
     return names.get(type(value), "several settings")

@@ -1,7 +1,7 @@
 """What a record, a sample and a score must look like before anybody counts with them.
 
-A results folder may be older, damaged, or somebody else's. Each reader asks here first, so that a wrong field is one
-line with its name, and never an exception somewhere in a table.
+A results folder may be older, damaged, or somebody else's. Each reader asks here first, so that a
+wrong field is one line with its name, and never an exception somewhere in a table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def _whole(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return _whole(value) or (isinstance(value, float) and math.isfinite(value) and abs(value) <= _LARGEST)
+    return _whole(value) or (
+        isinstance(value, float) and math.isfinite(value) and abs(value) <= _LARGEST
+    )
 
 
 def _numbers(value: Any) -> bool:
@@ -40,21 +42,38 @@ def _numbers(value: Any) -> bool:
 
 TEXT = JSONKind("a text", lambda value: isinstance(value, str))
 TEXT_OR_NULL = JSONKind("a text or null", lambda value: value is None or isinstance(value, str))
-NAME = JSONKind("a text that is not empty", lambda value: isinstance(value, str) and value.strip() != "")
+NAME = JSONKind(
+    "a text that is not empty", lambda value: isinstance(value, str) and value.strip() != ""
+)
 WHOLE = JSONKind("a whole number", _whole)
 COUNT = JSONKind("a whole number from 0", lambda value: _whole(value) and value >= 0)
-COUNT_OR_NULL = JSONKind("a whole number from 0 or null", lambda value: value is None or COUNT.known(value))
+COUNT_OR_NULL = JSONKind(
+    "a whole number from 0 or null", lambda value: value is None or COUNT.known(value)
+)
 NUMBER = JSONKind("a number", _number)
 NUMBER_OR_NULL = JSONKind("a number or null", lambda value: value is None or _number(value))
 FLAG = JSONKind("true or false", lambda value: isinstance(value, bool))
 OBJECT = JSONKind("an object", lambda value: isinstance(value, Mapping))
-OBJECT_OR_NULL = JSONKind("an object or null", lambda value: value is None or isinstance(value, Mapping))
-LAYERS = JSONKind("a list of whole numbers", lambda value: isinstance(value, list) and all(map(_whole, value)))
+OBJECT_OR_NULL = JSONKind(
+    "an object or null", lambda value: value is None or isinstance(value, Mapping)
+)
+LAYERS = JSONKind(
+    "a list of whole numbers", lambda value: isinstance(value, list) and all(map(_whole, value))
+)
 LOGPROBS = JSONKind("a list of numbers or null", lambda value: value is None or _numbers(value))
 
 # In a shape `name?` may be missing, and `*` stands for every other name.
 INTERVAL: Shape = {"value": NUMBER, "low?": NUMBER_OR_NULL, "high?": NUMBER_OR_NULL, "users": COUNT}
-_MEASURED = ("seconds", "reused", "cache_hits", "cache_damaged", "tokens_in", "tokens_out", "peak_memory", "joules")
+_MEASURED = (
+    "seconds",
+    "reused",
+    "cache_hits",
+    "cache_damaged",
+    "tokens_in",
+    "tokens_out",
+    "peak_memory",
+    "joules",
+)
 RECORD: Shape = {
     "schema": WHOLE,
     "key": NAME,
@@ -110,7 +129,9 @@ def _problems(value: Any, shape: Shape, where: str) -> Iterator[str]:
         return
     named = {name.removesuffix("?") for name in shape}
     for name, wanted in shape.items():
-        for field in [one for one in value if one not in named] if name == "*" else [name.removesuffix("?")]:
+        for field in (
+            [one for one in value if one not in named] if name == "*" else [name.removesuffix("?")]
+        ):
             place = f"{where}.{field}" if where else field
             if field in value:
                 yield from _wrong(value[field], wanted, place)

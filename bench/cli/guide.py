@@ -1,4 +1,6 @@
-"""`python -m bench --help`: one screen with the choices, and the settings of the chosen method and task."""
+"""`python -m bench --help`: one screen with the choices, and the settings of the chosen method and
+task.
+"""
 
 from __future__ import annotations
 
@@ -41,16 +43,33 @@ def text(arguments: Sequence[str]) -> str:
     from bench.cli import spelling
 
     whole = "--help=all" in arguments
-    asked = [word for word in arguments if word not in ("-h", "--help", "help", "--help=all", "all")]
+    asked = [
+        word for word in arguments if word not in ("-h", "--help", "help", "--help=all", "all")
+    ]
     given = spelling.read([word for word in asked if word not in ("-m", "--multirun")])
     options = catalog.chosen(given)
     known = catalog.settings(options)
-    parts = [_HEAD, "Choices (* this help's; -m runs several, as in method=rag,oppu):", *_choices(options), ""]
+    parts = [
+        _HEAD,
+        "Choices (* this help's; -m runs several, as in method=rag,oppu):",
+        *_choices(options),
+        "",
+    ]
     shown = list(options) if whole else ["method", "task"]
     these = " ".join(f"{group}={options[group]}" for group in shown)
     parts += textwrap.wrap(f"Settings of {these}, with their defaults:", WIDTH)
-    parts += [line for group in shown for line in _lines(_of_group(known, group, whole=whole), whole=whole)]
-    parts += ["", "For every cell:", *_lines(_common(known, options, whole=whole), whole=whole), "", _FOOT]
+    parts += [
+        line
+        for group in shown
+        for line in _lines(_of_group(known, group, whole=whole), whole=whole)
+    ]
+    parts += [
+        "",
+        "For every cell:",
+        *_lines(_common(known, options, whole=whole), whole=whole),
+        "",
+        _FOOT,
+    ]
     return "\n".join(parts)
 
 
@@ -59,8 +78,13 @@ def _choices(options: Mapping[str, str]) -> Iterator[str]:
         marked = (f"*{name}" if options.get(group) == name else name for name in names)
         also = " OWNER/NAME FOLDER" if group == "model" else ""
         lead = f"  {group:<11} "
-        yield from textwrap.wrap(" ".join(marked) + also, WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead))
-    yield f"  {'launcher':<11} hydra/launcher=joblib ray submitit_local submitit_slurm   of a sweep (docs/scale.md)"
+        yield from textwrap.wrap(
+            " ".join(marked) + also, WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead)
+        )
+    yield (
+        f"  {'launcher':<11} hydra/launcher=joblib ray submitit_local submitit_slurm   of a sweep"
+        " (docs/scale.md)"
+    )
 
 
 def _of_group(known: Mapping[str, Setting], group: str, *, whole: bool) -> list[Setting]:
@@ -71,8 +95,11 @@ def _of_group(known: Mapping[str, Setting], group: str, *, whole: bool) -> list[
     return [one for one in found if whole or not one.is_reference]
 
 
-def _common(known: Mapping[str, Setting], options: Mapping[str, str], *, whole: bool) -> list[Setting]:
-    """Settings of no group; of those that several methods share, the ones that this method reads."""
+def _common(
+    known: Mapping[str, Setting], options: Mapping[str, str], *, whole: bool
+) -> list[Setting]:
+    """Settings of no group; of those that several methods share, the ones that this method
+    reads."""
     common = {key.partition(".")[0] for key in catalog.settings({})} - set(catalog.groups())
     found = [one for one in known.values() if one.key.partition(".")[0] in common and not one.inner]
     if whole:
@@ -80,7 +107,9 @@ def _common(known: Mapping[str, Setting], options: Mapping[str, str], *, whole: 
     method = catalog.of_option("method", options["method"]).values()
     read = {section for section in _SHARED for one in method if f"${{{section}" in one.value}
     left_out = {*_SELDOM, *(set(_SHARED) - read)}
-    return [one for one in found if one.key.partition(".")[0] not in left_out and not one.is_reference]
+    return [
+        one for one in found if one.key.partition(".")[0] not in left_out and not one.is_reference
+    ]
 
 
 def _lines(found: Iterable[Setting], *, whole: bool) -> Iterator[str]:
@@ -96,7 +125,9 @@ def _lines(found: Iterable[Setting], *, whole: bool) -> Iterator[str]:
 
 
 def _section(key: str) -> str:
-    """`method.ccs` of `method.ccs.lr`, `selection` of `selection.n_items`; nothing for a setting of the first order."""
+    """`method.ccs` of `method.ccs.lr`, `selection` of `selection.n_items`; nothing for a setting of
+    the first order.
+    """
     section = ".".join(key.split(".")[: 1 if key.startswith(_SHARED) else 2])
     return "" if section == key else section
 
@@ -104,7 +135,9 @@ def _section(key: str) -> str:
 def _line(setting: str, about: str, *, whole: bool) -> list[str]:
     if whole:
         said = f"  {setting:<{_COLUMN}}{f'  # {about}' if about else ''}".rstrip()
-        return textwrap.wrap(said, WIDTH, initial_indent="", subsequent_indent=" " * 6, break_long_words=True)
+        return textwrap.wrap(
+            said, WIDTH, initial_indent="", subsequent_indent=" " * 6, break_long_words=True
+        )
     shown = setting if len(setting) <= 60 else f"{setting[:57]}..."
     if not about:
         return [f"  {shown}"]

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from bench import catalog
 
 _NOISE = re.compile(
-    r"^(Set the environment|full_key:|object_type=|reference_type=|Config search path|provider=|See http)"
+    r"^(Set the environment|full_key:|object_type=|reference_type=|Config search path|provider=|See"
+    r" http)"
 )
 _MOST = 3
 """Settings that a line proposes."""
@@ -22,7 +23,9 @@ def told(error: Exception, words: Sequence[str] = ()) -> str:
     """
     text = str(error).removeprefix("error: ")  # as the sweeper says it
     if found := re.search(r"Could not find '((?:hydra/)?\w+)/([^']*)'", text):
-        return _no_option(found[1], found[2], re.findall(r"^\t(?!provider=)(.+)$", text, re.MULTILINE))
+        return _no_option(
+            found[1], found[2], re.findall(r"^\t(?!provider=)(.+)$", text, re.MULTILINE)
+        )
     if found := re.search(r"Could not override '([^']+)'", text):
         return _no_setting(found[1], words)
     if found := re.search(r"Could not append to config. An item is already at '([^']+)'", text):
@@ -30,7 +33,9 @@ def told(error: Exception, words: Sequence[str] = ()) -> str:
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]}: several values are a sweep: python -m bench -m {found[1]} ..."
     lines = (line.strip() for line in text.splitlines())
-    return " ".join(line for line in lines if line and not _NOISE.match(line)) or type(error).__name__
+    return (
+        " ".join(line for line in lines if line and not _NOISE.match(line)) or type(error).__name__
+    )
 
 
 def _no_option(group: str, name: str, options: Sequence[str]) -> str:
@@ -45,7 +50,10 @@ def _no_setting(key: str, words: Sequence[str]) -> str:
     here = catalog.settings(catalog.chosen(words))
     if key in catalog.everywhere():
         group = key.partition(".")[0]
-        return f"{key}: only other choices of {group} have this setting ({_owners(key)}); --help shows yours"
+        return (
+            f"{key}: only other choices of {group} have this setting ({_owners(key)}); --help shows"
+            " yours"
+        )
     for at in range(len(key.split(".")) - 1, 0, -1):
         head, tail = (".".join(part) for part in (key.split(".")[:at], key.split(".")[at:]))
         if head in here and here[head].is_reference:
@@ -53,7 +61,9 @@ def _no_setting(key: str, words: Sequence[str]) -> str:
     if near := _near(key, here):
         return f"{key}: no such setting here{catalog.meant(near)}; --help shows all there are"
     elsewhere = [f"{one}, of {_owners(one)}," for one in _named(key, catalog.everywhere())]
-    return f"{key}: no such setting here{catalog.meant(elsewhere[:_MOST])}; --help shows all there are"
+    return (
+        f"{key}: no such setting here{catalog.meant(elsewhere[:_MOST])}; --help shows all there are"
+    )
 
 
 def _owners(key: str) -> str:
@@ -68,7 +78,9 @@ def _near(key: str, known: Iterable[str]) -> list[str]:
     if named := _named(key, names):
         return named[:_MOST]
     group, _, last = key.rpartition(".")
-    beside = {one.rpartition(".")[2]: one for one in names if one.startswith(f"{group}.") or not group}
+    beside = {
+        one.rpartition(".")[2]: one for one in names if one.startswith(f"{group}.") or not group
+    }
     close = get_close_matches(last, list(beside), n=1)
     return [beside[one] for one in close] or get_close_matches(key, names, n=1)
 
@@ -78,5 +90,10 @@ def _named(key: str, known: Iterable[str]) -> list[str]:
     last, group = key.rpartition(".")[2], key.partition(".")[0]
     found = [one for one in known if one.rpartition(".")[2] == last]
     return sorted(
-        found, key=lambda one: (not one.startswith(f"{group}."), one.count("."), not one.startswith("method."))
+        found,
+        key=lambda one: (
+            not one.startswith(f"{group}."),
+            one.count("."),
+            not one.startswith("method."),
+        ),
     )

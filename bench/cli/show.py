@@ -1,4 +1,6 @@
-"""What the command line says of a cell: a dry run's plan, the result in a line, the comparison with the baseline."""
+"""What the command line says of a cell: a dry run's plan, the result in a line, the comparison with
+the baseline.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from bench.types import Personalization
 
 
 def cell(config: DictConfig) -> int:
-    """Run (or with `dry=true` only plan) one cell and say what came of it. Returns the exit code."""
+    """Run (or with `dry=true` only plan) one cell and say what came of it. Returns the exit
+    code."""
     stops.listen()  # here too: a sweep's job may run in a process that another has started
     try:
         if config.dry:
@@ -49,7 +52,9 @@ def cell(config: DictConfig) -> int:
 def told(result: Result) -> int:
     """Print a cell's result; the exit code."""
     if result.missing:
-        escape.say(f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}")
+        escape.say(
+            f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}"
+        )
         return 0
     said = fresh(result.plan.cell.folder, result.record)
     escape.say(tables.line(said) + (f"  ({result.told})" if result.cached else ""))
@@ -64,7 +69,8 @@ def told(result: Result) -> int:
 
 
 def baseline(result: Result) -> str | None:
-    """The paired comparison with the instruct baseline on the same questions, where there is one."""
+    """The paired comparison with the instruct baseline on the same questions, where there is
+    one."""
     mine = result.record
     if mine["status"] != "ok" or mine["unscored"]:
         return None
@@ -74,7 +80,9 @@ def baseline(result: Result) -> str | None:
     found = [
         (other["cell"]["seed"] != mine["cell"]["seed"], other["key"], path, other)
         for path, other in records.records
-        if other.get("schema") == store.SCHEMA and other["key"] != mine["key"] and _is_baseline(other, mine)
+        if other.get("schema") == store.SCHEMA
+        and other["key"] != mine["key"]
+        and _is_baseline(other, mine)
     ]
     if not found:
         return None
@@ -84,17 +92,29 @@ def baseline(result: Result) -> str | None:
 
 
 def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    """The plain instruct cell with the same model, base, data and everything else that is not the method's."""
+    """The plain instruct cell with the same model, base, data and everything else that is not the
+    method's.
+    """
     config, own = other["config"], mine["config"]
     plain = config["method"].get("history") == "selected" and not config.get("noise_floor")
-    alike = all(config.get(name) == own.get(name) for name in ("selection", "leak", "limit", "decoding"))
+    alike = all(
+        config.get(name) == own.get(name) for name in ("selection", "leak", "limit", "decoding")
+    )
     same = other["data"]["hash"] == mine["data"]["hash"] and other.get("model") == mine.get("model")
-    return bool(other["status"] == "ok" and plain and alike and same and _tested(other) == _tested(mine))
+    return bool(
+        other["status"] == "ok" and plain and alike and same and _tested(other) == _tested(mine)
+    )
 
 
 def _tested(record: Mapping[str, Any]) -> Protocol | None:
-    """The protocol, but for its name and who fits: the baseline fits nothing. None where a record's is none of ours."""
-    fields = {name: value for name, value in record["config"].get("protocol", {}).items() if name != "_target_"}
+    """The protocol, but for its name and who fits: the baseline fits nothing. None where a record's
+    is none of ours.
+    """
+    fields = {
+        name: value
+        for name, value in record["config"].get("protocol", {}).items()
+        if name != "_target_"
+    }
     try:
         return replace(Protocol(**fields), name="", fit_split="", group_size=None)
     except (InputError, TypeError, ValueError):
@@ -102,10 +122,14 @@ def _tested(record: Mapping[str, Any]) -> Protocol | None:
 
 
 def plan_text(who: Cohort) -> str:
-    """The plan of a cell, and its first prompt with the first history items in place of the method's choice."""
+    """The plan of a cell, and its first prompt with the first history items in place of the
+    method's choice.
+    """
     plan = who.plan
     done = staleness.standing(plan).record
-    state = "done" if done else "interrupted, goes on" if os.path.exists(plan.cell.samples) else "to do"
+    state = (
+        "done" if done else "interrupted, goes on" if os.path.exists(plan.cell.samples) else "to do"
+    )
     base: str = plan.base.kind
     if who.base_key:
         base += " (at hand)" if who.base() else " (to be trained first)"
@@ -113,18 +137,27 @@ def plan_text(who: Cohort) -> str:
         raise InputError(f"{plan.tested.split}: nobody is left to be tested on {plan.task.name}")
     user = who.first(1)[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
-    request = plan.method.request(plan.task, as_of(user.hidden(), user.queries[0]), user.queries[0], personal)
+    request = plan.method.request(
+        plan.task, as_of(user.hidden(), user.queries[0]), user.queries[0], personal
+    )
     prompt = request.answer or "\n".join(message.text for message in request.messages)
     questions = sum(len(one.queries) for one in who.shown)
     lines = [
         f"cell      {plan.cell.folder}  ({state})",
-        f"task      {plan.task.name} ({plan.task.title}), {plan.config['data']['name']} {plan.tested.split}: "
-        f"{len(who.shown)} users, {questions} questions",
+        (
+            f"task      {plan.task.name} ({plan.task.title}), {plan.config['data']['name']}"
+            f" {plan.tested.split}: {len(who.shown)} users, {questions} questions"
+        ),
         f"model     {plan.spec.name}, {plan.spec.resolved_dtype()}, base {base}",
-        f"protocol  {plan.protocol.name}, {len(who.drawn)} fit users of {len(who.trainers)}, seed {plan.seed}",
+        (
+            f"protocol  {plan.protocol.name}, {len(who.drawn)} fit users of {len(who.trainers)},"
+            f" seed {plan.seed}"
+        ),
         f"method    {_fields(plan.config['method'])}",
-        f"prompt of question {user.queries[0].id}, with its first history items (which ones the method shows, the run "
-        "finds out):",
+        (
+            f"prompt of question {user.queries[0].id}, with its first history items (which ones the"
+            " method shows, the run finds out):"
+        ),
         prompt,
     ]
     return "\n".join(lines)

@@ -1,6 +1,8 @@
-"""A command line as a person types it: names in any spelling, folders as they stand, hub ids as models.
+"""A command line as a person types it: names in any spelling, folders as they stand, hub ids as
+models.
 
-Comes before Hydra, whose grammar reads `~`, `=`, `(` and blanks in its own way; see docs/quickstart.md.
+Comes before Hydra, whose grammar reads `~`, `=`, `(` and blanks in its own way; see
+docs/quickstart.md.
 """
 
 from __future__ import annotations
@@ -18,20 +20,61 @@ from bench.errors import InputError
 from bench.sweep.overrides import expanded, parsed_override, quoted
 
 PATHS = {
-    "data.root", "results.root", "adapter.path", "model.source", "method.code_data", "protocol.encoder",
-    "selection.embedder", "retriever.embedder",
-}  # fmt: skip
+    "data.root",
+    "results.root",
+    "adapter.path",
+    "model.source",
+    "method.code_data",
+    "protocol.encoder",
+    "selection.embedder",
+    "retriever.embedder",
+}
 """Settings that may be folders or files of this machine."""
 
 _FLAGS = {
-    "-m", "--multirun", "-r", "--run", "-c", "--cfg", "--resolve", "-p", "--package", "-cn", "--config-name", "-cp",
-    "--config-path", "-cd", "--config-dir", "-i", "--info", "--hydra-help", "-sc", "--shell-completion",
-}  # fmt: skip
+    "-m",
+    "--multirun",
+    "-r",
+    "--run",
+    "-c",
+    "--cfg",
+    "--resolve",
+    "-p",
+    "--package",
+    "-cn",
+    "--config-name",
+    "-cp",
+    "--config-path",
+    "-cd",
+    "--config-dir",
+    "-i",
+    "--info",
+    "--hydra-help",
+    "-sc",
+    "--shell-completion",
+}
 """What Hydra takes, of which some have a value behind them."""
-_VALUED = {"-c", "--cfg", "-p", "--package", "-cn", "--config-name", "-cp", "--config-path", "-cd", "--config-dir",
-           "-i", "--info"}  # fmt: skip
-_OTHERS = {"report": "bench.report", "compare": "bench.report compare", "page": "bench.report page",
-           "export": "bench.export", "download": "bench.download"}  # fmt: skip
+_VALUED = {
+    "-c",
+    "--cfg",
+    "-p",
+    "--package",
+    "-cn",
+    "--config-name",
+    "-cp",
+    "--config-path",
+    "-cd",
+    "--config-dir",
+    "-i",
+    "--info",
+}
+_OTHERS = {
+    "report": "bench.report",
+    "compare": "bench.report compare",
+    "page": "bench.report page",
+    "export": "bench.export",
+    "download": "bench.download",
+}
 
 
 def read(arguments: Sequence[str]) -> list[str]:
@@ -62,16 +105,22 @@ def _flag(word: str, following: str) -> str:
     if word.partition("=")[0] in _FLAGS:
         return word
     name = word.lstrip("-") or "seed"
-    value = following if following and "=" not in following and not following.startswith("-") else "..."
+    value = (
+        following if following and "=" not in following and not following.startswith("-") else "..."
+    )
     said = name if "=" in name else f"{name}={value}"
-    raise InputError(f"{word}: a setting is key=value without dashes: {said} (--help shows all there are)")
+    raise InputError(
+        f"{word}: a setting is key=value without dashes: {said} (--help shows all there are)"
+    )
 
 
 def _bare(word: str) -> str:
     """What to write in place of a word that is no setting."""
     if word in _OTHERS:
         return f"{word}: this is a command of its own: python -m {_OTHERS[word]} --help"
-    fitting = [f"{group}={option}" for group in groups() if (option := alike(word, groups()[group]))]
+    fitting = [
+        f"{group}={option}" for group in groups() if (option := alike(word, groups()[group]))
+    ]
     if fitting:
         return f"{word}: write {' or '.join(fitting)}"
     if word == "=":
@@ -110,7 +159,9 @@ def _is_misread(parsed: Override, value: str, *, sweeps: bool) -> bool:
 
 
 def _choice(group: str, value: str) -> str:
-    """The options of a group by their own names. Functions of Hydra (`glob(*)`) and unknown names are left alone."""
+    """The options of a group by their own names. Functions of Hydra (`glob(*)`) and unknown names
+    are left alone.
+    """
     if group == "model" and (value.startswith("~") or os.path.isdir(os.path.expanduser(value))):
         return quoted(os.path.expanduser(value))
     try:
@@ -129,25 +180,32 @@ def _home(key: str, value: str) -> str:
     path = os.path.expanduser(value)
     if path.startswith("~"):
         user = path.partition("/")[0]
-        raise InputError(f"{key}={value}: no user {user[1:]} here; a folder of this name is ./{value}")
+        raise InputError(
+            f"{key}={value}: no user {user[1:]} here; a folder of this name is ./{value}"
+        )
     return path
 
 
 def _how_to_quote(key: str, value: str) -> str:
     good = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
     shell = shlex.quote(good) if set('"$`\\!') & set(good) else f'"{good}"'
-    return f"{key}={value}: ~ = ( ) {{ }} [ ] and quotes are read as grammar; as a text it is {shell}"
+    return (
+        f"{key}={value}: ~ = ( ) {{ }} [ ] and quotes are read as grammar; as a text it is {shell}"
+    )
 
 
 def _later(words: Sequence[str]) -> list[str]:
     """Settings of groups that a sweep goes over, as sweeps of one value each.
 
-    Hydra composes the sweep itself before its cells, with each group's default, which may not know the setting.
+    Hydra composes the sweep itself before its cells, with each group's default, which may not know
+    the setting.
     """
     swept = {word.partition("=")[0] for word in words if word.partition("=")[0] in groups()}
     if "experiment" in swept:
         swept |= set(groups())
-    return [_as_sweep(word) if word.lstrip("+").partition(".")[0] in swept else word for word in words]
+    return [
+        _as_sweep(word) if word.lstrip("+").partition(".")[0] in swept else word for word in words
+    ]
 
 
 def _as_sweep(word: str) -> str:

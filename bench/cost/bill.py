@@ -12,12 +12,13 @@ _SUMS = ("seconds", "reused", "cache_hits", "cache_damaged", "tokens_in", "token
 
 @dataclass
 class Cost:
-    """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules where readable.
+    """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules
+    where readable.
 
-    `reused`: seconds that kept results, made by an earlier run and used here, took when they were made. `cache_hits`:
-    how many of the model's texts among them came from the response cache. `cache_damaged`: kept results that did not
-    fit their checksum and were made again. `inside`: the step (base, fit, adapt) that the phase was part of, where it
-    was.
+    `reused`: seconds that kept results, made by an earlier run and used here, took when they were
+    made. `cache_hits`: how many of the model's texts among them came from the response cache.
+    `cache_damaged`: kept results that did not fit their checksum and were made again. `inside`: the
+    step (base, fit, adapt) that the phase was part of, where it was.
     """
 
     seconds: float = 0.0
@@ -57,7 +58,9 @@ class Bill:
     def __sub__(self, other: Bill) -> Bill:
         """What came on top of an earlier bill: phases that cost nothing more are left out."""
         left = self._with(other, -1)
-        return Bill({name: cost for name, cost in left.phases.items() if not cost.nothing}, left.limited)
+        return Bill(
+            {name: cost for name, cost in left.phases.items() if not cost.nothing}, left.limited
+        )
 
     def _with(self, other: Bill, sign: int) -> Bill:
         phases = {name: replace(cost) for name, cost in self.phases.items()}
@@ -66,7 +69,10 @@ class Bill:
         return Bill(phases, max(0.0, self.limited + sign * other.limited))
 
     def as_json(self) -> dict[str, Any]:
-        return {"phases": {name: asdict(cost) for name, cost in self.phases.items()}, "limited": self.limited}
+        return {
+            "phases": {name: asdict(cost) for name, cost in self.phases.items()},
+            "limited": self.limited,
+        }
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Bill:
@@ -84,7 +90,9 @@ class Bill:
 def _check(cost: Cost) -> None:
     for name in (*_SUMS, *_LARGEST, "joules"):
         value = getattr(cost, name)
-        if not (value is None and name == "joules") and (type(value) not in (int, float) or not value >= 0):
+        if not (value is None and name == "joules") and (
+            type(value) not in (int, float) or not value >= 0
+        ):
             raise ValueError(f"{name} is {value!r}, no number from 0")
     if not isinstance(cost.inside, str | None):
         raise ValueError(f"inside is {cost.inside!r}, no phase")

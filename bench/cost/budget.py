@@ -1,7 +1,9 @@
-"""What a cell costs and how far it is: phases with a clock, tokens, peak memory, energy, and a progress bar.
+"""What a cell costs and how far it is: phases with a clock, tokens, peak memory, energy, and a
+progress bar.
 
-A phase's seconds are its own: a phase opened inside another stops the outer clock, so the phases of a cell add up.
-A result that was kept from an earlier run costs no time now; against a limit it counts with what it cost when made.
+A phase's seconds are its own: a phase opened inside another stops the outer clock, so the phases of
+a cell add up. A result that was kept from an earlier run costs no time now; against a limit it
+counts with what it cost when made.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ _ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a training used: optimizer steps, of so many planned; examples, counted again in every epoch; seconds."""
+    """What a training used: optimizer steps, of so many planned; examples, counted again in every
+    epoch; seconds.
+    """
 
     steps: int
     planned: int
@@ -54,10 +58,11 @@ class Spent:
 
 
 class Budget:
-    """The clock of one cell. `minutes` limits the counted phases (fit and adapt); None means no limit.
+    """The clock of one cell. `minutes` limits the counted phases (fit and adapt); None means no
+    limit.
 
-    Whoever works long asks it between steps: `check` where a half-done work is worth nothing, `over` where it can end
-    softly and keep what it has.
+    Whoever works long asks it between steps: `check` where a half-done work is worth nothing,
+    `over` where it can end softly and keep what it has.
     """
 
     def __init__(self, minutes: float | None = None, *, progress: bool = True) -> None:
@@ -99,7 +104,9 @@ class Budget:
             self.costs[self._open[-1]].tokens_out += tokens_out
 
     def tokens(self, phase: str, *, tokens_in: int, tokens_out: int = 0) -> None:
-        """Say how many tokens a phase has used, all runs of the cell together: where what is kept tells it."""
+        """Say how many tokens a phase has used, all runs of the cell together: where what is kept
+        tells it.
+        """
         cost = self.costs.setdefault(phase, Cost())
         cost.tokens_in, cost.tokens_out = tokens_in, tokens_out
 
@@ -109,7 +116,9 @@ class Budget:
             self.costs[self._open[-1]].cache_damaged += 1
 
     def charge(self, seconds: float, *, cache_hits: int = 0) -> None:
-        """Count what a kept result took when it was made, so that a second run looks no cheaper than the first."""
+        """Count what a kept result took when it was made, so that a second run looks no cheaper
+        than the first.
+        """
         if self._open:
             self.costs[self._open[-1]].reused += seconds
             self.costs[self._open[-1]].cache_hits += cache_hits
@@ -127,7 +136,9 @@ class Budget:
         return self.minutes is not None and self._counting
 
     def over(self) -> bool:
-        """Whether the limit is passed, in a phase that is limited: a training stops softly and keeps what it has."""
+        """Whether the limit is passed, in a phase that is limited: a training stops softly and
+        keeps what it has.
+        """
         return self.limiting and self.left() < 0
 
     def check(self) -> None:
@@ -141,7 +152,9 @@ class Budget:
         return max(0.0, -self.left())
 
     def spent(self) -> dict[str, float] | None:
-        """For the record: the limit, what was spent of it and past it (seconds); None without a limit."""
+        """For the record: the limit, what was spent of it and past it (seconds); None without a
+        limit.
+        """
         if self.minutes is None:
             return None
         seconds = {"limit": self.minutes * 60, "spent": self.limited, "overshoot": self.overshoot}
@@ -163,11 +176,16 @@ class Budget:
 
     def share(self, seconds: float, *, tokens_in: int) -> Bill:
         """A share of what the open phase uses."""
-        phases = {name: Cost(seconds, tokens_in=tokens_in, inside=self.costs[name].inside) for name in self._open[-1:]}
+        phases = {
+            name: Cost(seconds, tokens_in=tokens_in, inside=self.costs[name].inside)
+            for name in self._open[-1:]
+        }
         return Bill(phases, seconds if self._counting else 0.0)
 
     def add(self, bill: Bill) -> None:
-        """Take over what an interrupted run of the same cell cost, and what of it counts against the limit."""
+        """Take over what an interrupted run of the same cell cost, and what of it counts against
+        the limit.
+        """
         self._settle()
         for name, cost in bill.phases.items():
             self.costs.setdefault(name, Cost(inside=cost.inside)).add(cost)
@@ -180,7 +198,9 @@ class Budget:
         self._limited = max(0.0, self._limited - bill.limited)
 
     def again(self, part: str) -> bool:
-        """Whether a killed run of the same work made this part and kept it; then it costs what it cost."""
+        """Whether a killed run of the same work made this part and kept it; then it costs what it
+        cost.
+        """
         return bool(self.pieces) and self.pieces[-1].again(part)
 
     def keep(self, part: str, bill: Bill) -> None:
@@ -201,7 +221,8 @@ class Budget:
 
     @property
     def _counting(self) -> bool:
-        """Whether time counts against the limit: inside a phase, and inside none that is unlimited."""
+        """Whether time counts against the limit: inside a phase, and inside none that is
+        unlimited."""
         return bool(self._open) and not any(name in UNLIMITED for name in self._open)
 
 
@@ -210,7 +231,9 @@ _at_work: ContextVar[Budget | None] = ContextVar("_at_work", default=None)
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Inside, libraries and models are loaded: that is `load`, whatever phase is open, and counts against no limit."""
+    """Inside, libraries and models are loaded: that is `load`, whatever phase is open, and counts
+    against no limit.
+    """
     budget = _at_work.get()
     if budget is None:
         yield
@@ -220,7 +243,9 @@ def loading() -> Iterator[None]:
 
 
 def _reset_peak() -> None:
-    """Ask Linux to restart the high-water mark of resident memory; where it refuses, the mark is the process's own."""
+    """Ask Linux to restart the high-water mark of resident memory; where it refuses, the mark is
+    the process's own.
+    """
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -241,7 +266,9 @@ def _peak() -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def _joules() -> float | None:

@@ -1,10 +1,11 @@
-"""What a cell has cost so far, on disk: cost belongs to what is kept, so that a killed cell ends up costing what an
-undisturbed one does.
+"""What a cell has cost so far, on disk: cost belongs to what is kept, so that a killed cell ends up
+costing what an undisturbed one does.
 
-The work of a cell is done in pieces: what all users share (`fit`), each chunk of users, a base, and for the rest the
-run itself. A piece's line is written just before its result. Who is killed in between does the piece again and writes
-a line of the same name; the last one counts. Inside a piece, what a model wrote or learnt is kept part by part in a
-cache: each part has a line of its own, and counts again, as it was, when the piece is done again.
+The work of a cell is done in pieces: what all users share (`fit`), each chunk of users, a base, and
+for the rest the run itself. A piece's line is written just before its result. Who is killed in
+between does the piece again and writes a line of the same name; the last one counts. Inside a
+piece, what a model wrote or learnt is kept part by part in a cache: each part has a line of its
+own, and counts again, as it was, when the piece is done again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Piece:
         self._since += bill
 
     def again(self, part: str) -> bool:
-        """Whether an earlier run of the same piece made this part; then it costs what it cost. True only once."""
+        """Whether an earlier run of the same piece made this part; then it costs what it cost. True
+        only once.
+        """
         bill = self._earlier.pop(part, None)
         if bill is not None:
             self._ledger.budget.add(bill)
@@ -50,9 +53,11 @@ class Piece:
 
 
 class Ledger:
-    """The costs of the cell in whose artifacts the file is; those of finished pieces are added to the budget.
+    """The costs of the cell in whose artifacts the file is; those of finished pieces are added to
+    the budget.
 
-    `counted`: whether they are this budget's at all. A shard that learns what all share notes it for all.
+    `counted`: whether they are this budget's at all. A shard that learns what all share notes it
+    for all.
     """
 
     def __init__(self, artifacts: Path, budget: Budget, *, counted: bool = True) -> None:
@@ -70,7 +75,9 @@ class Ledger:
 
     @contextmanager
     def piece(self, name: str) -> Iterator[Piece]:
-        """Inside, a piece is done, which a killed run may have done in part, or wholly but for the result."""
+        """Inside, a piece is done, which a killed run may have done in part, or wholly but for the
+        result.
+        """
         if (before := self._pieces.pop(name, None)) and self._counted:
             self.budget.take_back(before)
         began, piece = self.budget.bill(), Piece(self, name, self._parts.pop(name, {}))
@@ -92,13 +99,18 @@ def total(artifacts: Path) -> Bill:
 
 
 def merge(artifacts: Path, parts: Bill) -> None:
-    """Replace what the cell's runs have cost by the bill of its shards; what they have in common stays."""
+    """Replace what the cell's runs have cost by the bill of its shards; what they have in common
+    stays.
+    """
     common = {
-        name: bill for name, bill in _read(artifacts / NAME)[0].items() if not name.startswith(("run-", "adapt-"))
+        name: bill
+        for name, bill in _read(artifacts / NAME)[0].items()
+        if not name.startswith(("run-", "adapt-"))
     }
     pieces = common | {"shards": parts}
     files.replace(
-        artifacts / NAME, [json_lines.sealed({"piece": name} | bill.as_json()) for name, bill in pieces.items()]
+        artifacts / NAME,
+        [json_lines.sealed({"piece": name} | bill.as_json()) for name, bill in pieces.items()],
     )
 
 
@@ -114,8 +126,8 @@ def _read(path: Path) -> tuple[dict[str, Bill], dict[str, dict[str, Bill]]]:
             bill, name, part = Bill.from_json(fields), str(fields["piece"]), fields.get("part")
         except (ValueError, KeyError) as error:
             raise InputError(
-                f"{path}: line {number} is no cost ({error}); delete the line, and the cell's cost is short of it, or "
-                f"delete {path.parents[1]} to run the whole cell again"
+                f"{path}: line {number} is no cost ({error}); delete the line, and the cell's cost"
+                f" is short of it, or delete {path.parents[1]} to run the whole cell again"
             ) from None
         if part is None:
             pieces[name] = bill

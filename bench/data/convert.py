@@ -1,7 +1,9 @@
-"""Large LaMP files: read record by record, kept as JSON lines with offsets, so that one user is one seek.
+"""Large LaMP files: read record by record, kept as JSON lines with offsets, so that one user is one
+seek.
 
-Records are parsed by the standard `json` module in a moving window, not by ijson: at the same speed it keeps what ijson
-turns into "?" or dies on (lone surrogates), so that a file reads the same streamed or whole.
+Records are parsed by the standard `json` module in a moving window, not by ijson: at the same speed
+it keeps what ijson turns into "?" or dies on (lone surrogates), so that a file reads the same
+streamed or whole.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 @dataclass(frozen=True)
 class Source:
-    """A file, the name it has in messages (below the data root), and the command that fetches it again."""
+    """A file, the name it has in messages (below the data root), and the command that fetches it
+    again.
+    """
 
     path: Path
     label: str
@@ -76,7 +80,9 @@ def whole(source: Source, data: bytes) -> Any:
 
 
 def records(source: Source, file: BinaryIO) -> Iterator[tuple[Any, str]]:
-    """Each entry of a JSON list with its own text, in file order, in memory for one entry and a chunk of 8 MB."""
+    """Each entry of a JSON list with its own text, in file order, in memory for one entry and a
+    chunk of 8 MB.
+    """
     window = _Window(source, file)
     if window.start_of_json() != "[":
         raise InputError(f"{source.label}: not a list (need a list of questions)")
@@ -101,7 +107,9 @@ def records(source: Source, file: BinaryIO) -> Iterator[tuple[Any, str]]:
 
 
 class _Window:
-    """The stretch of a file's text that is being parsed: `text[at:]` comes next, `text[0]` is character `start`."""
+    """The stretch of a file's text that is being parsed: `text[at:]` comes next, `text[0]` is
+    character `start`.
+    """
 
     def __init__(self, source: Source, file: BinaryIO) -> None:
         self.source, self.file = source, file
@@ -110,7 +118,9 @@ class _Window:
         self.ended = False
 
     def more(self) -> bool:
-        """Forget what is parsed and read on: at least as much again as is waiting. False at the end of the file."""
+        """Forget what is parsed and read on: at least as much again as is waiting. False at the end
+        of the file.
+        """
         if self.ended:
             return False
         waiting = self.text[self.at :]
@@ -120,7 +130,9 @@ class _Window:
             fresh = self.decoder.decode(data, final=self.ended)
         except UnicodeDecodeError as error:
             place = f"near byte {self.bytes + error.start}"
-            raise InputError(f"{self.source.label}: not UTF-8 {place}: {self.source.remedy}") from error
+            raise InputError(
+                f"{self.source.label}: not UTF-8 {place}: {self.source.remedy}"
+            ) from error
         self.bytes += len(data)
         self.text, self.start, self.at = waiting + fresh, self.start + self.at, 0
         return True
@@ -145,13 +157,18 @@ class _Window:
         return mark
 
     def value(self, name: str) -> tuple[Any, str]:
-        """The next value and its text. A mistake that stays the same with more text is a mistake, not a cut."""
+        """The next value and its text. A mistake that stays the same with more text is a mistake,
+        not a cut.
+        """
         last: tuple[str, int] | None = None
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
-                problem, cut = (error.msg, self.start + error.pos), error.msg.startswith("Unterminated string")
+                problem, cut = (
+                    (error.msg, self.start + error.pos),
+                    error.msg.startswith("Unterminated string"),
+                )
                 if (problem == last and not cut) or not self.more():
                     if self.ended and (cut or problem[1] >= self.start + len(self.text.rstrip())):
                         self.incomplete(f"inside {name}")
@@ -169,17 +186,23 @@ class _Window:
                     return value, text
 
     def incomplete(self, place: str) -> NoReturn:
-        raise InputError(f"{self.source.label}: the file ends {place}, incomplete: {self.source.remedy}")
+        raise InputError(
+            f"{self.source.label}: the file ends {place}, incomplete: {self.source.remedy}"
+        )
 
     def fail(self, problem: str) -> NoReturn:
-        raise InputError(f"{self.source.label}: not JSON at character {self.start + self.at}: {problem}")
+        raise InputError(
+            f"{self.source.label}: not JSON at character {self.start + self.at}: {problem}"
+        )
 
 
 @dataclass(frozen=True)
 class Lines:
-    """JSON lines on disk: record i is `offsets[i]:offsets[i + 1]` (bytes). Safe to use after a fork and to pickle.
+    """JSON lines on disk: record i is `offsets[i]:offsets[i + 1]` (bytes). Safe to use after a fork
+    and to pickle.
 
-    `sums`: a checksum of each, checked when it is read: files of many gigabytes are never read as a whole for it.
+    `sums`: a checksum of each, checked when it is read: files of many gigabytes are never read as a
+    whole for it.
     """
 
     path: Path
@@ -201,13 +224,17 @@ class Lines:
                 raise ValueError("it does not fit its checksum")
             return json.loads(text)
         except (OSError, ValueError) as error:
-            raise InputError(f"the cached copy {self.path} is damaged: remove its folder and run again") from error
+            raise InputError(
+                f"the cached copy {self.path} is damaged: remove its folder and run again"
+            ) from error
 
 
 def convert(source: Source, sha: str, cache: Path, *, progress: bool) -> Lines:
-    """The file as JSON lines in `cache`, converted the first time; keyed by path, size, time and content.
+    """The file as JSON lines in `cache`, converted the first time; keyed by path, size, time and
+    content.
 
-    The folder is written beside its place and renamed: an interrupted conversion leaves nothing that looks complete.
+    The folder is written beside its place and renamed: an interrupted conversion leaves nothing
+    that looks complete.
     """
     before = _version(source.path)
     key = hashlib.sha256(json.dumps([*before, sha]).encode()).hexdigest()
@@ -216,18 +243,24 @@ def convert(source: Source, sha: str, cache: Path, *, progress: bool) -> Lines:
         return _open(folder)
     except (OSError, ValueError):
         if folder.exists():
-            escape.say(f"{source.label}: its cached copy is not whole, it is converted again", sys.stderr)
+            escape.say(
+                f"{source.label}: its cached copy is not whole, it is converted again", sys.stderr
+            )
         shutil.rmtree(folder, ignore_errors=True)
     with _written(cache, folder, before[1]) as fresh:
         _copy(source, fresh, before[1], progress)
         if _version(source.path) != before:
-            raise InputError(f"{source.label}: changed while it was read; run again when it is complete")
+            raise InputError(
+                f"{source.label}: changed while it was read; run again when it is complete"
+            )
     return _open(folder)
 
 
 def _open(folder: Path) -> Lines:
     offsets, sums = np.load(folder / "offsets.npy"), np.load(folder / "sums.npy")
-    whole = offsets.dtype == np.int64 and sums.dtype == np.uint32 and offsets.shape == (len(sums) + 1,)
+    whole = (
+        offsets.dtype == np.int64 and sums.dtype == np.uint32 and offsets.shape == (len(sums) + 1,)
+    )
     if not whole or (folder / "records.jsonl").stat().st_size != offsets[-1]:
         raise ValueError("incomplete")
     return Lines(folder / "records.jsonl", offsets, sums)
@@ -235,13 +268,17 @@ def _open(folder: Path) -> Lines:
 
 @contextmanager
 def _written(cache: Path, folder: Path, size: int) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when the block is done, and goes when it is not."""
+    """A temporary folder that takes the place of `folder` when the block is done, and goes when it
+    is not.
+    """
     try:
         cache.mkdir(parents=True, exist_ok=True)
         for left in cache.glob("converting-*"):
             if time.time() - left.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix="converting-", dir=cache, ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(
+            prefix="converting-", dir=cache, ignore_cleanup_errors=True
+        ) as name:
             fresh = Path(name) / "done"
             fresh.mkdir()
             yield fresh
@@ -250,7 +287,9 @@ def _written(cache: Path, folder: Path, size: int) -> Iterator[Path]:
                 fresh.rename(folder)
     except OSError as error:
         need = f"about {size / 1e9:.1f} GB; LAMPLIGHT_CACHE names another place"
-        raise InputError(f"cannot write the cache {cache}: {error.strerror or error} (needs {need})") from error
+        raise InputError(
+            f"cannot write the cache {cache}: {error.strerror or error} (needs {need})"
+        ) from error
 
 
 def _copy(source: Source, folder: Path, size: int, progress: bool) -> None:
@@ -271,7 +310,9 @@ def _copy(source: Source, folder: Path, size: int, progress: bool) -> None:
 
 
 def digest(path: Path, cache: Path) -> str:
-    """SHA-256 of a large file, remembered in `cache/sha256.json` for the same path, size and modification time."""
+    """SHA-256 of a large file, remembered in `cache/sha256.json` for the same path, size and
+    modification time.
+    """
     (name, *version), book = _version(path), cache / "sha256.json"
     known = load_checked(book)
     entry = known.get(name)

@@ -1,7 +1,9 @@
-"""What a question may see: of a dated history, the items that are not later than the question. One rule for all.
+"""What a question may see: of a dated history, the items that are not later than the question. One
+rule for all.
 
-It holds where a prompt is rendered (`Task.render`) and in the user that a method's `request` is given, so no method can
-forget it; selection, retrieval and draws choose among these items alone, so that a prompt does not lack items.
+It holds where a prompt is rendered (`Task.render`) and in the user that a method's `request` is
+given, so no method can forget it; selection, retrieval and draws choose among these items alone, so
+that a prompt does not lack items.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ def day(date: str) -> tuple[int, ...]:
 
 
 def later(date: str, other: str) -> bool:
-    """Whether a date is later than another one, as far as both are given: `2018` is not later than `2018-03-01`."""
+    """Whether a date is later than another one, as far as both are given: `2018` is not later than
+    `2018-03-01`.
+    """
     one, two = day(date), day(other)
     return one[: len(two)] > two[: len(one)]
 
@@ -34,7 +38,9 @@ def not_newer(items: Sequence[Item], query: Query) -> Places:
     asked = query.date
     if not asked:
         return tuple(range(len(items)))
-    return tuple(place for place, item in enumerate(items) if not (item.date and later(item.date, asked)))
+    return tuple(
+        place for place, item in enumerate(items) if not (item.date and later(item.date, asked))
+    )
 
 
 def past(items: Sequence[Item], query: Query) -> tuple[Item, ...]:
@@ -48,12 +54,22 @@ def as_of(user: User, query: Query) -> User:
 
 
 def before_all(user: User) -> User:
-    """The user with the history that all their questions may see: what is written once for the user reads no more."""
-    common = set(range(len(user.history))).intersection(*(not_newer(user.history, query) for query in user.queries))
+    """The user with the history that all their questions may see: what is written once for the user
+    reads no more.
+    """
+    common = set(range(len(user.history))).intersection(
+        *(not_newer(user.history, query) for query in user.queries)
+    )
     return replace(user, history=tuple(user.history[place] for place in sorted(common)))
 
 
 def withheld(user: User) -> tuple[int, int]:
-    """How many of the user's questions may not see the whole history, and how many items that is over them all."""
-    missing = [len(user.history) - len(not_newer(user.history, query)) for query in user.queries if query.date]
+    """How many of the user's questions may not see the whole history, and how many items that is
+    over them all.
+    """
+    missing = [
+        len(user.history) - len(not_newer(user.history, query))
+        for query in user.queries
+        if query.date
+    ]
     return sum(number > 0 for number in missing), sum(missing)

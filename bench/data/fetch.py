@@ -1,4 +1,6 @@
-"""One file over HTTP: a broken connection goes on where it stopped, as long as the server still has the same file."""
+"""One file over HTTP: a broken connection goes on where it stopped, as long as the server still has
+the same file.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class DownloadError(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """A complete answer: the file that holds it, and the address it came from in the end, behind all redirects."""
+    """A complete answer: the file that holds it, and the address it came from in the end, behind
+    all redirects.
+    """
 
     path: Path
     url: str
@@ -44,22 +48,31 @@ class _AnotherRange(_Interrupted):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a redirect within http and https, and never from https down to http."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        before, after = (urllib.parse.urlsplit(url).scheme.lower() for url in (req.full_url, newurl))
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        before, after = (
+            urllib.parse.urlsplit(url).scheme.lower() for url in (req.full_url, newurl)
+        )
         if after not in ("http", "https") or (before == "https" and after == "http"):
-            raise DownloadError(f"{req.full_url}: redirected to {newurl}, from {before} to {after}: not followed")
+            raise DownloadError(
+                f"{req.full_url}: redirected to {newurl}, from {before} to {after}: not followed"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def fetch(url: str, target: Path, *, retries: int, timeout: float, pause: float) -> Fetched:
-    """The complete answer of `url` as `{target}.part`, over as many connections as it takes. Raises DownloadError.
+    """The complete answer of `url` as `{target}.part`, over as many connections as it takes. Raises
+    DownloadError.
 
-    `timeout`: seconds without an answer. `pause`: seconds before the second try, doubled each time, at most 30.
+    `timeout`: seconds without an answer. `pause`: seconds before the second try, doubled each time,
+    at most 30.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     state = _state(target)
     if _part(target).exists() and state.get("bytes") == _part(target).stat().st_size:
-        return Fetched(_part(target), str(state.get("url", url)))  # complete, but its partner was not to be had
+        # complete, but its partner was not to be had
+        return Fetched(_part(target), str(state.get("url", url)))
     for tried in range(retries + 1):
         try:
             return _attempt(url, target, timeout)
@@ -100,7 +113,13 @@ def _attempt(url: str, target: Path, timeout: float) -> Fetched:
         if error.code in (408, 416, 429) or error.code >= 500:
             raise _Interrupted(answer) from error
         raise DownloadError(f"{url}: {answer}") from error
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        ConnectionError,
+        TimeoutError,
+        ssl.SSLError,
+    ) as error:
         problem = getattr(error, "reason", None) or error or type(error).__name__
         raise _Interrupted(f"network error: {problem}") from error
     except DownloadError:
@@ -113,7 +132,9 @@ def _attempt(url: str, target: Path, timeout: float) -> Fetched:
 
 
 def _state(target: Path) -> dict[str, Any]:
-    """What is known of an unfinished download: its `validator`; once it is complete, its `bytes` and `url`."""
+    """What is known of an unfinished download: its `validator`; once it is complete, its `bytes`
+    and `url`.
+    """
     return convert.load_json(_part(target, ".part.json"))
 
 
@@ -124,7 +145,9 @@ def _remember(target: Path, **state: Any) -> None:
 def _extent(answer: Any, have: int) -> tuple[int, int | None]:
     """First byte and full size (None where the server does not say) of what this answer brings."""
     if answer.status == 206:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
+        match = re.fullmatch(
+            r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip()
+        )
         if match and int(match[1]) == have:
             return have, None if match[2] == "*" else int(match[2])
         raise _AnotherRange("the server sent another range than asked")
@@ -133,7 +156,9 @@ def _extent(answer: Any, have: int) -> tuple[int, int | None]:
 
 
 def _validator(answer: Any) -> str | None:
-    """What tells one version of the file from the next: a strong ETag, else the time of its last change."""
+    """What tells one version of the file from the next: a strong ETag, else the time of its last
+    change.
+    """
     tag: str = answer.headers.get("ETag", "")
     changed: str | None = answer.headers.get("Last-Modified")
     return tag if tag and not tag.startswith("W/") else changed
@@ -149,7 +174,9 @@ def _receive(answer: Any, part: Path, start: int, total: int | None) -> int:
         advance(start)
         while chunk := answer.read(_CHUNK):
             if size == 0 and _is_page(chunk):
-                raise DownloadError(f"{answer.url}: an HTML page instead of data; the address is wrong or has moved")
+                raise DownloadError(
+                    f"{answer.url}: an HTML page instead of data; the address is wrong or has moved"
+                )
             file.write(chunk)
             size += len(chunk)
             advance(len(chunk))

@@ -1,4 +1,6 @@
-"""What a protocol makes of a history: the items unlike the questions, items without one side, items of a given size."""
+"""What a protocol makes of a history: the items unlike the questions, items without one side, items
+of a given size.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,12 @@ Format = Literal["full", "no_input", "no_output"]
 
 
 def least_similar(task: Task, users: Sequence[User], count: int, encoder: str) -> list[User]:
-    """Users with the `count` items that are least like their questions, in the history's order (OPPU, table 3).
+    """Users with the `count` items that are least like their questions, in the history's order
+    (OPPU, table 3).
 
-    Similarity is the cosine of sentence embeddings of what a retriever reads, averaged over the user's questions, as
-    one adapter serves them all (reference 2.10). Of equally similar items the older is kept.
+    Similarity is the cosine of sentence embeddings of what a retriever reads, averaged over the
+    user's questions, as one adapter serves them all (reference 2.10). Of equally similar items the
+    older is kept.
     """
     import numpy as np
 
@@ -34,28 +38,38 @@ def least_similar(task: Task, users: Sequence[User], count: int, encoder: str) -
 
 
 def formatted(task: Task, users: Sequence[User], form: Format) -> list[User]:
-    """Users whose items have lost the side that looks like a question or the one that looks like an answer.
+    """Users whose items have lost the side that looks like a question or the one that looks like an
+    answer.
 
     OPPU, table 4. Raises InputError for a task whose items have no two sides.
     """
     if not task.has_answers:
-        raise InputError(f"protocol.history_format={form}: a history item of {task.name} has no input and output side")
-    return [replace(user, history=tuple(_one_sided(task, item, form) for item in user.history)) for user in users]
+        raise InputError(
+            f"protocol.history_format={form}: a history item of {task.name} has no input and output"
+            " side"
+        )
+    return [
+        replace(user, history=tuple(_one_sided(task, item, form) for item in user.history))
+        for user in users
+    ]
 
 
 def _one_sided(task: Task, item: Item, form: Format) -> Item:
     target = str(task.target)
     if form == "no_input":
         return replace(item, fields={target: item.fields[target]})
-    return replace(item, fields={name: text for name, text in item.fields.items() if name != target})
+    return replace(
+        item, fields={name: text for name, text in item.fields.items() if name != target}
+    )
 
 
 def sized(task: Task, users: Sequence[User], items: int | None, words: int | None) -> list[User]:
-    """Users with exactly `items` history items whose source text has exactly `words` words (None: as it is).
+    """Users with exactly `items` history items whose source text has exactly `words` words (None:
+    as it is).
 
-    Made from the user's own words one after the other, from the beginning again where they do not suffice, with the
-    user's own answers beside them: for measuring time (OPPU, figure 8), never for quality. Items lose their dates.
-    Users without any words are left out.
+    Made from the user's own words one after the other, from the beginning again where they do not
+    suffice, with the user's own answers beside them: for measuring time (OPPU, figure 8), never for
+    quality. Items lose their dates. Users without any words are left out.
     """
     spoken = [user for user in users if any(_words(task, user))]
     return [replace(user, history=tuple(_items(task, user, items, words))) for user in spoken]

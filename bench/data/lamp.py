@@ -1,4 +1,5 @@
-"""Read and check LaMP files, user-based or time-based, into users. What is wrong is said in one line with its place.
+"""Read and check LaMP files, user-based or time-based, into users. What is wrong is said in one
+line with its place.
 
     data = read(task, Path("data/lamp"), split="dev")
     data.users[0].history, data.counts, data.hash
@@ -35,8 +36,9 @@ STREAM_FROM = 64 * 2**20  # bytes: larger questions files are converted once, th
 class Dataset:
     """One split of one task. `users` may be lazy (each access reads one user from disk).
 
-    `files`: SHA-256 of each file by its name below the data root. `hash`: of questions, golds and groups. `golds`:
-    whether queries have theirs. `counts`: users, queries, items, and everything odd that was handled, not refused.
+    `files`: SHA-256 of each file by its name below the data root. `hash`: of questions, golds and
+    groups. `golds`: whether queries have theirs. `counts`: users, queries, items, and everything
+    odd that was handled, not refused.
     """
 
     users: Sequence[User]
@@ -61,27 +63,34 @@ def read(
 ) -> Dataset:
     """The split `{root}[/time]/{task.folder}/{split}`, every record checked. Raises InputError.
 
-    Golds may be absent for `test`; elsewhere only with `require_golds=False` (answers without scores).
-    Files above 64 MB are converted once into `cache` and then read user by user.
+    Golds may be absent for `test`; elsewhere only with `require_golds=False` (answers without
+    scores). Files above 64 MB are converted once into `cache` and then read user by user.
     """
     root, folder = Path(root).expanduser(), _folder(task, split, kind)
     remedy = f"python -m bench.download task={task.name} split={kind} root={root}"
     questions, outputs, grouping = (
         convert.Source(root / name, name, remedy)
-        for name in (f"{folder}/{split}_questions.json", f"{folder}/{split}_outputs.json", "groups.json")
+        for name in (
+            f"{folder}/{split}_questions.json",
+            f"{folder}/{split}_outputs.json",
+            "groups.json",
+        )
     )
     try:
         _must_exist(root, questions)
         golds, outputs_sha = _golds(task, outputs, required=require_golds and split != "test")
         groups, groups_sha = _groups(grouping, folder) if kind == "user" else ({}, "")
         builder = Builder(task, kind, questions.label, golds or {}, groups)
-        rows, users, questions_sha = _users(questions, builder, cache or convert.cache_home(), progress)
+        rows, users, questions_sha = _users(
+            questions, builder, cache or convert.cache_home(), progress
+        )
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if golds is not None:
         _must_match(rows.ids, golds, outputs.label)
     content = json.dumps([questions_sha, outputs_sha, sorted(groups.items())])
-    if rows.counts["queries_dated"]:  # since each sees its own past alone: what was done before is not this
+    # since each sees its own past alone: what was done before is not this
+    if rows.counts["queries_dated"]:
         content += "dated questions"
     files = {questions.label: questions_sha, outputs.label: outputs_sha, grouping.label: groups_sha}
     return Dataset(
@@ -91,7 +100,8 @@ def read(
         files={name: sha for name, sha in files.items() if sha},
         hash=hashlib.sha256(content.encode()).hexdigest(),
         golds=golds is not None,
-        counts=rows.counts | {"questions_ungrouped": sum(name not in groups for name in rows.ids) if groups else 0},
+        counts=rows.counts
+        | {"questions_ungrouped": sum(name not in groups for name in rows.ids) if groups else 0},
         question_count=len(rows.ids),
     )
 
@@ -112,32 +122,46 @@ def _folder(task: Task, split: str, kind: Kind) -> str:
 
 def _must_exist(root: Path, questions: convert.Source) -> None:
     if root.is_file():
-        raise InputError(f"{root} is a file: give the folder that holds {questions.label}, as in data.root=FOLDER")
+        raise InputError(
+            f"{root} is a file: give the folder that holds {questions.label}, as in"
+            " data.root=FOLDER"
+        )
     if not is_there(questions.path):
-        depths = ("*/*", "*/*/*", "*/*/*/*")  # no deeper: the folder may be anything, the whole disk too
+        # no deeper: the folder may be anything, the whole disk too
+        depths = ("*/*", "*/*/*", "*/*/*/*")
         found = (path for depth in depths for path in root.glob(f"{depth}_questions.json"))
         present = sorted(path.parent.relative_to(root).as_posix() for path in found)
         here = f"it has {', '.join(present)}" if present else "it has no LaMP file at all"
         raise InputError(f"{root} has no {questions.label} ({here}); to get it: {questions.remedy}")
 
 
-def _golds(task: Task, source: convert.Source, *, required: bool) -> tuple[dict[str, str] | None, str]:
-    """Gold by question id, and the file's SHA-256; None where there is no file and none is required."""
+def _golds(
+    task: Task, source: convert.Source, *, required: bool
+) -> tuple[dict[str, str] | None, str]:
+    """Gold by question id, and the file's SHA-256; None where there is no file and none is
+    required.
+    """
     if not is_there(source.path):
         if required:
-            raise InputError(f"{source.label} is missing (need the golds for scores); to get it: {source.remedy}")
+            raise InputError(
+                f"{source.label} is missing (need the golds for scores); to get it: {source.remedy}"
+            )
         return None, ""
     data = source.path.read_bytes()
     value = convert.whole(source, data)
     if not isinstance(value, dict) or not isinstance(value.get("golds"), list):
         raise InputError(f'{source.label}: no list of golds (need {{"task": ..., "golds": [...]}})')
     if value.get("task", task.official) not in (task.official, task.submission):
-        raise InputError(f"{source.label}: golds of task {shown(value['task'])} (need {task.official})")
+        raise InputError(
+            f"{source.label}: golds of task {shown(value['task'])} (need {task.official})"
+        )
     golds: dict[str, str] = {}
     for position, entry in enumerate(value["golds"]):
         name = identifier(entry.get("id")) if isinstance(entry, dict) else None
         if name is None or "output" not in entry:
-            raise InputError(f"{source.label}: gold {position} has no 'id' and 'output' (need both)")
+            raise InputError(
+                f"{source.label}: gold {position} has no 'id' and 'output' (need both)"
+            )
         if name in golds:
             raise InputError(f"{source.label}: two golds for question {name} (need one)")
         try:
@@ -155,21 +179,35 @@ def _gold(task: Task, text: str) -> str:
 
 
 def _groups(source: convert.Source, folder: str) -> tuple[dict[str, str], str]:
-    """Group by question id from groups.json's section for this split, and the file's SHA-256; empty without one."""
+    """Group by question id from groups.json's section for this split, and the file's SHA-256; empty
+    without one.
+    """
     if not is_there(source.path):
         return {}, ""
     data = source.path.read_bytes()
     value = convert.whole(source, data)
-    section = value.get(folder, value.get(folder.rpartition("/")[0], {})) if isinstance(value, dict) else None
+    section = (
+        value.get(folder, value.get(folder.rpartition("/")[0], {}))
+        if isinstance(value, dict)
+        else None
+    )
     if not isinstance(section, dict):
-        raise InputError(f"{source.label}: {folder} is {shown(section)} (need an object of groups by question id)")
+        raise InputError(
+            f"{source.label}: {folder} is {shown(section)} (need an object of groups by"
+            " question id)"
+        )
     groups = {
-        name: identifier(group.get("group") if isinstance(group, dict) else group) for name, group in section.items()
+        name: identifier(group.get("group") if isinstance(group, dict) else group)
+        for name, group in section.items()
     }
     for name, group in groups.items():
         if group is None:
-            raise InputError(f"{source.label}: {folder}: question {shown(name)} has no 'group' (need text)")
-    return {name: str(group) for name, group in groups.items()}, hashlib.sha256(data).hexdigest() if groups else ""
+            raise InputError(
+                f"{source.label}: {folder}: question {shown(name)} has no 'group' (need text)"
+            )
+    return {name: str(group) for name, group in groups.items()}, (
+        hashlib.sha256(data).hexdigest() if groups else ""
+    )
 
 
 def _must_match(ids: Sequence[str], golds: Mapping[str, str], label: str) -> None:
@@ -180,23 +218,32 @@ def _must_match(ids: Sequence[str], golds: Mapping[str, str], label: str) -> Non
     ):
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            raise InputError(f"{label}: {problem} {', '.join(names[:5])}{more} (need one gold for each question)")
+            raise InputError(
+                f"{label}: {problem} {', '.join(names[:5])}{more} (need one gold for each question)"
+            )
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What one pass over all records finds: the records of each user, all question ids, the counts."""
+    """What one pass over all records finds: the records of each user, all question ids, the
+    counts."""
 
     rows: list[list[int]]
     ids: list[str]
     counts: dict[str, int]
 
 
-def _users(source: convert.Source, builder: Builder, cache: Path, progress: bool) -> tuple[_Rows, Sequence[User], str]:
+def _users(
+    source: convert.Source, builder: Builder, cache: Path, progress: bool
+) -> tuple[_Rows, Sequence[User], str]:
     if source.path.stat().st_size <= STREAM_FROM:
         data, users = source.path.read_bytes(), list[User]()
         raws = [raw for raw, _ in convert.records(source, BytesIO(data))]
-        return _scan(builder, raws, users.append, progress=False), users, hashlib.sha256(data).hexdigest()
+        return (
+            _scan(builder, raws, users.append, progress=False),
+            users,
+            hashlib.sha256(data).hexdigest(),
+        )
     sha = convert.digest(source.path, cache)
     lines = convert.convert(source, sha, cache, progress=progress)
     code = sources.digest(sources.reading())
@@ -210,7 +257,9 @@ def _users(source: convert.Source, builder: Builder, cache: Path, progress: bool
     return rows, LazyUsers(rows.rows, lines, builder), sha
 
 
-def _scan(builder: Builder, raws: convert.Records, use: Callable[[User], None], *, progress: bool) -> _Rows:
+def _scan(
+    builder: Builder, raws: convert.Records, use: Callable[[User], None], *, progress: bool
+) -> _Rows:
     """Build every user once: all mistakes are found before any model is loaded."""
     if not len(raws):
         raise InputError(f"{builder.label}: the list is empty (need at least one question)")
@@ -220,7 +269,9 @@ def _scan(builder: Builder, raws: convert.Records, use: Callable[[User], None], 
             user = builder.user([raws[index] for index in row], row, counts)
             for query in user.queries:
                 if query.id in ids:
-                    raise InputError(f"{builder.label}: question {query.id} occurs twice (need unique ids)")
+                    raise InputError(
+                        f"{builder.label}: question {query.id} occurs twice (need unique ids)"
+                    )
                 ids[query.id] = None
             use(user)
             advance(1)

@@ -1,9 +1,11 @@
-"""Does a history hold the answer? Does training hold the test? Count it; drop, flag or refuse it (reference 7.3-7.6).
+"""Does a history hold the answer? Does training hold the test? Count it; drop, flag or refuse it
+(reference 7.3-7.6).
 
-Two texts are equal when their words are (runs of letters and digits, lower case). They are near when the Jaccard
-similarity of their word sets is at least 0.6: unlike word 5-grams, word sets also catch a re-ordered or lightly edited
-short text, and at 0.6 two different texts of more than a few words do not meet. Golds are never looked at, so a
-personalization is the same with and without them.
+Two texts are equal when their words are (runs of letters and digits, lower case). They are near
+when the Jaccard similarity of their word sets is at least 0.6: unlike word 5-grams, word sets also
+catch a re-ordered or lightly edited short text, and at 0.6 two different texts of more than a few
+words do not meet. Golds are never looked at, so a personalization is the same with and without
+them.
 """
 
 from __future__ import annotations
@@ -24,19 +26,23 @@ Policy = Literal["drop", "flag", "error"]
 NEAR = 0.6
 EXAMPLES = 5
 _BREAK_BEYOND_ASCII = re.compile(r"[^\x00-\x7f\w]+")
-_ASCII_BREAKS = bytes(code if code > 127 or chr(code).isalnum() else ord(" ") for code in range(256))
+_ASCII_BREAKS = bytes(
+    code if code > 127 or chr(code).isalnum() else ord(" ") for code in range(256)
+)
 
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What was found, as ids. `"user / item"` in the first three (an item is named in one of them only).
+    """What was found, as ids. `"user / item"` in the first three (an item is named in one of them
+    only).
 
-    `query_in_history_exact`, `query_in_history_near`: a history item's text is one of the user's questions.
-    `items_after_query`: a dated item is later than the user's first dated question; None where no question is dated
-    (LaMP's are not), so that nothing could be found.
+    `query_in_history_exact`, `query_in_history_near`: a history item's text is one of the user's
+    questions. `items_after_query`: a dated item is later than the user's first dated question; None
+    where no question is dated (LaMP's are not), so that nothing could be found.
     `fit_test_overlap_users`: fit users with the id, the group or the history of a test user.
     `fit_test_overlap_texts`: test questions whose text is also a fit user's question.
-    `fit_history_holds_query`: test questions whose text is in the history of a fit user, where that is learnt from.
+    `fit_history_holds_query`: test questions whose text is in the history of a fit user, where that
+    is learnt from.
     """
 
     query_in_history_exact: tuple[str, ...] = ()
@@ -49,7 +55,11 @@ class LeakReport:
     @property
     def items(self) -> frozenset[str]:
         """The history items that should not be there."""
-        return frozenset(self.query_in_history_exact + self.query_in_history_near + (self.items_after_query or ()))
+        return frozenset(
+            self.query_in_history_exact
+            + self.query_in_history_near
+            + (self.items_after_query or ())
+        )
 
     def of_histories(self, other: LeakReport) -> LeakReport:
         """This report, with what another one found in the histories."""
@@ -60,15 +70,19 @@ class LeakReport:
         """Counts and up to five ids of each kind, for the run's record: no text."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         examples = {name: list(ids[:EXAMPLES]) for name, ids in found.items() if ids}
-        return {name: None if ids is None else len(ids) for name, ids in found.items()} | {"examples": examples}
+        return {name: None if ids is None else len(ids) for name, ids in found.items()} | {
+            "examples": examples
+        }
 
 
 def report(
     users: Iterable[User], fit_users: Iterable[User], task: Task, *, learnt_histories: bool = False
 ) -> LeakReport:
-    """Look at every test user's history, and at what test users and fit users share. One pass over each.
+    """Look at every test user's history, and at what test users and fit users share. One pass over
+    each.
 
-    `learnt_histories`: the fit users' history items are training examples too (the task-adapted base).
+    `learnt_histories`: the fit users' history items are training examples too (the task-adapted
+    base).
     """
     found: dict[str, list[str]] = {field.name: [] for field in fields(LeakReport)}
     # Digests in place of texts: what is kept of a user does not grow with what they wrote.
@@ -86,36 +100,52 @@ def report(
                 asked[key] = (*asked.get(key, ()), query)
     shared, held = dict[str, None](), dict[str, None]()
     for user in fit_users:
-        if not names.isdisjoint((user.id, user.group)) or not histories.isdisjoint(_fingerprint(user, task)):
+        if not names.isdisjoint((user.id, user.group)) or not histories.isdisjoint(
+            _fingerprint(user, task)
+        ):
             found["fit_test_overlap_users"].append(user.id)
         for question in user.queries:
             shared.update(dict.fromkeys(asked.get(_digest(_words(_question(task, question))), ())))
         for learnt in user.history if learnt_histories else ():
             held.update(dict.fromkeys(asked.get(_digest(_words(learnt.fields[task.source])), ())))
     found["fit_test_overlap_texts"], found["fit_history_holds_query"] = list(shared), list(held)
-    known = {kind: tuple(ids) for kind, ids in found.items() if dated or kind != "items_after_query"}
+    known = {
+        kind: tuple(ids) for kind, ids in found.items() if dated or kind != "items_after_query"
+    }
     return LeakReport(**known)
 
 
 def apply(users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
-    """Test users without the offending history items (`drop`), as they are (`flag`), or InputError (`error`)."""
+    """Test users without the offending history items (`drop`), as they are (`flag`), or InputError
+    (`error`).
+    """
     _refuse(report, policy)
     if policy == "flag" or not report.items:
         return users
     return [
-        replace(user, history=tuple(item for item in user.history if f"{user.id} / {item.id}" not in report.items))
+        replace(
+            user,
+            history=tuple(
+                item for item in user.history if f"{user.id} / {item.id}" not in report.items
+            ),
+        )
         for user in users
     ]
 
 
 def apply_fit(fit_users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
-    """Fit users without those who are test users (`drop`), as they are (`flag`), or InputError (`error`).
+    """Fit users without those who are test users (`drop`), as they are (`flag`), or InputError
+    (`error`).
 
     Questions that two people share (movies are tagged by many) are reported but never dropped.
     """
     _refuse(report, policy)
     overlap = set(report.fit_test_overlap_users)
-    return fit_users if policy == "flag" or not overlap else [user for user in fit_users if user.id not in overlap]
+    return (
+        fit_users
+        if policy == "flag" or not overlap
+        else [user for user in fit_users if user.id not in overlap]
+    )
 
 
 def _refuse(report: LeakReport, policy: Policy) -> None:
@@ -123,11 +153,16 @@ def _refuse(report: LeakReport, policy: Policy) -> None:
         raise InputError(f"leak={policy}: choose drop, flag or error")
     examples: Mapping[str, list[str]] = report.record()["examples"]
     if policy == "error" and examples:
-        what = "; ".join(f"{len(getattr(report, kind))} {kind}: {', '.join(ids)}" for kind, ids in examples.items())
+        what = "; ".join(
+            f"{len(getattr(report, kind))} {kind}: {', '.join(ids)}"
+            for kind, ids in examples.items()
+        )
         raise InputError(f"leaks found (leak=drop removes them, leak=flag keeps them): {what}")
 
 
-def _in_history(user: User, questions: Sequence[list[bytes]], task: Task) -> Iterable[tuple[str, str]]:
+def _in_history(
+    user: User, questions: Sequence[list[bytes]], task: Task
+) -> Iterable[tuple[str, str]]:
     """(kind, item id) of each offending item."""
     sets = [set(words) for words in questions]
     first = min((query.date for query in user.queries if query.date), key=day, default=None)
@@ -143,16 +178,21 @@ def _in_history(user: User, questions: Sequence[list[bytes]], task: Task) -> Ite
 
 def _near(question: set[bytes], words: list[bytes]) -> bool:
     common = len(question.intersection(words))
-    return common >= NEAR * len(question) and common >= NEAR * (len(question) + len(set(words)) - common)
+    return common >= NEAR * len(question) and common >= NEAR * (
+        len(question) + len(set(words)) - common
+    )
 
 
 def _question(task: Task, query: Query) -> str:
-    """The text to look for in the history: for LaMP-1 the paper's own title, without the candidates."""
+    """The text to look for in the history: for LaMP-1 the paper's own title, without the
+    candidates.
+    """
     return task.candidates(query.input)[0] if task.cites else query.text
 
 
 def _words(text: str) -> list[bytes]:
-    # As bytes: half a million texts are cut into words for a full split, and bytes are translated several times faster.
+    # As bytes: half a million texts are cut into words for a full split, and bytes are translated
+    # several times faster.
     if not text.isascii():
         text = _BREAK_BEYOND_ASCII.sub(" ", text.lower())
     return text.encode().lower().translate(_ASCII_BREAKS).split()

@@ -1,4 +1,6 @@
-"""LaMP's JSON records as users: what a record must have, and what odd things are mended and counted, not refused."""
+"""LaMP's JSON records as users: what a record must have, and what odd things are mended and
+counted, not refused.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,21 @@ from bench.types import Item, Query, User
 
 Kind = Literal["user", "time"]
 
-COUNTED = ("users", "queries", "items", "users_without_history", "items_after_first_query", "items_undated",
-           "items_without_id", "items_repeated_id", "fields_empty", "fields_not_text", "queries_empty",
-           "queries_dated", "characters_replaced")  # fmt: skip
+COUNTED = (
+    "users",
+    "queries",
+    "items",
+    "users_without_history",
+    "items_after_first_query",
+    "items_undated",
+    "items_without_id",
+    "items_repeated_id",
+    "fields_empty",
+    "fields_not_text",
+    "queries_empty",
+    "queries_dated",
+    "characters_replaced",
+)
 _DATE = re.compile(r"[0-9]{1,4}(-[0-9]{1,2}){0,2}")
 _BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
 
@@ -42,11 +56,15 @@ class Builder:
         """The records of each user, users in the order of their first question."""
         users: dict[str | int, list[int]] = {}
         for index in range(len(raws)):
-            users.setdefault(index if self.kind == "user" else self._ids(raws[index], index)[1], []).append(index)
+            users.setdefault(
+                index if self.kind == "user" else self._ids(raws[index], index)[1], []
+            ).append(index)
         return list(users.values())
 
     def user(self, raws: Sequence[Any], row: Sequence[int], counts: Counter[str]) -> User:
-        """The user of these records, numbered `row` in the file; what was mended is added to `counts`."""
+        """The user of these records, numbered `row` in the file; what was mended is added to
+        `counts`.
+        """
         queries, profiles, owner = [], [], ""
         for raw, index in zip(raws, row, strict=True):
             name, owner = self._ids(raw, index)
@@ -59,7 +77,12 @@ class Builder:
         counts.update(users=1, queries=len(queries), items=len(history))
         counts.update(users_without_history=not history, items_after_first_query=left)
         counts["items_undated"] += sum(item.date is None for item in history)
-        return User(owner, history, tuple(queries), owner if self.kind == "time" else self.groups.get(owner, owner))
+        return User(
+            owner,
+            history,
+            tuple(queries),
+            owner if self.kind == "time" else self.groups.get(owner, owner),
+        )
 
     def _ids(self, raw: Any, index: int) -> tuple[str, str]:
         """Question id and user id, which in the user-based sets is the question id."""
@@ -71,9 +94,13 @@ class Builder:
             if key not in raw:
                 raise InputError(f"{place} has no {key!r} {need}")
             if key in ("id", "user_id") and identifier(raw[key]) is None:
-                raise InputError(f"{place} has {shown(raw[key])} as {key!r} (need a word or a number)")
+                raise InputError(
+                    f"{place} has {shown(raw[key])} as {key!r} (need a word or a number)"
+                )
             place = f"{self.label}: question {identifier(raw['id'])}"
-        return str(identifier(raw["id"])), str(identifier(raw[keys[-1] if self.kind == "time" else "id"]))
+        return str(identifier(raw["id"])), str(
+            identifier(raw[keys[-1] if self.kind == "time" else "id"])
+        )
 
     def _query(self, name: str, raw: Mapping[str, Any], counts: Counter[str]) -> Query:
         text = text_of(raw["input"], "input", counts)
@@ -110,18 +137,27 @@ class Builder:
             if key not in raw:
                 raise InputError(f" has no {key!r} (need {need})")
             text = text_of(raw[key], key, counts)
-            fields[key] = rating_of(text, key) if self.task.kind == "rating" and key == self.task.target else text
+            fields[key] = (
+                rating_of(text, key)
+                if self.task.kind == "rating" and key == self.task.target
+                else text
+            )
         if isinstance(raw.get("citation"), str):  # OPPU's copies carry the answer of LaMP-1 here
             fields["citation"] = text_of(raw["citation"], "citation", counts)
         return fields
 
 
 def common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], int]:
-    """The items that stand in every profile, oldest first (undated ones before), and how many items do not."""
+    """The items that stand in every profile, oldest first (undated ones before), and how many items
+    do not.
+    """
     items = list(profiles[0].values())
     left = 0
     if len(profiles) > 1:
-        seen = [Counter((*item.fields.items(), item.date) for item in profile.values()) for profile in profiles]
+        seen = [
+            Counter((*item.fields.items(), item.date) for item in profile.values())
+            for profile in profiles
+        ]
         common, kept = reduce(and_, seen), []
         left = reduce(or_, seen).total() - common.total()
         for item in items:
@@ -134,13 +170,17 @@ def common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], in
 
 
 def identifier(value: Any) -> str | None:
-    """An id as text; None if it cannot serve as one (ids stand in messages and file names: short and printable)."""
+    """An id as text; None if it cannot serve as one (ids stand in messages and file names: short
+    and printable).
+    """
     text = "" if isinstance(value, bool) or not isinstance(value, str | int) else str(value)
     return text if 0 < len(text) <= 100 and text.isprintable() else None
 
 
 def text_of(value: Any, key: str, counts: Counter[str]) -> str:
-    """A field as text: numbers are written out, null is empty, characters no encoder takes become U+FFFD."""
+    """A field as text: numbers are written out, null is empty, characters no encoder takes become
+    U+FFFD.
+    """
     if not isinstance(value, str):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise InputError(f" has {shown(value)} as {key!r} (need text)")
@@ -164,7 +204,11 @@ def rating_of(text: str, key: str) -> str:
 def _date_of(value: Any) -> str | None:
     if value is None or value == "":
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or not _DATE.fullmatch(str(value)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int)
+        or not _DATE.fullmatch(str(value))
+    ):
         raise InputError(f" has {shown(value)} as 'date' (need YYYY-MM-DD or a year)")
     return str(value)
 

@@ -1,4 +1,5 @@
-"""Who a protocol tests and who is left to fit: two splits pooled by person, the longest histories, levels of activity.
+"""Who a protocol tests and who is left to fit: two splits pooled by person, the longest histories,
+levels of activity.
 
 Files may be large, so users are looked up when they are needed and never all kept.
 """
@@ -21,8 +22,8 @@ from bench.types import User
 class People:
     """The tested users and those who may fit.
 
-    `away`: ids of the fit split's users who may not fit, because they are tested (a pool names none). `counts`: of the
-    choice, for the record.
+    `away`: ids of the fit split's users who may not fit, because they are tested (a pool names
+    none). `counts`: of the choice, for the record.
     """
 
     tested: Sequence[User]
@@ -44,7 +45,9 @@ class Lazy(Sequence[User]):
     def __getitem__(self, index: slice) -> list[User]: ...
     def __getitem__(self, index: int | slice) -> User | list[User]:
         places = range(len(self))[index]
-        return self.one(places) if isinstance(places, int) else [self.one(place) for place in places]
+        return (
+            self.one(places) if isinstance(places, int) else [self.one(place) for place in places]
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,11 @@ class Pool(Lazy):
 
     def parts(self, place: int) -> list[User]:
         """The person as each split has them."""
-        return [users[at] for users, at in zip(self.splits, self.rows[place], strict=True) if at is not None]
+        return [
+            users[at]
+            for users, at in zip(self.splits, self.rows[place], strict=True)
+            if at is not None
+        ]
 
 
 def pool(first: Sequence[User], second: Sequence[User]) -> Pool:
@@ -88,7 +95,10 @@ def pool(first: Sequence[User], second: Sequence[User]) -> Pool:
             rows.setdefault(user.id, [None, None])[side] = at
             for query in user.queries:
                 if query.id in asked:
-                    raise InputError(f"question {query.id} is in both splits, so they cannot be pooled (protocol.pool)")
+                    raise InputError(
+                        f"question {query.id} is in both splits, so they cannot be pooled"
+                        " (protocol.pool)"
+                    )
                 asked.add(query.id)
     return Pool((first, second), [(one, other) for one, other in rows.values()])
 
@@ -96,8 +106,8 @@ def pool(first: Sequence[User], second: Sequence[User]) -> Pool:
 def joined(parts: Sequence[User]) -> tuple[User, int]:
     """One person with all their questions, and how many items were left out.
 
-    What is kept stands in the profile of every question and is not newer than any of them, so that nothing in the
-    history comes after a question (reference 7.5, ambiguity A27).
+    What is kept stands in the profile of every question and is not newer than any of them, so that
+    nothing in the history comes after a question (reference 7.5, ambiguity A27).
     """
     history, left = common([{item.id: item for item in user.history} for user in parts])
     queries = tuple(query for user in parts for query in user.queries)
@@ -106,16 +116,22 @@ def joined(parts: Sequence[User]) -> tuple[User, int]:
 
 
 def longest(users: Sequence[User], count: int) -> list[int]:
-    """Places of the `count` longest histories, longest first; of equal ones the first in the file."""
+    """Places of the `count` longest histories, longest first; of equal ones the first in the
+    file."""
     sizes = [len(user.history) for user in users]
     if count >= len(sizes):
-        raise InputError(f"protocol.n_test={count} of {len(sizes)} users leaves nobody to fit: lower protocol.n_test")
+        raise InputError(
+            f"protocol.n_test={count} of {len(sizes)} users leaves nobody to fit: lower"
+            " protocol.n_test"
+        )
     return sorted(range(len(sizes)), key=lambda place: -sizes[place])[:count]
 
 
 @dataclass(frozen=True)
 class Level:
-    """A level of activity: the places of those drawn from it, and its smallest and largest history, in items."""
+    """A level of activity: the places of those drawn from it, and its smallest and largest history,
+    in items.
+    """
 
     places: tuple[int, ...]
     smallest: int
@@ -123,14 +139,18 @@ class Level:
 
 
 def levels(users: Sequence[User], bins: int, count: int, seed: int) -> list[Level]:
-    """`bins` levels with equally many users by size of history, least active first; `count` users drawn from each.
+    """`bins` levels with equally many users by size of history, least active first; `count` users
+    drawn from each.
 
     A larger draw contains the smaller one of the same seed. Users without history are in none.
     """
     sizes = [len(user.history) for user in users]
     order = sorted((place for place, size in enumerate(sizes) if size), key=sizes.__getitem__)
     if not 1 <= bins <= len(order):
-        raise InputError(f"protocol.n_bins={bins}: need 1 to {len(order)} bins for {len(order)} users with history")
+        raise InputError(
+            f"protocol.n_bins={bins}: need 1 to {len(order)} bins for {len(order)} users with"
+            " history"
+        )
     found = []
     for number in range(bins):
         inside = order[len(order) * number // bins : len(order) * (number + 1) // bins]
@@ -145,8 +165,12 @@ def level(found: Sequence[Level], number: int) -> Level:
     return found[number]
 
 
-def without(users: Sequence[User], tested: Iterable[User]) -> tuple[Sequence[User], tuple[str, ...]]:
-    """The users who are none of the tested people, by id and by group; and the ids of those who are."""
+def without(
+    users: Sequence[User], tested: Iterable[User]
+) -> tuple[Sequence[User], tuple[str, ...]]:
+    """The users who are none of the tested people, by id and by group; and the ids of those who
+    are.
+    """
     names = {name for user in tested for name in (user.id, user.group) if name}
     left, away = [], []
     for place, user in enumerate(users):

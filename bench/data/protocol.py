@@ -1,4 +1,6 @@
-"""Who fits, who is tested, and what history the tested users keep (`conf/protocol/*.yaml`, docs/protocols.md)."""
+"""Who fits, who is tested, and what history the tested users keep (`conf/protocol/*.yaml`,
+docs/protocols.md).
+"""
 
 from __future__ import annotations
 
@@ -20,25 +22,34 @@ SIZE = Range(1, 10**5)
 
 Choice = Literal["all", "longest", "bin"]
 
-OFF = {"pool": False, "choose": "all", "least_similar": None, "history_format": "full", "items": None, "words": None}
+OFF = {
+    "pool": False,
+    "choose": "all",
+    "least_similar": None,
+    "history_format": "full",
+    "items": None,
+    "words": None,
+}
 """Switches as they stand where a protocol does not use them: then they are in no key."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol of the CHAMELEON paper (section 4; reference 3.9, A14 and A15) or of OPPU (reference 2.1, 2.10).
+    """A protocol of the CHAMELEON paper (section 4; reference 3.9, A14 and A15) or of OPPU
+    (reference 2.1, 2.10).
 
-    `group_size`: so many random users of those who may fit do fit what is shared; None takes all. `history`: the tested
-    users show their `own` history, `none`, or that of `other` tested users (a control: is there personalization in the
-    prompt at all?).
+    `group_size`: so many random users of those who may fit do fit what is shared; None takes all.
+    `history`: the tested users show their `own` history, `none`, or that of `other` tested users (a
+    control: is there personalization in the prompt at all?).
 
-    `pool`: the users of both splits, each person once, with the history that precedes all their questions. `choose`:
-    who of them is tested: `all` of the test split, the `n_test` with the `longest` histories, or `n_users` drawn from
-    level `bin` of `n_bins` levels of activity. Whoever is chosen never fits, nor who might be drawn from another level.
+    `pool`: the users of both splits, each person once, with the history that precedes all their
+    questions. `choose`: who of them is tested: `all` of the test split, the `n_test` with the
+    `longest` histories, or `n_users` drawn from level `bin` of `n_bins` levels of activity. Whoever
+    is chosen never fits, nor who might be drawn from another level.
 
-    `least_similar`: only so many history items are kept, those least like the user's questions to `encoder`.
-    `history_format`: items are shown and learnt `full`, with `no_input` or with `no_output`. `items`, `words`: exactly
-    so many items of so many words, for measuring time.
+    `least_similar`: only so many history items are kept, those least like the user's questions to
+    `encoder`. `history_format`: items are shown and learnt `full`, with `no_input` or with
+    `no_output`. `items`, `words`: exactly so many items of so many words, for measuring time.
     """
 
     ONLY_WITH: ClassVar = {
@@ -65,7 +76,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.pool and self.choose == "all":
-            raise InputError("protocol.pool=true needs protocol.choose=longest or bin: who of the pool is tested?")
+            raise InputError(
+                "protocol.pool=true needs protocol.choose=longest or bin: who of the pool is"
+                " tested?"
+            )
         for name in ("group_size", "n_test", "n_users", "least_similar", "items", "words"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"protocol.{name}={value}: must be at least 1")
@@ -83,7 +97,8 @@ class Protocol:
         if self.choose == "all":
             if self.history != "none":
                 return People(tested, fitted)
-            unseen, named = people.without(fitted, tested)  # LaMP's time-based splits hold the same people
+            # LaMP's time-based splits hold the same people
+            unseen, named = people.without(fitted, tested)
             return People(tested, unseen, named)
         pooled = people.pool(fitted, tested) if self.pool else None
         candidates = tested if pooled is None else pooled
@@ -97,26 +112,38 @@ class Protocol:
             counts = {"smallest_history": mine.smallest, "largest_history": mine.largest}
         if pooled is not None:
             counts["users_in_both_splits"] = sum(None not in row for row in pooled.rows)
-            counts["items_left_out"] = sum(people.joined(pooled.parts(place))[1] for place in chosen)
-        left, named = people.without(fitted if pooled is None else pooled, people.Some(candidates, away))
+            counts["items_left_out"] = sum(
+                people.joined(pooled.parts(place))[1] for place in chosen
+            )
+        left, named = people.without(
+            fitted if pooled is None else pooled, people.Some(candidates, away)
+        )
         return People([candidates[place] for place in chosen], left, named, counts)
 
     def learnt(self, fitted: str, tested: str, seed: int) -> str:
-        """What an adapted base learns from, by the hashes of the splits: the fit split, or the pool but the tested."""
+        """What an adapted base learns from, by the hashes of the splits: the fit split, or the pool
+        but the tested.
+        """
         if not self.pool:
             return fitted
-        but = [self.choose, self.n_test] if self.choose == "longest" else [self.choose, self.n_bins, self.n_users, seed]
+        but = (
+            [self.choose, self.n_test]
+            if self.choose == "longest"
+            else [self.choose, self.n_bins, self.n_users, seed]
+        )
         return f"{fitted} and {tested} but {but}"
 
     def group(self, users: Sequence[User], seed: int) -> list[User]:
-        """The fit users: a random group, the larger groups of a seed containing the smaller ones."""
+        """The fit users: a random group, the larger groups of a seed containing the smaller
+        ones."""
         order = list(range(len(users)))
         random.Random(f"group/{seed}").shuffle(order)
         return [users[index] for index in sorted(order[: self.group_size])]
 
     def exchanged(self, users: Sequence[User], seed: int) -> Sequence[User]:
-        """With `history=other`, every user with the history of the next user, in a random circle, who is not the same
-        person (group): of a dated one, what is no later than the user's own last item.
+        """With `history=other`, every user with the history of the next user, in a random circle,
+        who is not the same person (group): of a dated one, what is no later than the user's own
+        last item.
         """
         if self.history != "other":
             return users
@@ -124,9 +151,16 @@ class Protocol:
         random.Random(f"other/{seed}").shuffle(order)
         changed = list(users)
         for place, index in enumerate(order):
-            user, circle = users[index], (order[(place + step) % len(order)] for step in range(1, len(order)))
-            donor = next((users[other] for other in circle if users[other].group != user.group), None)
-            changed[index] = replace(user, history=_until(user.history, donor.history if donor else ()))
+            user, circle = (
+                users[index],
+                (order[(place + step) % len(order)] for step in range(1, len(order))),
+            )
+            donor = next(
+                (users[other] for other in circle if users[other].group != user.group), None
+            )
+            changed[index] = replace(
+                user, history=_until(user.history, donor.history if donor else ())
+            )
         return changed
 
     def tested(self, task: Task, users: Sequence[User]) -> Sequence[User]:
@@ -141,7 +175,11 @@ class Protocol:
 
     def fitting(self, task: Task, users: Sequence[User]) -> Sequence[User]:
         """The fit users, with items of the form in which the tested users' are shown."""
-        return users if self.history_format == "full" else histories.formatted(task, users, self.history_format)
+        return (
+            users
+            if self.history_format == "full"
+            else histories.formatted(task, users, self.history_format)
+        )
 
 
 def _until(own: Sequence[Item], other: tuple[Item, ...]) -> tuple[Item, ...]:

@@ -1,4 +1,6 @@
-"""Which items a user's questions show: the selection, made for each question that may not see the whole history."""
+"""Which items a user's questions show: the selection, made for each question that may not see the
+whole history.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from bench.types import Item, Personalization, Query, User
 
 @dataclass(frozen=True)
 class Selected:
-    """A user's selected items. `choices`: one for each set of items that a question may see, by question in `of`.
+    """A user's selected items. `choices`: one for each set of items that a question may see, by
+    question in `of`.
 
     `embedder_cut`: items of the history whose end the sentence embedder did not read.
     """
@@ -31,7 +34,9 @@ class Selected:
 
     @property
     def common(self) -> tuple[Item, ...]:
-        """What is chosen from the items that all the user's questions may see, for texts that are written once."""
+        """What is chosen from the items that all the user's questions may see, for texts that are
+        written once.
+        """
         return self.choices[min(self.choices, key=len)]
 
     @property
@@ -52,15 +57,23 @@ class Selected:
 
 
 def selected(
-    select: PCASelection, task: Task, users: Sequence[User], check: Callable[[], object] = lambda: None
+    select: PCASelection,
+    task: Task,
+    users: Sequence[User],
+    check: Callable[[], object] = lambda: None,
 ) -> list[Selected]:
-    """The selection of every user. `check` is called now and then; what it raises ends the selection.
+    """The selection of every user. `check` is called now and then; what it raises ends the
+    selection.
 
     A user whose questions all may see the same items, as undated ones do, has one choice.
     """
     groups = [_groups(user) for user in users]
     asking = [
-        user if len(places) == len(user.history) else replace(user, history=tuple(user.history[at] for at in places))
+        (
+            user
+            if len(places) == len(user.history)
+            else replace(user, history=tuple(user.history[at] for at in places))
+        )
         for user, own in zip(users, groups, strict=True)
         for places in dict.fromkeys(own.values())
     ]
@@ -73,5 +86,9 @@ def selected(
 
 
 def _groups(user: User) -> dict[str, Places]:
-    """By question, where the items stand that it may see. A user without questions may see them all."""
-    return {query.id: not_newer(user.history, query) for query in user.queries} or {"": tuple(range(len(user.history)))}
+    """By question, where the items stand that it may see. A user without questions may see them
+    all.
+    """
+    return {query.id: not_newer(user.history, query) for query in user.queries} or {
+        "": tuple(range(len(user.history)))
+    }

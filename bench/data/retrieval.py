@@ -1,4 +1,5 @@
-"""Rank a user's history for a question: BM25 as LaMP does it, sentence embeddings, newest first, or at random.
+"""Rank a user's history for a question: BM25 as LaMP does it, sentence embeddings, newest first, or
+at random.
 
 An item that is newer than the question is never ranked.
 """
@@ -32,8 +33,8 @@ Ranker = Literal["bm25", "dense", "recency", "random"]
 class Ranking:
     """A user's rankings: for each question where the best items stand in the history, best first.
 
-    `tied`: questions for which several items were ranked and all had one score, so that their order says nothing.
-    `embedder_cut`: items whose end the sentence embedder did not read.
+    `tied`: questions for which several items were ranked and all had one score, so that their order
+    says nothing. `embedder_cut`: items whose end the sentence embedder did not read.
     """
 
     places: list[Places]
@@ -50,9 +51,10 @@ class Ranking:
 class Retriever:
     """Which history items a question is shown (LaMP's code; reference 1.5).
 
-    `bm25`: rank_bm25's BM25Okapi on words split at white space, its tie rule included (ties go to the last item).
-    `dense`: dot product of unit sentence embeddings. Both read LaMP's query and corpus. `recency`: newest first.
-    `random`: a draw of its own for each user and question, without repeats. `embedder` as in PCASelection.
+    `bm25`: rank_bm25's BM25Okapi on words split at white space, its tie rule included (ties go to
+    the last item). `dense`: dot product of unit sentence embeddings. Both read LaMP's query and
+    corpus. `recency`: newest first. `random`: a draw of its own for each user and question, without
+    repeats. `embedder` as in PCASelection.
     """
 
     ONLY_WITH: ClassVar = {"embedder": ("ranker", ("dense",)), "seed": ("ranker", ("random",))}
@@ -72,21 +74,33 @@ class Retriever:
     ) -> list[Ranking]:
         """For each user: the rankings of their questions, each of the k best items.
 
-        Fewer where the history has fewer that are not newer than the question. `among`: of each user and question, the
-        places that may be ranked, in place of all that are not newer. Raises OverBudget past the budget's limit.
+        Fewer where the history has fewer that are not newer than the question. `among`: of each
+        user and question, the places that may be ranked, in place of all that are not newer. Raises
+        OverBudget past the budget's limit.
         """
-        known = among or [[not_newer(user.history, query) for query in user.queries] for user in users]
+        known = among or [
+            [not_newer(user.history, query) for query in user.queries] for user in users
+        ]
         found = []
         for user, own in zip(users, known, strict=True):
             if budget:
                 budget.check()
             rows = list(self._ranked(task, user, own))
-            cut_off = cut(map(task.corpus_text, user.history), self.embedder) if self.ranker == "dense" else 0
-            found.append(Ranking([tuple(row[:k]) for row, _ in rows], sum(tied for _, tied in rows), cut_off))
+            cut_off = (
+                cut(map(task.corpus_text, user.history), self.embedder)
+                if self.ranker == "dense"
+                else 0
+            )
+            found.append(
+                Ranking([tuple(row[:k]) for row, _ in rows], sum(tied for _, tied in rows), cut_off)
+            )
         return found
 
-    def _ranked(self, task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Sequence[int], bool]]:
-        """For each question the order of the items it may see, and whether ties alone decided it."""
+    def _ranked(
+        self, task: Task, user: User, known: Sequence[Places]
+    ) -> Iterator[tuple[Sequence[int], bool]]:
+        """For each question the order of the items it may see, and whether ties alone
+        decided it."""
         match self.ranker:
             case "bm25":
                 return _bm25(task, user, known)
@@ -95,7 +109,10 @@ class Retriever:
             case "recency":
                 return ((places[::-1], False) for places in known)
             case "random":
-                streams = (random.Random(f"retrieve/{self.seed}/{user.id}/{query.id}") for query in user.queries)
+                streams = (
+                    random.Random(f"retrieve/{self.seed}/{user.id}/{query.id}")
+                    for query in user.queries
+                )
                 drawn = zip(streams, known, strict=True)
                 return ((stream.sample(places, len(places)), False) for stream, places in drawn)
 
@@ -107,10 +124,11 @@ def chosen(
     style: Style,
     facts: Mapping[str, int] = NO_FACTS,
 ) -> Personalization:
-    """Which of the items each question shows, as a personalization: every item once, then its places by question.
+    """Which of the items each question shows, as a personalization: every item once, then its
+    places by question.
 
-    `lamp` and `oppu` prompts keep the ranking, best first, as these papers do; a `personalized` prompt shows the
-    history in its own order, as the baseline's does.
+    `lamp` and `oppu` prompts keep the ranking, best first, as these papers do; a `personalized`
+    prompt shows the history in its own order, as the baseline's does.
     """
     used = sorted({place for row in places for place in row})
     new = {place: index for index, place in enumerate(used)}
@@ -118,24 +136,31 @@ def chosen(
     for query, row in zip(queries, places, strict=True):
         order = sorted(row) if style == "personalized" else row
         text[f"items/{query.id}"] = " ".join(str(new[place]) for place in order)
-    return Personalization(text, tuple(items[place] for place in used), facts={"shown_nothing": not used, **facts})
+    return Personalization(
+        text, tuple(items[place] for place in used), facts={"shown_nothing": not used, **facts}
+    )
 
 
 def shown(personal: Personalization, query: Query) -> tuple[Item, ...]:
-    """The items that `chosen` kept for this question; all of them where it was not told by question."""
+    """The items that `chosen` kept for this question; all of them where it was not told by
+    question.
+    """
     items = personal.items or ()
     places = personal.text.get(f"items/{query.id}")
     return items if places is None else tuple(items[int(place)] for place in places.split())
 
 
 def _bm25(task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Sequence[int], bool]]:
-    """rank_bm25's scores and its own way to order them (`get_top_n`), over the items that each question may see."""
+    """rank_bm25's scores and its own way to order them (`get_top_n`), over the items that each
+    question may see.
+    """
     from rank_bm25 import BM25Okapi
 
     words = [task.corpus_text(item).split() for item in user.history]
     indexes: dict[Places, BM25Okapi] = {}
     for query, places in zip(user.queries, known, strict=True):
-        if not any(words[place] for place in places):  # BM25Okapi divides by the number of words: all are tied
+        # BM25Okapi divides by the number of words: all are tied
+        if not any(words[place] for place in places):
             yield places[::-1], len(places) > 1
             continue
         if places not in indexes:
@@ -144,7 +169,9 @@ def _bm25(task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Seq
         yield [places[int(index)] for index in scores.argsort()[::-1]], _tied(scores)
 
 
-def _dense(task: Task, user: User, known: Sequence[Places], embedder: str) -> Iterator[tuple[Sequence[int], bool]]:
+def _dense(
+    task: Task, user: User, known: Sequence[Places], embedder: str
+) -> Iterator[tuple[Sequence[int], bool]]:
     """By cosine; ties go to the last item, as in BM25."""
     import numpy as np
 
@@ -157,5 +184,7 @@ def _dense(task: Task, user: User, known: Sequence[Places], embedder: str) -> It
 
 
 def _tied(scores: Array) -> bool:
-    """Whether there is an order to decide on, and nothing to decide it by: BM25 scores two items alike whatever."""
+    """Whether there is an order to decide on, and nothing to decide it by: BM25 scores two items
+    alike whatever.
+    """
     return len(scores) > 1 and bool((scores == scores[0]).all())

@@ -1,4 +1,6 @@
-"""A task's file, checked: its templates have the slots that are filled, and its fields are fields of its items."""
+"""A task's file, checked: its templates have the slots that are filled, and its fields are fields
+of its items.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from bench.data.task import Task
 from bench.errors import InputError, shown
 
 NEEDED = {
-    "chameleon": ("history_line", "personalized", "neutral", "no_history", "insight_personal", "insight_neutral"),
+    "chameleon": (
+        "history_line",
+        "personalized",
+        "neutral",
+        "no_history",
+        "insight_personal",
+        "insight_neutral",
+    ),
     "lamp": ("joiner", "item", "whole"),
     "oppu": ("prompt", "retrieval_history", "OPPU_full", "profile_prompt", "profile_line"),
 }
@@ -23,7 +32,9 @@ def check_task(task: Task) -> None:
     for paper, names in NEEDED.items():
         for name in names:
             if name not in getattr(task, paper):
-                raise InputError(f"task.{paper}.{name} is missing (there need to be {', '.join(names)})")
+                raise InputError(
+                    f"task.{paper}.{name} is missing (there need to be {', '.join(names)})"
+                )
     _check_fields(task)
     _check_labels(task)
     for line in LINES:
@@ -34,12 +45,17 @@ def check_task(task: Task) -> None:
 def _check_fields(task: Task) -> None:
     if not task.fields:
         raise InputError("task.fields=[]: a history item has at least one field")
-    named = {"source": (task.source,), "corpus": task.corpus, "target": (task.target,) if task.target else ()}
+    named = {
+        "source": (task.source,),
+        "corpus": task.corpus,
+        "target": (task.target,) if task.target else (),
+    }
     for setting, names in named.items():
         for name in names:
             if name not in task.fields:
                 raise InputError(
-                    f"task.{setting}={shown(name)}: no field of an item; there are {', '.join(task.fields)}"
+                    f"task.{setting}={shown(name)}: no field of an item; there are"
+                    f" {', '.join(task.fields)}"
                 )
     if not task.markers or not all(task.markers):
         raise InputError("task.markers: at least one text, behind which the question's own begins")
@@ -48,25 +64,36 @@ def _check_fields(task: Task) -> None:
 def _check_labels(task: Task) -> None:
     if (task.kind == "generation") == bool(task.labels):
         needs = "has none" if task.kind == "generation" else "needs some, as in task.labels=[...]"
-        raise InputError(f"task.labels={shown(list(task.labels))}: a task of kind {task.kind} {needs}")
+        raise InputError(
+            f"task.labels={shown(list(task.labels))}: a task of kind {task.kind} {needs}"
+        )
     if len(set(task.labels)) < len(task.labels) or not all(label.strip() for label in task.labels):
         raise InputError(f"task.labels={shown(list(task.labels))}: each a text of its own")
-    if task.kind == "rating" and not all(label.isascii() and label.isdigit() for label in task.labels):
+    if task.kind == "rating" and not all(
+        label.isascii() and label.isdigit() for label in task.labels
+    ):
         raise InputError(
-            f"task.labels={shown(list(task.labels))}: ratings are whole numbers, as in ['1','2','3','4','5']"
+            f"task.labels={shown(list(task.labels))}: ratings are whole numbers, as in"
+            " ['1','2','3','4','5']"
         )
 
 
 def _check_line(task: Task, line: str) -> None:
     paper, name = line.split(".")
-    known = ("i", *task.fields, *(("citation",) if task.cites else ()))  # the last only in OPPU's own release
+    # the last only in OPPU's own release
+    known = ("i", *task.fields, *(("citation",) if task.cites else ()))
     try:
         parts = list(Formatter().parse(getattr(task, paper)[name]))
     except ValueError as error:
-        raise InputError(f"task.{line}: {error}; braces stand around a field's name alone, as in {{title}}") from None
+        raise InputError(
+            f"task.{line}: {error}; braces stand around a field's name alone, as in {{title}}"
+        ) from None
     for _, slot, form, turned in parts:
         if slot is not None and (slot not in known or form or turned):
-            raise InputError(f"task.{line}: {{{shown(slot)}}} is no field of an item; there are {', '.join(known)}")
+            raise InputError(
+                f"task.{line}: {{{shown(slot)}}} is no field of an item; there are"
+                f" {', '.join(known)}"
+            )
 
 
 def _check_prompt(task: Task) -> None:
@@ -77,4 +104,6 @@ def _check_prompt(task: Task) -> None:
     if not task.cites and task.lamp["whole"].count("{items}") != 1:
         raise InputError("task.lamp.whole: needs {items} once, where the history stands")
     if "{" + task.source + "}" not in task.input_template:
-        raise InputError(f"task.input_template: needs {{{task.source}}}, where a question's text stands")
+        raise InputError(
+            f"task.input_template: needs {{{task.source}}}, where a question's text stands"
+        )

@@ -1,9 +1,10 @@
 """Who holds a folder: one owner at a time among processes and machines that share a disk.
 
-`claim` is a folder with one file whose name says who holds it and whose time is the last sign of life.
-It appears with its file in one rename. A stale file is taken over by renaming it: of many takers one finds it there.
-Who holds a claim and writes asks before each write whether it is still theirs: a process that stood still for longer
-than a claim lives may have been given up by the others.
+`claim` is a folder with one file whose name says who holds it and whose time is the last sign of
+life. It appears with its file in one rename. A stale file is taken over by renaming it: of many
+takers one finds it there. Who holds a claim and writes asks before each write whether it is still
+theirs: a process that stood still for longer than a claim lives may have been given up by the
+others.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ _ours: dict[Path, Path] = {}  # by what is claimed: the file that says that it i
 class Watch:
     """One observer's eyes on a claim, who looks again and again.
 
-    How long it has given no sign of life is told by the observer's own steady clock: the clock of the claim's host may
-    be minutes off, and its time may lie in the future. A pause of the observer itself counts for little, because the
-    holder may have been stopped together with it.
+    How long it has given no sign of life is told by the observer's own steady clock: the clock of
+    the claim's host may be minutes off, and its time may lie in the future. A pause of the observer
+    itself counts for little, because the holder may have been stopped together with it.
     """
 
     def __init__(self, stale_after: float) -> None:
@@ -41,7 +42,8 @@ class Watch:
         self._last = self._still = 0.0
 
     def alive(self, claimed: Path) -> bool:
-        """Whether the holder may be at work. Raises FileNotFoundError where the claim was released."""
+        """Whether the holder may be at work. Raises FileNotFoundError where the claim was
+        released."""
         seen, now = (claimed.name, claimed.stat().st_mtime_ns), time.monotonic()
         if seen == self._seen:
             self._still += min(now - self._last, max(self._stale_after / 6, 1.0))
@@ -88,18 +90,23 @@ def uncover(places: Sequence[Path], mine: Path) -> None:
 
 
 def lost(path: Path) -> Path | None:
-    """What this process had claimed and holds no more, of the claims that cover this path; None if all is well."""
+    """What this process had claimed and holds no more, of the claims that cover this path; None if
+    all is well.
+    """
     for place in (path, *path.parents):
         if (mine := _ours.get(place)) is not None:
             try:
-                os.close(os.open(mine, os.O_RDONLY))  # a network file system looks again when a file is opened
+                # a network file system looks again when a file is opened
+                os.close(os.open(mine, os.O_RDONLY))
             except FileNotFoundError:
                 return place
     return None
 
 
 def held(claim: Path) -> bool:
-    """Whether somebody seems to hold this claim, at a glance. For a reader: nobody may be locked out by it."""
+    """Whether somebody seems to hold this claim, at a glance. For a reader: nobody may be locked
+    out by it.
+    """
     try:
         return any(_seems_alive(one) for one in claim.iterdir())
     except (FileNotFoundError, NotADirectoryError):  # there is none, or it was just released
@@ -112,7 +119,8 @@ def _seems_alive(claimed: Path) -> bool:
 
 def _create(mine: Path) -> bool:
     private = mine.parent.with_name(f"claim.{mine.name}")
-    with suppress(OSError):  # a crash in a release left it empty, and not everywhere may a rename replace it
+    # a crash in a release left it empty, and not everywhere may a rename replace it
+    with suppress(OSError):
         mine.parent.rmdir()
     try:
         private.mkdir()
@@ -135,13 +143,17 @@ def beat(mine: Path, done: threading.Event, seconds: float) -> None:
 
 
 def me() -> str:
-    """The file name of a claim of this process: number, machine, start time and a token that makes it unique."""
+    """The file name of a claim of this process: number, machine, start time and a token that makes
+    it unique.
+    """
     pid = os.getpid()
     return "@".join((str(pid), *_machine(), _start(pid) or "", secrets.token_hex(4)))
 
 
 def _machine() -> tuple[str, str]:
-    """Host name, and what tells apart machines and containers of one name: only inside one do process ids count."""
+    """Host name, and what tells apart machines and containers of one name: only inside one do
+    process ids count.
+    """
     inside = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -151,16 +163,22 @@ def _machine() -> tuple[str, str]:
 
 def _dead(holder: str) -> bool:
     pid, host, inside, start = (*holder.split("@"), "", "", "")[:4]
-    if (host, inside) != _machine() or not (pid.isascii() and pid.isdigit()):  # no process of ours, or no claim
+    # no process of ours, or no claim
+    if (host, inside) != _machine() or not (pid.isascii() and pid.isdigit()):
         return False
     now = _start(int(pid))
-    return now is None or bool(now and start and now != start)  # another start time: the number was given again
+    # another start time: the number was given again
+    return now is None or bool(now and start and now != start)
 
 
 def _start(pid: int) -> str | None:
-    """When a live process started, in clock ticks ("" where the system does not tell); None for a dead one."""
+    """When a live process started, in clock ticks ("" where the system does not tell); None for a
+    dead one.
+    """
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        state, *rest = (
+            Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        )
         return None if state in "ZX" else rest[18]
     except OSError:  # no such process, or no /proc, or not ours to see
         pass

@@ -23,7 +23,9 @@ class StoreError(Exception):
 
 
 class ClaimLost(StoreError):
-    """Another process has taken over what this one was writing: it must stop, and the other goes on."""
+    """Another process has taken over what this one was writing: it must stop, and the other goes
+    on.
+    """
 
 
 class Unwritable(StoreError, InputError):
@@ -31,25 +33,38 @@ class Unwritable(StoreError, InputError):
 
 
 _NO_PLACE = (
-    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR,
-    errno.ENAMETOOLONG, errno.ELOOP,
-)  # fmt: skip
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 
 
 def place(setting: str, text: object) -> Path:
-    """The folder that a setting names, `~` and `~user` expanded. Raises InputError where it can be none."""
+    """The folder that a setting names, `~` and `~user` expanded. Raises InputError where it can be
+    none.
+    """
     try:
         if not str(text) or "\0" in str(text):
             raise ValueError("a folder has a name")
         return Path(str(text)).expanduser()
     except (RuntimeError, ValueError) as error:  # no such user, or none whose home is known
-        raise InputError(f"{setting}={text}: {str(error).rstrip('.').lower()}; give a folder") from None
+        raise InputError(
+            f"{setting}={text}: {str(error).rstrip('.').lower()}; give a folder"
+        ) from None
 
 
 def is_there(path: Path, label: str = "") -> bool:
-    """Whether an optional file is there: nothing of its name is none, but what is no file must not count as none.
+    """Whether an optional file is there: nothing of its name is none, but what is no file must not
+    count as none.
 
-    Raises InputError for a folder, a pipe or device, a link that leads nowhere, and what cannot be looked at.
+    Raises InputError for a folder, a pipe or device, a link that leads nowhere, and what cannot be
+    looked at.
     """
     try:
         if path.is_file():
@@ -58,16 +73,24 @@ def is_there(path: Path, label: str = "") -> bool:
             return False
     except OSError as error:
         raise InputError(f"{label or path}: cannot be looked at: {error.strerror}") from None
-    kind = "a folder" if path.is_dir() else "no ordinary file" if path.exists() else "a link that leads nowhere"
+    kind = (
+        "a folder"
+        if path.is_dir()
+        else "no ordinary file"
+        if path.exists()
+        else "a link that leads nowhere"
+    )
     raise InputError(f"{label or path}: {kind} (need a file here, or nothing of this name)")
 
 
 def still_ours(path: Path) -> None:
-    """Raises ClaimLost where this process had claimed what it is about to write, and holds it no more."""
+    """Raises ClaimLost where this process had claimed what it is about to write, and holds it no
+    more.
+    """
     if (claimed := lost(path)) is not None:
         raise ClaimLost(
-            f"{claimed}: another process has taken this over, as this one stood still for too long; "
-            "nothing more was written here, the other goes on with it"
+            f"{claimed}: another process has taken this over, as this one stood still for too long;"
+            " nothing more was written here, the other goes on with it"
         )
 
 
@@ -75,16 +98,24 @@ def still_ours(path: Path) -> None:
 def writing(folder: Path, elsewhere: str | None = None) -> Iterator[None]:
     """Inside, a disk that is full or cannot be written becomes a StoreError that says what to do.
 
-    `elsewhere`: how the command is told to write to another folder, where that is neither results.root nor the cache.
+    `elsewhere`: how the command is told to write to another folder, where that is neither
+    results.root nor the cache.
     """
     try:
         yield
     except OSError as error:
         if elsewhere is None:
-            elsewhere = "LAMPLIGHT_CACHE=FOLDER" if folder.is_relative_to(cache_folder()) else "results.root=FOLDER"
+            elsewhere = (
+                "LAMPLIGHT_CACHE=FOLDER"
+                if folder.is_relative_to(cache_folder())
+                else "results.root=FOLDER"
+            )
         advice = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice = "free some space and run the same command again: nothing that was finished is lost; or "
+            advice = (
+                "free some space and run the same command again: nothing that was finished is"
+                " lost; or "
+            )
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             advice = "make it writable, or "
         elif error.errno == errno.EIO:
@@ -95,7 +126,9 @@ def writing(folder: Path, elsewhere: str | None = None) -> Iterator[None]:
 
 
 def encoded(text: str) -> bytes:
-    """A lone surrogate is no UTF-8; backslashreplace writes it as \\ud800, which is how JSON spells it."""
+    """A lone surrogate is no UTF-8; backslashreplace writes it as \\ud800, which is how JSON spells
+    it.
+    """
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -109,24 +142,34 @@ def write(fd: int, text: str) -> None:
 
 def plain(value: Any, where: str = "") -> Any:
     """The value as JSON has it; InputError naming the place of what is not JSON."""
-    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+    if (
+        value is None
+        or isinstance(value, str | int)
+        or (isinstance(value, float) and math.isfinite(value))
+    ):
         return value
     if isinstance(value, list | tuple):
         return [plain(part, f"{where}[{place}]") for place, part in enumerate(value)]
     if not isinstance(value, Mapping):
         raise InputError(f"{where or 'value'}: {value!r:.80} ({type(value).__name__}) is not JSON")
     if wrong := [name for name in value if not isinstance(name, str)]:
-        raise InputError(f"{where or 'value'}: the name {wrong[0]!r} is not a string, so this is not JSON")
+        raise InputError(
+            f"{where or 'value'}: the name {wrong[0]!r} is not a string, so this is not JSON"
+        )
     return {name: plain(part, f"{where}.{name}" if where else name) for name, part in value.items()}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new one."""
+    """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new
+    one.
+    """
     replace(path, [json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n"])
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> None:
-    """The file that `write_json` writes for a list of objects, with one of them in memory at a time."""
+    """The file that `write_json` writes for a list of objects, with one of them in memory at a
+    time.
+    """
 
     def texts() -> Iterator[str]:
         lead = "[\n "
@@ -141,7 +184,8 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
 def replace(path: Path, parts: Iterable[str | bytes]) -> None:
     """Put parts, one after the other, in the place of a file, in one step.
 
-    Raises StoreError where the disk refuses, and where what is written has been taken over by another process.
+    Raises StoreError where the disk refuses, and where what is written has been taken over by
+    another process.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path.parent):
@@ -157,7 +201,8 @@ def replace(path: Path, parts: Iterable[str | bytes]) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
-        with suppress(OSError):  # some network file systems cannot sync a folder; the file itself is safe
+        # some network file systems cannot sync a folder; the file itself is safe
+        with suppress(OSError):
             os.fsync(folder)
         os.close(folder)
 
@@ -182,4 +227,6 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: broken JSON ({error}); delete the file and run the cell again") from None
+        raise InputError(
+            f"{path}: broken JSON ({error}); delete the file and run the cell again"
+        ) from None

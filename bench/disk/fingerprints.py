@@ -1,7 +1,9 @@
-"""Fingerprints of adapted bases: in records of version 0.1 a hash of the file's bytes, and what they are today.
+"""Fingerprints of adapted bases: in records of version 0.1 a hash of the file's bytes, and what
+they are today.
 
-safetensors writes a file's notes in another order every time, so a base that is made again has other bytes. Of bases
-that ship, the table says which is which; records of others still find each other, as they name the same file.
+safetensors writes a file's notes in another order every time, so a base that is made again has
+other bytes. Of bases that ship, the table says which is which; records of others still find each
+other, as they name the same file.
 """
 
 from __future__ import annotations

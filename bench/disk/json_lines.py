@@ -1,4 +1,6 @@
-"""Files of JSON lines that grow while a cell runs: a line is on disk when it is written, and carries a checksum."""
+"""Files of JSON lines that grow while a cell runs: a line is on disk when it is written, and
+carries a checksum.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def opened(line: bytes) -> tuple[dict[str, Any], bool]:
 
 
 def append(path: Path, lines: Sequence[str]) -> None:
-    """Add lines in one write, on disk when this returns. A line that a crash cut off is removed first.
+    """Add lines in one write, on disk when this returns. A line that a crash cut off is removed
+    first.
 
     Raises ClaimLost where another process has taken over what is written to.
     """
@@ -54,7 +57,9 @@ def append(path: Path, lines: Sequence[str]) -> None:
 
 
 def stream(path: Path) -> Iterator[bytes | None]:
-    """The lines of a file, one at a time; at the end None for a line that a crash cut off. No file has none."""
+    """The lines of a file, one at a time; at the end None for a line that a crash cut off. No file
+    has none.
+    """
     if not os.path.exists(path):
         return
     with path.open("rb") as file:

@@ -1,4 +1,6 @@
-"""Which cells an experiment has: one small file for each, written before the cell runs and read by the report."""
+"""Which cells an experiment has: one small file for each, written before the cell runs and read by
+the report.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,13 @@ FOLDER = "experiments"
 def note(cell: store.Cell, said: Mapping[str, Any], overrides: Sequence[str]) -> Path:
     """Write the manifest of one cell: `ROOT/experiments/NAME/SCALE/ARM-HASH.json`.
 
-    `said`: the cell's `experiment` setting (name, scale, arm, at, hash, extra); `overrides`: all that made the cell.
+    `said`: the cell's `experiment` setting (name, scale, arm, at, hash, extra); `overrides`: all
+    that made the cell.
     """
     folder = cell.root / FOLDER / said["name"] / said["scale"]
-    value = {"experiment": said["name"]} | {name: said[name] for name in ("scale", "arm", "at", "extra")}
+    value = {"experiment": said["name"]} | {
+        name: said[name] for name in ("scale", "arm", "at", "extra")
+    }
     where = cell.folder.relative_to(cell.root).as_posix()
     path: Path = folder / f"{said['arm']}-{said['hash']}.json"
     value |= {"overrides": list(overrides), "cell": where}
@@ -35,7 +40,9 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def each(root: Path, experiment: str, scale: str) -> Iterator[tuple[Path, Any]]:
-    """The manifests of an experiment at a scale by path, with what each says: None where it cannot be read."""
+    """The manifests of an experiment at a scale by path, with what each says: None where it cannot
+    be read.
+    """
     for path in sorted(root.glob(f"{FOLDER}/{experiment}/{scale}/*.json")):
         try:
             yield path, store.read_json(path)

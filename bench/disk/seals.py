@@ -1,5 +1,5 @@
-"""Artifacts as JSON that says whose it is and carries a checksum of both: what was damaged, edited or put in another's
-place is never used.
+"""Artifacts as JSON that says whose it is and carries a checksum of both: what was damaged, edited
+or put in another's place is never used.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ def write(path: Path, content: Any, owner: Owner) -> None:
 
 
 def read(path: Path, owner: Owner, remedy: str, *, older: bool = False) -> Any:
-    """The content. `owner`: whose it must be, as far as is known. `older`: also where there is no checksum, as earlier
-    versions wrote it.
+    """The content. `owner`: whose it must be, as far as is known. `older`: also where there is no
+    checksum, as earlier versions wrote it.
 
-    Raises InputError, which names the file and the `remedy`, where it is damaged, another's, or not as it was written.
+    Raises InputError, which names the file and the `remedy`, where it is damaged, another's, or not
+    as it was written.
     """
     try:
         value = read_json(path)
@@ -35,13 +36,19 @@ def read(path: Path, owner: Owner, remedy: str, *, older: bool = False) -> Any:
     if not isinstance(value, dict) or set(value) != {"check", "owner", "content"}:
         if older:
             return value
-        raise InputError(f"{path}: it has no checksum, so this version did not write it so; {remedy}")
+        raise InputError(
+            f"{path}: it has no checksum, so this version did not write it so; {remedy}"
+        )
     if value.pop("check") != _check(value):
-        raise InputError(f"{path}: it was changed after it was written: it does not fit its checksum; {remedy}")
+        raise InputError(
+            f"{path}: it was changed after it was written: it does not fit its checksum; {remedy}"
+        )
     for name, whose in plain(owner).items():
         if value["owner"].get(name) != whose:
             other = _named({name: value["owner"].get(name)})
-            raise InputError(f"{path}: it belongs to {other}, not to {_named({name: whose})}; {remedy}")
+            raise InputError(
+                f"{path}: it belongs to {other}, not to {_named({name: whose})}; {remedy}"
+            )
     return value["content"]
 
 

@@ -1,4 +1,6 @@
-"""Small JSON files that only save time: what cannot be read is empty, what cannot be written is not."""
+"""Small JSON files that only save time: what cannot be read is empty, what cannot be written is
+not.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from typing import Any
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """A small JSON object of ours; empty when it is absent or unreadable: it is only ever a shortcut."""
+    """A small JSON object of ours; empty when it is absent or unreadable: it is only ever a
+    shortcut.
+    """
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):

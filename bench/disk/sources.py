@@ -1,6 +1,8 @@
-"""Which source files can change a cell's answers, with a hash of each: of the method, what it imports, the engine.
+"""Which source files can change a cell's answers, with a hash of each: of the method, what it
+imports, the engine.
 
-Imports are followed through the product and through the package that the method is from; nothing is run for it.
+Imports are followed through the product and through the package that the method is from; nothing is
+run for it.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ _HARMLESS = frozenset(
 
 
 def of(method: object) -> Mapping[str, str]:
-    """`{"methods/rag.py": "9f0c...", ...}`: 12 hex digits of each file that can change this method's answers."""
+    """`{"methods/rag.py": "9f0c...", ...}`: 12 hex digits of each file that can change this
+    method's answers.
+    """
     return _closure(type(method).__module__, _ENGINE)
 
 
@@ -63,7 +67,9 @@ def reading() -> Mapping[str, str]:
 
 @cache
 def writing() -> str:
-    """A digest of the files that make a text of a prompt: what methods have in common, so that texts stay shared."""
+    """A digest of the files that make a text of a prompt: what methods have in common, so that
+    texts stay shared.
+    """
     return digest(_closure(_WRITES))
 
 
@@ -73,7 +79,9 @@ def digest(files: Mapping[str, str]) -> str:
 
 
 def differing(before: Any, now: Mapping[str, str]) -> list[str]:
-    """Files that were added, removed or changed since; none where nothing is known of the files before."""
+    """Files that were added, removed or changed since; none where nothing is known of the files
+    before.
+    """
     if not isinstance(before, Mapping) or not before:
         return []
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
@@ -81,7 +89,8 @@ def differing(before: Any, now: Mapping[str, str]) -> list[str]:
 
 
 def counts(differs: Sequence[str], stale: Stale, what: str) -> bool:
-    """Whether work of other code is taken as it is. `what` it is, and how it came, in words for the error.
+    """Whether work of other code is taken as it is. `what` it is, and how it came, in words for the
+    error.
 
     Raises InputError where `stale` is `error`.
     """
@@ -92,7 +101,8 @@ def counts(differs: Sequence[str], stale: Stale, what: str) -> bool:
             return True
         case "error":
             raise InputError(
-                f"{what} with other code ({some(differs)}); stale=rerun makes it again, stale=keep takes it as it is"
+                f"{what} with other code ({some(differs)}); stale=rerun makes it again, stale=keep"
+                " takes it as it is"
             )
         case "rerun":
             return False
@@ -106,7 +116,9 @@ def some(names: Sequence[str]) -> str:
 
 
 def edited(names: Collection[str]) -> list[str]:
-    """Those of the files that git shows as changed or untracked; none where no git is, as with an installed wheel."""
+    """Those of the files that git shows as changed or untracked; none where no git is, as with an
+    installed wheel.
+    """
     return sorted(name for name in names if _changed(name))
 
 
@@ -145,7 +157,9 @@ def _imported(module: str, path: Path) -> Iterator[str]:
 
 
 def _path(module: str) -> Path | None:
-    """The file of a module; None for what is none (a name inside one). Looks at files: nothing is imported."""
+    """The file of a module; None for what is none (a name inside one). Looks at files: nothing is
+    imported.
+    """
     if not module:
         return None
     top, *rest = module.split(".")

@@ -1,4 +1,6 @@
-"""Everything a cell leaves on disk: key, appended samples, atomic JSON, claim; and how to find cells again."""
+"""Everything a cell leaves on disk: key, appended samples, atomic JSON, claim; and how to find
+cells again.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Busy(Exception):
 
 
 def key(parts: Mapping[str, Any]) -> str:
-    """16 hex digits that change with any part and not with the order of names; InputError on what is not JSON."""
+    """16 hex digits that change with any part and not with the order of names; InputError on what
+    is not JSON.
+    """
     text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -80,21 +84,27 @@ class Cell:
 
 
 def append(cell: Cell, samples: Sequence[Sample]) -> None:
-    """Add a batch in one write, on disk when this returns. A line that a crash cut off is removed first."""
+    """Add a batch in one write, on disk when this returns. A line that a crash cut off is removed
+    first.
+    """
     json_lines.append(cell.samples, [json_lines.sealed(asdict(sample)) for sample in samples])
 
 
 def stream_samples(cell: Cell, *, ours: bool = False) -> Iterator[Sample | None]:
-    """The samples as they stand in the file, one at a time; at the end None for a line that a crash cut off.
+    """The samples as they stand in the file, one at a time; at the end None for a line that a crash
+    cut off.
 
-    `ours`: each has to carry its checksum, which earlier versions did not write. Who goes on with them asks for it.
+    `ours`: each has to carry its checksum, which earlier versions did not write. Who goes on with
+    them asks for it.
     """
     for number, line in enumerate(json_lines.stream(cell.samples), 1):
         yield None if line is None else _sample(line, f"{cell.samples}: line {number}", ours)
 
 
 def read_samples(cell: Cell) -> tuple[list[Sample], int]:
-    """The samples (the first of each id), and how many lines were dropped: 1 if a crash cut off the last, else 0."""
+    """The samples (the first of each id), and how many lines were dropped: 1 if a crash cut off the
+    last, else 0.
+    """
     samples, cut = dict[str, Sample](), 0
     for sample in stream_samples(cell):
         if sample is None:
@@ -115,16 +125,21 @@ def _sample(line: bytes, where: str, ours: bool) -> Sample:
             fields["label_logprobs"] = tuple(fields["label_logprobs"])
         return Sample(**fields)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{where} is no sample ({error}); delete the line to have its question asked again") from None
+        raise InputError(
+            f"{where} is no sample ({error}); delete the line to have its question asked again"
+        ) from None
 
 
 def read_artifact(path: Path) -> Any:
-    """What an artifact holds, for a reader; earlier versions' have no checksum. InputError where it is damaged."""
+    """What an artifact holds, for a reader; earlier versions' have no checksum. InputError where it
+    is damaged.
+    """
     return seals.read(path, {}, f"delete {path.parents[1]} and run the cell again", older=True)
 
 
 def write_record(cell: Cell, record: Mapping[str, Any]) -> None:
-    """Write the record, after everything else: with status `ok` it means that the cell is complete."""
+    """Write the record, after everything else: with status `ok` it means that the cell is
+    complete."""
     write_json(cell.record, record)
 
 
@@ -135,7 +150,8 @@ def finished(cell: Cell) -> dict[str, Any] | None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record as its file has it; InputError where it is none, or lacks a field that its readers count on.
+    """A record as its file has it; InputError where it is none, or lacks a field that its readers
+    count on.
 
     That of another schema is returned as it is: who reads it has to look.
     """
@@ -154,7 +170,9 @@ def read_record(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Found:
-    """Records with their cell folders, by path; and the folders that could not be read, with the reason."""
+    """Records with their cell folders, by path; and the folders that could not be read, with the
+    reason.
+    """
 
     records: list[tuple[Path, dict[str, Any]]]
     broken: list[tuple[Path, str]]
@@ -173,7 +191,8 @@ def records(*roots: Path) -> Found:
 
 
 def resolve(name: str, roots: Iterable[Path]) -> Path:
-    """The cell folder that `name` is: a path, or the beginning of one key only, also as `task/method/key`.
+    """The cell folder that `name` is: a path, or the beginning of one key only, also as
+    `task/method/key`.
 
     The first root wins for equal keys.
     """
@@ -182,13 +201,21 @@ def resolve(name: str, roots: Iterable[Path]) -> Path:
         return path
     known = {folder.name: folder for folder in reversed(list(_cells(roots, [])))}
     parts = 3 if name.count("/") == 2 else 1
-    fitting = [one for one in known.values() if name and "/".join(one.parts[-parts:]).startswith(name)]
+    fitting = [
+        one for one in known.values() if name and "/".join(one.parts[-parts:]).startswith(name)
+    ]
     if len(fitting) == 1:
         return fitting[0]
     shown = sorted("/".join(folder.parts[-3:]) for folder in fitting or known.values())
     more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
-    said = "several cells begin with this" if fitting else "neither a cell folder nor the beginning of a cell's key"
-    raise InputError(f"{name or '(empty name)'}: {said}; there are: {', '.join(shown[:10]) or 'no cells'}{more}")
+    said = (
+        "several cells begin with this"
+        if fitting
+        else "neither a cell folder nor the beginning of a cell's key"
+    )
+    raise InputError(
+        f"{name or '(empty name)'}: {said}; there are: {', '.join(shown[:10]) or 'no cells'}{more}"
+    )
 
 
 def _cells(roots: Iterable[Path], broken: list[tuple[Path, str]]) -> Iterator[Path]:
@@ -209,7 +236,11 @@ def _cells(roots: Iterable[Path], broken: list[tuple[Path, str]]) -> Iterator[Pa
         if _MARKS.intersection(name for name, _ in inside):
             yield folder  # and nothing below: artifacts can be many
         else:
-            todo += [folder / name for name, is_folder in inside[::-1] if is_folder and not name.startswith(".")]
+            todo += [
+                folder / name
+                for name, is_folder in inside[::-1]
+                if is_folder and not name.startswith(".")
+            ]
 
 
 def running(folder: Path) -> bool:
@@ -229,10 +260,11 @@ def claim(
 ) -> Iterator[None]:
     """Hold the cell alone. Who had to wait should look first whether it is `finished` by now.
 
-    A claim is stale, and taken over, when its process on this machine is dead, or when it gave no sign of life while
-    this process watched it for `stale_after` seconds (or for an hour). While another holds the cell: Busy if not
-    `wait`, else a look every `poll` seconds; `on_wait` is told once who holds it. Inside, what is written to the cell,
-    and to what it covers `also`, is refused (ClaimLost) once another has taken it over.
+    A claim is stale, and taken over, when its process on this machine is dead, or when it gave no
+    sign of life while this process watched it for `stale_after` seconds (or for an hour). While
+    another holds the cell: Busy if not `wait`, else a look every `poll` seconds; `on_wait` is told
+    once who holds it. Inside, what is written to the cell, and to what it covers `also`, is refused
+    (ClaimLost) once another has taken it over.
     """
     mine, told, watch = cell.folder / "claim" / me(), False, Watch(stale_after)
     while True:
@@ -257,6 +289,7 @@ def claim(
     finally:
         done.set()
         uncover(places, mine)
-        with suppress(OSError):  # not ours any more: taken over while this process was stopped for long
+        # not ours any more: taken over while this process was stopped for long
+        with suppress(OSError):
             mine.unlink()
             mine.parent.rmdir()

@@ -1,4 +1,5 @@
-"""The README of exported adapters: how to load them, how a prompt is rendered, how an answer ends."""
+"""The README of exported adapters: how to load them, how a prompt is rendered, how an answer
+ends."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def example(cell: SourceCell, base: Base, personal: Personalization) -> str:
         messages = _messages(cell, personal)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, re.error) as error:
         problem = f"{type(error).__name__}: {error}"
-        raise InputError(f"{cell.folder / 'config.yaml'}: task and method make no prompt ({problem})") from error
+        raise InputError(
+            f"{cell.folder / 'config.yaml'}: task and method make no prompt ({problem})"
+        ) from error
     return rendered(messages, base.tokenizer, chat=base.chat)
 
 
@@ -45,27 +48,35 @@ def _messages(cell: SourceCell, personal: Personalization) -> tuple[Message, ...
     return cell.method.request(task, User("1", items, (query,)), query, made).messages
 
 
-def readme(cell: SourceCell, base: Base, personal: Personalization, kinds: Mapping[str, str]) -> str:
+def readme(
+    cell: SourceCell, base: Base, personal: Personalization, kinds: Mapping[str, str]
+) -> str:
     """How the adapters are used outside of the harness."""
     what = {name: escape.markdown(str(value)) for name, value in cell.record["cell"].items()}
     model = cell.record["model"]
     weights = escape.markdown(model["weights"])
     loader = "AutoModelForSeq2SeqLM" if base.seq2seq else "AutoModelForCausalLM"
-    adapted = "" if base.patch is None else 'model = PeftModel.from_pretrained(model, "base").merge_and_unload()\n'
+    adapted = (
+        ""
+        if base.patch is None
+        else 'model = PeftModel.from_pretrained(model, "base").merge_and_unload()\n'
+    )
     source, dtype = json.dumps(base.source), json.dumps(model["dtype"])
     first = next(iter(kinds))
+    belongs = _BASE if base.patch is not None else "The adapters belong to the model as it is."
     rows = "\n".join(f"| `adapters/{id}` | {kind} |" for id, kind in kinds.items())
     return f"""# Adapters of {escape.markdown(cell.name)}
 
-From a Lamplight cell: method {what["method"]}, task {what["task"]}, model {what["model"]} ({weights}), base
-{what["base"]}, protocol {what["protocol"]}, seed {what["seed"]}, key {escape.markdown(cell.record["key"])}.
+From a Lamplight cell: method {what["method"]}, task {what["task"]}, model {what["model"]}
+({weights}), base {what["base"]}, protocol {what["protocol"]}, seed {what["seed"]},
+key {escape.markdown(cell.record["key"])}.
 
 | folder | kind |
 |---|---|
 {rows}
 
-`users.json` says which user has which adapter (null: none, the base answers). Adapters learn from a user's texts: treat
-them, and that file, as personal data.
+`users.json` says which user has which adapter (null: none, the base answers). Adapters learn from
+a user's texts: treat them, and that file, as personal data.
 
 ## Load
 
@@ -78,13 +89,13 @@ model = {loader}.from_pretrained({source}, dtype={dtype})
 {adapted}model = PeftModel.from_pretrained(model, "adapters/{first}").eval()
 ```
 
-{_BASE if base.patch is not None else "The adapters belong to the model as it is."}{_copy(base.spec, model["weights"])}
+{belongs}{_copy(base.spec, model["weights"])}
 
 ## Prompt
 
-{_CHAT if base.chat else _PLAIN} At most {model["max_prompt_tokens"]} tokens, of which history lines share
-{model["history_tokens"]}: long lines are shortened, and the question never is. With names in place of a user's texts
-(as many history lines as the method selects):
+{_CHAT if base.chat else _PLAIN} At most {model["max_prompt_tokens"]} tokens, of which history lines
+share {model["history_tokens"]}: long lines are shortened, and the question never is. With names in
+place of a user's texts (as many history lines as the method selects):
 
 {_fenced(example(cell, base, personal))}
 
@@ -94,15 +105,18 @@ model = {loader}.from_pretrained({source}, dtype={dtype})
 """
 
 
-_BASE = """`base/` adapts the model to the task. The adapters were made on top of it: merge it first, as above. It is a
-LoRA of its own so that the adapters stay as small, and of the kind, as the method made them."""
-_CHAT = """One user turn through the tokenizer's chat template, with `add_generation_prompt=True`; the text is tokenized
-with `add_special_tokens=False`, after one beginning-of-text token if the model has one and the template sets none."""
+_BASE = """`base/` adapts the model to the task. The adapters were made on top of it, so it is merged
+first, as above. It is a LoRA of its own so that the adapters stay as small, and of the kind, as the
+method made them."""
+_CHAT = """One user turn through the tokenizer's chat template, with `add_generation_prompt=True`.
+The text is tokenized with `add_special_tokens=False`, after one beginning-of-text token if the
+model has one and the template sets none."""
 _PLAIN = "Plain text without trailing space, tokenized with the tokenizer's own special tokens."
 
 
 def _copy(spec: ModelSpec, weights: str) -> str:
-    """What to know where the cell read a quantized copy of the model, carried by a Python package."""
+    """What to know where the cell read a quantized copy of the model, carried by a Python
+    package."""
     kind, _, package = spec.source.partition(":")
     if kind != "package" or weights.startswith("hub:"):
         return ""
@@ -119,18 +133,28 @@ def _decoding(cell: SourceCell) -> str:
     how, tokens = cell.decoding, cell.task.max_new_tokens
     if how.rule == "likelihood":
         labels = escape.markdown(", ".join(cell.task.labels))
-        return f"The answer is the label of the highest total log-probability, end token included, of: {labels}."
+        return (
+            "The answer is the label of the highest total log-probability, end token included, of:"
+            f" {labels}."
+        )
     drawn = f"sampled (temperature {how.temperature}, top-p {how.top_p}, top-k {how.top_k})"
     rule = "greedy" if how.rule == "greedy" else drawn
-    label = " or as soon as it is a label that no longer label begins with," if how.stop_at_label else ""
+    label = (
+        " or as soon as it is a label that no longer label begins with,"
+        if how.stop_at_label
+        else ""
+    )
     return (
-        f"Decoding is {rule}, at most {tokens} new tokens. An answer ends at the end token,{label} or at the first\n"
-        "line break behind its first word; it is the first line, without space around it."
+        f"Decoding is {rule}, at most {tokens} new tokens. An answer ends at the end token,{label}"
+        " or at the first\nline break behind its first word; it is the first line, without space"
+        " around it."
     )
 
 
 def _fenced(text: str) -> str:
-    """A code block whose fence is longer than any run of backticks in the text, so that none can end it."""
+    """A code block whose fence is longer than any run of backticks in the text, so that none can
+    end it.
+    """
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

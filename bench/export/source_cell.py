@@ -47,7 +47,9 @@ _CONFIG: Mapping[str, type] = {
 
 @dataclass(frozen=True)
 class SourceCell:
-    """A finished cell. `folder`: where it lies; `history`: the protocol's, `none` where prompts show no history."""
+    """A finished cell. `folder`: where it lies; `history`: the protocol's, `none` where prompts
+    show no history.
+    """
 
     folder: Path
     record: Mapping[str, Any]
@@ -59,17 +61,23 @@ class SourceCell:
 
     @staticmethod
     def read(folder: Path, plugins: Sequence[str] = ()) -> SourceCell:
-        """Raises InputError where there is no finished cell, or one that is not as Lamplight writes it.
+        """Raises InputError where there is no finished cell, or one that is not as Lamplight writes
+        it.
 
         `plugins`: packages or modules whose methods a cell may name besides the product's own.
         """
         for name in ("record.json", "config.yaml"):
             if not (folder / name).is_file():
-                raise InputError(f"{folder}: no {name}, so this is no cell's folder (results/runs/TASK/METHOD/KEY)")
+                raise InputError(
+                    f"{folder}: no {name}, so this is no cell's folder"
+                    " (results/runs/TASK/METHOD/KEY)"
+                )
         record = _checked(folder / "record.json", {"status": str})
         if record["status"] != "ok":
             reason = record.get("error", "no reason given")
-            raise InputError(f"{folder}: the cell's status is {record['status']} ({reason}); run it again")
+            raise InputError(
+                f"{folder}: the cell's status is {record['status']} ({reason}); run it again"
+            )
         record = _checked(folder / "record.json", _RECORD)
         path = folder / "config.yaml"
         config = _checked(path, _CONFIG)
@@ -87,7 +95,9 @@ class SourceCell:
 
 @dataclass(frozen=True)
 class Base:
-    """The model that the adapters belong to. `source`: a hub id or folder; `patch`: merged into it first, if any."""
+    """The model that the adapters belong to. `source`: a hub id or folder; `patch`: merged into it
+    first, if any.
+    """
 
     spec: ModelSpec
     tokenizer: Any
@@ -115,12 +125,17 @@ def _part(config: Any, kind: type, where: str) -> Any:
 
 
 def _checked(path: Path, needed: Mapping[str, type]) -> dict[str, Any]:
-    """The JSON object in a file; InputError unless it has the needed values (dotted names) with their types."""
+    """The JSON object in a file; InputError unless it has the needed values (dotted names) with
+    their types.
+    """
     content = store.read_json(path)
     for name, kind in needed.items():
         value = content
         for step in name.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
         if not isinstance(value, kind):
-            raise InputError(f"{path}: {name} is missing or no {kind.__name__}: not a cell as Lamplight writes it")
+            raise InputError(
+                f"{path}: {name} is missing or no {kind.__name__}: not a cell as Lamplight"
+                " writes it"
+            )
     return dict(content)

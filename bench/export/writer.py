@@ -2,16 +2,18 @@
 
 python -m bench.export CELL [--user U] [--plugin PACKAGE] OUT
 
-  CELL      a cell's folder, with record.json and artifacts/ (results/runs/TASK/METHOD/KEY), or the beginning of
-            its key
+  CELL      a cell's folder, with record.json and artifacts/ (results/runs/TASK/METHOD/KEY),
+            or the beginning of its key
   OUT       a folder that is not there yet, or is empty
   --user U  only the adapter of this user (all users' ids: samples.jsonl of the cell)
-  --plugin PACKAGE  the package or module of the cell's method, where that is not one of Lamplight's own.
-            A cell is data that people share, so nothing else that it names is ever run; may be given again
+  --plugin PACKAGE  the package or module of the cell's method, if it is not one of Lamplight's own.
+            A cell is data that people share, so nothing else that it names is ever run;
+            may be given again
 
-Writes OUT/adapters/ID (one for each different adapter), OUT/users.json (which user has which), OUT/base (where the
-cell's model was adapted to the task first) and OUT/README.md (how to load them, and how a prompt is rendered).
-Exit codes: 0 done, 1 the disk refused, 2 bad input. More: docs/export.md.
+Writes OUT/adapters/ID (one for each different adapter), OUT/users.json (which user has which),
+OUT/base (where the cell's model was adapted to the task first) and OUT/README.md (how to load them,
+and how a prompt is rendered). Exit codes: 0 done, 1 the disk refused, 2 bad input. More:
+docs/export.md.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def export(
     plugins: Sequence[str] = (),
     say: Callable[[str], None] = escape.say,
 ) -> None:
-    """Write the adapters of a cell, or of one of its users. Raises InputError on bad input, StoreError by the disk.
+    """Write the adapters of a cell, or of one of its users. Raises InputError on bad input,
+    StoreError by the disk.
 
     `plugins`: packages or modules that may hold the cell's method besides the product's own.
     """
@@ -61,7 +64,9 @@ def export(
     adapters = {patch.id: patch for patch in owners.values() if patch is not None}
     if not adapters:
         whose = f"user {user}" if user is not None else "the cell"
-        raise InputError(f"{folder}: {whose} has no patch ({cell.name} changed no weights): nothing to export")
+        raise InputError(
+            f"{folder}: {whose} has no patch ({cell.name} changed no weights): nothing to export"
+        )
     kinds = {id: kind_of(patch) for id, patch in adapters.items()}
     base = _base(cell)
     text = escape.visible(
@@ -70,13 +75,22 @@ def export(
     for id, patch in adapters.items():
         to_peft(patch, out / "adapters" / id, model=base.source, task_type=base.task_type)
         users = sum(own is not None and own.id == id for own in owners.values())
-        say(f"adapters/{id}: {kinds[id]}, {patch.bytes:,} bytes at two a number, users: {users} of {len(owners)}")
+        say(
+            f"adapters/{id}: {kinds[id]}, {patch.bytes:,} bytes at two a number, users: {users} of"
+            f" {len(owners)}"
+        )
     if base.patch is not None:
         to_peft(base.patch, out / "base", model=base.source, task_type=base.task_type)
         say("base: LoRA, the adaption to the task; merge it before the others")
-    store.write_json(out / "users.json", {name: None if patch is None else patch.id for name, patch in owners.items()})
+    store.write_json(
+        out / "users.json",
+        {name: None if patch is None else patch.id for name, patch in owners.items()},
+    )
     (out / "README.md").write_text(text, encoding="utf-8")
-    say(f"README.md: how to load {'it' if len(adapters) == 1 else 'them'}, prompt, decoding  ({out})")
+    say(
+        f"README.md: how to load {'it' if len(adapters) == 1 else 'them'}, prompt, decoding "
+        f" ({out})"
+    )
 
 
 def _personals(cell: SourceCell, user: str | None) -> dict[str, Personalization]:
@@ -89,13 +103,16 @@ def _personals(cell: SourceCell, user: str | None) -> dict[str, Personalization]
     if user not in found:
         some = ", ".join(list(found)[:_SHOWN])
         raise InputError(
-            f"{cell.folder}: no user {user!r}; it has {len(found)} users ({some}{', ...' * (len(found) > _SHOWN)})"
+            f"{cell.folder}: no user {user!r}; it has {len(found)} users"
+            f" ({some}{', ...' * (len(found) > _SHOWN)})"
         )
     return {user: found[user]}
 
 
 def _fullest(personals: Iterable[Personalization]) -> Personalization:
-    """Of those who have a patch, one whose prompt shows the most: with words of their own, and the most items."""
+    """Of those who have a patch, one whose prompt shows the most: with words of their own, and the
+    most items.
+    """
     return max(personals, key=lambda one: (bool(one.patches), bool(one.text), len(one.items or ())))
 
 
@@ -107,7 +124,9 @@ def _patch(personal: Personalization) -> Patch | None:
 
 
 def _base(cell: SourceCell) -> Base:
-    """The model's tokenizer and the patch of its task-adapted base, which is found by its fingerprint."""
+    """The model's tokenizer and the patch of its task-adapted base, which is found by its
+    fingerprint.
+    """
     from bench.lm.load import reader
 
     spec = cell.model
@@ -119,7 +138,10 @@ def _base(cell: SourceCell) -> Base:
         for path in sorted(place.glob("*.safetensors")):
             if mark in (bases.fingerprint(path), bases.bytes_hash(path)):
                 return Base(spec, tokenizer, seq2seq, bases.load(path))
-    raise InputError(f"{cell.folder}: the cell's task-adapted base ({mark}) is not on this machine; run the cell again")
+    raise InputError(
+        f"{cell.folder}: the cell's task-adapted base ({mark}) is not on this machine; run the cell"
+        " again"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -135,7 +157,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plugin", action="append", default=[])
     given = parser.parse_args(arguments)
     try:
-        export(_folder(given.cell.expanduser()), given.out.expanduser(), user=given.user, plugins=given.plugin)
+        export(
+            _folder(given.cell.expanduser()),
+            given.out.expanduser(),
+            user=given.user,
+            plugins=given.plugin,
+        )
     except InputError as error:
         return _failed(str(error), 2)
     except store.StoreError as error:
@@ -146,8 +173,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _folder(cell: Path) -> Path:
-    """The folder of a cell that may be named by its key, or the beginning of it, below results/runs."""
-    return cell if cell.is_dir() or cell.is_absolute() else store.resolve(str(cell), [Path("results/runs")])
+    """The folder of a cell that may be named by its key, or the beginning of it, below
+    results/runs.
+    """
+    return (
+        cell
+        if cell.is_dir() or cell.is_absolute()
+        else store.resolve(str(cell), [Path("results/runs")])
+    )
 
 
 def _failed(problem: str, code: int) -> int:

@@ -1,1 +1,3 @@
-"""The language model: loading, generating, patching, tuning. The only part of the harness that imports torch."""
+"""The language model: loading, generating, patching, tuning. The only part of the harness that
+imports torch.
+"""

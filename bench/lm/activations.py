@@ -1,4 +1,6 @@
-"""What the model's layers say at an answer: MLP outputs or residual stream, pooled over the answer's tokens."""
+"""What the model's layers say at an answer: MLP outputs or residual stream, pooled over the
+answer's tokens.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,14 @@ Space = Literal["mlp", "resid"]
 Pool = Literal["last", "mean_answer", "last_eos"]
 
 
-def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space, pool: Pool, side: str) -> Tensor:
-    """Activations at each answer: [layers, n, width] float32 (CHAMELEON section 3.2; options A6, A7, A16).
+def run(
+    lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space, pool: Pool, side: str
+) -> Tensor:
+    """Activations at each answer: [layers, n, width] float32 (CHAMELEON section 3.2; options A6,
+    A7, A16).
 
-    Prompts that are equal are read once, their answers as branches. `last`: at the answer's last token; `last_eos`:
-    at an end token put behind it; `mean_answer`: mean over the answer's tokens.
+    Prompts that are equal are read once, their answers as branches. `last`: at the answer's last
+    token; `last_eos`: at an end token put behind it; `mean_answer`: mean over the answer's tokens.
     """
     tokens = [lm.answer_ids(answer, end=pool == "last_eos") or [lm.end] for answer in answers]
     if lm.seq2seq and side == "encoder":
@@ -40,7 +45,9 @@ def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space
         with torch.inference_mode():
             prefix = read(lm, [leaders[row] for row in rows])
             for row, states in zip(
-                rows, _branches(lm, prefix, [[tokens[i] for i in members[row]] for row in rows], space), strict=True
+                rows,
+                _branches(lm, prefix, [[tokens[i] for i in members[row]] for row in rows], space),
+                strict=True,
             ):
                 at = 0
                 for index in members[row]:
@@ -57,7 +64,9 @@ def run(lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space
     return torch.stack([found[index] for index in range(len(prompts))], dim=1)
 
 
-def _branches(lm: LM, prefix: Prefix, answers: list[list[list[int]]], space: Space) -> Iterator[Tensor]:
+def _branches(
+    lm: LM, prefix: Prefix, answers: list[list[list[int]]], space: Space
+) -> Iterator[Tensor]:
     """For each row the states [layers, nodes, width] at its answers' tokens, laid end to end."""
     if not lm.seq2seq:
         with _recorded(lm, space, "decoder") as states:
@@ -70,12 +79,21 @@ def _branches(lm: LM, prefix: Prefix, answers: list[list[list[int]]], space: Spa
         hidden = prefix.encoder.last_hidden_state[row : row + 1].expand(len(wanted), -1, -1)
         mask = prefix.mask[row : row + 1].expand(len(wanted), -1)
         with _recorded(lm, space, "decoder") as states:
-            lm.model(encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=ids, use_cache=False)
+            lm.model(
+                encoder_outputs=(hidden,),
+                attention_mask=mask,
+                decoder_input_ids=ids,
+                use_cache=False,
+            )
         every = torch.stack([state.float().cpu() for state in states])
-        yield torch.cat([every[:, index, 1 : 1 + len(one)] for index, one in enumerate(wanted)], dim=1)
+        yield torch.cat(
+            [every[:, index, 1 : 1 + len(one)] for index, one in enumerate(wanted)], dim=1
+        )
 
 
-def _encoder(lm: LM, prompts: Sequence[Encoded], tokens: list[list[int]], space: Space, pool: Pool) -> Tensor:
+def _encoder(
+    lm: LM, prompts: Sequence[Encoded], tokens: list[list[int]], space: Space, pool: Pool
+) -> Tensor:
     """The encoder's states with the answer read behind the prompt (A16, encoder side)."""
     found = []
     for prompt, answer in zip(prompts, tokens, strict=True):
@@ -100,7 +118,10 @@ def _recorded(lm: LM, space: Space, side: Any) -> Iterator[list[Tensor]]:
     layers = [(name, module) for name, module in lm.mlps(side)]
     if space == "resid":
         depth = 2 if lm.seq2seq else 1
-        layers = [(name, modules[name.rsplit(".", depth + (1 if lm.seq2seq else 0))[0]]) for name, _ in layers]
+        layers = [
+            (name, modules[name.rsplit(".", depth + (1 if lm.seq2seq else 0))[0]])
+            for name, _ in layers
+        ]
     states: list[Tensor] = [torch.empty(0)] * len(layers)
 
     def hook(index: int) -> Callable[[nn.Module, Any, Any], None]:
@@ -109,7 +130,9 @@ def _recorded(lm: LM, space: Space, side: Any) -> Iterator[list[Tensor]]:
 
         return keep
 
-    handles = [module.register_forward_hook(hook(index)) for index, (_, module) in enumerate(layers)]
+    handles = [
+        module.register_forward_hook(hook(index)) for index, (_, module) in enumerate(layers)
+    ]
     try:
         yield states
     finally:

@@ -1,6 +1,8 @@
-"""The base: the model as it is (`instruct`), or adapted to the task by one LoRA on the training users (`task_adapted`).
+"""The base: the model as it is (`instruct`), or adapted to the task by one LoRA on the training
+users (`task_adapted`).
 
-An adapted base is a cached artifact. Those of the embedded sample and SmolLM2 ship with the package.
+An adapted base is a cached artifact. Those of the embedded sample and SmolLM2 ship with the
+package.
 """
 
 from __future__ import annotations
@@ -35,14 +37,16 @@ SHIPPED = Path(__file__).parent.parent / "assets" / "bases"
 class BaseSpec:
     """Which base, and how an adapted one is trained (`conf/base/*.yaml`).
 
-    `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a written profile
-    (`profile`). `style`: CHAMELEON's A.3 prompt without insight, or OPPU's own. `no_history_share`: share of history
-    prompts that show none, so that one base answers both. `leave_out`: up to so many of a training user's own history
-    items are asked as questions, others shown (0: none); in LaMP-1 a paper of the author's stands for the reference,
-    another author's for the other one, and every pair is then asked in both orders. `repeats`: where the history has no
-    answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each time with another choice of the history.
-    `balance`: examples of a label are taken in proportion to count ** balance (1 natural, 0 even). `max_examples`: by
-    kind of task, and so many times that of the tasks named in `more`; None takes all.
+    `form`: the prompt has no history (`plain`), up to `n_items` items of it (`history`), or a
+    written profile (`profile`). `style`: CHAMELEON's A.3 prompt without insight, or OPPU's own.
+    `no_history_share`: share of history prompts that show none, so that one base answers both.
+    `leave_out`: up to so many of a training user's own history items are asked as questions, others
+    shown (0: none); in LaMP-1 a paper of the author's stands for the reference, another author's
+    for the other one, and every pair is then asked in both orders. `repeats`: where the history has
+    no answers to ask for (LaMP-1, LaMP-7), how often each question is asked, each time with another
+    choice of the history. `balance`: examples of a label are taken in proportion to count **
+    balance (1 natural, 0 even). `max_examples`: by kind of task, and so many times that of the
+    tasks named in `more`; None takes all.
     """
 
     ONLY_WITH: ClassVar = {"profile": ("form", ("profile",))}
@@ -54,7 +58,9 @@ class BaseSpec:
     leave_out: int = 8
     repeats: Annotated[int, COUNT] = 4
     balance: Annotated[float, SHARE] = 0.5
-    max_examples: Mapping[Kind, Annotated[int, COUNT] | None] = field(default_factory=lambda: dict(MOST))
+    max_examples: Mapping[Kind, Annotated[int, COUNT] | None] = field(
+        default_factory=lambda: dict(MOST)
+    )
     more: Mapping[str, Annotated[int, COUNT]] = field(default_factory=dict)
     tuning: Annotated[Mapping[str, Any], Fields(Tuning, ("seed",))] = field(default_factory=dict)
     profile: Profile = field(default_factory=Profile)
@@ -62,7 +68,9 @@ class BaseSpec:
     retrain: bool = False
 
     def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:
-        """A hash of the recipe: the model, the prompts, the training data, these fields. It finds the artifact."""
+        """A hash of the recipe: the model, the prompts, the training data, these fields. It finds
+        the artifact.
+        """
         unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
         unsaid |= {"profile"} if self.form != "profile" else set()
         recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
@@ -72,13 +80,18 @@ class BaseSpec:
         recipe = {name: value for name, value in recipe.items() if (name, value) != ("more", 1)}
         written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
         prompts: dict[str, Any] = {"chameleon": dict(task.chameleon), "oppu": written}
-        weights = {key: model[key] for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")}
+        weights = {
+            key: model[key]
+            for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")
+        }
         if self.style == "oppu":
             prompts["shown_words"] = OPPU_WORDS
         if self.form == "profile" and task.cites:  # what a profile is written from
             prompts["profile_line"] = task.oppu["profile_line"]
         parts = [recipe, prompts, weights, task.name, list(task.labels), data]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[
+            :16
+        ]
 
     def most(self, task: Task) -> int | None:
         """How many examples at most."""
@@ -87,8 +100,8 @@ class BaseSpec:
 
 
 def find(key: str, *, shipped: bool = True, stale: sources.Stale = "keep") -> Path | None:
-    """The artifact of an adapted base, shipped or cached; None also where other code trained the cached one and
-    `stale` has it trained again.
+    """The artifact of an adapted base, shipped or cached; None also where other code trained the
+    cached one and `stale` has it trained again.
 
     Raises InputError where `stale` is `error`, and where the file is damaged.
     """
@@ -109,13 +122,18 @@ def _differing(path: Path) -> list[str]:
 
 
 def fingerprint(path: Path) -> str:
-    """What the base really is, wherever it was made: a hash of its tensors, and of what they were trained from.
+    """What the base really is, wherever it was made: a hash of its tensors, and of what they were
+    trained from.
 
-    Not of the file's bytes: safetensors writes the notes in another order every time. Raises InputError where the file
-    is damaged.
+    Not of the file's bytes: safetensors writes the notes in another order every time. Raises
+    InputError where the file is damaged.
     """
     size, header, data = _read(path)
-    notes = {name: value for name, value in header.pop("__metadata__", {}).items() if name not in ("patch", "sources")}
+    notes = {
+        name: value
+        for name, value in header.pop("__metadata__", {}).items()
+        if name not in ("patch", "sources")
+    }
     said = {"key": path.stem.rpartition("-")[2]} | notes
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name in sorted(header):
@@ -127,7 +145,9 @@ def fingerprint(path: Path) -> str:
 
 
 def load(path: Path) -> Patch:
-    """The base as a patch. Raises InputError where the file is damaged, or holds numbers that are none."""
+    """The base as a patch. Raises InputError where the file is damaged, or holds numbers that are
+    none.
+    """
     from bench.lm.patch import Patch
 
     header = _read(path)[1]
@@ -138,7 +158,9 @@ def load(path: Path) -> Patch:
     said = header.get("__metadata__", {}).get("patch", patch.id)
     shipped = path.parent != SHIPPED or fingerprint(path) in fingerprints.SHIPPED.values()
     if said != patch.id or not shipped or not patch.finite:
-        raise InputError(f"{path}: the adapted base is damaged (numbers have changed); {_again(path)}")
+        raise InputError(
+            f"{path}: the adapted base is damaged (numbers have changed); {_again(path)}"
+        )
     return patch
 
 
@@ -153,7 +175,9 @@ def _read(path: Path) -> tuple[int, dict[str, Any], bytes]:
     size = 8 + int.from_bytes(data[:8], "little")
     try:
         header = json.loads(data[8:size])
-        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        ends = [
+            tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"
+        ]
         if not ends or size + max(ends) != len(data):
             raise ValueError("cut off")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
@@ -173,19 +197,38 @@ def place(model: str, task: Task, key: str) -> Path:
 
 
 def adapt(
-    lm: LM, task: Task, users: Sequence[User], spec: BaseSpec, budget: Budget, *, key: str, before: Callable[[], None]
+    lm: LM,
+    task: Task,
+    users: Sequence[User],
+    spec: BaseSpec,
+    budget: Budget,
+    *,
+    key: str,
+    before: Callable[[], None],
 ) -> Path:
-    """Train the adapted base on the users and keep it in the cache; `before` is called when it is about to be kept."""
+    """Train the adapted base on the users and keep it in the cache; `before` is called when it is
+    about to be kept.
+    """
     import torch
 
     from bench.lm.tune import recipe, tune
 
     chosen = examples(lm, task, users, spec)
-    patch: Patch = tune(lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base").rounded(torch.bfloat16)
+    patch: Patch = tune(
+        lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base"
+    ).rounded(torch.bfloat16)
     path = place(lm.spec.name, task, key)
     if not patch.finite:
-        raise InputError(f"the base of {task.name} diverged while it was trained: lower base.tuning.learning_rate")
-    notes = {"examples": str(len(chosen)), "task": task.name, "model": lm.spec.name, "patch": patch.id}
+        raise InputError(
+            f"the base of {task.name} diverged while it was trained: lower"
+            " base.tuning.learning_rate"
+        )
+    notes = {
+        "examples": str(len(chosen)),
+        "task": task.name,
+        "model": lm.spec.name,
+        "patch": patch.id,
+    }
     notes["sources"] = json.dumps(sources.training())
     before()
     patch.save(path, dtype=torch.bfloat16, notes=notes)

@@ -1,4 +1,6 @@
-"""What an adapted base learns from: the training users' questions, and items of their histories that are asked."""
+"""What an adapted base learns from: the training users' questions, and items of their histories
+that are asked.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
 
 def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[Example]:
-    """Training pairs: the users' questions, and as an option some of their history items asked with the others shown.
+    """Training pairs: the users' questions, and as an option some of their history items asked with
+    the others shown.
 
-    Each user gives one group: a part of the history is shown, the rest and the questions are asked about it.
+    Each user gives one group: a part of the history is shown, the rest and the questions are asked
+    about it.
     """
     from bench.lm.tune import Example
 
@@ -35,11 +39,15 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     chosen = _balanced(found, spec, task)
     named = {pair.user for pair in chosen} if spec.form == "profile" else set()
     readers = [user for user in users if user.id in named]
-    profiles = replace(spec.profile, seed=spec.seed).write(lm, task, readers, lm.budget, phase="base")
+    profiles = replace(spec.profile, seed=spec.seed).write(
+        lm, task, readers, lm.budget, phase="base"
+    )
     return [
         Example(
             Request(
-                task.render(pair.query, pair.shown, style=spec.style, profile=_text(profiles.get(pair.user))),
+                task.render(
+                    pair.query, pair.shown, style=spec.style, profile=_text(profiles.get(pair.user))
+                ),
                 name=f"{task.name} {pair.query.id}",
             ),
             pair.answer,
@@ -65,7 +73,9 @@ class _Pair:
 def _pairs(
     task: Task, user: User, spec: BaseSpec, stream: random.Random, group: str, users: Sequence[User]
 ) -> list[_Pair]:
-    """One user's pairs over one choice of history; of a dated one the earlier part is shown, the later asked."""
+    """One user's pairs over one choice of history; of a dated one the earlier part is shown, the
+    later asked.
+    """
     history = list(user.history)
     asked = spec.leave_out if task.has_answers else spec.leave_out // 2 if task.cites else 0
     size = min(len(history), stream.randint(min(3, spec.n_items), spec.n_items))
@@ -73,7 +83,9 @@ def _pairs(
     order = list(range(len(history)))
     if not any(item.date for item in history):
         stream.shuffle(order)
-    bare = spec.form == "plain" or (spec.form == "history" and stream.random() < spec.no_history_share)
+    bare = spec.form == "plain" or (
+        spec.form == "history" and stream.random() < spec.no_history_share
+    )
     shown = () if bare else tuple(history[index] for index in sorted(order[:size]))
     group = "" if bare else group
     kept = [history[index] for index in order[size : size + asked]]
@@ -87,7 +99,10 @@ def _questions(task: Task, user: User, kept: Sequence[Item]) -> Iterator[tuple[Q
     for item in kept:
         answer, text = task.answer(item), item.fields.get(task.source, "")
         if answer and text.strip():
-            yield Query(item.id, task.input_template.replace("{" + task.source + "}", text), text), answer
+            yield (
+                Query(item.id, task.input_template.replace("{" + task.source + "}", text), text),
+                answer,
+            )
     for query in user.queries:
         if query.gold is not None:
             yield replace(query, gold=None), query.gold
@@ -96,7 +111,8 @@ def _questions(task: Task, user: User, kept: Sequence[Item]) -> Iterator[tuple[Q
 def _citations(
     task: Task, user: User, papers: Sequence[Item], users: Sequence[User], stream: random.Random
 ) -> Iterator[tuple[Query, str]]:
-    """LaMP-1's questions, and the same asked with papers of the author's own as the reference; all in both orders.
+    """LaMP-1's questions, and the same asked with papers of the author's own as the reference; all
+    in both orders.
 
     In one order alone, what a few examples have in common by chance is where the right one stands.
     """
@@ -109,11 +125,15 @@ def _citations(
     for paper in papers if asked and len(users) > 1 else ():
         other = _stranger(user, users, stream)
         if other.history:
-            own, foreign = (item.fields[task.source] for item in (paper, stream.choice(other.history)))
+            own, foreign = (
+                item.fields[task.source] for item in (paper, stream.choice(other.history))
+            )
             found.append((replace(stream.choice(asked), id=paper.id), own, foreign))
     for query, right_one, wrong_one in found:
         title, *_ = task.candidates(query.input)
-        for answer, (one, two) in zip(task.labels, ((right_one, wrong_one), (wrong_one, right_one)), strict=True):
+        for answer, (one, two) in zip(
+            task.labels, ((right_one, wrong_one), (wrong_one, right_one)), strict=True
+        ):
             text = task.input_template.format(title=title, ref1=one, ref2=two)
             yield replace(query, input=text, text=task.query_text(text), gold=None), answer
 
@@ -135,5 +155,7 @@ def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     weights = {label: len(pool) ** spec.balance for label, pool in pools.items()}
     most = max(len(pools[label]) / weight for label, weight in weights.items())
     share = min(limit / sum(weights.values()), most)
-    kept = {id(pair) for label, pool in pools.items() for pair in pool[: round(share * weights[label])]}
+    kept = {
+        id(pair) for label, pool in pools.items() for pair in pool[: round(share * weights[label])]
+    }
     return [pair for pair in found if id(pair) in kept]

@@ -1,4 +1,6 @@
-"""Apply patches while a batch is read and answered: the rows of one batch may each carry patches of their own."""
+"""Apply patches while a batch is read and answered: the rows of one batch may each carry patches of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,30 @@ from torch import Tensor, nn
 from bench.lm.patch import Patch, Positions, Side, check, embedding, linear
 
 Reading = Literal["body", "rest", "end", "answer"]
-ACTS_ON = {"all": ("body", "rest", "end", "answer"), "last": ("end", "answer"), "generated": ("answer",)}
+ACTS_ON = {
+    "all": ("body", "rest", "end", "answer"),
+    "last": ("end", "answer"),
+    "generated": ("answer",),
+}
 
 
 @dataclass
 class _Stack:
-    """One module's low-rank changes: A [n, in, rank] and B [n, rank, out]; n is one for all rows alike, or the rows."""
+    """One module's low-rank changes: A [n, in, rank] and B [n, rank, out]; n is one for all rows
+    alike, or the rows.
+    """
 
     a: Tensor
     b: Tensor
 
     def add(self, output: Tensor, x: Tensor, start: int) -> Tensor:
-        """`output` [rows, tokens, out] with the change of `x` added in place, from token `start` on."""
-        # The factors come in float32, normalised there, and take the model's dtype last, once (reference: pitfall 30).
-        # A product of bfloat16 is summed in float32 and rounded once, and B's goes straight into the output, so that
-        # the change is as exact as the layer's own output, to 2^-8 of itself, and no float copy of x is made.
+        """`output` [rows, tokens, out] with the change of `x` added in place, from token `start`
+        on.
+        """
+        # The factors come in float32, normalised there, and take the model's dtype last, once
+        # (reference: pitfall 30). A product of bfloat16 is summed in float32 and rounded once, and
+        # B's goes straight into the output, so that the change is as exact as the layer's own
+        # output, to 2^-8 of itself, and no float copy of x is made.
         if self.a.dtype != x.dtype:
             self.a, self.b = self.a.to(x.dtype), self.b.to(x.dtype)
         shared = len(self.a) == 1
@@ -35,7 +46,8 @@ class _Stack:
         low[:, :start] = 0
         if not shared:
             return output.baddbmm_(low, self.b)
-        output.view(-1, output.shape[-1]).addmm_(low.view(-1, low.shape[-1]), self.b[0])  # one product, not one a row
+        # one product, not one a row
+        output.view(-1, output.shape[-1]).addmm_(low.view(-1, low.shape[-1]), self.b[0])
         return output
 
     def select(self, keep: Tensor) -> None:
@@ -57,10 +69,10 @@ class _Factors:
 class Rows:
     """The patches of the rows of the batch in flight.
 
-    `reading` says which part the model reads: the prompt's body, its rest where the body is read in two parts, its end
-    (the last token), or the answer. `again`: how
-    many leading tokens of the next pass belong to the prompt. Soft prompts take the place of the first tokens of the
-    body, which `LM.encode` has reserved for them.
+    `reading` says which part the model reads: the prompt's body, its rest where the body is read in
+    two parts, its end (the last token), or the answer. `again`: how many leading tokens of the next
+    pass belong to the prompt. Soft prompts take the place of the first tokens of the body, which
+    `LM.encode` has reserved for them.
     """
 
     def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
@@ -70,20 +82,31 @@ class Rows:
         self._scales: dict[tuple[str, Side, Positions], _Factors] = {}
         self._prompts = [_soft_prompt(row) for row in patches]
         for positions in ("all", "last", "generated"):
-            rows = [tuple(patch for patch in row if patch.positions == positions) for row in patches]
+            rows = [
+                tuple(patch for patch in row if patch.positions == positions) for row in patches
+            ]
             unique = list({tuple(patch.id for patch in row): row for row in rows}.values())
             index = {tuple(patch.id for patch in row): number for number, row in enumerate(unique)}
-            row_of = torch.tensor([index[tuple(patch.id for patch in row)] for row in rows], device=device)
+            row_of = torch.tensor(
+                [index[tuple(patch.id for patch in row)] for row in rows], device=device
+            )
             for name in sorted({name for row in unique for patch in row for name in patch.weights}):
                 self._stacks[name, positions] = _stack(name, unique, row_of)
-            scales = {(name, scale.side) for row in unique for patch in row for name, scale in patch.scales.items()}
+            scales = {
+                (name, scale.side)
+                for row in unique
+                for patch in row
+                for name, scale in patch.scales.items()
+            }
             for name, side in sorted(scales):
                 self._scales[name, side, positions] = _factors(name, side, unique, row_of)
 
     @property
     def names(self) -> set[str]:
         """The modules whose output changes."""
-        return {name for name, _ in self._stacks} | {name for name, side, _ in self._scales if side == "out"}
+        return {name for name, _ in self._stacks} | {
+            name for name, side, _ in self._scales if side == "out"
+        }
 
     @property
     def names_in(self) -> set[str]:
@@ -115,7 +138,9 @@ class Rows:
             self._stacks, self._scales, self._prompts = whole
 
     def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
-        """The module's output with all low-rank changes of `x` (its input) added in place, then scaled."""
+        """The module's output with all low-rank changes of `x` (its input) added in place, then
+        scaled.
+        """
         for positions in self._acting():
             stack = self._stacks.get((name, positions))
             if stack is None:
@@ -136,7 +161,9 @@ class Rows:
         return x
 
     def begun(self, vectors: Tensor) -> Tensor:
-        """The embedded tokens [rows, tokens, width] with the rows' soft prompts as the first of the prompt's body."""
+        """The embedded tokens [rows, tokens, width] with the rows' soft prompts as the first of the
+        prompt's body.
+        """
         if self.reading != "body":
             return vectors
         vectors = vectors.clone()
@@ -152,10 +179,11 @@ class Rows:
 
 @contextmanager
 def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[Rows]:
-    """Inside, row i of every batch that the model reads is changed by `patches[i]`. Hooks never outlive the block.
+    """Inside, row i of every batch that the model reads is changed by `patches[i]`. Hooks never
+    outlive the block.
 
-    The prompts of rows with a soft prompt must hold as many placeholders first (`LM.encode`). Raises InputError where
-    the model lacks a module or a width that a patch changes.
+    The prompts of rows with a soft prompt must hold as many placeholders first (`LM.encode`).
+    Raises InputError where the model lacks a module or a width that a patch changes.
     """
     check(model, {patch.id: patch for row in patches for patch in row}.values())
     rows = Rows(patches, next(model.parameters()).device)
@@ -167,10 +195,19 @@ def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[
     def before(name: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
         return lambda _module, args: (rows.scaled(name, "in", args[0]), *args[1:])
 
-    handles = [linear(modules, name).register_forward_pre_hook(before(name)) for name in sorted(rows.names_in)]
-    handles += [linear(modules, name).register_forward_hook(after(name)) for name in sorted(rows.names)]
+    handles = [
+        linear(modules, name).register_forward_pre_hook(before(name))
+        for name in sorted(rows.names_in)
+    ]
+    handles += [
+        linear(modules, name).register_forward_hook(after(name)) for name in sorted(rows.names)
+    ]
     if rows.has_prompts:
-        handles.append(embedding(model).register_forward_hook(lambda _module, _args, output: rows.begun(output)))
+        handles.append(
+            embedding(model).register_forward_hook(
+                lambda _module, _args, output: rows.begun(output)
+            )
+        )
     try:
         yield rows
     finally:
@@ -179,7 +216,9 @@ def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[
 
 
 def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Stack:
-    """Factors of all rows, padded with zeros to one rank; several patches of a row are laid side by side."""
+    """Factors of all rows, padded with zeros to one rank; several patches of a row are laid side by
+    side.
+    """
     pairs = [[patch.weights[name] for patch in row if name in patch.weights] for row in unique]
     rank = max(sum(len(low.a) for low in row) for row in pairs)
     like = next(low for row in pairs for low in row)
@@ -187,16 +226,22 @@ def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _S
     b = torch.zeros(len(unique), rank, like.b.shape[0])
     for index, row in enumerate(pairs):
         if row:
-            joined_a, joined_b = torch.cat([low.a for low in row]), torch.cat([low.b for low in row], dim=1)
+            joined_a, joined_b = (
+                torch.cat([low.a for low in row]),
+                torch.cat([low.b for low in row], dim=1),
+            )
             a[index, :, : len(joined_a)], b[index, : len(joined_a)] = joined_a.T, joined_b.T
     a, b = a.to(row_of.device), b.to(row_of.device)
     return _Stack(a, b) if len(unique) == 1 else _Stack(a[row_of], b[row_of])
 
 
-def _factors(name: str, side: Side, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Factors:
+def _factors(
+    name: str, side: Side, unique: Sequence[tuple[Patch, ...]], row_of: Tensor
+) -> _Factors:
     """The scales of all unique rows; several patches of a row multiply, no scale is one."""
     found = [
-        [scale.vector for patch in row if (scale := patch.scales.get(name)) and scale.side == side] for row in unique
+        [scale.vector for patch in row if (scale := patch.scales.get(name)) and scale.side == side]
+        for row in unique
     ]
     one = torch.ones_like(next(vector for row in found for vector in row))
     vectors = torch.stack([torch.stack([one, *row]).prod(0) for row in found])

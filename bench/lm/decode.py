@@ -1,9 +1,10 @@
 """Behind prompts that were read: score given answers as branches, write new answers token by token.
 
-The prompt is read once. Answers to score (the labels of a task, the gold) are then read as branches of one tree behind
-it: each token sees the prompt and its own answer alone, so that fifteen labels cost some forty tokens, not fifteen
-prompts. New answers are written for the prompts of several passes together: a step reads all weights, so that it costs
-nearly the same for a hundred rows as for two.
+The prompt is read once. Answers to score (the labels of a task, the gold) are then read as branches
+of one tree behind it: each token sees the prompt and its own answer alone, so that fifteen labels
+cost some forty tokens, not fifteen prompts. New answers are written for the prompts of several
+passes together: a step reads all weights, so that it costs nearly the same for a hundred rows as
+for two.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def answer_batch(
     wanted: list[list[int]],
     alike: int = 1,
 ) -> list[Completion]:
-    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens). `passes`: which prompts
-    are read at once, in their order. `alike`: see `read`.
+    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens).
+    `passes`: which prompts are read at once, in their order. `alike`: see `read`.
     """
     scores: list[list[float] | None] = []
     held: list[Prefix] = []
@@ -43,15 +44,23 @@ def answer_batch(
     for rows in passes:
         with patches.only(torch.tensor(rows, device=lm.device)):
             prefix = read(lm, [prompts[row] for row in rows], patches, alike)
-            scores += branch_scores(lm, prefix, [wanted] * len(rows)) if labels else [None] * len(rows)
+            scores += (
+                branch_scores(lm, prefix, [wanted] * len(rows)) if labels else [None] * len(rows)
+            )
         if decoding.rule != "likelihood":
             held.append(prefix)
         lm.budget.within(reading * len(scores))
     if decoding.rule == "likelihood":
         best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
-        texts, news, finished = [labels[index] for index in best], [0] * len(best), [True] * len(best)
+        texts, news, finished = (
+            [labels[index] for index in best],
+            [0] * len(best),
+            [True] * len(best),
+        )
     else:
-        texts, news, finished = _write(lm, prompts, joined(held), patches, max_new_tokens, decoding, labels)
+        texts, news, finished = _write(
+            lm, prompts, joined(held), patches, max_new_tokens, decoding, labels
+        )
     return [
         Completion(text, len(prompt.ids), new, prompt.cut, end, None if row is None else tuple(row))
         for text, prompt, new, end, row in zip(texts, prompts, news, finished, scores, strict=True)
@@ -66,7 +75,9 @@ def score_batch(
     return branch_scores(lm, prefix, answers)
 
 
-def branch_scores(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+def branch_scores(
+    lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]]
+) -> list[list[float]]:
     """Total log-probability of each answer behind its prompt. The prefix is left as it was."""
     first = prefix.logits.log_softmax(-1)
     logits = branches(lm, prefix, [[tokens[:-1] for tokens in row] for row in answers])
@@ -84,9 +95,11 @@ def branch_scores(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[in
     return totals
 
 
-def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]], *, last: int = 0) -> Tensor:
-    """Logits [rows, nodes, vocabulary] at every token of every answer (token ids), laid end to end in each row. `last`:
-    a decoder's at so many last nodes alone.
+def branches(
+    lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]], *, last: int = 0
+) -> Tensor:
+    """Logits [rows, nodes, vocabulary] at every token of every answer (token ids), laid end to end
+    in each row. `last`: a decoder's at so many last nodes alone.
     """
     flat = [[token for tokens in row for token in tokens] for row in answers]
     nodes = max(1, max(map(len, flat)))
@@ -96,9 +109,13 @@ def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]],
     if lm.seq2seq:
         return _decoder_branches(lm, prefix, answers, nodes)
     seen, depth = _tree(answers, nodes)
-    visible = torch.cat([prefix.mask.bool()[:, None, :].expand(-1, nodes, -1), seen.to(lm.device)], dim=2)
+    visible = torch.cat(
+        [prefix.mask.bool()[:, None, :].expand(-1, nodes, -1), seen.to(lm.device)], dim=2
+    )
     dtype = prefix.cache.layers[0].keys.dtype
-    bias = torch.zeros(visible.shape, dtype=dtype, device=lm.device).masked_fill(~visible, torch.finfo(dtype).min)
+    bias = torch.zeros(visible.shape, dtype=dtype, device=lm.device).masked_fill(
+        ~visible, torch.finfo(dtype).min
+    )
     positions = prefix.mask.sum(1, keepdim=True) + depth.to(lm.device)
     out = lm.model(
         input_ids=ids.to(lm.device),
@@ -113,20 +130,26 @@ def branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]],
 
 
 def _tree(answers: Sequence[Sequence[Sequence[int]]], nodes: int) -> tuple[Tensor, Tensor]:
-    """Which node sees which [rows, nodes, nodes] (its own answer, up to itself); each node's depth [rows, nodes]."""
+    """Which node sees which [rows, nodes, nodes] (its own answer, up to itself); each node's depth
+    [rows, nodes].
+    """
     seen = torch.eye(nodes, dtype=torch.bool).repeat(len(answers), 1, 1)
     depth = torch.zeros(len(answers), nodes, dtype=torch.long)
     for index, row in enumerate(answers):
         at = 0
         for tokens in row:
             size = len(tokens)
-            seen[index, at : at + size, at : at + size] = torch.tril(torch.ones(size, size, dtype=torch.bool))
+            seen[index, at : at + size, at : at + size] = torch.tril(
+                torch.ones(size, size, dtype=torch.bool)
+            )
             depth[index, at : at + size] = torch.arange(size)
             at += size
     return seen, depth
 
 
-def _decoder_branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]], nodes: int) -> Tensor:
+def _decoder_branches(
+    lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]], nodes: int
+) -> Tensor:
     """The same for an encoder-decoder model, whose positions are relative: one row an answer."""
     start = int(lm.model.config.decoder_start_token_id)
     found: list[Tensor] = []
@@ -136,7 +159,10 @@ def _decoder_branches(lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequenc
         rows = [[start, *(row[column] if column < len(row) else ())] for row in answers]
         ids, _ = padded(rows, lm.pad, lm.device, left=False)
         out = lm.model(
-            encoder_outputs=prefix.encoder, attention_mask=prefix.mask, decoder_input_ids=ids, use_cache=False
+            encoder_outputs=prefix.encoder,
+            attention_mask=prefix.mask,
+            decoder_input_ids=ids,
+            use_cache=False,
         )
         found.append(out.logits)
     if prefix.patches:
@@ -159,8 +185,8 @@ def _write(
     decoding: Decoding,
     labels: tuple[str, ...],
 ) -> tuple[list[str], list[int], list[bool]]:
-    """New tokens for every row until it stops; finished rows leave the batch. Text, number of tokens, whether it
-    ended.
+    """New tokens for every row until it stops; finished rows leave the batch. Text, number of
+    tokens, whether it ended.
     """
     ends = _ends(lm)
     streams = [_stream(prompt, decoding) for prompt in prompts]
@@ -195,7 +221,12 @@ def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generato
     """The next token of each row: the most likely, or a draw after temperature, top-k and top-p."""
     if decoding.rule != "sample":
         return [int(token) for token in logits.argmax(-1)]
-    from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+    from transformers import (
+        LogitsProcessorList,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
 
     warpers: Any = LogitsProcessorList([TemperatureLogitsWarper(float(decoding.temperature))])
     if decoding.top_k:
@@ -208,7 +239,9 @@ def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generato
 
 
 def _stream(prompt: Encoded, decoding: Decoding) -> torch.Generator:
-    """A generator from the seed, the prompt and whose draw it is, so that a draw does not depend on the batch."""
+    """A generator from the seed, the prompt and whose draw it is, so that a draw does not depend on
+    the batch.
+    """
     told = f"{decoding.seed}\n{prompt.text}" + (f"\n{prompt.draw}" if prompt.draw else "")
     digest = hashlib.sha256(told.encode("utf-8", "replace")).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

@@ -1,8 +1,9 @@
-"""Answer many requests at once: batches by token budget, mixed patches, stop rules, results as batches finish.
+"""Answer many requests at once: batches by token budget, mixed patches, stop rules, results as
+batches finish.
 
-A batch is planned from the prompts alone, never from what is left to do or from the patches, so that two methods with
-the same prompts, and a run that was killed and resumed, put the same prompts side by side (in bfloat16 the neighbours
-matter).
+A batch is planned from the prompts alone, never from what is left to do or from the patches, so
+that two methods with the same prompts, and a run that was killed and resumed, put the same prompts
+side by side (in bfloat16 the neighbours matter).
 """
 
 from __future__ import annotations
@@ -42,13 +43,21 @@ ENOUGH = 2048
 
 
 def plan(
-    encoded: Sequence[Encoded], batch_tokens: int, *, salt: str = "", extra: int = 0, alike: int = 1, held: int = 1
+    encoded: Sequence[Encoded],
+    batch_tokens: int,
+    *,
+    salt: str = "",
+    extra: int = 0,
+    alike: int = 1,
+    held: int = 1,
 ) -> list[list[int]]:
-    """Batches of indices, longest prompts first: passes of like length, of at most `batch_tokens` padded tokens and
-    MAX_ROWS rows; or with `held` so many times as much, of any length, as is answered together.
+    """Batches of indices, longest prompts first: passes of like length, of at most `batch_tokens`
+    padded tokens and MAX_ROWS rows; or with `held` so many times as much, of any length, as is
+    answered together.
 
-    Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row needs. A salt shuffles
-    the prompts into other batches. So many prompts in a row as are `alike` stay together.
+    Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row
+    needs. A salt shuffles the prompts into other batches. So many prompts in a row as are `alike`
+    stay together.
     """
 
     def length(first: int) -> int:
@@ -62,12 +71,17 @@ def plan(
     order = sorted(range(0, len(encoded), alike), key=place)
     lengths = [length(first) for first in order]
     filled = packed(lengths, held * batch_tokens, held * MAX_ROWS, alike, even=held == 1)
-    return [[row for at in batch for row in range(order[at], order[at] + alike)] for batch in filled]
+    return [
+        [row for at in batch for row in range(order[at], order[at] + alike)] for batch in filled
+    ]
 
 
-def packed(lengths: Sequence[int], tokens: int, rows: int, alike: int = 1, *, even: bool = True) -> list[list[int]]:
-    """Places in a row, put together while they fit into so many padded tokens and rows; each place holds `alike` rows
-    of its length at the most. `even`: what is shorter by an eighth starts anew, once there are ENOUGH tokens.
+def packed(
+    lengths: Sequence[int], tokens: int, rows: int, alike: int = 1, *, even: bool = True
+) -> list[list[int]]:
+    """Places in a row, put together while they fit into so many padded tokens and rows; each place
+    holds `alike` rows of its length at the most. `even`: what is shorter by an eighth starts anew,
+    once there are ENOUGH tokens.
     """
     filled: list[list[int]] = []
     longest = held = 0
@@ -110,22 +124,35 @@ def run(
     def answer(batch: list[int]) -> list[Completion]:
         def work(families: list[list[int]]) -> list[list[Completion]]:
             rows = [index for family in families for index in family]
-            with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():
+            with (
+                applied(lm.model, [requests[index].patches for index in rows]) as patches,
+                torch.inference_mode(),
+            ):
                 prompts = [encoded[index] for index in rows]
                 passes = _passes(prompts, lm.spec.batch_tokens, alike)
-                found = answer_batch(lm, prompts, patches, passes, max_new_tokens, decoding, labels, wanted, alike)
+                found = answer_batch(
+                    lm, prompts, patches, passes, max_new_tokens, decoding, labels, wanted, alike
+                )
                 return [found[at : at + alike] for at in range(0, len(found), alike)]
 
         families = [batch[at : at + alike] for at in range(0, len(batch), alike)]
         answered = halving(work, families, [requests[family[0]].name for family in families])
         return [one for family in answered for one in family]
 
-    held = 1 if salt or lm.budget.limiting else HELD  # other neighbours throughout; less to lose at a limit
+    # other neighbours throughout; less to lose at a limit
+    held = 1 if salt or lm.budget.limiting else HELD
     for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike, held=held):
         if done is not None and all(done(index) for index in batch):
             continue
-        keys = [_key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels) for index in batch]
-        known = [lm.cache.get(key, lm.budget.damaged) for key in keys] if cached and lm.cache else [None] * len(batch)
+        keys = [
+            _key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels)
+            for index in batch
+        ]
+        known = (
+            [lm.cache.get(key, lm.budget.damaged) for key in keys]
+            if cached and lm.cache
+            else [None] * len(batch)
+        )
         lm.budget.check()
         part = ResponseCache.key({"batch": keys})
         answers = _used_again(lm, known, part)
@@ -134,11 +161,14 @@ def run(
             started, made = time.monotonic(), answer(batch)
             answers = [new if old is None else old[0] for old, new in zip(known, made, strict=True)]
             lm.budget.count(
-                tokens_in=sum(one.tokens_in for one in answers), tokens_out=sum(one.tokens_out for one in answers)
+                tokens_in=sum(one.tokens_in for one in answers),
+                tokens_out=sum(one.tokens_out for one in answers),
             )
             if lm.cache and cached:
                 lm.budget.keep(part, lm.budget.bill() - before)
-                lm.cache.put(dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch))
+                lm.cache.put(
+                    dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch)
+                )
         yield list(zip(batch, answers, strict=True))
 
 
@@ -152,13 +182,16 @@ def _passes(prompts: Sequence[Encoded], batch_tokens: int, alike: int) -> list[l
 
 
 def _used_again(lm: LM, known: Sequence[Known | None], part: str) -> list[Completion] | None:
-    """A whole batch from the cache, charged with the seconds that it took; None where an answer is missing.
+    """A whole batch from the cache, charged with the seconds that it took; None where an answer is
+    missing.
 
-    Under a limit also where an answer's seconds are not known: it would look free. What a killed run of this very work
-    had written (`part`) costs what it did cost.
+    Under a limit also where an answer's seconds are not known: it would look free. What a killed
+    run of this very work had written (`part`) costs what it did cost.
     """
     found = [one for one in known if one is not None]
-    if len(found) < len(known) or (lm.budget.minutes is not None and any(one[1] is None for one in found)):
+    if len(found) < len(known) or (
+        lm.budget.minutes is not None and any(one[1] is None for one in found)
+    ):
         return None
     if lm.budget.again(part):
         return [answer for answer, _ in found]
@@ -184,11 +217,20 @@ def score(
             continue
 
         def work(rows: list[int]) -> list[list[tuple[float, int]]]:
-            with applied(lm.model, [requests[index].patches for index in rows]) as patches, torch.inference_mode():
-                prompts, targets = [encoded[index] for index in rows], [wanted[index] for index in rows]
+            with (
+                applied(lm.model, [requests[index].patches for index in rows]) as patches,
+                torch.inference_mode(),
+            ):
+                prompts, targets = (
+                    [encoded[index] for index in rows],
+                    [wanted[index] for index in rows],
+                )
                 totals = score_batch(lm, prompts, patches, targets)
                 sizes = [[len(one) for one in row] for row in targets]
-                return [list(zip(total, size, strict=True)) for total, size in zip(totals, sizes, strict=True)]
+                return [
+                    list(zip(total, size, strict=True))
+                    for total, size in zip(totals, sizes, strict=True)
+                ]
 
         scored = halving(work, batch, [requests[index].name for index in batch])
         lm.budget.count(tokens_in=sum(len(encoded[index].ids) for index in batch))
@@ -196,29 +238,47 @@ def score(
 
 
 def halving(work: Callable[[list[S]], list[T]], batch: list[S], names: Sequence[str]) -> list[T]:
-    """Do a batch; when memory runs out, each half on its own. One request alone that does not fit is an error."""
+    """Do a batch; when memory runs out, each half on its own. One request alone that does not fit
+    is an error.
+    """
     try:
         return work(batch)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         if len(batch) == 1:
-            raise MemoryError(f"{names[0] or 'request'}: one prompt alone does not fit into memory") from error
+            raise MemoryError(
+                f"{names[0] or 'request'}: one prompt alone does not fit into memory"
+            ) from error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(batch) // 2
-    return halving(work, batch[:middle], names[:middle]) + halving(work, batch[middle:], names[middle:])
+    return halving(work, batch[:middle], names[:middle]) + halving(
+        work, batch[middle:], names[middle:]
+    )
 
 
 def _key(
-    lm: LM, request: Request, prompt: Encoded, max_new_tokens: int, decoding: Decoding, labels: tuple[str, ...]
+    lm: LM,
+    request: Request,
+    prompt: Encoded,
+    max_new_tokens: int,
+    decoding: Decoding,
+    labels: tuple[str, ...],
 ) -> str:
     how: list[str | float] = [decoding.rule, max_new_tokens, decoding.stop_at_label]
     if decoding.rule == "sample":
         how += [decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed]
         how += [prompt.draw] if prompt.draw else []
     model, patches = lm.identity, [patch.id for patch in request.patches]
-    if patches and patches == [patch.id for patch in lm.as_instruct]:  # whatever the base: it is taken back
+    # whatever the base: it is taken back
+    if patches and patches == [patch.id for patch in lm.as_instruct]:
         model, patches = model | {"base": "instruct"}, []
-    parts = {"model": model, "prompt": list(prompt.ids), "patches": patches, "how": how, "labels": list(labels)}
+    parts = {
+        "model": model,
+        "prompt": list(prompt.ids),
+        "patches": patches,
+        "how": how,
+        "labels": list(labels),
+    }
     return ResponseCache.key(parts | {"code": sources.writing()})

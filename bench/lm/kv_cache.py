@@ -1,4 +1,5 @@
-"""A key-value cache that new tokens are written into; transformers' own is copied for each of them."""
+"""A key-value cache that new tokens are written into; transformers' own is copied for each
+of them."""
 
 from __future__ import annotations
 
@@ -11,18 +12,24 @@ ROOM = 64
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer's keys and values [rows, heads, tokens, width]: the first `size` tokens of tensors with room behind."""
+    """One layer's keys and values [rows, heads, tokens, width]: the first `size` tokens of tensors
+    with room behind.
+    """
 
     def __init__(self, keys: Tensor, values: Tensor, size: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self._hold(keys, values, size)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         start = self.get_seq_length()
         end = start + key_states.shape[2]
         if end > self._all_keys.shape[2]:
-            self._hold(_roomier(self._all_keys, start, end), _roomier(self._all_values, start, end), start)
+            self._hold(
+                _roomier(self._all_keys, start, end), _roomier(self._all_values, start, end), start
+            )
         self._all_keys[:, :, start:end] = key_states
         self._all_values[:, :, start:end] = value_states
         return self._hold(self._all_keys, self._all_values, end)

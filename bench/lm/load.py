@@ -1,4 +1,6 @@
-"""Load a model and its tokenizer: the packaged GGUF, a folder, a hub id, or a tiny random one for tests."""
+"""Load a model and its tokenizer: the packaged GGUF, a folder, a hub id, or a tiny random one for
+tests.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,18 @@ from bench.lm.spec import ModelSpec, package_gguf
 from bench.terminal import escape
 from bench.terminal.silence import libraries
 from bench.weights import hub
-from bench.weights.integrity import as_written, loading, refuse_other_vocabulary, refuse_partial, seal
+from bench.weights.integrity import (
+    as_written,
+    loading,
+    refuse_other_vocabulary,
+    refuse_partial,
+    seal,
+)
 
 ANSWER_TOKENS = 256
 _TINY_TEMPLATE = (
-    "{{ '<s>' }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '</s>' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
+    "{{ '<s>' }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] +"
+    " '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
 )
 
 
@@ -53,8 +61,12 @@ def reader(spec: ModelSpec) -> tuple[Any, bool]:
         return tokenizer, bool(model.config.is_encoder_decoder)
     source = str(unpacked(name)) if kind == "package" and package_gguf(name) else _known(spec)
     with loading(source, spec.advice):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **_revision(source, spec))
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **_revision(source, spec))
+        config = AutoConfig.from_pretrained(
+            source, trust_remote_code=False, **_revision(source, spec)
+        )
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, trust_remote_code=False, **_revision(source, spec)
+        )
     return tokenizer, bool(config.is_encoder_decoder)
 
 
@@ -67,7 +79,9 @@ def unpacked(package: str) -> Path:
     if (folder / "config.json").exists():
         if as_written(folder):
             return folder
-        escape.say(f"{folder}: does not fit its checksums, it is unpacked again from {package}", sys.stderr)
+        escape.say(
+            f"{folder}: does not fit its checksums, it is unpacked again from {package}", sys.stderr
+        )
     with writing(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -77,7 +91,8 @@ def unpacked(package: str) -> Path:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        if folder.exists() and not as_written(folder):  # moved away first: another process may still read it
+        # moved away first: another process may still read it
+        if folder.exists() and not as_written(folder):
             folder.replace(damaged := Path(tempfile.mkdtemp(dir=folder.parent)))
             shutil.rmtree(damaged, ignore_errors=True)
     try:
@@ -94,9 +109,13 @@ def _unpack(gguf: Path, package: str, folder: Path) -> None:
     causal: Any = AutoModelForCausalLM
     how = {"gguf_file": gguf.name, "quantization_config": GgufConfig(dequantize=True)}
     with loading(str(gguf), f"(install {package} again)"):
-        model, report = causal.from_pretrained(gguf.parent, dtype=torch.bfloat16, output_loading_info=True, **how)
+        model, report = causal.from_pretrained(
+            gguf.parent, dtype=torch.bfloat16, output_loading_info=True, **how
+        )
     refuse_partial(str(gguf), report)
-    config = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+    config = {
+        key: value for key, value in model.config.to_dict().items() if key != "quantization_config"
+    }
     plain = type(model)(type(model.config)(**config)).bfloat16()
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(folder)
@@ -104,7 +123,9 @@ def _unpack(gguf: Path, package: str, folder: Path) -> None:
 
 
 def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
-    """A random model of a few thousand weights with a byte tokenizer. Families: llama, mistral, qwen2, t5."""
+    """A random model of a few thousand weights with a byte tokenizer. Families: llama, mistral,
+    qwen2, t5.
+    """
     from transformers import (
         AutoModelForCausalLM,
         LlamaConfig,
@@ -115,9 +136,23 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
     )
 
     tokenizer = _byte_tokenizer(encoder_decoder=family == "t5")
-    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(tokenizer)}
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
-    decoder = shape | {"num_key_value_heads": 2, "max_position_embeddings": 8192, "initializer_range": 0.5} | special
+    special = {
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "vocab_size": len(tokenizer),
+    }
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+    }
+    decoder = (
+        shape
+        | {"num_key_value_heads": 2, "max_position_embeddings": 8192, "initializer_range": 0.5}
+        | special
+    )
     encoder: dict[str, Any] = {
         "d_model": 32,
         "d_ff": 64,
@@ -129,7 +164,11 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
     encoder |= {"feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0} | special
     families: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         "llama": (AutoModelForCausalLM.from_config, LlamaConfig, decoder),
-        "mistral": (AutoModelForCausalLM.from_config, MistralConfig, decoder | {"sliding_window": None}),
+        "mistral": (
+            AutoModelForCausalLM.from_config,
+            MistralConfig,
+            decoder | {"sliding_window": None},
+        ),
         "qwen2": (AutoModelForCausalLM.from_config, Qwen2Config, decoder),
         "t5": (T5ForConditionalGeneration, T5Config, encoder),
     }
@@ -143,14 +182,17 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
 
 
 def _refuse_short_window(config: Any, spec: ModelSpec) -> None:
-    """Layers with a sliding window count the padding between a prompt and its answer: they must see past both."""
+    """Layers with a sliding window count the padding between a prompt and its answer: they must see
+    past both.
+    """
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
     if window and "sliding_attention" in kinds and window < spec.max_prompt_tokens + ANSWER_TOKENS:
         most = max(1, window - ANSWER_TOKENS)
         raise InputError(
-            f"{spec.name}: its attention sees {window} tokens back, too few for prompts of {spec.max_prompt_tokens} "
-            f"and their answers; set model.max_prompt_tokens={most} or fewer"
+            f"{spec.name}: its attention sees {window} tokens back, too few for prompts of"
+            f" {spec.max_prompt_tokens} and their answers; set model.max_prompt_tokens={most} or"
+            " fewer"
         )
 
 
@@ -165,12 +207,17 @@ def _byte_tokenizer(*, encoder_decoder: bool) -> Any:
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     form = "$A </s>" if encoder_decoder else "<s> $A"
-    raw.post_processor = processors.TemplateProcessing(single=form, special_tokens=[("<s>", 1), ("</s>", 2)])
+    raw.post_processor = processors.TemplateProcessing(
+        single=form, special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
     make: Any = PreTrainedTokenizerFast
     tokenizer = make(
-        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+        tokenizer_object=raw,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
         additional_special_tokens=special[3:],
-    )  # fmt: skip
+    )
     tokenizer.chat_template = None if encoder_decoder else _TINY_TEMPLATE
     return tokenizer
 
@@ -184,9 +231,13 @@ def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, 
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **revision)
         kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model, report = kind.from_pretrained(
-            source, dtype=dtype, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
+            source,
+            dtype=dtype,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **revision,
-        )  # fmt: skip
+        )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **revision)
     refuse_partial(source, report)
     refuse_other_vocabulary(source, model, tokenizer)
@@ -195,7 +246,11 @@ def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, 
 
 def _revision(source: str, spec: ModelSpec) -> dict[str, str | None]:
     """The very commit that the key names, not what a name points to by now."""
-    return {} if Path(source).is_dir() else {"revision": hub.commit(source, spec.revision) or spec.revision}
+    return (
+        {}
+        if Path(source).is_dir()
+        else {"revision": hub.commit(source, spec.revision) or spec.revision}
+    )
 
 
 def _known(spec: ModelSpec) -> str:

@@ -1,4 +1,6 @@
-"""How much memory there is, and how much training takes: measured, so that no batch size has to be guessed."""
+"""How much memory there is, and how much training takes: measured, so that no batch size has to be
+guessed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ _SIGNS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that could be taken now: the device's (with what torch holds in reserve), or this machine's."""
+    """Memory that could be taken now: the device's (with what torch holds in reserve), or this
+    machine's.
+    """
     if device.type == "cuda":
         reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + reserve)
@@ -22,13 +26,17 @@ def free_bytes(device: torch.device) -> int:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory has run out, whichever library says it."""
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error).lower() for sign in _SIGNS)
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        sign in str(error).lower() for sign in _SIGNS
+    )
 
 
 def _machine() -> int:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
@@ -43,7 +51,9 @@ def _container() -> float:
 
 
 def kept_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
-    """Bytes that a forward pass keeps for its gradient, without those of the `known` tensors (the weights)."""
+    """Bytes that a forward pass keeps for its gradient, without those of the `known` tensors (the
+    weights).
+    """
     seen = {tensor.untyped_storage().data_ptr() for tensor in known}
     total = 0
 

@@ -1,7 +1,7 @@
 """LM: a frozen language model that answers requests, scores answers and shows its activations.
 
-The only place that tokenizes. Prompts are rendered with exactly one beginning-of-text token; history is shortened to
-fit, the question never.
+The only place that tokenizes. Prompts are rendered with exactly one beginning-of-text token;
+history is shortened to fit, the question never.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MOST_NEW_TOKENS = 128
 class Encoded:
     """A rendered prompt: token ids, its text, and how many history tokens were cut to fit.
 
-    The first `virtual` ids are placeholders: a soft prompt's vectors take their place while the prompt is read.
-    `draw`: the request's.
+    The first `virtual` ids are placeholders: a soft prompt's vectors take their place while the
+    prompt is read. `draw`: the request's.
     """
 
     ids: tuple[int, ...]
@@ -48,12 +48,15 @@ class Encoded:
 
 
 class LM:
-    """A frozen model. `identity` is what can change its answers; `base` says which patch is merged into its weights.
+    """A frozen model. `identity` is what can change its answers; `base` says which patch is merged
+    into its weights.
 
     `code`: a digest of the code that works with it, which tensors that it computes are kept under.
     """
 
-    def __init__(self, spec: ModelSpec, *, budget: Budget | None = None, cache: ResponseCache | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, *, budget: Budget | None = None, cache: ResponseCache | None = None
+    ) -> None:
         self.spec = spec
         self.model: Any
         self.model, self.tokenizer, self.device = load(spec)
@@ -74,15 +77,16 @@ class LM:
     def adopt(self, base: Patch, name: str) -> None:
         """Merge a base into the weights; `name` is its fingerprint.
 
-        A request with the patches `as_instruct` is answered by the model as it was before (to the dtype's rounding): an
-        adapted base has forgotten how to write anything but the task's answers.
+        A request with the patches `as_instruct` is answered by the model as it was before (to the
+        dtype's rounding): an adapted base has forgotten how to write anything but the task's
+        answers.
         """
         base.merge(self.model)
         self.base, self.as_instruct = name, (base.negative(),)
 
     def encode(self, request: Request, most: int | None = None) -> Encoded:
-        """The prompt's tokens, `most` of them, with history lines shortened (LaMP's budgeting: equal shares, unused
-        rolls over).
+        """The prompt's tokens, `most` of them, with history lines shortened (LaMP's budgeting:
+        equal shares, unused rolls over).
         """
         messages = self._markers.defused(request.messages)
         virtual = virtual_tokens(request.patches)
@@ -94,18 +98,28 @@ class LM:
         if whole > room:
             messages, room = self._shorter(messages, room, request.name)
             while len(ids := self._tokens(messages)) > limit:
-                messages, room = self._shorter(messages, room - max(1, len(ids) - limit), request.name)
+                messages, room = self._shorter(
+                    messages, room - max(1, len(ids) - limit), request.name
+                )
             cut = whole - self._line_tokens(messages)
-        return Encoded((*[self.pad] * virtual, *ids), self.text(messages), cut, virtual, request.draw)
+        return Encoded(
+            (*[self.pad] * virtual, *ids), self.text(messages), cut, virtual, request.draw
+        )
 
     def text(self, messages: Sequence[Message]) -> str:
-        """The rendered prompt: the chat template's text, or the plain text without trailing space."""
+        """The rendered prompt: the chat template's text, or the plain text without trailing
+        space."""
         return rendered(messages, self.tokenizer, chat=self.chat)
 
     def answer_ids(self, answer: str, *, end: bool = True) -> list[int]:
-        """The tokens of an answer as the model would write it after a prompt, with its end token."""
+        """The tokens of an answer as the model would write it after a prompt, with its end
+        token."""
         lead = "" if self.chat or self.seq2seq else " "
-        ids = list(self.tokenizer(lead + self._markers.plain(answer), add_special_tokens=False)["input_ids"])
+        ids = list(
+            self.tokenizer(lead + self._markers.plain(answer), add_special_tokens=False)[
+                "input_ids"
+            ]
+        )
         return [*ids, self.end] if end else ids
 
     @cached_property
@@ -134,18 +148,28 @@ class LM:
         done: Callable[[int], bool] | None = None,
         alike: int = 1,
     ) -> Iterator[list[tuple[int, Completion]]]:
-        """Answer all requests, one batch after the other, longest prompts first; the index says which request.
+        """Answer all requests, one batch after the other, longest prompts first; the index says
+        which request.
 
-        `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`: another composition
-        of the batches (the noise floor). `done(i)`: answered before; a batch of such requests alone is skipped.
-        `alike`: of so many requests in a row, which have the same patches, what the prompts begin with is read once.
+        `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`:
+        another composition of the batches (the noise floor). `done(i)`: answered before; a batch of
+        such requests alone is skipped. `alike`: of so many requests in a row, which have the same
+        patches, what the prompts begin with is read once.
         """
         decoding = decoding or Decoding()
         encoded = [self.encode(request) for request in requests]
         yield from generate.run(
-            self, requests, encoded, max_new_tokens, decoding, tuple(labels), cached=cached, salt=salt, done=done,
+            self,
+            requests,
+            encoded,
+            max_new_tokens,
+            decoding,
+            tuple(labels),
+            cached=cached,
+            salt=salt,
+            done=done,
             alike=alike,
-        )  # fmt: skip
+        )
 
     def answers(
         self,
@@ -156,7 +180,8 @@ class LM:
         advance: Callable[[int], None] | None = None,
         alike: int = 1,
     ) -> list[Completion]:
-        """The answers in the order of the requests, through the response cache; `advance` hears of each batch.
+        """The answers in the order of the requests, through the response cache; `advance` hears of
+        each batch.
 
         `alike` as in `generate`.
         """
@@ -172,8 +197,8 @@ class LM:
     def likelihood(
         self, requests: Sequence[Request], answers: Sequence[Sequence[str]]
     ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
-        """For each request, in any order: of each of its answers the log-probability (nats, with the end token) and the
-        number of tokens.
+        """For each request, in any order: of each of its answers the log-probability (nats, with
+        the end token) and the number of tokens.
         """
         encoded = [self.encode(request) for request in requests]
         for batch in generate.score(self, requests, encoded, answers):
@@ -188,21 +213,30 @@ class LM:
         pool: activations.Pool = "last",
         side: Side = "decoder",
     ) -> Tensor:
-        """Activations at the answer that follows each prompt: [layers, n, width] float32 on the CPU."""
+        """Activations at the answer that follows each prompt: [layers, n, width] float32 on the
+        CPU.
+        """
         encoded = [self.encode(replace(request, patches=())) for request in requests]
         return activations.run(self, encoded, answers, space, pool, side)
 
-    def remember(self, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Tensors that were computed before from the same parts on the same model, or computed now and kept."""
+    def remember(
+        self, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Tensors that were computed before from the same parts on the same model, or computed now
+        and kept.
+        """
         known = self.recall(parts)
         if known is None:
             started, before = time.monotonic(), self.budget.bill()
             known = compute()
-            self.keep(parts, known, seconds=time.monotonic() - started, bill=self.budget.bill() - before)
+            self.keep(
+                parts, known, seconds=time.monotonic() - started, bill=self.budget.bill() - before
+            )
         return known
 
     def recall(self, parts: Mapping[str, Any], *, of: str = "") -> dict[str, Tensor] | None:
-        """Tensors that were kept for these parts, charged with the seconds that they took; None where there are none.
+        """Tensors that were kept for these parts, charged with the seconds that they took; None
+        where there are none.
 
         Nor where they do not fit their checksum, which is counted.
         """
@@ -219,9 +253,16 @@ class LM:
         return known and known[0]
 
     def keep(
-        self, parts: Mapping[str, Any], tensors: Mapping[str, Tensor], *, seconds: float, bill: Bill, of: str = ""
+        self,
+        parts: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        *,
+        seconds: float,
+        bill: Bill,
+        of: str = "",
     ) -> None:
-        """Keep tensors, which took so many seconds and cost so much, beside the response cache, where there is one.
+        """Keep tensors, which took so many seconds and cost so much, beside the response cache,
+        where there is one.
 
         `of`: whose they are, where others' may be equal.
         """
@@ -239,11 +280,15 @@ class LM:
     def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
         """Name and module of each layer's MLP, first layer first."""
         suffix = (".mlp", ".DenseReluDense")
-        found = [(name, module) for name, module in self.model.named_modules() if name.endswith(suffix)]
+        found = [
+            (name, module) for name, module in self.model.named_modules() if name.endswith(suffix)
+        ]
         if self.seq2seq:
             found = [(name, module) for name, module in found if name.startswith(side)]
         if not found:
-            raise InputError(f"{self.spec.name}: no MLP modules found (names ending in .mlp or .DenseReluDense)")
+            raise InputError(
+                f"{self.spec.name}: no MLP modules found (names ending in .mlp or .DenseReluDense)"
+            )
         return found
 
     def mlp_outputs(self, side: Side = "decoder") -> list[str]:
@@ -252,36 +297,56 @@ class LM:
         for name, module in self.mlps(side):
             child = "down_proj" if hasattr(module, "down_proj") else "wo"
             if not hasattr(module, child):
-                raise InputError(f"{self.spec.name}: {name} has neither down_proj nor wo: this model cannot be edited")
+                raise InputError(
+                    f"{self.spec.name}: {name} has neither down_proj nor wo: this model cannot be"
+                    " edited"
+                )
             names.append(f"{name}.{child}")
         return names
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         bos = self.tokenizer.bos_token_id
-        ids = list(self.tokenizer(self.text(messages), add_special_tokens=not self.chat)["input_ids"])
-        if self.chat and bos is not None and ids[:1] != [bos] and self.tokenizer("")["input_ids"][:1] == [bos]:
+        ids = list(
+            self.tokenizer(self.text(messages), add_special_tokens=not self.chat)["input_ids"]
+        )
+        if (
+            self.chat
+            and bos is not None
+            and ids[:1] != [bos]
+            and self.tokenizer("")["input_ids"][:1] == [bos]
+        ):
             ids = [bos, *ids]
         if bos is not None and ids[:2] == [bos, bos]:
-            raise InputError(f"{self.spec.name}: the prompt begins with two beginning-of-text tokens")
+            raise InputError(
+                f"{self.spec.name}: the prompt begins with two beginning-of-text tokens"
+            )
         return ids
 
     def _line_tokens(self, messages: Sequence[Message]) -> int:
-        texts = [part.text for message in messages for part in message.parts if isinstance(part, Line)]
-        return sum(map(len, self.tokenizer(texts, add_special_tokens=False)["input_ids"])) if texts else 0
+        texts = [
+            part.text for message in messages for part in message.parts if isinstance(part, Line)
+        ]
+        return (
+            sum(map(len, self.tokenizer(texts, add_special_tokens=False)["input_ids"]))
+            if texts
+            else 0
+        )
 
     def _text_tokens(self, line: Line) -> int:
         return len(self.tokenizer(line.text, add_special_tokens=False)["input_ids"])
 
-    def _shorter(self, messages: tuple[Message, ...], room: int, name: str) -> tuple[tuple[Message, ...], int]:
-        """Lines cut to `room` tokens in equal shares; the least important are left out while there is not one for
-        each.
+    def _shorter(
+        self, messages: tuple[Message, ...], room: int, name: str
+    ) -> tuple[tuple[Message, ...], int]:
+        """Lines cut to `room` tokens in equal shares; the least important are left out while there
+        is not one for each.
         """
         lines = [part for message in messages for part in message.parts if isinstance(part, Line)]
         if not lines:
             length = len(self._tokens(messages))
             raise InputError(
-                f"{name or 'request'}: the prompt without any history has {length} tokens, more than the limit of "
-                f"{self.max_prompt_tokens}; raise model.max_prompt_tokens"
+                f"{name or 'request'}: the prompt without any history has {length} tokens, more"
+                f" than the limit of {self.max_prompt_tokens}; raise model.max_prompt_tokens"
             )
         if room < len(lines):
             worst = max(lines, key=lambda line: line.rank)
@@ -290,9 +355,15 @@ class LM:
             return self._shorter(kept, room + freed, name)
         left, shares = room, []
         for index, line in enumerate(lines):
-            offsets = self.tokenizer(line.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+            offsets = self.tokenizer(
+                line.text, add_special_tokens=False, return_offsets_mapping=True
+            )["offset_mapping"]
             share = min(left // (len(lines) - index), len(offsets))
-            shares.append(line.text if share == len(offsets) else line.text[: offsets[share][0] if share else 0])
+            shares.append(
+                line.text
+                if share == len(offsets)
+                else line.text[: offsets[share][0] if share else 0]
+            )
             left -= share
         cut = iter(shares)
         return map_lines(messages, lambda line: replace(line, text=next(cut))), room

@@ -1,4 +1,5 @@
-"""The model of this process: cells of a sweep that want the same model on the same base share one."""
+"""The model of this process: cells of a sweep that want the same model on the same base
+share one."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _held: dict[str, LM] = {}
 def model(spec: ModelSpec, base: Path | None, *, budget: Budget, cache: ResponseCache) -> LM:
     """The model with the base (an artifact's path) merged into its weights, or as it is.
 
-    The last one is kept; asking for another lets it go, so that there is never more than one in memory.
+    The last one is kept; asking for another lets it go, so that there is never more than one in
+    memory.
     """
     key = _key(spec, base)
     _let_go(but=key)
@@ -38,14 +40,18 @@ def holds(spec: ModelSpec, base: Path | None) -> bool:
 
 
 def adopt(lm: LM, base: Path) -> None:
-    """Merge a base that was just trained on the kept model; from here on it is kept as the adapted one."""
+    """Merge a base that was just trained on the kept model; from here on it is kept as the adapted
+    one.
+    """
     lm.adopt(bases.load(base), fingerprint(base))
     _held.clear()
     _held[_key(lm.spec, base)] = lm
 
 
 def _let_go(*, but: str) -> None:
-    """Drop every other model, and what the last cell left: modules that were trained refer to each other."""
+    """Drop every other model, and what the last cell left: modules that were trained refer to each
+    other.
+    """
     for key in _held.keys() - {but}:
         del _held[key]
     gc.collect()

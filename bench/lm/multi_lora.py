@@ -1,4 +1,6 @@
-"""Adapters of many users, stacked: their start, how rows of a batch meet their own, and each as a patch."""
+"""Adapters of many users, stacked: their start, how rows of a batch meet their own, and each as a
+patch.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ Peft = Literal["lora", "ia3", "prompt_tuning"]
 
 @dataclass(frozen=True)
 class StackedAdapters:
-    """What each user trains. `feedforward`: the targets of IA3 whose input is scaled, not their output (PEFT's
-    convention). `virtual_tokens`: length of a soft prompt.
+    """What each user trains. `feedforward`: the targets of IA3 whose input is scaled, not their
+    output (PEFT's convention). `virtual_tokens`: length of a soft prompt.
     """
 
     peft: Peft = "lora"
@@ -34,8 +36,8 @@ class StackedAdapters:
 
 
 def start(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, Tensor]:
-    """Every user's adapter before training, stacked [users, ...] float32: LoRA's B zero, IA3's scales one, a soft
-    prompt of random words of the vocabulary.
+    """Every user's adapter before training, stacked [users, ...] float32: LoRA's B zero, IA3's
+    scales one, a soft prompt of random words of the vocabulary.
     """
     found: dict[str, Tensor] = {}
     if adapter.peft == "lora":
@@ -51,11 +53,16 @@ def start(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, T
                 side = "in" if end in adapter.feedforward else "out"
                 found[f"{name}.{side}"] = torch.ones(len(seeds), width, device=lm.device)
         if not found:
-            raise InputError(f"{lm.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune")
+            raise InputError(
+                f"{lm.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune"
+            )
     else:
         table = embedding(lm.model).weight
         words = [
-            random.Random(f"soft prompt/{seed}").choices(range(len(table)), k=adapter.virtual_tokens) for seed in seeds
+            random.Random(f"soft prompt/{seed}").choices(
+                range(len(table)), k=adapter.virtual_tokens
+            )
+            for seed in seeds
         ]
         found["prompt"] = torch.stack([table[own].detach().float() for own in words])
     return {name: tensor.requires_grad_() for name, tensor in found.items()}
@@ -70,13 +77,22 @@ def as_patch(own: Mapping[str, Tensor], adapter: StackedAdapters) -> Patch:
         scale = adapter.tuning.alpha / adapter.tuning.rank
         return Patch({name: LowRank(own[f"{name}.a"], own[f"{name}.b"] * scale) for name in names})
     sides: tuple[Literal["in", "out"], ...] = ("in", "out")
-    found = {name: Scale(own[f"{name}.{side}"], side) for name in names for side in sides if f"{name}.{side}" in own}
+    found = {
+        name: Scale(own[f"{name}.{side}"], side)
+        for name in names
+        for side in sides
+        if f"{name}.{side}" in own
+    }
     return Patch(scales=found)
 
 
 @contextmanager
-def meeting(lm: LM, weights: Mapping[str, Tensor], users: Tensor, adapter: StackedAdapters) -> Iterator[None]:
-    """Inside, row i of what the model reads meets the adapter of `users[i]`; gradients reach the stacked weights."""
+def meeting(
+    lm: LM, weights: Mapping[str, Tensor], users: Tensor, adapter: StackedAdapters
+) -> Iterator[None]:
+    """Inside, row i of what the model reads meets the adapter of `users[i]`; gradients reach the
+    stacked weights.
+    """
     modules = dict(lm.model.named_modules())
     scale = adapter.tuning.alpha / adapter.tuning.rank
 
@@ -102,9 +118,17 @@ def meeting(lm: LM, weights: Mapping[str, Tensor], users: Tensor, adapter: Stack
         if what == "b":
             handles.append(modules[name].register_forward_hook(low_rank(name)))
         elif what == "out":
-            handles.append(modules[name].register_forward_hook(lambda _m, _a, output, key=key: scaled(key, output)))
+            handles.append(
+                modules[name].register_forward_hook(
+                    lambda _m, _a, output, key=key: scaled(key, output)
+                )
+            )
         elif what == "in":
-            handles.append(modules[name].register_forward_pre_hook(lambda _m, args, key=key: (scaled(key, args[0]),)))
+            handles.append(
+                modules[name].register_forward_pre_hook(
+                    lambda _m, args, key=key: (scaled(key, args[0]),)
+                )
+            )
         elif key == "prompt":
             handles.append(embedding(lm.model).register_forward_hook(begun))
     try:

@@ -1,8 +1,10 @@
-"""Patch: what a personalization does to a frozen model, as numbers: low-rank changes, scales, a soft prompt.
+"""Patch: what a personalization does to a frozen model, as numbers: low-rank changes, scales, a
+soft prompt.
 
-For a layer `y = W x` a patch with factors A [rank, in] and B [out, rank] gives `y = (W + B A) x`: LoRA, OPPU's per-user
-adapters and CHAMELEON's edit. A scale multiplies a layer's input or output by a vector (IA3). A soft prompt is read
-before the prompt's own tokens. `bench.lm.batched_patches` applies patches, each row of a batch its own.
+For a layer `y = W x` a patch with factors A [rank, in] and B [out, rank] gives `y = (W + B A) x`:
+LoRA, OPPU's per-user adapters and CHAMELEON's edit. A scale multiplies a layer's input or output by
+a vector (IA3). A soft prompt is read before the prompt's own tokens. `bench.lm.batched_patches`
+applies patches, each row of a batch its own.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Scale:
-    """`vector` [in] or [out], float32: what the layer reads, or what it says (with its bias), is multiplied by it."""
+    """`vector` [in] or [out], float32: what the layer reads, or what it says (with its bias), is
+    multiplied by it.
+    """
 
     vector: Tensor
     side: Side
@@ -43,13 +47,15 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Changes by module name: low-rank `weights` and `scales`; and a soft `prompt` [tokens, width], float32.
+    """Changes by module name: low-rank `weights` and `scales`; and a soft `prompt` [tokens, width],
+    float32.
 
-    A module that has both a low-rank change and a scale is scaled around the changed weights. The soft prompt stands
-    before the whole prompt, before the encoder's input where the model has one.
+    A module that has both a low-rank change and a scale is scaled around the changed weights. The
+    soft prompt stands before the whole prompt, before the encoder's input where the model has one.
 
-    `positions` (CHAMELEON, ambiguity A12): `all` tokens; `last`: the last prompt token and every new one; `generated`:
-    new tokens only. Only `all` can be merged into the weights or have a soft prompt.
+    `positions` (CHAMELEON, ambiguity A12): `all` tokens; `last`: the last prompt token and every
+    new one; `generated`: new tokens only. Only `all` can be merged into the weights or have a soft
+    prompt.
     """
 
     weights: Mapping[str, LowRank] = field(default_factory=dict)
@@ -59,7 +65,9 @@ class Patch:
 
     def __post_init__(self) -> None:
         if self.prompt is not None and self.positions != "all":
-            raise InputError(f"a soft prompt is read before every token: it has no positions={self.positions}")
+            raise InputError(
+                f"a soft prompt is read before every token: it has no positions={self.positions}"
+            )
 
     @cached_property
     def id(self) -> str:
@@ -97,7 +105,11 @@ class Patch:
     def changes(self) -> bool:
         """Whether it does anything: not a fresh LoRA (B = 0), not scales of one alone."""
         low = any(bool((one.a != 0).any() and (one.b != 0).any()) for one in self.weights.values())
-        return low or self.virtual > 0 or any(bool((one.vector != 1).any()) for one in self.scales.values())
+        return (
+            low
+            or self.virtual > 0
+            or any(bool((one.vector != 1).any()) for one in self.scales.values())
+        )
 
     @property
     def finite(self) -> bool:
@@ -118,13 +130,19 @@ class Patch:
         )
 
     def negative(self) -> Patch:
-        """The patch that takes this one back. Raises InputError for a soft prompt, and for a scale with a zero."""
+        """The patch that takes this one back. Raises InputError for a soft prompt, and for a scale
+        with a zero.
+        """
         if self.prompt is not None:
-            raise InputError("a soft prompt changes no weights: no patch takes it back (leave it out instead)")
+            raise InputError(
+                "a soft prompt changes no weights: no patch takes it back (leave it out instead)"
+            )
         for name, scale in self.scales.items():
             if bool((scale.vector == 0).any()):
                 raise InputError(f"the patch scales {name} by zero, which no patch takes back")
-        weights = {name: _taken_back(low, self.scales.get(name)) for name, low in self.weights.items()}
+        weights = {
+            name: _taken_back(low, self.scales.get(name)) for name, low in self.weights.items()
+        }
         scales = {name: Scale(1 / scale.vector, scale.side) for name, scale in self.scales.items()}
         return Patch(weights, self.positions, scales)
 
@@ -135,7 +153,9 @@ class Patch:
     def merge(self, model: nn.Module) -> None:
         """Make the change in the model's weights, in float32 before rounding to their dtype."""
         if self.positions != "all":
-            raise InputError(f"a patch for positions={self.positions} cannot be merged into the weights")
+            raise InputError(
+                f"a patch for positions={self.positions} cannot be merged into the weights"
+            )
         if self.prompt is not None:
             raise InputError("a soft prompt cannot be merged into the weights")
         self.check(model)
@@ -145,18 +165,31 @@ class Patch:
             delta = low.b.to(weight.device) @ low.a.to(weight.device)
             weight.copy_((weight.float() + delta).to(weight.dtype))
         for name, scale in self.scales.items():
-            module, vector = linear(modules, name), scale.vector.to(linear(modules, name).weight.device)
+            module, vector = (
+                linear(modules, name),
+                scale.vector.to(linear(modules, name).weight.device),
+            )
             by = vector if scale.side == "in" else vector[:, None]
             module.weight.data.copy_((module.weight.float() * by).to(module.weight.dtype))
             if module.bias is not None and scale.side == "out":
                 module.bias.data.copy_((module.bias.float() * vector).to(module.bias.dtype))
 
-    def save(self, path: Path, *, dtype: torch.dtype = torch.float32, notes: Mapping[str, str] | None = None) -> None:
+    def save(
+        self,
+        path: Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
         tensors = {f"{name}.a": low.a for name, low in self.weights.items()}
         tensors |= {f"{name}.b": low.b for name, low in self.weights.items()}
-        tensors |= {f"{name}.scale_{scale.side}": scale.vector for name, scale in self.scales.items()}
+        tensors |= {
+            f"{name}.scale_{scale.side}": scale.vector for name, scale in self.scales.items()
+        }
         tensors |= {} if self.prompt is None else {"prompt": self.prompt}
-        plain = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+        plain = {
+            name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()
+        }
         save_tensors(plain, path, metadata={**(notes or {}), "positions": self.positions})
 
     @staticmethod
@@ -196,9 +229,13 @@ def check(model: nn.Module, patches: Iterable[Patch]) -> None:
             _fits(name, linear(modules, name), {"in": low.a.shape[1], "out": low.b.shape[0]})
         for name, scale in patch.scales.items():
             _fits(name, linear(modules, name), {scale.side: len(scale.vector)})
-        if patch.prompt is not None and patch.prompt.shape[1] != (width := embedding(model).weight.shape[1]):
+        if patch.prompt is not None and patch.prompt.shape[1] != (
+            width := embedding(model).weight.shape[1]
+        ):
             has = patch.prompt.shape[1]
-            raise InputError(f"the soft prompt has vectors of {has} numbers, the model's have {width}")
+            raise InputError(
+                f"the soft prompt has vectors of {has} numbers, the model's have {width}"
+            )
 
 
 def virtual_tokens(patches: Iterable[Patch]) -> int:
@@ -210,7 +247,11 @@ def linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
     """The linear layer of that name. Raises InputError where there is none."""
     module = modules.get(name)
     if not isinstance(module, nn.Linear):
-        have = "does not have" if module is None else f"has as {type(module).__name__}, not as a linear layer"
+        have = (
+            "does not have"
+            if module is None
+            else f"has as {type(module).__name__}, not as a linear layer"
+        )
         raise InputError(f"the patch changes {name}, which this model {have}")
     return module
 
@@ -228,7 +269,9 @@ def _digest(digest: Any, name: str, *tensors: Tensor) -> None:
 
 
 def _taken_back(low: LowRank, scale: Scale | None) -> LowRank:
-    """`s (W + B A)` is taken back by the scale 1/s around `- (s B) A`; likewise where the input is scaled."""
+    """`s (W + B A)` is taken back by the scale 1/s around `- (s B) A`; likewise where the input is
+    scaled.
+    """
     if scale is None:
         return LowRank(low.a, -low.b)
     if scale.side == "in":
@@ -241,9 +284,16 @@ def _fits(name: str, module: nn.Linear, widths: Mapping[Side, int]) -> None:
     have: dict[Side, int] = {"in": module.in_features, "out": module.out_features}
     for side, width in widths.items():
         if have[side] != width:
-            raise InputError(f"the patch changes {name} with {side}put width {width}, but this model's is {have[side]}")
+            raise InputError(
+                f"the patch changes {name} with {side}put width {width}, but this model's is"
+                f" {have[side]}"
+            )
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file at once: whole or not at all. Raises StoreError where the disk refuses."""
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file at once: whole or not at all. Raises StoreError where the disk
+    refuses.
+    """
     replace_file(path, [save(dict(tensors), metadata=dict(metadata or {}))])

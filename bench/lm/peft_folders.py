@@ -1,7 +1,8 @@
-"""Patches from and to PEFT's adapter folders: LoRA, IA3 and prompt tuning; anything else is refused by name.
+"""Patches from and to PEFT's adapter folders: LoRA, IA3 and prompt tuning; anything else is refused
+by name.
 
-A folder holds `adapter_config.json` and `adapter_model.safetensors`. Reading one needs no peft; pickled weights
-(`adapter_model.bin`) are never read.
+A folder holds `adapter_config.json` and `adapter_model.safetensors`. Reading one needs no peft;
+pickled weights (`adapter_model.bin`) are never read.
 """
 
 from __future__ import annotations
@@ -28,26 +29,65 @@ Kind = Literal["LoRA", "IA3", "prompt tuning"]
 CONFIG, WEIGHTS = AdapterFolder.FILES
 
 _PREFIX = "base_model.model."
-# Settings that change nothing of what a trained adapter does, or that are read here. A setting of any other name must
-# be off: what it would do is not in the patch.
+# Settings that change nothing of what a trained adapter does, or that are read here. A setting of
+# any other name must be off: what it would do is not in the patch.
 _KNOWN_ALWAYS = {
-    "auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision", "task_type",
-}  # fmt: skip
-_KNOWN_MODULES = {"exclude_modules", "fan_in_fan_out", "layers_pattern", "layers_to_transform", "target_modules"}
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_type",
+    "peft_version",
+    "revision",
+    "task_type",
+}
+_KNOWN_MODULES = {
+    "exclude_modules",
+    "fan_in_fan_out",
+    "layers_pattern",
+    "layers_to_transform",
+    "target_modules",
+}
 _KNOWN = {
-    "LORA": _KNOWN_ALWAYS | _KNOWN_MODULES | {
-        "alpha_pattern", "bias", "corda_config", "ensure_weight_tying", "eva_config", "init_lora_weights",
-        "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_core", "qalora_group_size",
-        "r", "rank_pattern", "runtime_config", "use_rslora",
-    },
+    "LORA": (
+        _KNOWN_ALWAYS
+        | _KNOWN_MODULES
+        | {
+            "alpha_pattern",
+            "bias",
+            "corda_config",
+            "ensure_weight_tying",
+            "eva_config",
+            "init_lora_weights",
+            "loftq_config",
+            "lora_alpha",
+            "lora_dropout",
+            "lora_ga_config",
+            "megatron_core",
+            "qalora_group_size",
+            "r",
+            "rank_pattern",
+            "runtime_config",
+            "use_rslora",
+        }
+    ),
     "IA3": _KNOWN_ALWAYS | _KNOWN_MODULES | {"feedforward_modules", "init_ia3_weights"},
-    "PROMPT_TUNING": _KNOWN_ALWAYS | {
-        "num_attention_heads", "num_layers", "num_transformer_submodules", "num_virtual_tokens", "prompt_tuning_init",
-        "prompt_tuning_init_text", "token_dim", "tokenizer_kwargs", "tokenizer_name_or_path",
-    },
-}  # fmt: skip
-# Starting points that leave the base's weights as they are; the others (PiSSA, OLoRA, LoftQ, ...) move a part of them
-# into the adapter.
+    "PROMPT_TUNING": (
+        _KNOWN_ALWAYS
+        | {
+            "num_attention_heads",
+            "num_layers",
+            "num_transformer_submodules",
+            "num_virtual_tokens",
+            "prompt_tuning_init",
+            "prompt_tuning_init_text",
+            "token_dim",
+            "tokenizer_kwargs",
+            "tokenizer_name_or_path",
+        }
+    ),
+}
+# Starting points that leave the base's weights as they are; the others (PiSSA, OLoRA, LoftQ, ...)
+# move a part of them into the adapter.
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 
 
@@ -69,45 +109,63 @@ class _Adapter:
 
 
 def from_peft(source: Any) -> Patch:
-    """The patch that equals a PEFT adapter: a folder (`str` or `Path`), or the active adapter of a `PeftModel`.
+    """The patch that equals a PEFT adapter: a folder (`str` or `Path`), or the active adapter of a
+    `PeftModel`.
 
-    Raises InputError for a missing or damaged folder, and for what a patch cannot express: DoRA, trained biases,
-    `modules_to_save`, kinds other than LoRA, IA3 and prompt tuning.
+    Raises InputError for a missing or damaged folder, and for what a patch cannot express: DoRA,
+    trained biases, `modules_to_save`, kinds other than LoRA, IA3 and prompt tuning.
     """
     adapter = _from_folder(Path(source)) if isinstance(source, str | Path) else _from_model(source)
     kind = str(getattr(adapter.config.get("peft_type"), "value", adapter.config.get("peft_type")))
     if kind not in _KNOWN:
-        raise InputError(f"{adapter.where}: peft_type={kind} is not supported (have {', '.join(_KNOWN)})")
+        raise InputError(
+            f"{adapter.where}: peft_type={kind} is not supported (have {', '.join(_KNOWN)})"
+        )
     for name, value in adapter.config.items():
         if value and name not in _KNOWN[kind]:
-            raise InputError(f"{adapter.where}: {name}={value} is not supported: a patch cannot express it")
+            raise InputError(
+                f"{adapter.where}: {name}={value} is not supported: a patch cannot express it"
+            )
     read = {"LORA": _lora, "IA3": _ia3, "PROMPT_TUNING": _prompt_tuning}[kind]
     patch = read(adapter)
     if not patch.finite:
-        raise InputError(f"{adapter.where}: {_not_finite(adapter)} holds numbers that are none (NaN or infinite)")
+        raise InputError(
+            f"{adapter.where}: {_not_finite(adapter)} holds numbers that are none (NaN or infinite)"
+        )
     return patch
 
 
 def refuse_partial(folder: Path, patch: Patch, model: Any) -> None:
-    """Raises InputError where the adapter's settings name modules of the model for which it has no tensors.
+    """Raises InputError where the adapter's settings name modules of the model for which it has no
+    tensors.
 
-    PEFT fills those with fresh numbers, so a file that lost tensors is another adapter, without a word.
+    PEFT fills those with fresh numbers, so a file that lost tensors is another adapter, without a
+    word.
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    missing = targeted(_from_folder(folder).config, linear) - patch.weights.keys() - patch.scales.keys()
+    missing = (
+        targeted(_from_folder(folder).config, linear) - patch.weights.keys() - patch.scales.keys()
+    )
     if missing:
-        raise InputError(f"{folder}: no tensors for {some(missing)}, which target_modules in {CONFIG} names")
+        raise InputError(
+            f"{folder}: no tensors for {some(missing)}, which target_modules in {CONFIG} names"
+        )
 
 
 def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> None:
-    """Write the patch as a PEFT adapter for the base `model` (a hub id or folder, for whoever loads it).
+    """Write the patch as a PEFT adapter for the base `model` (a hub id or folder, for whoever loads
+    it).
 
     Raises InputError for a patch that limits its positions, mixes kinds, or changes nothing.
     """
     from peft import IA3Config, LoraConfig, PromptTuningConfig
 
     kind = kind_of(patch)
-    common: dict[str, Any] = {"base_model_name_or_path": model, "task_type": task_type, "inference_mode": True}
+    common: dict[str, Any] = {
+        "base_model_name_or_path": model,
+        "task_type": task_type,
+        "inference_mode": True,
+    }
     tensors: dict[str, Tensor] = {}
     config: Any
     if kind == "LoRA":
@@ -116,7 +174,12 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
         fewer = {name: rank for name, rank in ranks.items() if rank != most}
         # alpha = rank: PEFT's scaling is one, as the factors hold it already.
         config = LoraConfig(
-            **common, r=most, lora_alpha=most, rank_pattern=fewer, alpha_pattern=dict(fewer), target_modules=list(ranks)
+            **common,
+            r=most,
+            lora_alpha=most,
+            rank_pattern=fewer,
+            alpha_pattern=dict(fewer),
+            target_modules=list(ranks),
         )
         tensors |= {f"{_PREFIX}{name}.lora_A.weight": low.a for name, low in patch.weights.items()}
         tensors |= {f"{_PREFIX}{name}.lora_B.weight": low.b for name, low in patch.weights.items()}
@@ -124,24 +187,38 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
         inputs = [name for name, scale in patch.scales.items() if scale.side == "in"]
         config = IA3Config(**common, target_modules=list(patch.scales), feedforward_modules=inputs)
         for name, scale in patch.scales.items():
-            tensors[f"{_PREFIX}{name}.ia3_l"] = scale.vector.reshape((1, -1) if scale.side == "in" else (-1, 1))
+            tensors[f"{_PREFIX}{name}.ia3_l"] = scale.vector.reshape(
+                (1, -1) if scale.side == "in" else (-1, 1)
+            )
     else:
         vectors = torch.as_tensor(patch.prompt)
         tokens, width = vectors.shape
         # One submodule: the encoder's input alone, where there is a decoder too.
-        config = PromptTuningConfig(**common, num_virtual_tokens=tokens, token_dim=width, num_transformer_submodules=1)
+        config = PromptTuningConfig(
+            **common, num_virtual_tokens=tokens, token_dim=width, num_transformer_submodules=1
+        )
         tensors["prompt_embeddings"] = vectors
-    plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
+    plain = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in tensors.items()
+    }
     save_tensors(plain, folder / WEIGHTS, metadata={"format": "pt"})
     config.save_pretrained(str(folder))
 
 
 def kind_of(patch: Patch) -> Kind:
     """The kind of PEFT adapter that equals the patch. Raises InputError where none does."""
-    kinds: dict[Kind, Any] = {"LoRA": patch.weights, "IA3": patch.scales, "prompt tuning": patch.virtual}
+    kinds: dict[Kind, Any] = {
+        "LoRA": patch.weights,
+        "IA3": patch.scales,
+        "prompt tuning": patch.virtual,
+    }
     found = [name for name, part in kinds.items() if part]
     if patch.positions != "all":
-        raise InputError(f"a patch for positions={patch.positions} is no PEFT adapter: those act at all positions")
+        raise InputError(
+            f"a patch for positions={patch.positions} is no PEFT adapter: those act at all"
+            " positions"
+        )
     if len(found) != 1:
         what = f"mixes {' and '.join(found)}" if found else "changes nothing"
         raise InputError(f"a PEFT adapter is of one kind, but this patch {what}")
@@ -160,12 +237,21 @@ def joined(patches: Sequence[Patch]) -> Patch:
     for patch in patches:
         for name, low in patch.weights.items():
             old = weights.get(name)
-            weights[name] = low if old is None else LowRank(torch.cat([old.a, low.a]), torch.cat([old.b, low.b], dim=1))
+            weights[name] = (
+                low
+                if old is None
+                else LowRank(torch.cat([old.a, low.a]), torch.cat([old.b, low.b], dim=1))
+            )
         for name, scale in patch.scales.items():
             before = scales.get(name)
             if before is not None and before.side != scale.side:
-                raise InputError(f"two patches scale both the input and the output of {name}: they cannot be joined")
-            scales[name] = scale if before is None else Scale(before.vector * scale.vector, scale.side)
+                raise InputError(
+                    f"two patches scale both the input and the output of {name}: they cannot be"
+                    " joined"
+                )
+            scales[name] = (
+                scale if before is None else Scale(before.vector * scale.vector, scale.side)
+            )
     prompts = [patch.prompt for patch in patches if patch.prompt is not None]
     return Patch(weights, patches[0].positions, scales, torch.cat(prompts) if prompts else None)
 
@@ -174,7 +260,11 @@ def _from_folder(folder: Path) -> _Adapter:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             pickled = name == WEIGHTS and (folder / "adapter_model.bin").exists()
-            advice = "save it again with safe_serialization=True" if pickled else "not a PEFT adapter folder"
+            advice = (
+                "save it again with safe_serialization=True"
+                if pickled
+                else "not a PEFT adapter folder"
+            )
             raise InputError(f"{folder}: no {name} ({advice})")
     try:
         config = json.loads((folder / CONFIG).read_bytes())
@@ -194,7 +284,8 @@ def _from_model(model: Any) -> _Adapter:
     names = model.active_adapters
     if len(names) != 1:
         raise InputError(
-            f"the PEFT model has {len(names)} active adapters ({', '.join(names)}); activate the one meant"
+            f"the PEFT model has {len(names)} active adapters ({', '.join(names)}); activate the"
+            " one meant"
         )
     tensors = get_peft_model_state_dict(model, adapter_name=names[0], save_embedding_layers=False)
     return _Adapter(f"adapter {names[0]}", model.peft_config[names[0]].to_dict(), tensors)
@@ -203,11 +294,13 @@ def _from_model(model: Any) -> _Adapter:
 def _lora(adapter: _Adapter) -> Patch:
     config = adapter.config
     if config.get("bias", "none") != "none":
-        raise InputError(f"{adapter.where}: bias={config['bias']} is not supported: a patch cannot express it")
+        raise InputError(
+            f"{adapter.where}: bias={config['bias']} is not supported: a patch cannot express it"
+        )
     if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
         raise InputError(
-            f"{adapter.where}: init_lora_weights={start} changes the base's own weights; save it as plain LoRA "
-            "(save_pretrained(..., path_initial_model_for_weight_conversion=...))"
+            f"{adapter.where}: init_lora_weights={start} changes the base's own weights; save it as"
+            " plain LoRA (save_pretrained(..., path_initial_model_for_weight_conversion=...))"
         )
     lefts, rights = adapter.by_module(".lora_B.weight"), adapter.by_module(".lora_A.weight")
     refuse_odd(adapter.where, config)
@@ -215,11 +308,17 @@ def _lora(adapter: _Adapter) -> Patch:
     for name, low in rights.items():
         high = lefts[name]
         if low.dim() != 2 or high.dim() != 2 or len(low) != high.shape[1]:
-            raise InputError(f"{adapter.where}: {name}: factors of {list(low.shape)} and {list(high.shape)} numbers")
+            raise InputError(
+                f"{adapter.where}: {name}: factors of {list(low.shape)} and {list(high.shape)}"
+                " numbers"
+            )
         if len(low) != (rank := by_pattern(config, "rank_pattern", "r", name)):
-            raise InputError(f"{adapter.where}: {name} is of rank {len(low)}, but {CONFIG} says {rank}")
+            raise InputError(
+                f"{adapter.where}: {name} is of rank {len(low)}, but {CONFIG} says {rank}"
+            )
     weights = {
-        name: LowRank(_plain(a), _plain(lefts[name]) * scaling(config, name, len(a))) for name, a in rights.items()
+        name: LowRank(_plain(a), _plain(lefts[name]) * scaling(config, name, len(a)))
+        for name, a in rights.items()
     }
     return Patch(weights)
 
@@ -231,7 +330,8 @@ def _ia3(adapter: _Adapter) -> Patch:
     for name, vector in vectors.items():
         if vector.dim() != 2 or 1 not in vector.shape:
             raise InputError(
-                f"{adapter.where}: {name}: IA3 on this kind of layer is not supported ({list(vector.shape)})"
+                f"{adapter.where}: {name}: IA3 on this kind of layer is not supported"
+                f" ({list(vector.shape)})"
             )
         side: Side = "in" if vector.shape[0] == 1 else "out"
         scales[name] = Scale(_plain(vector).flatten(), side)
@@ -239,29 +339,49 @@ def _ia3(adapter: _Adapter) -> Patch:
 
 
 def _prompt_tuning(adapter: _Adapter) -> Patch:
-    """PEFT stores vectors for a decoder too, which prompt tuning never reads: the first `num_virtual_tokens` count."""
-    vectors, tokens = adapter.tensors.get("prompt_embeddings"), adapter.config.get("num_virtual_tokens")
+    """PEFT stores vectors for a decoder too, which prompt tuning never reads: the first
+    `num_virtual_tokens` count.
+    """
+    vectors, tokens = (
+        adapter.tensors.get("prompt_embeddings"),
+        adapter.config.get("num_virtual_tokens"),
+    )
     if isinstance(tokens, bool) or not isinstance(tokens, int):
-        raise InputError(f"{adapter.where}: num_virtual_tokens={tokens!r:.80}: must be a whole number above 0")
+        raise InputError(
+            f"{adapter.where}: num_virtual_tokens={tokens!r:.80}: must be a whole number above 0"
+        )
     _complete(adapter, 1 if vectors is not None else 0)
     vectors = _plain(torch.as_tensor(vectors))
     if vectors.dim() != 2 or not 0 < tokens <= len(vectors):
-        raise InputError(f"{adapter.where}: {list(vectors.shape)} numbers for num_virtual_tokens={tokens}")
+        raise InputError(
+            f"{adapter.where}: {list(vectors.shape)} numbers for num_virtual_tokens={tokens}"
+        )
     return Patch(prompt=vectors[:tokens].clone())
 
 
 def _complete(adapter: _Adapter, read: int) -> None:
-    """Raises InputError unless that many tensors, and at least one, are all there is: nothing is left out silently."""
+    """Raises InputError unless that many tensors, and at least one, are all there is: nothing is
+    left out silently.
+    """
     if read == 0 or read != len(adapter.tensors):
         ours = (".lora_A.weight", ".lora_B.weight", ".ia3_l", "prompt_embeddings")
         odd = [name for name in adapter.tensors if not name.endswith(ours)] or list(adapter.tensors)
         what = f"such as {odd[0]}" if odd else "none at all"
-        raise InputError(f"{adapter.where}: tensors that are no {adapter.config['peft_type']} adapter's: {what}")
+        raise InputError(
+            f"{adapter.where}: tensors that are no {adapter.config['peft_type']} adapter's: {what}"
+        )
 
 
 def _not_finite(adapter: _Adapter) -> str:
     """The name of the first tensor with a number that is none."""
-    return next((name for name, tensor in sorted(adapter.tensors.items()) if not bool(tensor.isfinite().all())), "it")
+    return next(
+        (
+            name
+            for name, tensor in sorted(adapter.tensors.items())
+            if not bool(tensor.isfinite().all())
+        ),
+        "it",
+    )
 
 
 def _plain(tensor: Tensor) -> Tensor:

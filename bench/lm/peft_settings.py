@@ -1,4 +1,6 @@
-"""What an adapter's settings (`adapter_config.json`) say of its tensors: rank, scaling, and the modules it is for."""
+"""What an adapter's settings (`adapter_config.json`) say of its tensors: rank, scaling, and the
+modules it is for.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,16 @@ from bench.errors import InputError
 
 
 def refuse_odd(where: str, config: Mapping[str, Any]) -> None:
-    """Raises InputError for a LoRA's rank or alpha that is no number above 0, and for a pattern that is none."""
+    """Raises InputError for a LoRA's rank or alpha that is no number above 0, and for a pattern
+    that is none.
+    """
     said = {"r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
     for name in ("rank_pattern", "alpha_pattern"):
         patterns = config.get(name) or {}
         if not isinstance(patterns, Mapping):
-            raise InputError(f"{where}: {name}={patterns!r:.80}: must name modules, each with a number")
+            raise InputError(
+                f"{where}: {name}={patterns!r:.80}: must name modules, each with a number"
+            )
         for pattern in patterns:
             _check_pattern(where, name, pattern)
         said |= {f"{name}.{pattern}": value for pattern, value in patterns.items()}
@@ -36,15 +42,23 @@ def by_pattern(config: Mapping[str, Any], patterns: str, default: str, name: str
 
 
 def scaling(config: Mapping[str, Any], name: str, rank: int) -> float:
-    """alpha / rank (LoRA) or alpha / sqrt(rank) (rsLoRA), alpha by the first pattern that fits the module's name."""
+    """alpha / rank (LoRA) or alpha / sqrt(rank) (rsLoRA), alpha by the first pattern that fits the
+    module's name.
+    """
     alpha = by_pattern(config, "alpha_pattern", "lora_alpha", name)
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def targeted(config: Mapping[str, Any], modules: Iterable[str]) -> set[str]:
-    """Those of the modules that the settings name one by one; none where they name a pattern or some layers only."""
+    """Those of the modules that the settings name one by one; none where they name a pattern or
+    some layers only.
+    """
     targets, left_out = config.get("target_modules"), config.get("exclude_modules") or []
-    if not isinstance(targets, list) or config.get("layers_to_transform") is not None or isinstance(left_out, str):
+    if (
+        not isinstance(targets, list)
+        or config.get("layers_to_transform") is not None
+        or isinstance(left_out, str)
+    ):
         return set()
     return {name for name in modules if _ends(name, targets) and not _ends(name, left_out)}
 

@@ -1,4 +1,5 @@
-"""Profile summaries: what a model writes about a user from their history (PAG; OPPU with profiles)."""
+"""Profile summaries: what a model writes about a user from their history (PAG; OPPU with
+profiles)."""
 
 from __future__ import annotations
 
@@ -22,25 +23,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Profile:
-    """How summaries are written (Richardson et al. 2023 as OPPU runs it; reference 2.7; ambiguity A24).
+    """How summaries are written (Richardson et al. 2023 as OPPU runs it; reference 2.7; ambiguity
+    A24).
 
-    Once for a user, from up to `items` random history items that are not newer than any of the user's questions, each
-    field cut to `words` words. `writer`: the model as it was before its base was adapted (`instruct`), or the base.
-    `model`: another model in its place.
+    Once for a user, from up to `items` random history items that are not newer than any of the
+    user's questions, each field cut to `words` words. `writer`: the model as it was before its base
+    was adapted (`instruct`), or the base. `model`: another model in its place.
     """
 
     items: Annotated[int, COUNT] = 10
     words: Annotated[int, COUNT] = 200
     writer: Writer = "instruct"
     model: ModelSpec | None = None
-    decoding: Decoding = field(default_factory=lambda: Decoding("sample", temperature=0.6, top_p=0.9, top_k=10))
+    decoding: Decoding = field(
+        default_factory=lambda: Decoding("sample", temperature=0.6, top_p=0.9, top_k=10)
+    )
     max_new_tokens: Annotated[int, COUNT] = 64
     seed: Annotated[int, SEED] = 0
 
     def write(
         self, lm: LM, task: Task, users: Sequence[User], budget: Budget, *, phase: str = "profiles"
     ) -> dict[str, Completion]:
-        """The summary of every user who has something to summarize, by user id; its cost is counted under `phase`."""
+        """The summary of every user who has something to summarize, by user id; its cost is counted
+        under `phase`.
+        """
         readable = [user for user in map(before_all, users) if user.history]
         requests = []
         for user in readable:
@@ -48,11 +54,19 @@ class Profile:
             stream = random.Random(f"profile/{self.seed}/{user.id}")
             places = stream.sample(range(len(user.history)), min(self.items, len(user.history)))
             items = [shortened(user.history[place], self.words) for place in sorted(places)]
-            requests.append(Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}"))
+            requests.append(
+                Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}")
+            )
         answers = write(
-            lm, requests, writer=self.writer, model=self.model, max_new_tokens=self.max_new_tokens,
-            decoding=replace(self.decoding, seed=self.seed), budget=budget, phase=phase,
-        )  # fmt: skip
+            lm,
+            requests,
+            writer=self.writer,
+            model=self.model,
+            max_new_tokens=self.max_new_tokens,
+            decoding=replace(self.decoding, seed=self.seed),
+            budget=budget,
+            phase=phase,
+        )
         return {user.id: answer for user, answer in zip(readable, answers, strict=True)}
 
 

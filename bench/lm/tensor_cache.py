@@ -1,4 +1,6 @@
-"""Tensors on disk with what they took to make and a checksum: a cache's, so that what is damaged is made again."""
+"""Tensors on disk with what they took to make and a checksum: a cache's, so that what is damaged is
+made again.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def save(tensors: Mapping[str, Tensor], path: Path, seconds: float) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], float] | None:
-    """Tensors, and the seconds that they took; None where an earlier version wrote them, without a checksum.
+    """Tensors, and the seconds that they took; None where an earlier version wrote them, without a
+    checksum.
 
     Raises ValueError where they are not as they were written.
     """

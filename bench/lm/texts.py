@@ -1,4 +1,6 @@
-"""Have a model write texts about users, such as profile summaries: through the response cache, with their own cost."""
+"""Have a model write texts about users, such as profile summaries: through the response cache, with
+their own cost.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,12 @@ def write(
     budget: Budget,
     phase: str,
 ) -> list[Completion]:
-    """The answers to the requests, in their order; the first line of each, as every answer of the harness.
+    """The answers to the requests, in their order; the first line of each, as every answer of the
+    harness.
 
-    `model`: another one that writes in place of `lm`, as it is (`writer` then says nothing). It is loaded when first
-    asked and kept until another is asked. `phase`: the name under which the cost is counted.
+    `model`: another one that writes in place of `lm`, as it is (`writer` then says nothing). It is
+    loaded when first asked and kept until another is asked. `phase`: the name under which the cost
+    is counted.
     """
     if not requests:
         return []
@@ -44,8 +48,10 @@ def write(
     with budget.phase(phase, total=len(requests)) as progress:
         return author.answers(
             [replace(request, patches=patches) for request in requests],
-            max_new_tokens=max_new_tokens, decoding=decoding, advance=progress.advance,
-        )  # fmt: skip
+            max_new_tokens=max_new_tokens,
+            decoding=decoding,
+            advance=progress.advance,
+        )
 
 
 @lru_cache(maxsize=1)

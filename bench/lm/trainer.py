@@ -1,8 +1,8 @@
-"""What methods share that train with a library's trainer (TRL, PEFT): hyper-parameters, copies of the frozen model, and
-a training that stops at its budget.
+"""What methods share that train with a library's trainer (TRL, PEFT): hyper-parameters, copies of
+the frozen model, and a training that stops at its budget.
 
-The harness's model is never changed: an adapter goes around a copy that shares the frozen weights, or around a copy in
-four bits.
+The harness's model is never changed: an adapter goes around a copy that shares the frozen weights,
+or around a copy in four bits.
 """
 
 from __future__ import annotations
@@ -30,18 +30,28 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
 
 NF4_BLOCK = 64
-"""Weights that share one scale in NF4. On the CPU bitsandbytes 0.50 misreads rows that are no multiple of it."""
+"""Weights that share one scale in NF4. On the CPU bitsandbytes 0.50 misreads rows that are no
+multiple of it.
+"""
 
 
 @dataclass(frozen=True)
 class Training(TrainingFields):
-    """One training with a library's trainer: its hyper-parameters, as PEFT and the trainers are told them."""
+    """One training with a library's trainer: its hyper-parameters, as PEFT and the trainers are
+    told them.
+    """
 
     @staticmethod
     def of(values: Mapping[str, Any], seed: int) -> Training:
         """From a configuration."""
         targets = values["targets"]
-        return Training(**{**values, "targets": targets if isinstance(targets, str) else tuple(targets), "seed": seed})
+        return Training(
+            **{
+                **values,
+                "targets": targets if isinstance(targets, str) else tuple(targets),
+                "seed": seed,
+            }
+        )
 
     def steps(self, rows: int) -> int:
         """Optimizer steps over all epochs."""
@@ -51,16 +61,24 @@ class Training(TrainingFields):
         """PEFT's configuration of the adapter."""
         from peft import LoraConfig
 
-        targets = self.targets if isinstance(self.targets, str) else list(module_names(lm, self.targets))
+        targets = (
+            self.targets if isinstance(self.targets, str) else list(module_names(lm, self.targets))
+        )
         return LoraConfig(
-            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets, bias="none",  # type: ignore[arg-type]
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=targets,
+            bias="none",
             task_type="SEQ_2_SEQ_LM" if lm.seq2seq else "CAUSAL_LM",
-        )  # fmt: skip
+        )
 
     def arguments(self, lm: LM, folder: str, rows: int) -> dict[str, Any]:
-        """What every Hugging Face trainer is told. Its own defaults are not ours: each that matters is written out.
+        """What every Hugging Face trainer is told. Its own defaults are not ours: each that matters
+        is written out.
 
-        Warm-up steps are rounded down, not up: a warm-up begins at rate zero, and a single step at it learns nothing.
+        Warm-up steps are rounded down, not up: a warm-up begins at rate zero, and a single step at
+        it learns nothing.
         """
         return {
             "output_dir": folder,
@@ -100,7 +118,9 @@ class BudgetStop(TrainerCallback):
 
 
 def run(trainer: Any, training: Training, examples: int, budget: Budget) -> Spent:
-    """Train until the rows or the budget end. `examples`: how many the trainer's rows hold (packed: more than rows)."""
+    """Train until the rows or the budget end. `examples`: how many the trainer's rows hold (packed:
+    more than rows).
+    """
     rows = len(trainer.train_dataset)
     planned = training.steps(rows)
     trainer.remove_callback(PrinterCallback)
@@ -116,7 +136,9 @@ def run(trainer: Any, training: Training, examples: int, budget: Budget) -> Spen
 
 
 def shared_copy(lm: LM) -> Any:
-    """The model again, with modules of its own around the same frozen weights: an adapter may be put into it."""
+    """The model again, with modules of its own around the same frozen weights: an adapter may be
+    put into it.
+    """
     weights: dict[int, Any] = {id(weight): weight for weight in lm.model.parameters()}
     return copy.deepcopy(lm.model, weights)
 
@@ -129,11 +151,16 @@ def nf4_copy(lm: LM) -> tuple[Any, int]:
     from transformers import BitsAndBytesConfig
 
     head = lm.model.get_output_embeddings()
-    layers = {name: module for name, module in lm.model.named_modules() if isinstance(module, nn.Linear)}
-    plain = [name for name, module in layers.items() if module is head or module.in_features % NF4_BLOCK]
+    layers = {
+        name: module for name, module in lm.model.named_modules() if isinstance(module, nn.Linear)
+    }
+    plain = [
+        name for name, module in layers.items() if module is head or module.in_features % NF4_BLOCK
+    ]
     if len(plain) == len(layers):
         raise InputError(
-            f"{lm.spec.name}: no linear layer's input width is a multiple of {NF4_BLOCK}: use quantize=none"
+            f"{lm.spec.name}: no linear layer's input width is a multiple of {NF4_BLOCK}: use"
+            " quantize=none"
         )
     configure: Any = BitsAndBytesConfig
     how = configure(
@@ -143,15 +170,21 @@ def nf4_copy(lm: LM) -> tuple[Any, int]:
         llm_int8_skip_modules=plain,
     )
     model = type(lm.model).from_pretrained(
-        None, config=copy.deepcopy(lm.model.config), state_dict=lm.model.state_dict(), quantization_config=how,
-        dtype=lm.model.dtype, device_map={"": str(lm.device)},
-    )  # fmt: skip
+        None,
+        config=copy.deepcopy(lm.model.config),
+        state_dict=lm.model.state_dict(),
+        quantization_config=how,
+        dtype=lm.model.dtype,
+        device_map={"": str(lm.device)},
+    )
     return model, len(layers) - len(plain)
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, a trainer may seed torch's global generators: nothing else in the harness may depend on them."""
+    """Inside, a trainer may seed torch's global generators: nothing else in the harness may depend
+    on them.
+    """
     libraries()
     with torch.random.fork_rng():
         yield

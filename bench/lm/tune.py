@@ -1,7 +1,9 @@
-"""Supervised LoRA tuning of one patch: the task-adapted base, and pooled tuning with one adapter for all users.
+"""Supervised LoRA tuning of one patch: the task-adapted base, and pooled tuning with one adapter
+for all users.
 
-The loss is on the answer's tokens alone (with the end token), and logits are computed at those positions only. Examples
-of one group begin alike (one user's history, several questions): what they share is read once, for all of them.
+The loss is on the answer's tokens alone (with the end token), and logits are computed at those
+positions only. Examples of one group begin alike (one user's history, several questions): what they
+share is read once, for all of them.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and the answer to learn. Examples of one `group` are learnt in one step and share what they have
-    alike.
+    """A prompt and the answer to learn. Examples of one `group` are learnt in one step and share
+    what they have alike.
     """
 
     request: Request
@@ -67,19 +69,26 @@ def share(rows: Sequence[T], fraction: float) -> Sequence[T]:
     return rows[: max(1, round(fraction * len(rows)))]
 
 
-def tune(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Patch:
-    """Train one low-rank patch on all the examples; raises OverBudget where time does not suffice, else as `train`."""
+def tune(
+    lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning"
+) -> Patch:
+    """Train one low-rank patch on all the examples; raises OverBudget where time does not suffice,
+    else as `train`.
+    """
     tuned = train(lm, examples, tuning, budget, phase=phase)
     if tuned.spent.stopped:
         raise OverBudget(f"{phase}: past its budget of {budget.minutes} minutes")
     return tuned.patch
 
 
-def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning") -> Tuned:
-    """Train one low-rank patch until the examples or the budget end; the model's own weights never change.
+def train(
+    lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *, phase: str = "tuning"
+) -> Tuned:
+    """Train one low-rank patch until the examples or the budget end; the model's own weights never
+    change.
 
-    Past the budget it stops after the step under way. Raises InputError without examples, and where the model has none
-    of the target modules.
+    Past the budget it stops after the step under way. Raises InputError without examples, and where
+    the model has none of the target modules.
     """
     if not examples:
         raise InputError("no examples to tune on")
@@ -89,8 +98,12 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
         encoded.append((lm.encode(example.request).ids, lm.answer_ids(example.answer)))
     factors = fresh(lm, tuning)
     weights = [tensor for pair in factors.values() for tensor in (pair.a, pair.b)]
-    optimizer = torch.optim.AdamW(weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay)
-    steps = list(planned([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning))
+    optimizer = torch.optim.AdamW(
+        weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay
+    )
+    steps = list(
+        planned([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning)
+    )
     pace = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(len(steps), tuning.warmup))
     scale = tuning.alpha / tuning.rank
     done, seen, started = 0, 0, time.monotonic()
@@ -100,7 +113,11 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
             for batch in step:
                 loss = total_loss(lm, [encoded[index] for index in batch]) / total
                 loss.backward()  # type: ignore[no-untyped-call]
-                budget.count(tokens_in=sum(len(encoded[index][0]) + len(encoded[index][1]) for index in batch))
+                budget.count(
+                    tokens_in=sum(
+                        len(encoded[index][0]) + len(encoded[index][1]) for index in batch
+                    )
+                )
             torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -112,15 +129,23 @@ def train(lm: LM, examples: Sequence[Example], tuning: Tuning, budget: Budget, *
     if all(float(pair.b.detach().abs().max()) == 0 for pair in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
     patch = Patch(
-        {name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale) for name, pair in factors.items()}
+        {
+            name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale)
+            for name, pair in factors.items()
+        }
     )
     if not patch.finite:
-        raise MethodError(f"{phase} diverged: the adapter has numbers that are not finite; lower the learning rate")
+        raise MethodError(
+            f"{phase} diverged: the adapter has numbers that are not finite; lower the learning"
+            " rate"
+        )
     return Tuned(patch, Spent(done, len(steps), seen, time.monotonic() - started))
 
 
 def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
-    """LoRA's start: A uniform (Kaiming), B zero, for every target module; drawn in the order of the names."""
+    """LoRA's start: A uniform (Kaiming), B zero, for every target module; drawn in the order of the
+    names.
+    """
     generator = torch.Generator().manual_seed(tuning.seed)
     factors = {}
     for name, module in sorted(lm.model.named_modules()):
@@ -128,14 +153,19 @@ def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
             bound = 1 / math.sqrt(module.in_features)
             a = (torch.rand(tuning.rank, module.in_features, generator=generator) * 2 - 1) * bound
             b = torch.zeros(module.out_features, tuning.rank)
-            factors[name] = LowRank(a.to(lm.device).requires_grad_(), b.to(lm.device).requires_grad_())
+            factors[name] = LowRank(
+                a.to(lm.device).requires_grad_(), b.to(lm.device).requires_grad_()
+            )
     if not factors:
         raise InputError(f"{lm.spec.name}: no module named {' or '.join(tuning.targets)} to tune")
     return factors
 
 
-def planned(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> Iterator[list[list[int]]]:
-    """Every epoch all examples once. A step is a list of batches with about `tuning.batch` examples in all.
+def planned(
+    groups: Sequence[str], lengths: Sequence[int], tuning: Tuning
+) -> Iterator[list[list[int]]]:
+    """Every epoch all examples once. A step is a list of batches with about `tuning.batch` examples
+    in all.
 
     A batch is a group (or a part of one), or examples without a group of similar length.
     """
@@ -148,7 +178,10 @@ def planned(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> It
         for index in order:
             (together.setdefault(groups[index], []) if groups[index] else alone).append(index)
         span = tuning.batch * 16
-        pools = [sorted(alone[at : at + span], key=lengths.__getitem__) for at in range(0, len(alone), span)]
+        pools = [
+            sorted(alone[at : at + span], key=lengths.__getitem__)
+            for at in range(0, len(alone), span)
+        ]
         batches = [
             pool[at : at + tuning.batch]
             for pool in (*together.values(), *pools)
@@ -168,7 +201,9 @@ def planned(groups: Sequence[str], lengths: Sequence[int], tuning: Tuning) -> It
 def schedule(steps: int, warmup: float) -> Callable[[int], float]:
     """Up over the warm-up share, then down to zero."""
     first = max(1, round(steps * warmup))
-    return lambda step: (step + 1) / first if step < first else max(0.0, (steps - step) / max(1, steps - first))
+    return lambda step: (
+        (step + 1) / first if step < first else max(0.0, (steps - step) / max(1, steps - first))
+    )
 
 
 @contextmanager

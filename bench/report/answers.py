@@ -1,4 +1,6 @@
-"""Users' questions for the page: prompt, answer, gold, and which baseline answered the same questions."""
+"""Users' questions for the page: prompt, answer, gold, and which baseline answered the same
+questions.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Answers:
         self._places: dict[str, int] = {}
 
     def of(self, folder: Path, record: Mapping[str, Any]) -> list[Row]:
-        """The questions of a cell's first users, in the order of their answers; none without samples.jsonl."""
+        """The questions of a cell's first users, in the order of their answers; none without
+        samples.jsonl.
+        """
         try:
             return self._of(folder, record)
         except InputError as error:
@@ -50,21 +54,26 @@ class Answers:
         kind = kind_of(record["metrics"])
         value = PRIMARY[kind][0] if kind else ""
         return [
-            self._row(sample, golds.get(sample.id), scored.get(sample.id, {}).get("values", {}).get(value))
+            self._row(
+                sample, golds.get(sample.id), scored.get(sample.id, {}).get("values", {}).get(value)
+            )
             for sample in samples
             if sample.group in shown
         ]
 
     def notes(self, folder: Path) -> list[tuple[str, int]]:
-        """What the method wrote on its way (insights, pairs, profiles): titles and places of texts, of each kind those
-        of the first users.
+        """What the method wrote on its way (insights, pairs, profiles): titles and places of texts,
+        of each kind those of the first users.
         """
         artifacts = folder / "artifacts"
         found: dict[str, list[tuple[str, int]]] = {}
         for path in [artifacts / "fit.json", *sorted(artifacts.glob("adapt-*.json"))]:
             for name, rows in notes_of(path) if path.exists() else ():
                 kept = found.setdefault(name, [])
-                kept += [(title, self._place(_said(one))) for title, one in rows[: max(0, self.users - len(kept))]]
+                kept += [
+                    (title, self._place(_said(one)))
+                    for title, one in rows[: max(0, self.users - len(kept))]
+                ]
         return [row for rows in found.values() for row in rows]
 
     def _row(self, sample: Sample, gold: str | None, value: float | None) -> Row:
@@ -88,9 +97,12 @@ class Answers:
 
 
 def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) -> dict[str, str]:
-    """The key of the cell to compare with, by key: an experiment's baseline, or else the plain instruct cell."""
+    """The key of the cell to compare with, by key: an experiment's baseline, or else the plain
+    instruct cell.
+    """
     found: dict[str, str] = {}
-    bare = sorted(filter(_plain, records), key=lambda record: not record["cell"]["variant"])  # without settings last
+    # without settings last
+    bare = sorted(filter(_plain, records), key=lambda record: not record["cell"]["variant"])
     plain = {_alike(record): record["key"] for record in bare}
     for record in records:
         if record["status"] == "ok" and plain.get(_alike(record), record["key"]) != record["key"]:
@@ -98,10 +110,18 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
     for results in shown:
         for (place, arm), runs in results.cells.items():
             base = results.experiment.show.baseline_of(arm)
-            others = {(run.seed, repeat_of(run.at)): run for run in results.cells.get((place, base or ""), ())}
+            others = {
+                (run.seed, repeat_of(run.at)): run
+                for run in results.cells.get((place, base or ""), ())
+            }
             for run in runs:
                 other = others.get((run.seed, repeat_of(run.at))) or others.get((run.seed, "0"))
-                if run.record and other and other.record and run.record["cell"]["base"] == other.record["cell"]["base"]:
+                if (
+                    run.record
+                    and other
+                    and other.record
+                    and run.record["cell"]["base"] == other.record["cell"]["base"]
+                ):
                     found[run.record["key"]] = other.record["key"]
     return found
 
@@ -115,13 +135,21 @@ def notes_of(path: Path) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
         values = store.read_artifact(path)
     except InputError as error:
         return left_out(str(error))
-    shown = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    shown = (
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    )
     if not shown and values != []:
         left_out(f"{path}: no list of personalizations")
     for value in shown:
         notes = value.get("notes")
         for name, note in notes.items() if isinstance(notes, dict) else ():
-            of = {str(value["user"]): note} if "user" in value else note if isinstance(note, dict) else {"": note}
+            of = (
+                {str(value["user"]): note}
+                if "user" in value
+                else note
+                if isinstance(note, dict)
+                else {"": note}
+            )
             yield name, [(f"{name} of {user}" if user else name, one) for user, one in of.items()]
 
 
@@ -129,12 +157,17 @@ def _said(note: Any) -> str:
     """A text as it is; rows of texts a line each."""
     if not isinstance(note, list):
         return str(note)
-    return "\n".join(" | ".join(map(str, row)) if isinstance(row, list) else str(row) for row in note)
+    return "\n".join(
+        " | ".join(map(str, row)) if isinstance(row, list) else str(row) for row in note
+    )
 
 
 def _plain(record: Mapping[str, Any]) -> bool:
     config = record["config"]
-    chosen = record["cell"]["method"] == "instruct" and config["method"].get("history", "selected") == "selected"
+    chosen = (
+        record["cell"]["method"] == "instruct"
+        and config["method"].get("history", "selected") == "selected"
+    )
     return record["status"] == "ok" and chosen and not config.get("noise_floor")
 
 
@@ -145,7 +178,9 @@ _FITTING = ("name", "fit_split", "group_size")
 def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a cell and its baseline share."""
     cell, data, config = record["cell"], record["data"], record["config"]
-    protocol = {name: value for name, value in config.get("protocol", {}).items() if name not in _FITTING}
+    protocol = {
+        name: value for name, value in config.get("protocol", {}).items() if name not in _FITTING
+    }
     shown = config.get("method", {}).get("select") or config.get("selection")
     return (
         *(cell[name] for name in ("task", "model", "base", "decoding", "seed")),
@@ -164,7 +199,9 @@ def cell_of(folder: Path) -> store.Cell:
 
 
 def golds_of(folder: Path, task: str, scored: Mapping[str, Any]) -> dict[str, str]:
-    """The golds as texts: of golds.json, or where that is missing the labels and ratings of scores.json."""
+    """The golds as texts: of golds.json, or where that is missing the labels and ratings of
+    scores.json.
+    """
     path = folder / "golds.json"
     if path.exists():
         found: Any = store.read_json(path)

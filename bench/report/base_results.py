@@ -1,4 +1,6 @@
-"""An experiment's results on one base: summaries, comparisons with the baseline, and the paper's number for each."""
+"""An experiment's results on one base: summaries, comparisons with the baseline, and the paper's
+number for each.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ if TYPE_CHECKING:
     from bench.score.stats import Paired
 
 PER_ROW = 100
-"""Draws for each row of a comparison: with fewer, Holm's correction would leave no p below .05 in a large table."""
+"""Draws for each row of a comparison: with fewer, Holm's correction would leave no p below .05 in a
+large table.
+"""
 BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
 
 
 @dataclass(frozen=True)
 class Tables:
-    """An experiment's results on one base, ready to be laid out. Bases are never in one table: see `by_base`."""
+    """An experiment's results on one base, ready to be laid out. Bases are never in one table: see
+    `by_base`.
+    """
 
     results: Results
     base: str
@@ -33,7 +39,9 @@ class Tables:
 
     @cached_property
     def printed(self) -> tuple[paper.Printed, ...]:
-        return paper.table(self.experiment.paper) if self.experiment.show.kind != "statistics" else ()
+        return (
+            paper.table(self.experiment.paper) if self.experiment.show.kind != "statistics" else ()
+        )
 
     @cached_property
     def keys(self) -> list[tuple[Place, str]]:
@@ -50,15 +58,22 @@ class Tables:
         return {axis: self.experiment.show.rows.get(value, value) for axis, value in place}
 
     def at(self, place: Place) -> list[Summary]:
-        return [self.summaries[place, arm] for arm in self.results.arms if (place, arm) in self.summaries]
+        return [
+            self.summaries[place, arm]
+            for arm in self.results.arms
+            if (place, arm) in self.summaries
+        ]
 
     def metrics(self, place: Place) -> list[str]:
         return values.metrics_of(values.kind_at(self.results, place), self.at(place))
 
     def paper_numbers(self, place: Place, metric: str, arm: str) -> dict[str, paper.Printed]:
-        """The paper's number for each of its models; only that of our model where it is the same."""
+        """The paper's number for each of its models; only that of our model where it is the
+        same."""
         names = {metric, *(value for _, value in place), *re.split(r"[/ .]", arm), arm}
-        names |= {self.experiment.show.names[name] for name in names if name in self.experiment.show.names}
+        names |= {
+            self.experiment.show.names[name] for name in names if name in self.experiment.show.names
+        }
         found = paper.find(self.printed, names)
         same = [model for model in found if model == dict(place).get("model")]
         return {model: found[model] for model in same or found}
@@ -70,7 +85,9 @@ class Tables:
 
     @cached_property
     def corrected(self) -> dict[tuple[Place, str, str], tuple[float, float]]:
-        """Of each comparison p with Holm's correction over its own metrics, as a run prints it, and over all rows."""
+        """Of each comparison p with Holm's correction over its own metrics, as a run prints it, and
+        over all rows.
+        """
         from bench.score.stats import holm
 
         names = {key: str(key) for key in self.comparisons}
@@ -96,13 +113,17 @@ class Tables:
             try:
                 found[place, arm] = self._comparison(place, arm, values.DRAWS)
             except InputError as error:
-                apart.append(f"Not compared: {arm} at {', '.join(value for _, value in place)}: {error}")
+                apart.append(
+                    f"Not compared: {arm} at {', '.join(value for _, value in place)}: {error}"
+                )
         needed = PER_ROW * sum(map(len, found.values()))
         for key, metrics in found.items():  # more draws only where they can tell
             least = min((one.p_permutation for one in metrics.values()), default=1)
             if needed > values.DRAWS and least < values.FEW / values.DRAWS:
                 found[key] = self._comparison(*key, needed)
-        return {(*key, metric): one for key, metrics in found.items() for metric, one in metrics.items()}, tuple(apart)
+        return {
+            (*key, metric): one for key, metrics in found.items() for metric, one in metrics.items()
+        }, tuple(apart)
 
     def _comparison(self, place: Place, arm: str, draws: int) -> dict[str, Paired]:
         base = self.results.cells.get((place, self.experiment.show.baseline_of(arm) or ""))
@@ -110,17 +131,26 @@ class Tables:
 
 
 def by_base(results: Results) -> list[Tables]:
-    """The results apart by base; cells that have not run stand with the experiment's own, or the first there is.
+    """The results apart by base; cells that have not run stand with the experiment's own, or the
+    first there is.
 
     Trivial rules ask no model, so they stand with every base.
     """
     finished = [run for run in results.runs if run.record]
-    bases = list(dict.fromkeys(_base(run) for run in [one for one in finished if not _is_rule(one)] or finished))
+    bases = list(
+        dict.fromkeys(
+            _base(run) for run in [one for one in finished if not _is_rule(one)] or finished
+        )
+    )
     own = BASES[results.experiment.family]
     home = own if own in bases or not bases else bases[0]
     found = []
     for base in bases or [home]:
-        runs = tuple(run for run in results.runs if _is_rule(run) or (_base(run) if run.record else home) == base)
+        runs = tuple(
+            run
+            for run in results.runs
+            if _is_rule(run) or (_base(run) if run.record else home) == base
+        )
         found.append(Tables(questions.same(replace(results, runs=runs)), base))
     return found
 

@@ -1,4 +1,6 @@
-"""One user's case (OPPU, Figure 5): the history, and of each question its text, the gold and every arm's answer."""
+"""One user's case (OPPU, Figure 5): the history, and of each question its text, the gold and every
+arm's answer.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ from bench.types import Sample
 QUESTIONS = 3
 """Of a user with more, so many are shown: first those that the arms answer differently."""
 BELOW = (
-    "History: what the adapter has learnt from, newest last, at most twenty items of sixty words a field.",
+    (
+        "History: what the adapter has learnt from, newest last, at most twenty items of sixty"
+        " words a field."
+    ),
     "The user is the first whose answers differ between the arms; --user ID shows another.",
     "These are users' texts: share them as you would share the data.",
 )
@@ -41,7 +46,9 @@ class Arm:
 def grids(tables: Tables) -> list[Grid]:
     """A case for each place of which something has finished."""
     found = [_grid(tables, place) for place in tables.results.places]
-    return [grid for grid in found if grid] or [_nothing(tables, "No arm has finished with its users' texts.")]
+    return [grid for grid in found if grid] or [
+        _nothing(tables, "No arm has finished with its users' texts.")
+    ]
 
 
 def _grid(tables: Tables, place: Place) -> Grid | None:
@@ -53,14 +60,23 @@ def _grid(tables: Tables, place: Place) -> Grid | None:
     user = wanted or _differing(arms)
     asked = [id for id, sample in arms[0].samples.items() if user in (sample.user, sample.group)]
     if not asked:
-        first = ", ".join(dict.fromkeys(sample.user for sample in list(arms[0].samples.values())[:5]))
+        first = ", ".join(
+            dict.fromkeys(sample.user for sample in list(arms[0].samples.values())[:5])
+        )
         return _nothing(tables, f"{_where(place)}: no tested user {user}; there are {first}, ...")
     owner = arms[0].samples[asked[0]].user
     rows = [["history", "", item] for item in _history(filter(None, runs.values()), owner)]
     for id in sorted(asked, key=lambda id: not _differ(arms, id))[:QUESTIONS]:
         rows += _question(arms, id, tables.experiment.show.baseline)
-    more = [f"{len(asked) - QUESTIONS} more questions of this user are not shown."] if len(asked) > QUESTIONS else []
-    title = f"{tables.experiment.title} [scale {tables.experiment.scale}]: user {owner}, {_where(place)}"
+    more = (
+        [f"{len(asked) - QUESTIONS} more questions of this user are not shown."]
+        if len(asked) > QUESTIONS
+        else []
+    )
+    title = (
+        f"{tables.experiment.title} [scale {tables.experiment.scale}]: user {owner},"
+        f" {_where(place)}"
+    )
     head = ["", arms[0].metric, "text"]
     return Grid(title, head, rows, below=[*more, *BELOW], labels=2, texts=True)
 
@@ -72,11 +88,17 @@ def _question(arms: Sequence[Arm], id: str, baseline: str | None) -> Iterator[li
     yield ["gold", "", _flat(plain.golds.get(id, "-"))]
     for arm in arms:
         answered, value = arm.samples.get(id), arm.values.get(id)
-        yield [arm.name, "" if value is None else f"{value:.3f}", _flat(answered.raw) if answered else "-"]
+        yield [
+            arm.name,
+            "" if value is None else f"{value:.3f}",
+            _flat(answered.raw) if answered else "-",
+        ]
 
 
 def _read(name: str, run: Run) -> Arm | None:
-    """None for a cell without texts (published ones have none) or with damaged ones, which are named."""
+    """None for a cell without texts (published ones have none) or with damaged ones, which are
+    named.
+    """
     assert run.folder is not None and run.record is not None
     try:
         samples, _ = store.read_samples(cell_of(run.folder))
@@ -88,7 +110,11 @@ def _read(name: str, run: Run) -> Arm | None:
     kind = kind_of(run.record["metrics"])
     metric = PRIMARY[kind][0] if kind else ""
     values = {id: row["values"][metric] for id, row in rows.items() if metric in row["values"]}
-    return Arm(name, {sample.id: sample for sample in samples}, values, golds, metric) if samples else None
+    return (
+        Arm(name, {sample.id: sample for sample in samples}, values, golds, metric)
+        if samples
+        else None
+    )
 
 
 def _history(runs: Iterator[Run], user: str) -> list[str]:
@@ -97,15 +123,24 @@ def _history(runs: Iterator[Run], user: str) -> list[str]:
         for path in sorted((run.folder / "artifacts").glob("adapt-*.json")) if run.folder else ():
             for name, notes in notes_of(path):
                 for title, note in notes:
-                    if name == "history" and title == f"history of {user}" and isinstance(note, list):
+                    if (
+                        name == "history"
+                        and title == f"history of {user}"
+                        and isinstance(note, list)
+                    ):
                         return [_flat(str(item)) for item in note]
     return []
 
 
 def _differing(arms: Sequence[Arm]) -> str:
-    """The first user of whose questions one is answered differently; the first of all where none is."""
+    """The first user of whose questions one is answered differently; the first of all where none
+    is.
+    """
     first = arms[0].samples
-    return next((sample.user for id, sample in first.items() if _differ(arms, id)), next(iter(first.values())).user)
+    return next(
+        (sample.user for id, sample in first.items() if _differ(arms, id)),
+        next(iter(first.values())).user,
+    )
 
 
 def _differ(arms: Sequence[Arm], id: str) -> bool:

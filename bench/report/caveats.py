@@ -1,4 +1,6 @@
-"""What a reader must know before believing a cell's number: what leaks, and which answers could not be read."""
+"""What a reader must know before believing a cell's number: what leaks, and which answers could not
+be read.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +11,34 @@ Record = Mapping[str, Any]
 
 LEAKS: Mapping[str, tuple[str, str]] = {
     "fit_test_overlap_users": ("fit user is a tested user", "fit users are tested users"),
-    "fit_test_overlap_texts": ("tested question is also a fit user's", "tested questions are also a fit user's"),
+    "fit_test_overlap_texts": (
+        "tested question is also a fit user's",
+        "tested questions are also a fit user's",
+    ),
     "fit_history_holds_query": (
         "tested question stands in a history that is learnt from",
         "tested questions stand in histories that are learnt from",
     ),
-    "query_in_history_exact": ("history item is the question itself", "history items are the question itself"),
-    "query_in_history_near": ("history item is nearly the question", "history items are nearly the question"),
+    "query_in_history_exact": (
+        "history item is the question itself",
+        "history items are the question itself",
+    ),
+    "query_in_history_near": (
+        "history item is nearly the question",
+        "history items are nearly the question",
+    ),
     "items_after_query": (
         "history item is later than the question (not shown for it)",
         "history items are later than the question (not shown for it)",
     ),
 }
 """How each count of a record's `leaks` is said, of one and of several."""
-DROPPED = ("fit_test_overlap_users", "query_in_history_exact", "query_in_history_near", "items_after_query")
+DROPPED = (
+    "fit_test_overlap_users",
+    "query_in_history_exact",
+    "query_in_history_near",
+    "items_after_query",
+)
 """Of those, what `leak=drop` takes away."""
 
 
@@ -46,14 +62,20 @@ def unparsed(record: Record) -> str:
 
 
 def counted(record: Record) -> list[str]:
-    """What else says less than it seems: golds without a word, rankings by ties, items that were not read whole."""
+    """What else says less than it seems: golds without a word, rankings by ties, items that were
+    not read whole.
+    """
     facts, counts = record.get("facts") or {}, record["counts"]
     found = (
         (counts.get("golds_without_word"), "gold", "without a word that official ROUGE reads"),
         (facts.get("users_rankings_tied"), "ranking", "decided by ties alone"),
         (facts.get("users_embedder_cut"), "history item", "longer than the embedder reads"),
     )
-    return [f"{count:,} {what}{'' if count == 1 else 's'} {why}" for count, what, why in found if _some(count)]
+    return [
+        f"{count:,} {what}{'' if count == 1 else 's'} {why}"
+        for count, what, why in found
+        if _some(count)
+    ]
 
 
 def _some(count: Any) -> bool:
@@ -63,7 +85,11 @@ def _some(count: Any) -> bool:
 def warnings(record: Record) -> list[str]:
     """All of it, a text each, without those that have nothing to say."""
     leak = leaks(record)
-    return [text for text in (unparsed(record), f"leaks: {leak}" if leak else "", *counted(record)) if text]
+    return [
+        text
+        for text in (unparsed(record), f"leaks: {leak}" if leak else "", *counted(record))
+        if text
+    ]
 
 
 def of_rows(named: Sequence[tuple[str, Record]]) -> list[str]:

@@ -1,4 +1,5 @@
-"""What a record says, in the words and numbers that every table needs. Loads no torch and no numpy."""
+"""What a record says, in the words and numbers that every table needs. Loads no torch and no
+numpy."""
 
 from __future__ import annotations
 
@@ -17,15 +18,20 @@ Record = Mapping[str, Any]
 TASKS = Path(__file__).parents[2] / "conf" / "task"
 NLL = ("nll_label", "nll_token")
 ENOUGH = 24
-"""Users from which on a 95 % interval holds the truth in about 95 % of samples (benchmarks/coverage.py)."""
-FEW = f"^: fewer than {ENOUGH} users, where an interval may hold the truth less often than 95 % (docs/benchmarks.md)."
+"""Users from which on a 95 % interval holds the truth in about 95 % of samples
+(benchmarks/coverage.py).
+"""
+FEW = (
+    f"^: fewer than {ENOUGH} users, where an interval may hold the truth less often than 95 %"
+    " (docs/benchmarks.md)."
+)
 COSTS = ("seconds", "tokens_in", "tokens_out")
 EDITED_NOTHING = "edited nothing"
 
 
 MACRO = (
-    "f1: its interval also reaches what labels that few or no questions have may add: it may be off centre, and holds "
-    "the truth more often than 95 % (docs/benchmarks.md)."
+    "f1: its interval also reaches what labels that few or no questions have may add: it may be off"
+    " centre, and holds the truth more often than 95 % (docs/benchmarks.md)."
 )
 
 
@@ -33,7 +39,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values as one row: `a.b` -> value."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        found |= (
+            flat(value, f"{prefix}{name}.")
+            if isinstance(value, Mapping)
+            else {prefix + name: value}
+        )
     return found
 
 
@@ -42,22 +52,30 @@ def scored_rows(record: Record, rows: Sequence[Record]) -> list[Scored]:
     try:
         return [Scored(**row) for row in rows]
     except TypeError as error:
-        raise InputError(f"cell {record['key'][:8]}: scores.json is not what this version writes ({error})") from None
+        raise InputError(
+            f"cell {record['key'][:8]}: scores.json is not what this version writes ({error})"
+        ) from None
 
 
 @cache
 def task_of(name: str) -> tuple[Kind, tuple[str, ...]]:
-    """Kind and labels (macro-F1 is averaged over them), which are in the task's file and not in the record."""
+    """Kind and labels (macro-F1 is averaged over them), which are in the task's file and not in the
+    record.
+    """
     import yaml
 
     path = TASKS / f"{name}.yaml"
     if not name.isidentifier():  # a record may say anything, also a path
         raise InputError(f"{name}: not a task's name, so its cells cannot be compared")
     try:
-        task = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        task = yaml.load(
+            path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
         return task["kind"], tuple(task["labels"])
     except (OSError, KeyError, TypeError):
-        raise InputError(f"{path}: not a task's file with kind and labels, so its cells cannot be compared") from None
+        raise InputError(
+            f"{path}: not a task's file with kind and labels, so its cells cannot be compared"
+        ) from None
 
 
 def kind_of(metrics: Container[str]) -> Kind | None:
@@ -73,12 +91,18 @@ def interval(low: float | None, high: float | None, users: int) -> str:
 
 
 def few(shown: str) -> list[str]:
-    """The lines that explain the mark and an interval of macro-F1 off its centre, where a text has them."""
-    return ([FEW] if "]^" in shown else []) + ([MACRO] if re.search(r"\bf1\b", shown) and "[" in shown else [])
+    """The lines that explain the mark and an interval of macro-F1 off its centre, where a text has
+    them.
+    """
+    return ([FEW] if "]^" in shown else []) + (
+        [MACRO] if re.search(r"\bf1\b", shown) and "[" in shown else []
+    )
 
 
 def label(record: Record) -> str:
-    """The method, with the settings that make it another variant, and whether it left the model as it was."""
+    """The method, with the settings that make it another variant, and whether it left the model as
+    it was.
+    """
     cell = record["cell"]
     name = f"{cell['method']} ({cell['variant']})" if cell["variant"] else str(cell["method"])
     return f"{name}, {EDITED_NOTHING}" if edited_nothing(record) else name
@@ -118,7 +142,8 @@ def run_name(record: Record) -> str:
 
 
 def note(record: Record) -> str:
-    """Why there is no score, or what a mean over seeds hides; empty where there is nothing to say."""
+    """Why there is no score, or what a mean over seeds hides; empty where there is nothing
+    to say."""
     if record["status"] != "ok":
         return f"{record['status']}: {record['error'] or 'no message'}"
     notes = [f"unscored: {record['unscored']}"] if record["unscored"] else []
@@ -130,7 +155,9 @@ def note(record: Record) -> str:
 
 
 def overlap(records: Sequence[Record]) -> float | None:
-    """Share of edited layers that two cells have in common (Jaccard), mean over the pairs of cells; None for none."""
+    """Share of edited layers that two cells have in common (Jaccard), mean over the pairs of cells;
+    None for none.
+    """
     chosen = [set(record["facts"]["layers"]) for record in records if "layers" in record["facts"]]
     pairs = list(combinations(chosen, 2))
     return statistics.fmean(len(a & b) / max(1, len(a | b)) for a, b in pairs) if pairs else None
@@ -138,7 +165,9 @@ def overlap(records: Sequence[Record]) -> float | None:
 
 def users(record: Record) -> int:
     """How many users were tested."""
-    return int(next((metric["users"] for metric in record["metrics"].values()), record["data"]["users"]))
+    return int(
+        next((metric["users"] for metric in record["metrics"].values()), record["data"]["users"])
+    )
 
 
 def cost(record: Record, what: str) -> float:

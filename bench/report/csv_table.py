@@ -10,13 +10,18 @@ from bench.report.render import flat_csv
 
 
 def as_csv(found: Sequence[Tables]) -> str:
-    """One row per place, arm and metric, not rounded: the paper's numbers, ours, the comparison, cost and state."""
+    """One row per place, arm and metric, not rounded: the paper's numbers, ours, the comparison,
+    cost and state.
+    """
     rows: list[dict[str, Any]] = []
     for tables in found:
         corrected = tables.corrected
         for (place, arm), one in tables.summaries.items():
             for metric in tables.metrics(place) or [""]:
-                value, against = one.values.get(metric), tables.comparisons.get((place, arm, metric))
+                value, against = (
+                    one.values.get(metric),
+                    tables.comparisons.get((place, arm, metric)),
+                )
                 row: dict[str, Any] = {
                     "experiment": tables.experiment.name,
                     "scale": tables.experiment.scale,
@@ -29,16 +34,26 @@ def as_csv(found: Sequence[Tables]) -> str:
                     "state": one.problem or one.unedited or "ok",
                     "seeds": one.seeds,
                 }
-                row |= _fields("", value) | _fields("cost.", one.cost) | _fields("minus_baseline.", against)
+                row |= (
+                    _fields("", value)
+                    | _fields("cost.", one.cost)
+                    | _fields("minus_baseline.", against)
+                )
                 if against:
                     row["minus_baseline.baseline"] = tables.experiment.show.baseline_of(arm)
                     of_metrics, of_table = corrected[place, arm, metric]
                     row["minus_baseline.p_permutation_holm_metrics"] = of_metrics
                     row["minus_baseline.p_permutation_holm"] = of_table
                 printed = tables.paper_numbers(place, metric, arm)
-                rows.append(row | {f"paper.{model}": number.value for model, number in printed.items()})
+                rows.append(
+                    row | {f"paper.{model}": number.value for model, number in printed.items()}
+                )
     return flat_csv(rows)
 
 
 def _fields(prefix: str, value: Any) -> dict[str, Any]:
-    return {prefix + name: getattr(value, name) for name in value.__dataclass_fields__} if value else {}
+    return (
+        {prefix + name: getattr(value, name) for name in value.__dataclass_fields__}
+        if value
+        else {}
+    )

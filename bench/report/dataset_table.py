@@ -1,4 +1,6 @@
-"""OPPU's Table 2: the statistics of the data as printed and as counted here (`python -m bench.statistics`)."""
+"""OPPU's Table 2: the statistics of the data as printed and as counted here (`python -m
+bench.statistics`).
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,28 @@ def grid(experiment: Experiment, roots: Sequence[Path], *, rounded: bool = True)
     printed, found = paper.table(experiment.paper), _counted(experiment, roots)
     rows = []
     for task in map(str, experiment.axes.get("task", ())):
-        numbers = {column: paper.find(printed, {task, column}).get(paper.OPPU_MODEL) for column in COLUMNS}
-        rows.append([task, "paper", *(word(column, one.value if one else None) for column, one in numbers.items())])
+        numbers = {
+            column: paper.find(printed, {task, column}).get(paper.OPPU_MODEL) for column in COLUMNS
+        }
+        rows.append(
+            [
+                task,
+                "paper",
+                *(word(column, one.value if one else None) for column, one in numbers.items()),
+            ]
+        )
         ours = found.get("tasks", {}).get(task)
-        rows.append([task, "ours", *(word(column, ours[column]) if ours else "not counted" for column in COLUMNS)])
+        rows.append(
+            [
+                task,
+                "ours",
+                *(word(column, ours[column]) if ours else "not counted" for column in COLUMNS),
+            ]
+        )
     counted = found.get("tasks", {}).values()
-    said = dict.fromkeys(f"{one['data']} ({one['kind']} split), {one['peft_users']} users tested" for one in counted)
+    said = dict.fromkeys(
+        f"{one['data']} ({one['kind']} split), {one['peft_users']} users tested" for one in counted
+    )
     data = f"Ours: {'; '.join(said)}." if said else "Nothing has been counted yet."
     scale = "" if experiment.scale == "paper" else f" scale={experiment.scale}"
     return Grid(
@@ -42,8 +60,14 @@ def grid(experiment: Experiment, roots: Sequence[Path], *, rounded: bool = True)
         rows=rows,
         above=[f"{data} Count: python -m bench experiment={experiment.name}{scale}"],
         below=[
-            "base: users whose questions adapt the base; tested: those with the longest histories (the paper: 100).",
-            "Lengths are means over questions, in words here; how the paper counts them is not said.",
+            (
+                "base: users whose questions adapt the base; tested: those with the longest"
+                " histories (the paper: 100)."
+            ),
+            (
+                "Lengths are means over questions, in words here; how the paper counts them is not"
+                " said."
+            ),
         ],
         labels=2,
     )

@@ -19,7 +19,9 @@ RESOLUTION = 160  # dots per inch of the PNG
 
 
 def save(results: Results, folder: Path) -> list[Path]:
-    """Write every figure as NAME-SCALE-KIND.png and .svg; the paths written. A base of its own has its own figures."""
+    """Write every figure as NAME-SCALE-KIND.png and .svg; the paths written. A base of its own has
+    its own figures.
+    """
     written = []
     for name, figure in figures(results):
         for suffix in ("png", "svg"):
@@ -52,7 +54,9 @@ def image(figure: Figure, suffix: str) -> bytes:
     FigureCanvasAgg(figure)
     out = io.BytesIO()
     with mpl.rc_context(LOOK):
-        figure.savefig(out, format=suffix, dpi=RESOLUTION, metadata={"Date": None} if suffix == "svg" else None)
+        figure.savefig(
+            out, format=suffix, dpi=RESOLUTION, metadata={"Date": None} if suffix == "svg" else None
+        )
     return out.getvalue()
 
 

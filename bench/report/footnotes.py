@@ -8,14 +8,16 @@ from bench.report import caveats, questions
 from bench.report.base_results import Tables
 
 APART = (
-    "Above the line: the paper's numbers, of its own models (7 billion parameters and more) on LaMP. Below it: ours. "
-    "They are not to be compared: other models, other data."
+    "Above the line: the paper's numbers, of its own models (7 billion parameters and more) on"
+    " LaMP. Below it: ours. They are not to be compared: other models, other data."
 )
 SURE = 0.05
 
 
 def doubts(tables: Tables) -> list[str]:
-    """What leaks, which answers were unparsed and which arms answered other questions: before the numbers."""
+    """What leaks, which answers were unparsed and which arms answered other questions: before the
+    numbers.
+    """
     done = [(run, run.record) for run in tables.results.runs if run.record and run.state == "ok"]
     unread = [
         f"{run.arm} at {', '.join(tables.words(tables.results.place(run)).values())}: {text}"
@@ -40,8 +42,14 @@ def _others(tables: Tables) -> Iterator[str]:
 def rows_named(tables: Tables) -> list[str]:
     """What the names of rows stand for, where a table calls a value of an axis otherwise."""
     named = tables.experiment.show.rows
-    values = dict.fromkeys(part for place in tables.results.places for part in place if part[1] in named)
-    return [f"{', '.join(f'{named[value]}: {axis}={value}' for axis, value in values)}."] if values else []
+    values = dict.fromkeys(
+        part for place in tables.results.places for part in place if part[1] in named
+    )
+    return (
+        [f"{', '.join(f'{named[value]}: {axis}={value}' for axis, value in values)}."]
+        if values
+        else []
+    )
 
 
 def few_users(tables: Tables) -> list[str]:
@@ -53,11 +61,16 @@ def few_users(tables: Tables) -> list[str]:
     if least * len(users) < SURE:
         return []
     said = f"With {min(users)} users the least p of a permutation is {least:.2g}"
-    return [f"{said}: no row of theirs can pass Holm's correction over the {len(users)} rows of this table."]
+    return [
+        f"{said}: no row of theirs can pass Holm's correction over the {len(users)} rows of this"
+        " table."
+    ]
 
 
 def without_scores(tables: Tables) -> Iterator[str]:
-    """Finished cells whose scores are not at hand: what is known of them is the value in the record."""
+    """Finished cells whose scores are not at hand: what is known of them is the value in the
+    record.
+    """
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:
             if run.state == "ok" and run.record and run.record.get("bare"):
@@ -76,5 +89,8 @@ def failures(tables: Tables) -> list[str]:
                 continue
             if run.record and run.state != "ok":
                 where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
-                found.append(f"Failed: {arm} at {where}: {run.record['status']}: {run.record['error'] or 'no message'}")
+                found.append(
+                    f"Failed: {arm} at {where}: {run.record['status']}:"
+                    f" {run.record['error'] or 'no message'}"
+                )
     return found

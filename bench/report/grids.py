@@ -1,4 +1,6 @@
-"""The tables of an experiment: its numbers beside the paper's, the comparisons with the baseline, and the costs."""
+"""The tables of an experiment: its numbers beside the paper's, the comparisons with the baseline,
+and the costs.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,40 @@ from bench.score.metrics import DIRECTION
 
 MANY = 10  # arms that stand side by side where no paper has such a table
 NUMBERS = (
-    "Paper: the number as printed, on the paper's own model and data; its star's test is not known to us.",
-    "Ours: the mean over seeds of each seed's metric; 95 %: interval over users, the same users in all seeds.",
-    "±: standard deviation over repeats of the fit, where there are some; the interval then has their part too.",
+    (
+        "Paper: the number as printed, on the paper's own model and data; its star's test is not"
+        " known to us."
+    ),
+    (
+        "Ours: the mean over seeds of each seed's metric; 95 %: interval over users, the same users"
+        " in all seeds."
+    ),
+    (
+        "±: standard deviation over repeats of the fit, where there are some; the interval then has"
+        " their part too."
+    ),
 )
 COMPARED = (
-    "Mean over seeds, on the questions that both answered. p: two-sided, users swapped between the arms.",
-    "Holm: over the comparison's own metrics, as a run prints it; Holm table: over all rows of this table.",
+    (
+        "Mean over seeds, on the questions that both answered. p: two-sided, users swapped between"
+        " the arms."
+    ),
+    (
+        "Holm: over the comparison's own metrics, as a run prints it; Holm table: over all rows of"
+        " this table."
+    ),
     DETECTS,
     "helped, harmed: users whom the arm serves better, worse.",
 )
 COSTS = (
-    "Per tested user, mean over seeds. Bytes: of patches, at two bytes a number. Tokens: in and out.",
-    "Seconds: without loading, adapting the base and scoring; with what results kept from other cells took when made.",
+    (
+        "Per tested user, mean over seeds. Bytes: of patches, at two bytes a number. Tokens: in and"
+        " out."
+    ),
+    (
+        "Seconds: without loading, adapting the base and scoring; with what results kept from other"
+        " cells took when made."
+    ),
     "Tokens of such results are counted in the cell that made them.",
 )
 
@@ -48,7 +71,8 @@ def grids(tables: Tables) -> list[Grid]:
 
 
 def numbers(tables: Tables) -> Grid:
-    """As in the paper: rows are places and metrics, columns are arms; the paper's number stands above ours.
+    """As in the paper: rows are places and metrics, columns are arms; the paper's number stands
+    above ours.
 
     Where no paper says how they stand and the arms are many, they are rows too.
     """
@@ -56,14 +80,22 @@ def numbers(tables: Tables) -> Grid:
     upright = not tables.printed and len(arms) > MANY
     lay = _below_each_other if upright else _rows
     rows = [
-        row for place in tables.results.places for metric in tables.metrics(place) for row in lay(tables, place, metric)
+        row
+        for place in tables.results.places
+        for metric in tables.metrics(place)
+        for row in lay(tables, place, metric)
     ]
     printed = [row for row in rows if _of_paper(row[1])] if _other_models(tables) else []
     rows = [*printed, *(row for row in rows if row not in printed)] if printed else rows
     return Grid(
         title=_title(tables),
         above=[*head(tables), *footnotes.doubts(tables)],
-        head=[*_heads(axes), "metric", *(("arm", "ours", "95 %") if upright else ("whose", *arms)), "users"],
+        head=[
+            *_heads(axes),
+            "metric",
+            *(("arm", "ours", "95 %") if upright else ("whose", *arms)),
+            "users",
+        ],
         rows=[[tables.words(place).get(axis, "") for axis in axes] + row for place, row in rows],
         below=[
             *footnotes.failures(tables),
@@ -85,7 +117,8 @@ def _of_paper(row: Sequence[str]) -> bool:
 
 
 def _other_models(tables: Tables) -> bool:
-    """Whether the paper's numbers are of another model than ours: then a line stands between them."""
+    """Whether the paper's numbers are of another model than ours: then a line stands between
+    them."""
     models = {dict(place).get("model") for place in tables.results.places}
     return bool(models - {number.model for number in tables.printed})
 
@@ -106,7 +139,9 @@ def _rows(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, li
         yield place, [name, "95 %", *map(_interval, found), ""]
 
 
-def _below_each_other(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, list[str]]]:
+def _below_each_other(
+    tables: Tables, place: Place, metric: str
+) -> Iterator[tuple[Place, list[str]]]:
     name = f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
     for arm in tables.results.arms:
         one = tables.summaries.get((place, arm))
@@ -121,11 +156,33 @@ def comparisons(tables: Tables) -> Grid:
     rows = []
     for (place, arm, metric), one in found.items():
         bounds = interval(one.low, one.high, one.users) or "-"
-        change = [f"{one.difference:+.3f}", bounds, *sureness(one, *tables.corrected[place, arm, metric])]
+        change = [
+            f"{one.difference:+.3f}",
+            bounds,
+            *sureness(one, *tables.corrected[place, arm, metric]),
+        ]
         where = [tables.words(place).get(axis, "") for axis in axes]
         named = f"{arm} (minus {show.baselines[arm]})" if arm in show.baselines else arm
-        rows.append([*where, named, f"{metric} {'↑' if DIRECTION[metric] else '↓'}", *change, str(one.users)])
-    change = ["difference", "95 %", "p", "Holm", "Holm table", "detects", "helped", "harmed", "users"]
+        rows.append(
+            [
+                *where,
+                named,
+                f"{metric} {'↑' if DIRECTION[metric] else '↓'}",
+                *change,
+                str(one.users),
+            ]
+        )
+    change = [
+        "difference",
+        "95 %",
+        "p",
+        "Holm",
+        "Holm table",
+        "detects",
+        "helped",
+        "harmed",
+        "users",
+    ]
     return Grid(
         title=f"{_title(tables)}: each arm minus {show.baseline}",
         head=[*_heads(axes), "arm", "metric", *change],
@@ -159,7 +216,16 @@ def costs(tables: Tables) -> Grid:
         rows.append([*(tables.words(place).get(axis, "") for axis in axes), arm, *quality, *cost])
     return Grid(
         title=f"{_title(tables)}: cost beside quality",
-        head=[*_heads(axes), "arm", "metric", "value", "seconds", "before the test", "bytes", "tokens"],
+        head=[
+            *_heads(axes),
+            "arm",
+            "metric",
+            "value",
+            "seconds",
+            "before the test",
+            "bytes",
+            "tokens",
+        ],
         rows=rows,
         above=head(tables)[:1],
         below=COSTS,
@@ -168,12 +234,21 @@ def costs(tables: Tables) -> Grid:
 
 
 def times(tables: Tables) -> Grid:
-    """Seconds of training at every place, and the line of each arm: what is answered after so little says nothing."""
+    """Seconds of training at every place, and the line of each arm: what is answered after so
+    little says nothing.
+    """
     axes, rows = _axes(tables), []
     for (place, arm), one in tables.summaries.items():
-        cost = [f"{one.cost.fit_seconds:,.2f}", f"{one.cost.tokens:,.0f}"] if one.cost else [one.problem, ""]
+        cost = (
+            [f"{one.cost.fit_seconds:,.2f}", f"{one.cost.tokens:,.0f}"]
+            if one.cost
+            else [one.problem, ""]
+        )
         rows.append([*(tables.words(place).get(axis, "") for axis in axes), arm, *cost])
-    fits = [f"{one.arm}, {', '.join(value for _, value in one.place)}: {one.fit} ({one.x})" for one in lines(tables)]
+    fits = [
+        f"{one.arm}, {', '.join(value for _, value in one.place)}: {one.fit} ({one.x})"
+        for one in lines(tables)
+    ]
     return Grid(
         title=_title(tables),
         head=[*_heads(axes), "arm", "seconds", "tokens"],
@@ -190,21 +265,30 @@ def times(tables: Tables) -> Grid:
 
 
 def cosines(tables: Tables) -> Grid:
-    """How alike two users' patches are: over all pairs of different users, for A, B and BA of each cell."""
+    """How alike two users' patches are: over all pairs of different users, for A, B and BA of each
+    cell.
+    """
     from bench.report import similarity
 
     axes, rows = _axes(tables), []
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:
-            for kind, middle, low, high in similarity.apart(run.folder) if run.folder and run.state == "ok" else ():
+            for kind, middle, low, high in (
+                similarity.apart(run.folder) if run.folder and run.state == "ok" else ()
+            ):
                 where = [tables.words(place).get(axis, "") for axis in axes]
-                rows.append([*where, arm, run.seed, kind, *(f"{one:.3f}" for one in (middle, low, high))])
+                rows.append(
+                    [*where, arm, run.seed, kind, *(f"{one:.3f}" for one in (middle, low, high))]
+                )
     return Grid(
         title=f"{_title(tables)}: cosines of two users' patches",
         head=[*_heads(axes), "arm", "seed", "of", "median", "least", "most"],
         rows=rows,
         above=head(tables)[:1],
-        below=["Cosine per shared tensor, mean over tensors. BA is what the model feels; A starts from noise."],
+        below=[
+            "Cosine per shared tensor, mean over tensors. BA is what the model feels; A starts from"
+            " noise."
+        ],
         labels=len(axes) + 3,
     )
 
@@ -216,23 +300,41 @@ def head(tables: Tables) -> list[str]:
     if not records:
         return [f"Scale {scale}: nothing has run yet. {run_hint(tables)}", *tables.results.notes]
     models = _listed(
-        f"{record['cell']['model']} {record.get('model', {}).get('dtype', '')}".strip() for record in records
+        f"{record['cell']['model']} {record.get('model', {}).get('dtype', '')}".strip()
+        for record in records
     )
-    data = _listed(f"{one['data']['name']}/{one['data']['split']} ({one['data']['kind']} split)" for one in records)
+    data = _listed(
+        f"{one['data']['name']}/{one['data']['split']} ({one['data']['kind']} split)"
+        for one in records
+    )
     protocols = _listed(record["cell"]["protocol"] for record in records)
     family = tables.experiment.family
     odd = "" if tables.base == BASES[family] else f" (NOT the paper's: {FAMILIES[family]})"
-    ours = f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol {protocols}."
+    ours = (
+        f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol"
+        f" {protocols}."
+    )
     missing = sum(one.problem != "" for one in tables.summaries.values())
-    state = f"{missing} of {len(tables.summaries)} arms are missing or incomplete. {run_hint(tables)}"
+    state = (
+        f"{missing} of {len(tables.summaries)} arms are missing or incomplete. {run_hint(tables)}"
+    )
     codes = sorted({code[:7] for record in records if (code := _revision(record))})
     mixed = f"Its cells ran on {len(codes)} revisions of the code: {', '.join(codes)}."
-    return [ours, *([state] if missing else []), *([mixed] if len(codes) > 1 else []), *tables.results.notes]
+    return [
+        ours,
+        *([state] if missing else []),
+        *([mixed] if len(codes) > 1 else []),
+        *tables.results.notes,
+    ]
 
 
 def _revision(record: Mapping[str, Any]) -> str:
-    """Of the checkout that ran the cell; empty for an installed package, and for a rule, which asks no model."""
-    git = record.get("environment", {}).get("git") if record["cell"]["method"] != "majority" else None
+    """Of the checkout that ran the cell; empty for an installed package, and for a rule, which asks
+    no model.
+    """
+    git = (
+        record.get("environment", {}).get("git") if record["cell"]["method"] != "majority" else None
+    )
     return str(git["revision"]) if git else ""
 
 
@@ -248,7 +350,9 @@ def _axes(tables: Tables) -> list[str]:
     """The axes that tell rows apart: one model for all is said in the head."""
     places = tables.results.places
     axes = list(dict.fromkeys(axis for place in places for axis, _ in place))
-    one = len({dict(place).get("model") for place in places}) == 1 and any(run.record for run in tables.results.runs)
+    one = len({dict(place).get("model") for place in places}) == 1 and any(
+        run.record for run in tables.results.runs
+    )
     return [axis for axis in axes if not (one and axis == "model")]
 
 
@@ -288,6 +392,8 @@ def _unplaced(tables: Tables) -> Iterator[str]:
         metrics = [metric for metric in DIRECTION if any(metric in one.where for one in here)]
         for metric in metrics:
             shown = [
-                f"{' '.join(one.where - {task, row, metric})} {one.value:.3f}" for one in here if metric in one.where
+                f"{' '.join(one.where - {task, row, metric})} {one.value:.3f}"
+                for one in here
+                if metric in one.where
             ]
             yield f"Paper, {row} ({task}, {metric}): {', '.join(shown)}."

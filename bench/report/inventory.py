@@ -1,4 +1,6 @@
-"""Every readable record below some folders; what cannot be read is said on stderr, not left out in silence."""
+"""Every readable record below some folders; what cannot be read is said on stderr, not left out in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,25 @@ from bench.terminal import escape
 
 
 def readable(roots: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    """Records of this schema with their folders, and metrics from the scores at hand; of copies of a cell, the first
-    root's.
+    """Records of this schema with their folders, and metrics from the scores at hand; of copies of
+    a cell, the first root's.
     """
     found = store.records(*roots)
-    older = [(folder, outdated(folder)) for folder, record in found.records if record.get("schema") != store.SCHEMA]
+    older = [
+        (folder, outdated(folder))
+        for folder, record in found.records
+        if record.get("schema") != store.SCHEMA
+    ]
     for _, reason in (*found.broken, *older):
         left_out(reason)
-    known = [(folder, record) for folder, record in found.records if record.get("schema") == store.SCHEMA]
+    known = [
+        (folder, record) for folder, record in found.records if record.get("schema") == store.SCHEMA
+    ]
     return [
         (folder, fresh(folder, record))
-        for folder, record in {record["key"]: (folder, record) for folder, record in reversed(known)}.values()
+        for folder, record in {
+            record["key"]: (folder, record) for folder, record in reversed(known)
+        }.values()
     ]
 
 
@@ -34,4 +44,7 @@ def left_out(reason: str) -> None:
 
 def outdated(folder: Path) -> str:
     """What to say of a record that another version wrote."""
-    return f"{folder / 'record.json'}: not of schema {store.SCHEMA}, which this version reads; run the cell again"
+    return (
+        f"{folder / 'record.json'}: not of schema {store.SCHEMA}, which this version reads; run the"
+        " cell again"
+    )

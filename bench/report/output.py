@@ -10,7 +10,13 @@ from bench.report import base_results, csv_table, dataset_table, grids, render
 from bench.report.experiments import Results
 from bench.report.render import Format
 
-SUFFIXES: dict[Format, str] = {"text": "txt", "md": "md", "csv": "csv", "tex": "tex", "html": "html"}
+SUFFIXES: dict[Format, str] = {
+    "text": "txt",
+    "md": "md",
+    "csv": "csv",
+    "tex": "tex",
+    "html": "html",
+}
 
 
 def text(found: Sequence[Results], format: Format) -> str:
@@ -19,7 +25,9 @@ def text(found: Sequence[Results], format: Format) -> str:
     if format == "csv":
         counted = [one for one in found if one.experiment.show.kind == "statistics"]
         whole = [dataset_table.grid(one.experiment, one.roots, rounded=False) for one in counted]
-        whole += [grid for one in apart if one.experiment.show.kind == "case" for grid in grids.grids(one)]
+        whole += [
+            grid for one in apart if one.experiment.show.kind == "case" for grid in grids.grids(one)
+        ]
         return render.grids(whole, format) if whole else csv_table.as_csv(apart)
     return render.grids([grid for tables in apart for grid in grids.grids(tables)], format)
 

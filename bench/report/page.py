@@ -1,6 +1,8 @@
-"""One static HTML page for everything below some results folders: no network, no framework, all data inside it.
+"""One static HTML page for everything below some results folders: no network, no framework, all
+data inside it.
 
-Whatever comes from a record or an answer is JSON in the page, with `<`, `>` and `&` escaped, and is shown as text.
+Whatever comes from a record or an answer is JSON in the page, with `<`, `>` and `&` escaped, and is
+shown as text.
 """
 
 from __future__ import annotations
@@ -29,9 +31,13 @@ Data = dict[str, Any]
 
 
 def write(roots: Sequence[Path], path: Path, *, users: int) -> str:
-    """Write the page; a line that says where. `users`: so many of each cell are shown with their texts."""
+    """Write the page; a line that says where. `users`: so many of each cell are shown with their
+    texts.
+    """
     if users < 0:
-        raise InputError(f"--users {users}: how many users of each cell to show with their texts, 0 or more")
+        raise InputError(
+            f"--users {users}: how many users of each cell to show with their texts, 0 or more"
+        )
     text = page(roots, users=users)
     with store.writing(path.parent, "--out FILE"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,9 +51,15 @@ def page(roots: Sequence[Path], *, users: int = 50) -> str:
 
     found = readable(roots)
     if not found:
-        raise InputError(f"no records below {', '.join(map(str, roots))}; run a cell first: python -m bench")
-    script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+        raise InputError(
+            f"no records below {', '.join(map(str, roots))}; run a cell first: python -m bench"
+        )
+    script, style = (
+        (TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css")
+    )
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
     title = f"Lamplight results: {', '.join(root.name for root in roots)}"
     last = max((str(record.get("finished") or "") for _, record in found), default="")
     return environment.get_template("page.html.j2").render(
@@ -56,28 +68,47 @@ def page(roots: Sequence[Path], *, users: int = 50) -> str:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=embedded(escape.tree(collected(found, roots, users))),
-        footer=escape.line(f"{len(found)} cells, the last finished {last or 'at no known time'}. Made by {MADE_BY}."),
+        footer=escape.line(
+            f"{len(found)} cells, the last finished {last or 'at no known time'}. Made by"
+            f" {MADE_BY}."
+        ),
     )
 
 
 def embedded(value: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it can end the element or begin another."""
-    text = json.dumps(value, separators=(",", ":"))  # ASCII: line separators and lone surrogates are escaped too
+    """JSON that can stand inside a script element: nothing in it can end the element or begin
+    another.
+    """
+    # ASCII: line separators and lone surrogates are escaped too
+    text = json.dumps(value, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def collected(found: Sequence[tuple[Path, Data]], roots: Sequence[Path], users: int) -> Data:
-    """All that the page knows, as JSON values: cells, experiments, answers (with each text once), baselines."""
+    """All that the page knows, as JSON values: cells, experiments, answers (with each text once),
+    baselines.
+    """
     shown = [
         experiments.results(experiments.load(name, scale), roots)
         for name in experiments.names()
         for scale in experiments.scales(name, roots)
     ]
     texts = Answers(users)
-    answers = {record["key"]: rows for folder, record in found if (rows := texts.of(folder, record))}
-    found = sorted(found, key=lambda one: [str(one[1]["cell"][name]) for name in ("task", "method", "variant", "seed")])
+    answers = {
+        record["key"]: rows for folder, record in found if (rows := texts.of(folder, record))
+    }
+    found = sorted(
+        found,
+        key=lambda one: [
+            str(one[1]["cell"][name]) for name in ("task", "method", "variant", "seed")
+        ],
+    )
     cells = [
-        _cell(record) | {"hidden_users": texts.hidden.get(record["key"], 0), "notes": texts.notes(folder)}
+        _cell(record)
+        | {
+            "hidden_users": texts.hidden.get(record["key"], 0),
+            "notes": texts.notes(folder),
+        }
         for folder, record in found
     ]
     return {
@@ -94,7 +125,8 @@ def _cell(record: Mapping[str, Any]) -> Data:
     cell, kind = record["cell"], kind_of(record["metrics"])
     data, metrics = record["data"], record["metrics"]
     named = {
-        name: cell[name] for name in ("task", "method", "variant", "model", "base", "protocol", "decoding", "seed")
+        name: cell[name]
+        for name in ("task", "method", "variant", "model", "base", "protocol", "decoding", "seed")
     }
     named["variant"] = "; ".join(filter(None, [str(cell["variant"]), unedited([record])]))
     return named | {
@@ -122,7 +154,10 @@ def _experiment(results: Results) -> list[Data]:
     found = []
     for tables in base_results.by_base(results):
         drawn = [
-            {"alt": f"{results.experiment.title}: {name}. {' '.join(grids.head(tables))}", "source": _inline(figure)}
+            {
+                "alt": f"{results.experiment.title}: {name}. {' '.join(grids.head(tables))}",
+                "source": _inline(figure),
+            }
             for name, figure in figures.of_tables(tables)
         ]
         found.append(

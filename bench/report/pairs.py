@@ -1,4 +1,6 @@
-"""Two cells, metric by metric: their difference, how sure it is, what it could have shown, and whom it helped."""
+"""Two cells, metric by metric: their difference, how sure it is, what it could have shown, and whom
+it helped.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
     from bench.score.stats import Paired
 
 HEAD = ("p", "Holm", "detects", "helped", "harmed")
-DETECTS = "detects: the smallest true difference that so many users would show in four of five such tests at .05."
+DETECTS = (
+    "detects: the smallest true difference that so many users would show in four of five such tests"
+    " at .05."
+)
 HELPED = "helped, harmed: users whom A serves better, worse."
 
 
 def differences(
     record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]
 ) -> tuple[str, list[str], list[list[str]], list[str]]:
-    """What was compared, the metrics, a row for each (the papers' and the NLL), and what the columns mean.
+    """What was compared, the metrics, a row for each (the papers' and the NLL), and what the
+    columns mean.
 
     Raises InputError where the tasks or the golds of a query differ.
     """
@@ -37,9 +43,19 @@ def differences(
     rows = [["metric", "A", "B", "A - B", "95 %", *HEAD]]
     for name, one in shown.items():
         values = [f"{a[name]:z.3f}", f"{b[name]:z.3f}", f"{one.difference:+z.3f}"]
-        rows.append([name, *values, interval(one.low, one.high, one.users) or "-", *sureness(one, corrected[name])])
+        rows.append(
+            [
+                name,
+                *values,
+                interval(one.low, one.high, one.users) or "-",
+                *sureness(one, corrected[name]),
+            ]
+        )
     first = next(iter(shown.values()))
-    counts = f"{first.queries} common queries of {first.users} users, {first.left_out} left out (in one cell only)"
+    counts = (
+        f"{first.queries} common queries of {first.users} users, {first.left_out} left out (in one"
+        " cell only)"
+    )
     few = cells.few(" ".join(word for row in rows for word in row))
     return counts, list(shown), rows, prose([family(shown), DETECTS, HELPED, *few], limit() - 2)
 
@@ -53,11 +69,18 @@ def sureness(one: Paired, *corrected: float) -> list[str]:
 
 def family(metrics: Mapping[str, Paired]) -> str:
     """What p is, and over what it is corrected."""
-    return f"p: two-sided, users swapped between the arms. Holm: over the comparison's metrics ({', '.join(metrics)})."
+    return (
+        "p: two-sided, users swapped between the arms. Holm: over the comparison's metrics"
+        f" ({', '.join(metrics)})."
+    )
 
 
-def power(a: tuple[Record, Sequence[Record]], b: tuple[Record, Sequence[Record]], effect: float) -> str:
-    """How many users like those of two cells it takes to see an effect of that size, for each metric."""
+def power(
+    a: tuple[Record, Sequence[Record]], b: tuple[Record, Sequence[Record]], effect: float
+) -> str:
+    """How many users like those of two cells it takes to see an effect of that size, for each
+    metric.
+    """
     from bench.score.power import users_needed
 
     shown = _paired(*_arms(*a, *b))
@@ -76,13 +99,18 @@ def power(a: tuple[Record, Sequence[Record]], b: tuple[Record, Sequence[Record]]
     lines = [
         f"A  {label(a[0])}, key {a[0]['key'][:8]}",
         f"B  {label(b[0])}, key {b[0]['key'][:8]}",
-        f"{first.queries} common queries of {first.users} users ({first.queries / first.users:.1f} each)",
+        (
+            f"{first.queries} common queries of {first.users} users"
+            f" ({first.queries / first.users:.1f} each)"
+        ),
         "",
         *aligned(rows),
         "",
     ]
     units = "Users, not questions, are counted: users like these, with as many questions each."
-    return "\n".join([*lines, *prose([DETECTS, units, *cells.few(" ".join(row[2] for row in rows))])])
+    return "\n".join(
+        [*lines, *prose([DETECTS, units, *cells.few(" ".join(row[2] for row in rows))])]
+    )
 
 
 def _arms(
@@ -94,7 +122,9 @@ def _arms(
     return *task_of(task), (scored_rows(record_a, scores_a), scored_rows(record_b, scores_b))
 
 
-def _paired(kind: Kind, labels: tuple[str, ...], arms: tuple[Sequence[Scored], Sequence[Scored]]) -> dict[str, Paired]:
+def _paired(
+    kind: Kind, labels: tuple[str, ...], arms: tuple[Sequence[Scored], Sequence[Scored]]
+) -> dict[str, Paired]:
     from bench.score.stats import paired
 
     results = paired(kind, labels, *arms)

@@ -1,4 +1,6 @@
-"""The numbers that the papers print (`bench/assets/paper_tables.yaml`), under the names that our records use."""
+"""The numbers that the papers print (`bench/assets/paper_tables.yaml`), under the names that our
+records use.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ OPPU_MODEL = "llama2"  # of every OPPU table (section 4.1)
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A number as printed. `where`: all names under which it stands, in ours: task, metric, column, group of rows.
+    """A number as printed. `where`: all names under which it stands, in ours: task, metric, column,
+    group of rows.
 
     `star`: OPPU's mark of significance; the text that we hold does not say by which test.
     """
@@ -39,7 +42,8 @@ class Printed:
 
 
 def table(path: str | None) -> tuple[Printed, ...]:
-    """All numbers of one printed table, such as `chameleon.table1_users_with_history`; none for None.
+    """All numbers of one printed table, such as `chameleon.table1_users_with_history`; none for
+    None.
 
     Raises InputError where the file has no such table.
     """
@@ -49,16 +53,21 @@ def table(path: str | None) -> tuple[Printed, ...]:
     for name in path.split("."):
         if not isinstance(found, Mapping) or name not in found:
             raise InputError(
-                f"{PATH}: there is no {path}; an experiment's `paper:` names a table of this file, or null"
+                f"{PATH}: there is no {path}; an experiment's `paper:` names a table of this file,"
+                " or null"
             )
         found = found[name]
     if not isinstance(found, Mapping) or "values" not in found:
-        raise InputError(f"{PATH}: {path} prints no values; an experiment's `paper:` should then be null")
+        raise InputError(
+            f"{PATH}: {path} prints no values; an experiment's `paper:` should then be null"
+        )
     return tuple(_leaves(found["values"], ()))
 
 
 def find(numbers: Sequence[Printed], names: Collection[str]) -> dict[str, Printed]:
-    """The number of each model that stands under these names alone (`names` may hold more than a number needs)."""
+    """The number of each model that stands under these names alone (`names` may hold more than a
+    number needs).
+    """
     known = set(names)
     return {number.model: number for number in numbers if number.where <= known}
 
@@ -67,7 +76,9 @@ def find(numbers: Sequence[Printed], names: Collection[str]) -> dict[str, Printe
 def _file() -> Any:
     import yaml
 
-    return yaml.load(PATH.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.load(
+        PATH.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
 
 
 def _leaves(values: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[Printed]:
@@ -76,6 +87,8 @@ def _leaves(values: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[Print
         if isinstance(value, Mapping) and "v" not in value:
             yield from _leaves(value, inside)
         else:
-            number, star = (value["v"], value["sig"]) if isinstance(value, Mapping) else (value, False)
+            number, star = (
+                (value["v"], value["sig"]) if isinstance(value, Mapping) else (value, False)
+            )
             model = next((name for name in inside if name in MODELS), OPPU_MODEL)
             yield Printed(float(number), model, frozenset(inside) - set(MODELS), bool(star))

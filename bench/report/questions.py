@@ -1,4 +1,6 @@
-"""Arms of one row answered the same questions, or they are not in it: else a table would compare users, not methods."""
+"""Arms of one row answered the same questions, or they are not in it: else a table would compare
+users, not methods.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ from bench.report.experiments import Experiment, Results, Run
 
 
 def same(results: Results) -> Results:
-    """The results in which every arm of a place and seed has the same questions; who has others is set `aside`.
+    """The results in which every arm of a place and seed has the same questions; who has others is
+    set `aside`.
 
-    The questions of a place are those that most arms answered; of as many, those of the experiment's own cells.
+    The questions of a place are those that most arms answered; of as many, those of the
+    experiment's own cells.
     """
     rows: dict[Hashable, list[Run]] = {}
     for run in results.runs:
@@ -33,12 +37,16 @@ def same(results: Results) -> Results:
             }
     if not aside:
         return results
-    kept = tuple(replace(run, aside=aside[id(run)]) if id(run) in aside else run for run in results.runs)
+    kept = tuple(
+        replace(run, aside=aside[id(run)]) if id(run) in aside else run for run in results.runs
+    )
     return replace(results, runs=kept)
 
 
 def commands(experiment: Experiment, runs: Iterable[Run]) -> str:
-    """How to run an experiment's cells, with the overrides of the command line that those at hand have."""
+    """How to run an experiment's cells, with the overrides of the command line that those at hand
+    have.
+    """
     scale = [] if experiment.scale == "paper" else [f"scale={experiment.scale}"]
     words = ["python -m bench", f"experiment={experiment.name}", *scale]
     extras = dict.fromkeys(run.extra for run in runs if run.record and not run.aside)
@@ -46,7 +54,8 @@ def commands(experiment: Experiment, runs: Iterable[Run]) -> str:
 
 
 def _asked(run: Run) -> Hashable:
-    """The ids of a cell's questions; where its scores are not at hand, how many it says there are."""
+    """The ids of a cell's questions; where its scores are not at hand, how many it says
+    there are."""
     assert run.record is not None and run.folder is not None  # a finished one
     try:
         rows = scores.read(run.folder, run.record)
@@ -57,8 +66,12 @@ def _asked(run: Run) -> Hashable:
 
 def _of_most(runs: Sequence[Run], asked: Sequence[Hashable]) -> Hashable:
     counts = Counter(asked)
-    own = {questions: any(not run.extra for run, one in zip(runs, asked, strict=True) if one == questions)
-           for questions in counts}  # fmt: skip
+    own = {
+        questions: any(
+            not run.extra for run, one in zip(runs, asked, strict=True) if one == questions
+        )
+        for questions in counts
+    }
     return max(counts, key=lambda questions: (counts[questions], own[questions], _count(questions)))
 
 

@@ -17,10 +17,11 @@ Format = Literal["text", "md", "csv", "tex", "html"]
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: `above` and `below` are lines of prose. The first `labels` columns say which row it is.
+    """A table: `above` and `below` are lines of prose. The first `labels` columns say which row it
+    is.
 
-    `rule`: so many rows stand above a line that parts them from the others; 0 for no line. `texts`: the last column
-    holds sentences, not numbers: it stands to the left and may be long.
+    `rule`: so many rows stand above a line that parts them from the others; 0 for no line. `texts`:
+    the last column holds sentences, not numbers: it stands to the left and may be long.
     """
 
     title: str
@@ -46,18 +47,29 @@ def grids(found: Sequence[Grid], format: Format) -> str:
     if format != "html":
         return body
     style = (
-        "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;"
+        "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem"
+        " .7rem;border-bottom:1px solid #ccc;"
     )
     style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}"
     style += "div{overflow-x:auto}tbody+tbody{border-top:3px double #555}"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape.html(found[0].title)}</title>'
+    head = (
+        '<!doctype html><html lang="en"><meta'
+        f' charset="utf-8"><title>{escape.html(found[0].title)}</title>'
+    )
     return f"{head}<style>{style}</style>\n{body}\n</html>"
 
 
-def aligned(rows: Sequence[Sequence[str]], labels: int = 1, columns: int | None = None) -> list[str]:
-    """Columns two spaces apart, numbers to the right; what is wider than the terminal stands below (`width.folded`)."""
+def aligned(
+    rows: Sequence[Sequence[str]], labels: int = 1, columns: int | None = None
+) -> list[str]:
+    """Columns two spaces apart, numbers to the right; what is wider than the terminal stands below
+    (`width.folded`).
+    """
     shown = [[escape.line(cell) for cell in row] for row in rows]
-    right = [all(cell == "" or cell[0] in "+-<0123456789" for cell in cells) for _, *cells in zip(*shown, strict=True)]
+    right = [
+        all(cell == "" or cell[0] in "+-<0123456789" for cell in cells)
+        for _, *cells in zip(*shown, strict=True)
+    ]
     return folded(shown, labels, right, columns)
 
 
@@ -70,7 +82,10 @@ def piped(rows: Sequence[Sequence[str]]) -> list[str]:
 def _text(grid: Grid) -> str:
     rows = [[escape.line(cell) for cell in row] for row in (grid.head, *grid.rows)]
     lines = folded(rows, grid.labels, grid.right, rule=grid.rule and grid.rule + 1, sparse=True)
-    above, below = (prose([escape.line(one) for one in found]) for found in ((grid.title, *grid.above), grid.below))
+    above, below = (
+        prose([escape.line(one) for one in found])
+        for found in ((grid.title, *grid.above), grid.below)
+    )
     return "\n".join([*above, "", *lines, *([""] if below else []), *below])
 
 
@@ -86,7 +101,9 @@ def _csv(grid: Grid) -> str:
 
 def _written(rows: Sequence[Sequence[Any]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([escape.csv(cell) for cell in row] for row in rows)
+    csv.writer(out, lineterminator="\n").writerows(
+        [escape.csv(cell) for cell in row] for row in rows
+    )
     return out.getvalue().rstrip("\n")
 
 
@@ -134,18 +151,24 @@ def _html(grid: Grid) -> str:
     head = "".join(f'<th scope="col">{escape.html(cell)}</th>' for cell in grid.head)
     rows = [
         "".join(
-            f'<th scope="row">{escape.html(cell)}</th>'
-            if place < grid.labels
-            else f"<td{'' if grid.right[place] else SENTENCES}>{escape.html(cell)}</td>"
+            (
+                f'<th scope="row">{escape.html(cell)}</th>'
+                if place < grid.labels
+                else f"<td{'' if grid.right[place] else SENTENCES}>{escape.html(cell)}</td>"
+            )
             for place, cell in enumerate(row)
         )
         for row in grid.rows
     ]
-    above, below = ("".join(f"<p>{escape.html(line)}</p>" for line in lines) for lines in (grid.above, grid.below))
+    above, below = (
+        "".join(f"<p>{escape.html(line)}</p>" for line in lines)
+        for lines in (grid.above, grid.below)
+    )
     parts = [rows[: grid.rule], rows[grid.rule :]] if grid.rule else [rows]
     body = "</tbody>\n<tbody>".join("\n".join(f"<tr>{row}</tr>" for row in part) for part in parts)
     title = f"<h2>{escape.html(grid.title)}</h2>"
-    return f"{title}{above}\n<div><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n{below}"
+    table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+    return f"{title}{above}\n<div>{table}</div>\n{below}"
 
 
 def _sparse(grid: Grid) -> list[list[str]]:

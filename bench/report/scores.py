@@ -22,7 +22,9 @@ NEEDED: Mapping[Kind, tuple[str, ...]] = {
 
 
 def read(folder: Path, record: Record) -> list[Row]:
-    """The rows; none where the cell has no scores.json. Raises InputError that names the file and the question."""
+    """The rows; none where the cell has no scores.json. Raises InputError that names the file and
+    the question.
+    """
     path = folder / "scores.json"
     if not path.exists():
         return []
@@ -39,7 +41,11 @@ def problem(rows: Any, kind: Kind, labels: Sequence[str]) -> str:
     if not isinstance(rows, list):
         return "not a list of scored questions"
     for number, row in enumerate(rows, 1):
-        if wrong := _unknown(row) or shape.problem(row, shape.SCORE) or _odd(row, rows[0], kind, labels):
+        if (
+            wrong := _unknown(row)
+            or shape.problem(row, shape.SCORE)
+            or _odd(row, rows[0], kind, labels)
+        ):
             return f"row {number}: {wrong}"
     if len({row["id"] for row in rows}) < len(rows):
         return "a question stands there twice"

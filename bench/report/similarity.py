@@ -1,8 +1,10 @@
-"""How alike users' patches are (OPPU, figure 7): `similarity.json` of a cell, computed from its artifacts once.
+"""How alike users' patches are (OPPU, figure 7): `similarity.json` of a cell, computed from its
+artifacts once.
 
-For each tensor that two patches share: the cosine of their numbers, as one vector; then the mean over tensors. A and B
-of a low-rank change are told apart from their product BA, which is what the model feels: A starts from random numbers,
-and whether all users start from the same ones decides how alike it looks (reference 2.10).
+For each tensor that two patches share: the cosine of their numbers, as one vector; then the mean
+over tensors. A and B of a low-rank change are told apart from their product BA, which is what the
+model feels: A starts from random numbers, and whether all users start from the same ones decides
+how alike it looks (reference 2.10).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ KINDS = ("A", "B", "BA")
 
 
 def of_cell(folder: Path) -> dict[str, Any] | None:
-    """`{"users": ids, "kinds": {"A": [users, users], "B": ..., "BA": ...}}`; None where the cell has no users' patches.
+    """`{"users": ids, "kinds": {"A": [users, users], "B": ..., "BA": ...}}`; None where the cell
+    has no users' patches.
 
     Read from similarity.json, which is written first where it is missing. Needs no torch.
     """
@@ -43,13 +46,20 @@ def of_cell(folder: Path) -> dict[str, Any] | None:
 
 
 def apart(folder: Path) -> list[tuple[str, float, float, float]]:
-    """Kind, median, least and greatest cosine of two different users' patches; empty for less than two users."""
+    """Kind, median, least and greatest cosine of two different users' patches; empty for less than
+    two users.
+    """
     found = of_cell(folder)
     if found is None or len(found["users"]) < 2:
         return []
     others = ~np.eye(len(found["users"]), dtype=bool)
-    values = {kind: np.array(matrix, dtype=float)[others] for kind, matrix in found["kinds"].items()}
-    return [(kind, float(np.median(one)), float(one.min()), float(one.max())) for kind, one in values.items()]
+    values = {
+        kind: np.array(matrix, dtype=float)[others] for kind, matrix in found["kinds"].items()
+    }
+    return [
+        (kind, float(np.median(one)), float(one.min()), float(one.max()))
+        for kind, one in values.items()
+    ]
 
 
 def compare(paths: Sequence[Path]) -> dict[str, Floats]:
@@ -65,23 +75,32 @@ def compare(paths: Sequence[Path]) -> dict[str, Floats]:
         names = [name.removesuffix(".a") for name in tensors if name.endswith(".a")]
         for path, file in zip(paths, files, strict=True):
             if not names or sorted(file.keys()) != tensors:
-                raise InputError(f"{path}: not a low-rank patch with the tensors of {paths[0].name}, so not comparable")
+                raise InputError(
+                    f"{path}: not a low-rank patch with the tensors of {paths[0].name}, so not"
+                    " comparable"
+                )
         total = {kind: np.zeros((len(paths), len(paths))) for kind in KINDS}
         for name in names:
-            a, b = (np.stack([file.get_tensor(f"{name}.{part}") for file in files]).astype(np.float64) for part in "ab")
+            a, b = (
+                np.stack([file.get_tensor(f"{name}.{part}") for file in files]).astype(np.float64)
+                for part in "ab"
+            )
             inner_a, inner_b = _inner(a), _inner(b.transpose(0, 2, 1))
             same_rank = np.arange(a.shape[1])
             for kind, product in (
                 ("A", inner_a[:, :, same_rank, same_rank].sum(-1)),
                 ("B", inner_b[:, :, same_rank, same_rank].sum(-1)),
-                ("BA", (inner_a * inner_b).sum((-1, -2))),  # <B A, B' A'> = sum over ranks of (A A'^T) * (B^T B')
+                # <B A, B' A'> = sum over ranks of (A A'^T) * (B^T B')
+                ("BA", (inner_a * inner_b).sum((-1, -2))),
             ):
                 total[kind] += _cosines(product)
     return {kind: found / len(names) for kind, found in total.items()}
 
 
 def _inner(factors: Floats) -> Floats:
-    """[users, rank, width] -> inner products of every two rows of every two users, [users, users, rank, rank]."""
+    """[users, rank, width] -> inner products of every two rows of every two users, [users, users,
+    rank, rank].
+    """
     users, rank, width = factors.shape
     rows = factors.reshape(users * rank, width)
     inner: Floats = (rows @ rows.T).reshape(users, rank, users, rank).transpose(0, 2, 1, 3)
@@ -97,7 +116,11 @@ def _cosines(products: Floats) -> Floats:
 
 def _patches(artifacts: Path) -> Mapping[str, Path]:
     """The file of each user's one low-rank patch, in the order of the users."""
-    values = [value for path in sorted(artifacts.glob("adapt-*.json")) for value in store.read_artifact(path)]
+    values = [
+        value
+        for path in sorted(artifacts.glob("adapt-*.json"))
+        for value in store.read_artifact(path)
+    ]
     return {
         str(value["user"]): artifacts / "patches" / f"{value['patches'][0]}.safetensors"
         for value in values

@@ -1,4 +1,5 @@
-"""Statistics kept by content: of equal scores, computed by equal code, nothing is computed twice."""
+"""Statistics kept by content: of equal scores, computed by equal code, nothing is computed
+twice."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ Found = Mapping[str, Mapping[str, Any]]
 @cache
 def version() -> str:
     """A hash of the code that reads scores and computes intervals and tests."""
-    files = [*sorted((BENCH / "score").glob("*.py")), *(BENCH / "report" / f"{name}.py" for name in READS)]
+    files = [
+        *sorted((BENCH / "score").glob("*.py")),
+        *(BENCH / "report" / f"{name}.py" for name in READS),
+    ]
     sources = (path.name.encode() + b"\0" + path.read_bytes() for path in files)
     return hashlib.sha256(b"\0".join(sources)).hexdigest()
 
@@ -37,7 +41,8 @@ def digest(path: Path) -> str:
 
 
 def kept(parts: Sequence[Any], compute: Callable[[], Found]) -> Found:
-    """What was computed of these parts (JSON values), now or before. A damaged file is as good as none.
+    """What was computed of these parts (JSON values), now or before. A damaged file is as good as
+    none.
 
     It lies in the cache folder; where that cannot be written, all is computed each time.
     """

@@ -1,4 +1,6 @@
-"""One look for every figure: series told apart by marker, dash and hatch as well as by colour, and a caption below."""
+"""One look for every figure: series told apart by marker, dash and hatch as well as by colour, and
+a caption below.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Mark:
 
 
 def marks(names: Sequence[str]) -> dict[str, Mark]:
-    """The same mark for the same name throughout a figure; no two of twenty alike even without colour."""
+    """The same mark for the same name throughout a figure; no two of twenty alike even without
+    colour.
+    """
     return {
         name: Mark(
             COLOURS[i % len(COLOURS)],
@@ -66,7 +70,9 @@ def marks(names: Sequence[str]) -> dict[str, Mark]:
     }
 
 
-def panels(count: int, *, columns: int = 2, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, list[Any]]:
+def panels(
+    count: int, *, columns: int = 2, width: float = WIDTH, height: float = HEIGHT
+) -> tuple[Figure, list[Any]]:
     """A figure with so many axes, row by row."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -80,13 +86,17 @@ def panels(count: int, *, columns: int = 2, width: float = WIDTH, height: float 
 
 
 def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool = True) -> Figure:
-    """Title above, one legend for all panels and the caption below them; the figure grows, the panels do not shrink."""
+    """Title above, one legend for all panels and the caption below them; the figure grows, the
+    panels do not shrink.
+    """
     width, height = figure.get_size_inches()
     lines = [line for one in caption for line in textwrap.wrap(escape.line(one), int(width * 17))]
     title = textwrap.fill(title, int(width * 11))
     handles = {}
     for axes in figure.axes if legend else ():
-        handles.update({name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)})
+        handles.update(
+            {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+        )
     entry = 0.75 + 0.07 * max(map(len, handles), default=0)  # inches of a mark and its name
     columns = max(1, min(len(handles), int(width / entry)))
     rows = -(-len(handles) // columns)
@@ -99,6 +109,15 @@ def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool =
     figure.text(0.02, 0.08 / total, "\n".join(lines), va="bottom", fontsize=7.5, color="#333333")
     if handles:
         bottom = (0.12 + LINE * len(lines)) / total
-        figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=columns, fontsize=8,
-                      bbox_to_anchor=(0.5, bottom), borderaxespad=0, frameon=False, handlelength=3.2)  # fmt: skip
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="lower center",
+            ncols=columns,
+            fontsize=8,
+            bbox_to_anchor=(0.5, bottom),
+            borderaxespad=0,
+            frameon=False,
+            handlelength=3.2,
+        )
     return figure

@@ -1,6 +1,8 @@
-"""Finished cells as text: one line per cell, tables in which every row may be compared, and paired comparisons.
+"""Finished cells as text: one line per cell, tables in which every row may be compared, and paired
+comparisons.
 
-Works on records (`record.json` as read) and scores alone. Loads no torch, and numpy only to compare.
+Works on records (`record.json` as read) and scores alone. Loads no torch, and numpy only to
+compare.
 """
 
 from __future__ import annotations
@@ -37,8 +39,11 @@ from bench.terminal import escape
 
 FIRST = ("majority", "instruct")  # what every other row has to beat
 LEGEND = (
-    "[low, high]: 95 % interval over users, of repeats over users and repeats; ±: standard deviation over repeats; "
-    "sd: over seeds; seconds and tokens: the whole cell, fitting included.",
+    (
+        "[low, high]: 95 % interval over users, of repeats over users and repeats; ±: standard"
+        " deviation over repeats; sd: over seeds; seconds and tokens: the whole cell, fitting"
+        " included."
+    ),
     "lenient_ metrics forgive the form of an answer and are not comparable with published numbers.",
 )
 CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts", "leaks", "cost")
@@ -46,8 +51,8 @@ LABELS = ("method", "variant", "decoding", "seed")  # columns that say which row
 
 
 def line(record: Record) -> str:
-    """One finished cell in one line: method, task and data, primary metrics with intervals or why not, users, seconds,
-    and what makes the number doubtful: unparsed answers, leaks.
+    """One finished cell in one line: method, task and data, primary metrics with intervals or why
+    not, users, seconds, and what makes the number doubtful: unparsed answers, leaks.
     """
     cell, kind = record["cell"], kind_of(record["metrics"])
     known = [name for name in (PRIMARY[kind] if kind else ()) if name in record["metrics"]]
@@ -60,31 +65,41 @@ def line(record: Record) -> str:
 
 
 def table(records: Iterable[Record], format: Format = "text") -> str:
-    """All records, one table per data, task, questions, model, base and protocol; trivial rules first, in every table
-    of their questions; failed cells as rows, their errors below.
+    """All records, one table per data, task, questions, model, base and protocol; trivial rules
+    first, in every table of their questions; failed cells as rows, their errors below.
 
-    Seeds of one method and variant get a row each and a row with the mean of their metrics. `csv` is for further work:
-    one row per cell with every metric, count and cost, not rounded, and no means.
+    Seeds of one method and variant get a row each and a row with the mean of their metrics. `csv`
+    is for further work: one row per cell with every metric, count and cost, not rounded, and no
+    means.
     """
     ordered = sorted(records, key=_order)
     if format == "csv":
         return _csv(sorted(ordered, key=lambda record: comparability.head([record])))
-    sections = [_section(head, _with_means(members), format == "md") for head, members in comparability.groups(ordered)]
+    sections = [
+        _section(head, _with_means(members), format == "md")
+        for head, members in comparability.groups(ordered)
+    ]
     legend = (*LEGEND, *few("".join(sections)))
     return "\n\n".join([*sections, "\n".join(legend if format == "md" else prose(legend))])
 
 
-def compare_text(record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]) -> str:
-    """Cell A minus cell B on their common queries, with both cells, and what differs in their configuration, above.
+def compare_text(
+    record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]
+) -> str:
+    """Cell A minus cell B on their common queries, with both cells, and what differs in their
+    configuration, above.
 
-    The scores are those of `scores.json`. Raises InputError where the tasks or the golds of a query differ.
+    The scores are those of `scores.json`. Raises InputError where the tasks or the golds of a query
+    differ.
     """
     counts, names, rows, below = differences(record_a, scores_a, record_b, scores_b)
     head = [*_compared(record_a, record_b), counts, "", *directions(names)]
     return "\n".join([*prose(head), *aligned(rows), "", *prose(below)])
 
 
-def against(record: Record, scores: Sequence[Record], baseline: Record, baseline_scores: Sequence[Record]) -> str:
+def against(
+    record: Record, scores: Sequence[Record], baseline: Record, baseline_scores: Sequence[Record]
+) -> str:
     """The same in few lines, for the end of a run: A is the cell, B the baseline."""
     counts, names, rows, below = differences(record, scores, baseline, baseline_scores)
     head = f"A - B, against B = {label(baseline)} (key {baseline['key'][:8]}): {counts}"
@@ -103,13 +118,16 @@ def _with_means(records: Iterable[Record]) -> list[Record]:
     """Each arm's cells, its repeats of a seed as one row, and the mean over its seeds."""
     arms: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        arms.setdefault(tuple(record["cell"][name] for name in ("method", "variant", "decoding")), []).append(record)
+        arms.setdefault(
+            tuple(record["cell"][name] for name in ("method", "variant", "decoding")), []
+        ).append(record)
     single = [in_one_row(arm) for members in arms.values() for arm in _told_apart(members)]
     return [row for arm in single for row in (*arm, *_mean(arm))]
 
 
 def _told_apart(records: Sequence[Record]) -> list[list[Record]]:
-    """Records of one label by their settings; where there are several, the label gets what differs."""
+    """Records of one label by their settings; where there are several, the label gets what
+    differs."""
     found: dict[tuple[tuple[str, str], ...], list[Record]] = {}
     for record in records:
         found.setdefault(tuple(sorted(_settings(record).items())), []).append(record)
@@ -118,11 +136,18 @@ def _told_apart(records: Sequence[Record]) -> list[list[Record]]:
     common = set.intersection(*map(set, found))
     arms: list[list[Record]] = []
     for settings, members in found.items():
-        own = [f"{name.removeprefix('method.')}={value}" for name, value in settings if (name, value) not in common]
+        own = [
+            f"{name.removeprefix('method.')}={value}"
+            for name, value in settings
+            if (name, value) not in common
+        ]
         variants = [" ".join([*filter(None, [one["cell"]["variant"]]), *own]) for one in members]
-        arms.append([
-            {**one, "cell": {**one["cell"], "variant": variant}} for one, variant in zip(members, variants, strict=True)
-        ])  # fmt: skip
+        arms.append(
+            [
+                {**one, "cell": {**one["cell"], "variant": variant}}
+                for one, variant in zip(members, variants, strict=True)
+            ]
+        )
     return arms
 
 
@@ -137,7 +162,9 @@ def _settings(record: Record) -> dict[str, str]:
 
 
 def _mean(arm: Sequence[Record]) -> list[Record]:
-    """A record-like row: metrics and cost averaged over seeds, and each metric's sd; none for a single seed."""
+    """A record-like row: metrics and cost averaged over seeds, and each metric's sd; none for a
+    single seed.
+    """
     scored = [record for record in arm if record["status"] == "ok" and record["metrics"]]
     # where a seed occurs twice, the cells differ in something no label names: no average of those
     if len(scored) < 2 or len({record["cell"]["seed"] for record in arm}) < len(arm):
@@ -145,14 +172,24 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
     metrics = {}
     for name in set.intersection(*(set(record["metrics"]) for record in scored)):
         values = [record["metrics"][name]["value"] for record in scored]
-        metrics[name] = {"value": statistics.fmean(values), "sd": statistics.stdev(values), "users": users(scored[0])}
+        metrics[name] = {
+            "value": statistics.fmean(values),
+            "sd": statistics.stdev(values),
+            "users": users(scored[0]),
+        }
     mean = {
         "key": "",
         "cell": {**scored[0]["cell"], "seed": f"mean of {len(scored)} seeds"},
         "metrics": metrics,
-        "cost": {"mean": {what: statistics.fmean(cost(record, what) for record in scored) for what in COSTS}},
+        "cost": {
+            "mean": {
+                what: statistics.fmean(cost(record, what) for record in scored) for what in COSTS
+            }
+        },
         "counts": {},
-        "unscored": f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None,
+        "unscored": (
+            f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None
+        ),
         "unedited": unedited(scored),
         "overlap": overlap(scored),
         "overlap_of": "seeds",
@@ -161,8 +198,12 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
 
 
 def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
-    """One table with its head, what leaks above it, and below it what the cells themselves have to say."""
-    asked = [record for record in records if record["cell"]["method"] != comparability.RULE] or records
+    """One table with its head, what leaks above it, and below it what the cells themselves have to
+    say.
+    """
+    asked = [
+        record for record in records if record["cell"]["method"] != comparability.RULE
+    ] or records
     mixed = len({record["cell"]["decoding"] for record in asked}) > 1
     head += "" if mixed else f", decoding {asked[0]['cell']['decoding']}"
     kind = next((kind for kind in (kind_of(record["metrics"]) for record in records) if kind), None)
@@ -177,7 +218,9 @@ def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
     below = [f"{_short(record)}: {note(record)}" for record in records if note(record)]
     if kind and all(record["cell"]["method"] != comparability.RULE for record in records):
         task = records[0]["cell"]["task"]
-        below.append(f"no trivial rule is among these rows: method=majority task={task} says what to beat")
+        below.append(
+            f"no trivial rule is among these rows: method=majority task={task} says what to beat"
+        )
     above = [*more, *directions(filled)]
     if markdown:
         said = ["  \n".join(map(escape.prose, lines)) for lines in (above, below)]
@@ -202,7 +245,8 @@ def _common(variants: Sequence[str]) -> list[str]:
 
 def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]:
     cell, metrics, unparsed = record["cell"], record["metrics"], record["counts"].get("unparsed")
-    bare = record["unedited"] if "unedited" in record else unedited([record])  # the row of a mean says it itself
+    # the row of a mean says it itself
+    bare = record["unedited"] if "unedited" in record else unedited([record])
     row = {"method": ", ".join(filter(None, [cell["method"], bare])), "variant": cell["variant"]}
     row |= {"decoding": cell["decoding"] if decoding else "", "seed": run_name(record)}
     primary = PRIMARY[kind] if kind else ()
@@ -221,8 +265,12 @@ def _csv(records: Iterable[Record]) -> str:
 
 
 def _compared(a: Record, b: Record) -> list[str]:
-    """The head of a comparison: the two cells, where their configs differ, and what makes them hard to compare."""
-    names = [f"{label(record)}, seed {run_name(record)}, key {record['key'][:8]}" for record in (a, b)]
+    """The head of a comparison: the two cells, where their configs differ, and what makes them hard
+    to compare.
+    """
+    names = [
+        f"{label(record)}, seed {run_name(record)}, key {record['key'][:8]}" for record in (a, b)
+    ]
     flat_a, flat_b = flat(a["config"]), flat(b["config"])
     different = [
         name
@@ -233,11 +281,27 @@ def _compared(a: Record, b: Record) -> list[str]:
         and ((name in flat_a and name in flat_b) or not name.startswith("method."))
     ]
     rows = [[name, str(flat_a.get(name, "-")), str(flat_b.get(name, "-"))] for name in different]
-    config = ["", *aligned([["config", "A", "B"], *rows]), ""] if rows else ["their configs do not differ"]
-    facts = [(r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)]
-    odd = [name for name, one, two in zip(("data", "model", "base"), *facts, strict=True) if one != two]
-    warning = [f"warning: not the same {', '.join(odd)}: this compares more than two methods"] if odd else []
-    doubts = [f"{arm}: {text}" for arm, record in (("A", a), ("B", b)) for text in caveats.warnings(record)]
+    config = (
+        ["", *aligned([["config", "A", "B"], *rows]), ""]
+        if rows
+        else ["their configs do not differ"]
+    )
+    facts = [
+        (r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)
+    ]
+    odd = [
+        name for name, one, two in zip(("data", "model", "base"), *facts, strict=True) if one != two
+    ]
+    warning = (
+        [f"warning: not the same {', '.join(odd)}: this compares more than two methods"]
+        if odd
+        else []
+    )
+    doubts = [
+        f"{arm}: {text}"
+        for arm, record in (("A", a), ("B", b))
+        for text in caveats.warnings(record)
+    ]
     return [
         f"A  {names[0]}: {comparability.head([a])}",
         f"B  {names[1]}: {comparability.head([b])}",

@@ -1,4 +1,6 @@
-"""Seconds of training against the size of a history (OPPU, figure 8): points and the least-squares line of each arm."""
+"""Seconds of training against the size of a history (OPPU, figure 8): points and the least-squares
+line of each arm.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from bench.report.experiments import Place
 
 @dataclass(frozen=True)
 class FittedLine:
-    """An arm along the axis `x` at the rest of a place; two points or more: (x, seconds before the test per user).
+    """An arm along the axis `x` at the rest of a place; two points or more: (x, seconds before the
+    test per user).
 
     `r2`: None for two points, through which a line always goes.
     """
@@ -35,7 +38,9 @@ def lines(tables: Tables) -> Iterator[FittedLine]:
     """Every arm along every axis of `show.x` on which it has been timed at two values or more."""
     x = tables.experiment.show.x
     axes = [x] if isinstance(x, str) else list(x or ())
-    rests = dict.fromkeys(tuple(part for part in place if part[0] not in axes) for place in tables.results.places)
+    rests = dict.fromkeys(
+        tuple(part for part in place if part[0] not in axes) for place in tables.results.places
+    )
     for axis in axes:
         for rest in rests:
             for arm in tables.results.arms:
@@ -61,4 +66,6 @@ def _fitted(arm: str, axis: str, rest: Place, points: list[tuple[float, float]])
     slope, start = (float(value) for value in np.polyfit(at, seconds, 1))
     spread = float(np.sum((seconds - seconds.mean()) ** 2))
     r2 = 1 - float(np.sum((seconds - start - slope * at) ** 2)) / spread if spread else 1.0
-    return FittedLine(arm, axis, rest, tuple(points), start, slope, r2 if len(set(at)) > 2 else None)
+    return FittedLine(
+        arm, axis, rest, tuple(points), start, slope, r2 if len(set(at)) > 2 else None
+    )

@@ -1,4 +1,6 @@
-"""What a table says of an arm at a place: metrics over its seeds with intervals, costs, and the paired comparison."""
+"""What a table says of an arm at a place: metrics over its seeds with intervals, costs, and the
+paired comparison.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Value:
-    """One metric of an arm, mean over its seeds, with a 95 % interval over users (None: no interval is known).
+    """One metric of an arm, mean over its seeds, with a 95 % interval over users (None: no interval
+    is known).
 
-    `sd`: over repeats of the fit, where there are some; the interval then is over users and repeats.
+    `sd`: over repeats of the fit, where there are some; the interval then is over users and
+    repeats.
     """
 
     value: float
@@ -41,7 +45,9 @@ class Value:
 
 @dataclass(frozen=True)
 class CostSummary:
-    """Per tested user, mean over seeds: seconds (without loading, the base and scoring), bytes of patches, tokens."""
+    """Per tested user, mean over seeds: seconds (without loading, the base and scoring), bytes of
+    patches, tokens.
+    """
 
     seconds: float
     fit_seconds: float  # of those, the seconds before the test
@@ -51,7 +57,8 @@ class CostSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """An arm at a place: its values by metric, its cost, and what is missing (`problem`: empty if nothing is).
+    """An arm at a place: its values by metric, its cost, and what is missing (`problem`: empty if
+    nothing is).
 
     `unedited`: says so where CHAMELEON edited nothing, so that its model is the baseline's.
     """
@@ -71,13 +78,19 @@ def summary(runs: Sequence[Run]) -> Summary:
     if not done:
         return Summary({}, None, problem, 0)
     return Summary(
-        _with_spread(done, _values(done)), _cost(done), problem, len(done), unedited(list(map(_record, done)))
+        _with_spread(done, _values(done)),
+        _cost(done),
+        problem,
+        len(done),
+        unedited(list(map(_record, done))),
     )
 
 
 def distinct(runs: Sequence[Run]) -> list[Run]:
     """Each cell once: the repeats of a method that draws nothing are one."""
-    return list({run.cell or (run.seed, repeat_of(run.at)): run for run in reversed(runs)}.values())[::-1]
+    return list(
+        {run.cell or (run.seed, repeat_of(run.at)): run for run in reversed(runs)}.values()
+    )[::-1]
 
 
 def _with_spread(runs: Sequence[Run], found: Mapping[str, Value]) -> dict[str, Value]:
@@ -93,8 +106,12 @@ def _with_spread(runs: Sequence[Run], found: Mapping[str, Value]) -> dict[str, V
 
 
 def _widened(pairs: Sequence[tuple[Run, Run]], name: str, one: Paired) -> Paired:
-    """A difference whose interval, error and p know that its repeats differ. p is the larger: of users, of both."""
-    apart = spread(_by_seed([(run.seed, _metric(run, name) - _metric(base, name)) for run, base in pairs]))
+    """A difference whose interval, error and p know that its repeats differ. p is the larger: of
+    users, of both.
+    """
+    apart = spread(
+        _by_seed([(run.seed, _metric(run, name) - _metric(base, name)) for run, base in pairs])
+    )
     if not apart:
         return one
     from bench.score.power import detectable
@@ -117,24 +134,37 @@ def _metric(run: Run, name: str) -> float:
     return float(_record(run)["metrics"][name]["value"])
 
 
-def comparison(runs: Sequence[Run], baseline: Sequence[Run], draws: int = DRAWS) -> dict[str, Paired]:
-    """Every primary metric and the gold's NLL, arm minus baseline, run by run of a seed on the same questions.
+def comparison(
+    runs: Sequence[Run], baseline: Sequence[Run], draws: int = DRAWS
+) -> dict[str, Paired]:
+    """Every primary metric and the gold's NLL, arm minus baseline, run by run of a seed on the same
+    questions.
 
-    A repeat is compared with the baseline's same repeat, or where it was not repeated with its only run.
-    Empty where a side has no scores. Raises InputError where the two were scored against different golds.
+    A repeat is compared with the baseline's same repeat, or where it was not repeated with its only
+    run. Empty where a side has no scores. Raises InputError where the two were scored against
+    different golds.
     """
-    other = {(run.seed, repeat_of(run.at)): run for run in baseline if run.state == "ok" and run.scores}
+    other = {
+        (run.seed, repeat_of(run.at)): run for run in baseline if run.state == "ok" and run.scores
+    }
     pairs = [
         (run, base)
         for run in distinct(runs)
-        if run.state == "ok" and run.scores
+        if run.state == "ok"
+        and run.scores
         and (base := other.get((run.seed, repeat_of(run.at))) or other.get((run.seed, "0")))
-    ]  # fmt: skip
+    ]
     if not pairs:
         return {}
     kind, labels = task_of(str(_record(pairs[0][0])["cell"]["task"]))
-    found = significance.compared(kind, labels, [(_scores(run), _scores(base)) for run, base in pairs], draws)
-    return {name: _widened(pairs, name, one) for name, one in found.items() if name in (*PRIMARY[kind], *NLL)}
+    found = significance.compared(
+        kind, labels, [(_scores(run), _scores(base)) for run, base in pairs], draws
+    )
+    return {
+        name: _widened(pairs, name, one)
+        for name, one in found.items()
+        if name in (*PRIMARY[kind], *NLL)
+    }
 
 
 def kind_at(results: Results, place: Any) -> Kind | None:
@@ -160,7 +190,9 @@ def _problem(runs: Sequence[Run]) -> str:
     if len(set(states)) == 1:
         return states[0]
     done = states.count("ok")
-    failed = next((state for state in states if state.startswith(("failed", "other questions"))), None)
+    failed = next(
+        (state for state in states if state.startswith(("failed", "other questions"))), None
+    )
     return failed if failed and not done else f"{done} of {len(states)} seeds"
 
 
@@ -170,7 +202,11 @@ def _state(run: Run) -> str:
 
 def _values(runs: Sequence[Run]) -> dict[str, Value]:
     records = [_record(run) for run in runs]
-    shared = [name for name in records[0]["metrics"] if all(name in record["metrics"] for record in records)]
+    shared = [
+        name
+        for name in records[0]["metrics"]
+        if all(name in record["metrics"] for record in records)
+    ]
     if len(runs) == 1 or not all(run.scores for run in runs):
         return {name: _alone([record["metrics"][name] for record in records]) for name in shared}
     kind, labels = task_of(str(records[0]["cell"]["task"]))
@@ -179,7 +215,10 @@ def _values(runs: Sequence[Run]) -> dict[str, Value]:
 
 
 def _alone(metrics: Sequence[Mapping[str, Any]]) -> Value:
-    value, users = statistics.fmean(one["value"] for one in metrics), max(int(one["users"]) for one in metrics)
+    value, users = (
+        statistics.fmean(one["value"] for one in metrics),
+        max(int(one["users"]) for one in metrics),
+    )
     if len(metrics) > 1:  # without scores.json there are no users to leave out
         return Value(value, None, None, users)
     return Value(value, metrics[0].get("low"), metrics[0].get("high"), users)
@@ -187,7 +226,9 @@ def _alone(metrics: Sequence[Mapping[str, Any]]) -> Value:
 
 def _cost(runs: Sequence[Run]) -> CostSummary:
     def mean(of: Any) -> float:
-        return statistics.fmean(of(_record(run)) / max(1, _record(run)["data"]["users"]) for run in runs)
+        return statistics.fmean(
+            of(_record(run)) / max(1, _record(run)["data"]["users"]) for run in runs
+        )
 
     def total(record: Mapping[str, Any], *names: str, without: tuple[str, ...] = ASIDE) -> float:
         phases = (phase for name, phase in record["cost"].items() if name not in without)
@@ -195,7 +236,9 @@ def _cost(runs: Sequence[Run]) -> CostSummary:
 
     return CostSummary(
         seconds=mean(lambda record: total(record, "seconds", "reused")),
-        fit_seconds=mean(lambda record: total(record, "seconds", "reused", without=(*ASIDE, "generate"))),
+        fit_seconds=mean(
+            lambda record: total(record, "seconds", "reused", without=(*ASIDE, "generate"))
+        ),
         bytes=mean(lambda record: float(record["counts"].get("patch_bytes", 0))),
         tokens=mean(lambda record: total(record, "tokens_in", "tokens_out")),
     )

@@ -1,4 +1,6 @@
-"""Text tables no wider than the terminal, or 100 columns where there is none: what does not fit stands below."""
+"""Text tables no wider than the terminal, or 100 columns where there is none: what does not fit
+stands below.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def limit() -> int:
 
 
 def prose(lines: Sequence[str], columns: int | None = None) -> list[str]:
-    """Lines of prose, each broken where it is too long; what goes on is set in. A command stays in one piece."""
+    """Lines of prose, each broken where it is too long; what goes on is set in. A command stays in
+    one piece.
+    """
     columns = columns or limit()
     found = []
     for line in lines:
@@ -49,20 +53,28 @@ def folded(
     rule: int = 0,
     sparse: bool = False,
 ) -> list[str]:
-    """The rows (the head first) as lines. Where the columns are too many, the rest follows in further blocks.
+    """The rows (the head first) as lines. Where the columns are too many, the rest follows in
+    further blocks.
 
-    The first `labels` columns begin every block; a row with nothing to say in a block is not in it. `right`: the
-    columns whose cells are set to the right. A text that alone is too wide goes on in the next line. `rule`: a line
-    stands below so many rows, the head counted; 0: none. `sparse`: labels that the row above has are left out.
+    The first `labels` columns begin every block; a row with nothing to say in a block is not in it.
+    `right`: the columns whose cells are set to the right. A text that alone is too wide goes on in
+    the next line. `rule`: a line stands below so many rows, the head counted; 0: none. `sparse`:
+    labels that the row above has are left out.
     """
     columns = columns or limit()
-    widths = _fitting([max(map(len, column)) for column in zip(*rows, strict=True)], labels, columns)
+    widths = _fitting(
+        [max(map(len, column)) for column in zip(*rows, strict=True)], labels, columns
+    )
     blocks = _blocks(widths, labels, columns)
     told = [any(row[place] not in NOTHING for place in range(labels, len(row))) for row in rows]
     found: list[str] = []
     for number, block in enumerate(blocks):
         head, *body = (
-            [row for row, says in zip(part, at, strict=True) if _is_told(row, block[labels:], says, number)]
+            [
+                row
+                for row, says in zip(part, at, strict=True)
+                if _is_told(row, block[labels:], says, number)
+            ]
             for part, at in ((rows[:1], [False]), *_parts(rows, told, rule))
         )
         lines = [_lines(row, block, widths, right) for row in head]
@@ -94,12 +106,16 @@ def _parts(rows: Rows, told: Sequence[bool], rule: int) -> list[tuple[Rows, Sequ
 
 
 def _is_told(row: Sequence[str], places: Sequence[int], says: bool, block: int) -> bool:
-    """Whether a row stands in this block: it has something there, or nothing anywhere and this is the first."""
+    """Whether a row stands in this block: it has something there, or nothing anywhere and this is
+    the first.
+    """
     return any(row[place] not in NOTHING for place in places) or (not says and block == 0)
 
 
 def _fitting(widths: list[int], labels: int, columns: int) -> list[int]:
-    """The widths, with labels in little more than half of the line and every other column in what is then left."""
+    """The widths, with labels in little more than half of the line and every other column in what
+    is then left.
+    """
     most = columns * 11 // 20
     shown = widths[:labels]
     while shown and sum(shown) + GAP * labels > most and max(shown) > GAP:
@@ -122,19 +138,26 @@ def _blocks(widths: Sequence[int], labels: int, columns: int) -> list[list[int]]
     return [first + block for block in blocks]
 
 
-def _lines(row: Sequence[str], block: Sequence[int], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
+def _lines(
+    row: Sequence[str], block: Sequence[int], widths: Sequence[int], right: Sequence[bool]
+) -> list[str]:
     """A row of a block: one line, or several where a cell is wider than its column."""
     parts = {
-        place: [row[place]]
-        if len(row[place]) <= widths[place]
-        else textwrap.wrap(row[place], widths[place], break_on_hyphens=False)
+        place: (
+            [row[place]]
+            if len(row[place]) <= widths[place]
+            else textwrap.wrap(row[place], widths[place], break_on_hyphens=False)
+        )
         for place in block
     }
     found = []
     for number in range(max(map(len, parts.values()))):
-        cells = {place: texts[number] if number < len(texts) else "" for place, texts in parts.items()}
+        cells = {
+            place: texts[number] if number < len(texts) else "" for place, texts in parts.items()
+        }
         placed = [
-            text.rjust(widths[place]) if right[place] else text.ljust(widths[place]) for place, text in cells.items()
+            text.rjust(widths[place]) if right[place] else text.ljust(widths[place])
+            for place, text in cells.items()
         ]
         found.append((" " * GAP).join(placed).rstrip())
     return found

@@ -1,7 +1,9 @@
-"""95 % intervals that cover with few users: each user left out in turn (the jackknife), and quantiles of Student's t.
+"""95 % intervals that cover with few users: each user left out in turn (the jackknife), and
+quantiles of Student's t.
 
-Resampled percentiles are too narrow with few users, and a metric at the end of its scale, such as no right answer in
-24, has no spread at all. `benchmarks/coverage.py` measures how often these intervals cover.
+Resampled percentiles are too narrow with few users, and a metric at the end of its scale, such as
+no right answer in 24, has no spread at all. `benchmarks/coverage.py` measures how often these
+intervals cover.
 """
 
 from __future__ import annotations
@@ -29,11 +31,12 @@ class Estimate:
 
 
 def jackknife(value: float, left_out: Floats, prior: float = 0.0) -> Estimate:
-    """The standard error of a value from the values without each user, `left_out` [users], at least two.
+    """The standard error of a value from the values without each user, `left_out` [users], at least
+    two.
 
-    Where few users make all the difference, their spread says little of itself: the degrees of freedom come from the
-    kurtosis of the users' influence (2n / (kurtosis - 1); n for a normal one), at most n - 1. `prior` is variance that
-    no user shows and that adds to the error.
+    Where few users make all the difference, their spread says little of itself: the degrees of
+    freedom come from the kurtosis of the users' influence (2n / (kurtosis - 1); n for a normal
+    one), at most n - 1. `prior` is variance that no user shows and that adds to the error.
     """
     users = len(left_out)
     squares = (left_out - left_out.mean()) ** 2
@@ -62,9 +65,9 @@ def largest(metric: str) -> float | None:
 def of_metric(metric: str, one: Estimate, users: int) -> Bounds:
     """The interval of one arm's metric.
 
-    On a scale with two ends it is Wilson's score interval, with as many trials as the error stands for: it never
-    leaves the scale, and has a width at the ends. NLL and RMSE, which a few users make large, have theirs on the
-    logarithm; an RMSE without spread has that of its square.
+    On a scale with two ends it is Wilson's score interval, with as many trials as the error stands
+    for: it never leaves the scale, and has a width at the ends. NLL and RMSE, which a few users
+    make large, have theirs on the logarithm; an RMSE without spread has that of its square.
     """
     top = largest(metric)
     # a share is as uneven as its value says, and Wilson's interval knows that already
@@ -78,9 +81,11 @@ def of_metric(metric: str, one: Estimate, users: int) -> Bounds:
 
 
 def between(least: Estimate, most: Estimate, users: int) -> Bounds:
-    """The interval of a share that may lie anywhere between two estimates of it (Imbens and Manski, Econometrica 2004).
+    """The interval of a share that may lie anywhere between two estimates of it (Imbens and Manski,
+    Econometrica 2004).
 
-    Half as wide errors would do at either end where the two are far apart: the truth cannot be beyond both.
+    Half as wide errors would do at either end where the two are far apart: the truth cannot be
+    beyond both.
     """
     if most.value < least.value:
         least, most = most, least
@@ -92,8 +97,8 @@ def between(least: Estimate, most: Estimate, users: int) -> Bounds:
 def of_difference(metric: str, point: float, one: Estimate, users: int) -> Bounds | None:
     """The interval of a difference between two arms; it holds the `point` that is printed.
 
-    Where no user differs (no error): as much as so many users may hide, which is a share of users that would all be
-    alike by chance once in twenty, times the scale. None without a scale.
+    Where no user differs (no error): as much as so many users may hide, which is a share of users
+    that would all be alike by chance once in twenty, times the scale. None without a scale.
     """
     if one.error < NO_SPREAD:
         top = largest(metric)
@@ -111,7 +116,10 @@ def _on_scale(metric: str, one: Estimate, t: float, users: int, top: float) -> B
     trials = share * (1 - share) / error**2 if spread else float(users)
     shift, stretch = t * t / trials, 1 + t * t / trials
     half = t * math.sqrt(share * (1 - share) / trials + (shift / 2) ** 2 / t**2)
-    low, high = max(0.0, (share + shift / 2 - half) / stretch), min(1.0, (share + shift / 2 + half) / stretch)
+    low, high = (
+        max(0.0, (share + shift / 2 - half) / stretch),
+        min(1.0, (share + shift / 2 + half) / stretch),
+    )
     if metric.endswith("rmse"):
         low, high = math.sqrt(low), math.sqrt(high)
     return low * top, high * top

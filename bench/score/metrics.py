@@ -1,8 +1,10 @@
-"""The LaMP metrics: official rules for parity with the papers, lenient rules that forgive the form of an answer.
+"""The LaMP metrics: official rules for parity with the papers, lenient rules that forgive the form
+of an answer.
 
-Texts are scored once, query by query (`score_one`); every metric is then a function of the `Scored` values alone
-(`aggregate` here, intervals and tests in `bench.score.stats`). All scores are fractions, errors are in stars, NLL in
-nats. Names that begin with `lenient_` use the lenient rules; never print those beside a paper's numbers unlabelled.
+Texts are scored once, query by query (`score_one`); every metric is then a function of the `Scored`
+values alone (`aggregate` here, intervals and tests in `bench.score.stats`). All scores are
+fractions, errors are in stars, NLL in nats. Names that begin with `lenient_` use the lenient rules;
+never print those beside a paper's numbers unlabelled.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ USER_MEANS: Mapping[str, tuple[str, ...]] = {
     "rating": ("mae",),
     "generation": ("rouge1", "rougeL"),
 }
-"""Primary metrics that are means over queries, and so can be averaged within each user first (`user_mean_*`)."""
+"""Primary metrics that are means over queries, and so can be averaged within each user first
+(`user_mean_*`).
+"""
 
 _HIGHER = {
     "accuracy": True,
@@ -63,9 +67,10 @@ _RATING = re.compile(r"(?<!\d)(?<!\d[.,])[1-5](?!\d|,\d{3})")
 class Scored:
     """One scored query: enough to compute any metric again without its texts.
 
-    `gold`, `official`, `lenient` are label indices (-1: unparsed) or stars; None for generation. `values` are
-    additive: their mean over queries is a metric (accuracy, mae, mse, rouge1, rougeL and their lenient twins,
-    nll_label, nll_token); `mse` becomes `rmse`. `group` is the cluster, a user.
+    `gold`, `official`, `lenient` are label indices (-1: unparsed) or stars; None for generation.
+    `values` are additive: their mean over queries is a metric (accuracy, mae, mse, rouge1, rougeL
+    and their lenient twins, nll_label, nll_token); `mse` becomes `rmse`. `group` is the cluster, a
+    user.
     """
 
     id: str
@@ -77,16 +82,19 @@ class Scored:
 
 
 def official_label(raw: str, labels: Sequence[str]) -> int:
-    """Index of the label that equals the stripped text, case and all; -1 otherwise (LaMP, `eval/evaluation.py`)."""
+    """Index of the label that equals the stripped text, case and all; -1 otherwise (LaMP,
+    `eval/evaluation.py`).
+    """
     text = raw.strip()
     return labels.index(text) if text in labels else UNPARSED
 
 
 def official_rating(raw: str) -> float | None:
-    """The text as `float` reads it ('4.0' and '4e0' are 4); None where that is no number from 1 to 5.
+    """The text as `float` reads it ('4.0' and '4e0' are 4); None where that is no number from 1 to
+    5.
 
-    LaMP's script takes any number as it is and crashes on 'nan' and 'inf'. Then one '1e50' decides the table's RMSE:
-    here what lies beyond the scale is no rating, like a word.
+    LaMP's script takes any number as it is and crashes on 'nan' and 'inf'. Then one '1e50' decides
+    the table's RMSE: here what lies beyond the scale is no rating, like a word.
     """
     try:
         number = float(raw.strip())
@@ -96,15 +104,18 @@ def official_rating(raw: str) -> float | None:
 
 
 def farther_end(gold: float) -> float:
-    """The rating LaMP assumes where the answer is none: the end of 1..5 farther from gold, 5 on a tie."""
+    """The rating LaMP assumes where the answer is none: the end of 1..5 farther from gold, 5 on a
+    tie.
+    """
     return LOWEST if abs(LOWEST - gold) > abs(HIGHEST - gold) else HIGHEST
 
 
 def lenient_label(raw: str, labels: Sequence[str]) -> int:
     """Index of the first label found anywhere in the text, -1 if none.
 
-    Case is ignored, a label counts only between word boundaries, and where several begin at the same place the
-    longest wins. Brackets around a label are optional, so LaMP-1 reads '1' and '[1' as '[1]'.
+    Case is ignored, a label counts only between word boundaries, and where several begin at the
+    same place the longest wins. Brackets around a label are optional, so LaMP-1 reads '1' and '[1'
+    as '[1]'.
     """
     found = _label_pattern(tuple(labels)).search(raw)
     return UNPARSED if found is None or found.lastgroup is None else int(found.lastgroup[1:])
@@ -121,19 +132,23 @@ def _label_pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
 def lenient_rating(raw: str) -> int | None:
     """The first digit 1-5 that is a number of its own, None if there is none.
 
-    '10' and '0.5' hold none; of '4.5' the whole part counts, so it is 4 (officially 4.5); '4/5' is 4.
+    '10' and '0.5' hold none; of '4.5' the whole part counts, so it is 4 (officially 4.5); '4/5' is
+    4.
     """
     found = _RATING.search(raw)
     return None if found is None else int(found.group())
 
 
 def lenient_text(raw: str) -> str:
-    """The first line that is not blank, without the quotes around it (ROUGE itself ignores quotes)."""
+    """The first line that is not blank, without the quotes around it (ROUGE itself ignores
+    quotes)."""
     return next((line for line in map(str.strip, raw.splitlines()) if line), "").strip(QUOTES)
 
 
 def unparsed(kind: Kind, labels: Sequence[str], raw: str) -> bool:
-    """Whether the official rules find no answer in the text: no label, no rating from 1 to 5, or nothing at all."""
+    """Whether the official rules find no answer in the text: no label, no rating from 1 to 5, or
+    nothing at all.
+    """
     if kind == "classification":
         return official_label(raw, labels) == UNPARSED
     if kind == "rating":
@@ -154,9 +169,10 @@ def score_one(
 ) -> Scored:
     """Score one answer against its gold. A query without a group is a cluster of its own.
 
-    `label_logprobs`: log-probabilities (nats) of `labels`, in order; they give `nll_label`, the gold's negative
-    log-probability after a softmax over the labels. `nll_token`: the gold's NLL per token, measured by the caller.
-    Raises InputError where the gold is no answer of this task or a log-probability is missing or not finite.
+    `label_logprobs`: log-probabilities (nats) of `labels`, in order; they give `nll_label`, the
+    gold's negative log-probability after a softmax over the labels. `nll_token`: the gold's NLL per
+    token, measured by the caller. Raises InputError where the gold is no answer of this task or a
+    log-probability is missing or not finite.
     """
     if kind == "classification":
         scored = _score_label(labels, raw, gold, id)
@@ -188,7 +204,9 @@ def _score_label(labels: Sequence[str], raw: str, gold: str, id: str) -> Scored:
 def _score_rating(raw: str, gold: str, id: str) -> Scored:
     truth = official_rating(gold)
     if truth is None:
-        raise InputError(f"query {id}: gold {gold!r} is not a rating from {LOWEST:.0f} to {HIGHEST:.0f}")
+        raise InputError(
+            f"query {id}: gold {gold!r} is not a rating from {LOWEST:.0f} to {HIGHEST:.0f}"
+        )
     official, lenient = (
         farther_end(truth) if number is None else float(number)
         for number in (official_rating(raw), lenient_rating(raw))
@@ -207,12 +225,20 @@ def _score_text(raw: str, gold: str, id: str) -> Scored:
     return Scored(id, "", None, None, None, values)
 
 
-def _nll_label(kind: Kind, labels: Sequence[str], gold: float | None, logprobs: Sequence[float], id: str) -> float:
+def _nll_label(
+    kind: Kind, labels: Sequence[str], gold: float | None, logprobs: Sequence[float], id: str
+) -> float:
     if kind == "generation" or len(logprobs) != len(labels):
-        raise InputError(f"query {id}: {len(logprobs)} label_logprobs for {len(labels)} labels of a {kind} task")
+        raise InputError(
+            f"query {id}: {len(logprobs)} label_logprobs for {len(labels)} labels of a {kind} task"
+        )
     if not all(math.isfinite(value) for value in logprobs):
         raise InputError(f"query {id}: label_logprobs are not all finite: {list(logprobs)}")
-    at_gold = [value for name, value in zip(_gold_names(kind, labels), logprobs, strict=True) if name == gold]
+    at_gold = [
+        value
+        for name, value in zip(_gold_names(kind, labels), logprobs, strict=True)
+        if name == gold
+    ]
     if not at_gold:
         raise InputError(f"query {id}: gold {gold} is not one of the labels {', '.join(labels)}")
     top = max(logprobs)
@@ -220,11 +246,15 @@ def _nll_label(kind: Kind, labels: Sequence[str], gold: float | None, logprobs: 
 
 
 def _gold_names(kind: Kind, labels: Sequence[str]) -> list[float]:
-    return [float(index if kind == "classification" else label) for index, label in enumerate(labels)]
+    return [
+        float(index if kind == "classification" else label) for index, label in enumerate(labels)
+    ]
 
 
 def value_names(scored: Sequence[Scored]) -> tuple[str, ...]:
-    """The names of the additive values, the same for every query; InputError where there is none or one differs."""
+    """The names of the additive values, the same for every query; InputError where there is none or
+    one differs.
+    """
     if not scored:
         raise InputError("no scored queries: nothing to compute a metric from")
     names = tuple(scored[0].values)
@@ -238,8 +268,9 @@ def value_names(scored: Sequence[Scored]) -> tuple[str, ...]:
 def aggregate(kind: Kind, labels: Sequence[str], scored: Sequence[Scored]) -> dict[str, float]:
     """Every metric of this task kind over all queries, as metric name -> value.
 
-    `f1` is LaMP's macro-F1 over the full label list, where a label that occurs nowhere counts as 0; `f1_present`
-    averages over the labels among the golds only. `user_mean_*` are means of each user's own mean.
+    `f1` is LaMP's macro-F1 over the full label list, where a label that occurs nowhere counts as 0;
+    `f1_present` averages over the labels among the golds only. `user_mean_*` are means of each
+    user's own mean.
     """
     metrics = {name: _mean(one.values[name] for one in scored) for name in value_names(scored)}
     for prefix in ("", "lenient_"):

@@ -1,7 +1,9 @@
-"""What a comparison could have seen: the smallest effect for its users, and the users that an effect needs.
+"""What a comparison could have seen: the smallest effect for its users, and the users that an
+effect needs.
 
-Both rest on the standard error of the paired difference over users, as it was found. A user, not a question, is the
-unit that is drawn: more questions of the same users help less than as many of others.
+Both rest on the standard error of the paired difference over users, as it was found. A user, not a
+question, is the unit that is drawn: more questions of the same users help less than as many of
+others.
 """
 
 from __future__ import annotations
@@ -18,20 +20,25 @@ MOST = 10**9
 
 
 def detectable(error: float, freedom: float) -> float:
-    """The smallest difference that a two-sided test at .05 finds in four of five samples like this one."""
+    """The smallest difference that a two-sided test at .05 finds in four of five samples like this
+    one.
+    """
     return (quantile(0.5 + LEVEL / 2, freedom) + quantile(POWER, freedom)) * error
 
 
 def users_needed(error: float, users: int, effect: float) -> int:
-    """How many users like these `users` (whose difference has this standard error) would show the effect.
+    """How many users like these `users` (whose difference has this standard error) would show the
+    effect.
 
-    Raises InputError for an effect that is not above 0, or where no two users differ, so that nothing is known of how
-    much users vary.
+    Raises InputError for an effect that is not above 0, or where no two users differ, so that
+    nothing is known of how much users vary.
     """
     if not (math.isfinite(effect) and effect > 0):
         raise InputError(f"effect {effect}: a difference above 0, such as .02")
     if error <= 0 or users < 2:
-        raise InputError("no two users differ here, so how many would be needed is not known; compare more users")
+        raise InputError(
+            "no two users differ here, so how many would be needed is not known; compare more users"
+        )
 
     def seen(count: int) -> bool:
         return detectable(error * math.sqrt(users / count), count - 1) <= effect

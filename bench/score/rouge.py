@@ -1,7 +1,8 @@
 """ROUGE as LaMP reports it, and the same over words of any script.
 
-rouge_score reads runs of a-z and 0-9 alone: a gold in Russian or Japanese has no word for it, and a perfect answer
-scores 0. That is the official score and stays so; `lenient` reads Unicode words instead.
+rouge_score reads runs of a-z and 0-9 alone: a gold in Russian or Japanese has no word for it, and a
+perfect answer scores 0. That is the official score and stays so; `lenient` reads Unicode words
+instead.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _UNSPACED = re.compile(
 class UnicodeWords:
     """The lenient tokenizer: runs of letters, digits and their marks in any script, lower case.
 
-    On ASCII text it finds the words that rouge_score finds. A character of a script without blanks is a word.
+    On ASCII text it finds the words that rouge_score finds. A character of a script without blanks
+    is a word.
     """
 
     def tokenize(self, text: str) -> list[str]:
@@ -54,7 +56,9 @@ def lenient(prediction: str, reference: str) -> dict[str, float]:
 
 
 def has_word(text: str) -> bool:
-    """Whether official ROUGE finds a word in the text; against a gold without one every answer scores 0."""
+    """Whether official ROUGE finds a word in the text; against a gold without one every answer
+    scores 0.
+    """
     return bool(_OFFICIAL.search(text.lower()))
 
 
@@ -67,7 +71,9 @@ def _scores(scorer: RougeScorer, prediction: str, reference: str) -> dict[str, f
 def _scorer(*, unicode: bool) -> RougeScorer:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(list(NAMES), use_stemmer=False, tokenizer=UnicodeWords() if unicode else None)
+    return RougeScorer(
+        list(NAMES), use_stemmer=False, tokenizer=UnicodeWords() if unicode else None
+    )
 
 
 def _kind(character: str) -> str:

@@ -1,4 +1,5 @@
-"""What an experiment is made of: arms and axes become the overrides of its cells (conf/experiment, conf/scale).
+"""What an experiment is made of: arms and axes become the overrides of its cells (conf/experiment,
+conf/scale).
 
 Knows no Hydra: an override is text, `key=value`.
 """
@@ -17,7 +18,9 @@ import yaml
 from bench.errors import InputError
 
 PLACES = ("results.root", "progress", "dry", "data.root")
-"""Settings that say where and how a cell runs, not what it is: they tell no two cells of an experiment apart."""
+"""Settings that say where and how a cell runs, not what it is: they tell no two cells of an
+experiment apart.
+"""
 REPEAT = "repeat"
 """The axis of a method's repeats, which stand in one row."""
 
@@ -29,7 +32,9 @@ def repeat_of(at: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says of a key, one value or a sweep: it narrows an axis, or goes to every cell."""
+    """What the command line says of a key, one value or a sweep: it narrows an axis, or goes to
+    every cell.
+    """
 
     key: str
     values: tuple[Any, ...]
@@ -38,9 +43,9 @@ class Given:
 
 @dataclass(frozen=True)
 class Planned:
-    """One cell of an experiment. `at`: its place on the axes; `words`: all its overrides; `extra`: what the command
-    line added to every cell, without PLACES; `own`: the keys that are not the same throughout the experiment by
-    its own file or the scale's.
+    """One cell of an experiment. `at`: its place on the axes; `words`: all its overrides; `extra`:
+    what the command line added to every cell, without PLACES; `own`: the keys that are not the same
+    throughout the experiment by its own file or the scale's.
     """
 
     arm: str
@@ -52,7 +57,9 @@ class Planned:
     @property
     def name(self) -> str:
         """Arm and place in a few words."""
-        return " ".join([self.arm, *(f"{axis.rpartition('.')[2]}={value}" for axis, value in self.at.items())])
+        return " ".join(
+            [self.arm, *(f"{axis.rpartition('.')[2]}={value}" for axis, value in self.at.items())]
+        )
 
     @property
     def hash(self) -> str:
@@ -77,7 +84,11 @@ def merged(words: Iterable[str]) -> tuple[str, ...]:
 
 def _of_scale(scale: Mapping[str, Any], family: str, method: str) -> list[str]:
     """What a scale says of all cells, of a family, of a method."""
-    parts = (scale.get("common"), (scale.get("families") or {}).get(family), (scale.get("methods") or {}).get(method))
+    parts = (
+        scale.get("common"),
+        (scale.get("families") or {}).get(family),
+        (scale.get("methods") or {}).get(method),
+    )
     return [word for part in parts for word in part or ()]
 
 
@@ -85,8 +96,8 @@ def _of_scale(scale: Mapping[str, Any], family: str, method: str) -> list[str]:
 class Design:
     """An experiment at a scale, with what the command line gave: all that its cells are made of.
 
-    `rules`: the trivial rules by kind of task, where the experiment has them as arms; `kind_of`: the kind of task of a
-    cell's overrides; `text`: a value as the command line writes it.
+    `rules`: the trivial rules by kind of task, where the experiment has them as arms; `kind_of`:
+    the kind of task of a cell's overrides; `text`: a value as the command line writes it.
     """
 
     experiment: Mapping[str, Any]
@@ -117,25 +128,40 @@ class Design:
                 words, keys = self._in_order(placed), tuple(dict.fromkeys(map(key_of, placed)))
                 if not place.get(REPEAT):  # the first repeat is the cell without any
                     place = {axis: value for axis, value in place.items() if axis != REPEAT}
-                planned.setdefault((words, json.dumps(place)), Planned(arm, place, words, extra, keys))
+                planned.setdefault(
+                    (words, json.dumps(place)), Planned(arm, place, words, extra, keys)
+                )
         return list(planned.values())
 
     def places(self) -> list[tuple[str, ...]]:
         """The overrides of every place, for an experiment without arms: it counts its data."""
-        axes, last = self.axes(), [word for one in self.given if one.key not in self.axes() for word in one.words]
+        axes, last = (
+            self.axes(),
+            [word for one in self.given if one.key not in self.axes() for word in one.words],
+        )
         found = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
-        return [] if self.experiment.get("arms") else [self._in_order([*self._words(at), *last]) for at in found]
+        return (
+            []
+            if self.experiment.get("arms")
+            else [self._in_order([*self._words(at), *last]) for at in found]
+        )
 
     def axes(self, *, whole: bool = False) -> dict[str, list[Any]]:
-        """The experiment's axes, each with the scale's values where it has some; narrowed by the command line, whose
-        sweeps of other keys are new axes, unless `whole`.
+        """The experiment's axes, each with the scale's values where it has some; narrowed by the
+        command line, whose sweeps of other keys are new axes, unless `whole`.
         """
         axes = {name: list(values) for name, values in (self.experiment.get("axes") or {}).items()}
         for one in self._scales:
-            axes |= {name: list(values) for name, values in (one.get("axes") or {}).items() if name in axes}
+            axes |= {
+                name: list(values)
+                for name, values in (one.get("axes") or {}).items()
+                if name in axes
+            }
         if not whole:
             axes |= {
-                one.key: list(one.values) for one in self.given if one.key in (*axes, REPEAT) or len(one.values) > 1
+                one.key: list(one.values)
+                for one in self.given
+                if one.key in (*axes, REPEAT) or len(one.values) > 1
             }
         return axes
 
@@ -145,12 +171,18 @@ class Design:
         return [self.scale, (self.experiment.get("scales") or {}).get(self.scale["name"]) or {}]
 
     def _in_order(self, placed: Sequence[str]) -> tuple[str, ...]:
-        """One override per key, the last of the experiment's; the scale's for all, its family and the method; what
-        the experiment says of the scale; the cell's.
+        """One override per key, the last of the experiment's; the scale's for all, its family and
+        the method; what the experiment says of the scale; the cell's.
         """
         common, family = self.experiment.get("common") or (), self.experiment["family"]
-        method = next((word for word in reversed([*common, *placed]) if key_of(word) == "method"), "")
-        scaled = [word for one in self._scales for word in _of_scale(one, family, method.partition("=")[2])]
+        method = next(
+            (word for word in reversed([*common, *placed]) if key_of(word) == "method"), ""
+        )
+        scaled = [
+            word
+            for one in self._scales
+            for word in _of_scale(one, family, method.partition("=")[2])
+        ]
         return merged([*common, *scaled, *placed])
 
     def _words(self, at: Mapping[str, Any]) -> list[str]:
@@ -161,10 +193,14 @@ class Design:
         if self.experiment.get("rules"):
             some = {rule for kind in self.rules for rule in self._rules_of(kind)}
             known += [f"majority_{rule}" for rule in sorted(some)]
-        only = self.experiment.get("only") or next((one["only"] for one in self._scales if one.get("only")), None)
+        only = self.experiment.get("only") or next(
+            (one["only"] for one in self._scales if one.get("only")), None
+        )
         for arm in only or ():
             if arm not in known:
-                raise InputError(f"experiment.only={arm}: {self.experiment['name']} has {', '.join(known)}")
+                raise InputError(
+                    f"experiment.only={arm}: {self.experiment['name']} has {', '.join(known)}"
+                )
         return set(known if only is None else only)
 
     def _rules(self, placed: Sequence[str]) -> dict[str, list[str]]:
@@ -172,7 +208,10 @@ class Design:
         if not self.experiment.get("rules"):
             return {}
         kind = self.kind_of(self._in_order(placed))
-        return {f"majority_{rule}": ["method=majority", f"method.rule={rule}"] for rule in self._rules_of(kind)}
+        return {
+            f"majority_{rule}": ["method=majority", f"method.rule={rule}"]
+            for rule in self._rules_of(kind)
+        }
 
     def _rules_of(self, kind: str) -> list[str]:
         """All rules of a kind of task, or those of them that the experiment names."""
@@ -182,18 +221,28 @@ class Design:
     def _arm(self, entries: Sequence[Any], at: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """An arm's overrides at a place, and the place as this arm has it.
 
-        An entry `key: {axis: [values]}` gives the key one value for each of the axis', by position. An arm that sets an
-        axis itself stands at its own value there, unless one of its entries goes along with the axis.
+        An entry `key: {axis: [values]}` gives the key one value for each of the axis', by position.
+        An arm that sets an axis itself stands at its own value there, unless one of its entries
+        goes along with the axis.
         """
         words = [entry if isinstance(entry, str) else self._along(entry, at) for entry in entries]
-        moving = {axis for entry in entries if not isinstance(entry, str) for [axis] in entry.values()}
+        moving = {
+            axis for entry in entries if not isinstance(entry, str) for [axis] in entry.values()
+        }
         fixed = {key_of(word): yaml.safe_load(word.partition("=")[2]) for word in words}
-        return words, at | {axis: value for axis, value in fixed.items() if axis in at and axis not in moving}
+        return words, at | {
+            axis: value for axis, value in fixed.items() if axis in at and axis not in moving
+        }
 
-    def _along(self, entry: Mapping[str, Mapping[str, Sequence[Any]]], at: Mapping[str, Any]) -> str:
+    def _along(
+        self, entry: Mapping[str, Mapping[str, Sequence[Any]]], at: Mapping[str, Any]
+    ) -> str:
         [(key, by_axis)] = entry.items()
         [(axis, values)] = by_axis.items()
         places = self.axes(whole=True)[axis]
         if at[axis] not in places[: len(values)]:
-            raise InputError(f"{axis}={at[axis]}: {key} goes along with it, which is given for {places[: len(values)]}")
+            raise InputError(
+                f"{axis}={at[axis]}: {key} goes along with it, which is given for"
+                f" {places[: len(values)]}"
+            )
         return f"{key}={self.text(values[places.index(at[axis])])}"

@@ -1,4 +1,6 @@
-"""What an experiment would run: its cells, which are done, and how long the rest takes by what others took."""
+"""What an experiment would run: its cells, which are done, and how long the rest takes by what
+others took.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,15 @@ from bench.data import lamp
 from bench.disk import store
 from bench.errors import InputError
 
-ONCE = {"load", "fit"}  # what costs the same however many questions are asked; the rest goes with them
+# what costs the same however many questions are asked; the rest goes with them
+ONCE = {"load", "fit"}
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """One cell: `done`, `interrupted`, `failed`, `to do`, or `refused: ...`; expected seconds (None: unknown)."""
+    """One cell: `done`, `interrupted`, `failed`, `to do`, or `refused: ...`; expected seconds
+    (None: unknown).
+    """
 
     name: str
     state: str
@@ -38,22 +43,33 @@ class Measured:
     records: Sequence[Mapping[str, Any]]
 
     def seconds(self, plan: Plan, questions: int) -> float | None:
-        """Expected seconds without training the base: the median of the same task, method and model, else without
-        regard to the task; None where nothing like it has finished.
+        """Expected seconds without training the base: the median of the same task, method and
+        model, else without regard to the task; None where nothing like it has finished.
         """
         names = plan.names
-        alike = [one for one in self.records if all(one["cell"][name] == names[name] for name in ("method", "model"))]
+        alike = [
+            one
+            for one in self.records
+            if all(one["cell"][name] == names[name] for name in ("method", "model"))
+        ]
         alike = [one for one in alike if one["cell"]["task"] == names["task"]] or alike
         return median(_expected(one, questions) for one in alike) if alike else None
 
     def base(self, plan: Plan) -> float | None:
-        """Expected seconds of training the cell's base, from those that were trained of this model."""
-        took = [one["cost"]["base"]["seconds"] for one in self.records if _trained(one, plan.names["model"])]
+        """Expected seconds of training the cell's base, from those that were trained of this
+        model."""
+        took = [
+            one["cost"]["base"]["seconds"]
+            for one in self.records
+            if _trained(one, plan.names["model"])
+        ]
         return median(took) if took else None
 
 
 def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
-    """Print every cell on a line, and the sum. InputError where no cell can run, with the reason of the first."""
+    """Print every cell on a line, and the sum. InputError where no cell can run, with the reason of
+    the first.
+    """
     found = outlooks(names, configs)
     refused = [one for one in found if one.state.startswith("refused")]
     if found and len(refused) == len(found):
@@ -65,7 +81,9 @@ def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
     left = [one for one in found if one.state != "done" and one not in refused]
     known = [one.seconds for one in left if one.seconds is not None]
     total = f", about {clocked(sum(known))}" if known else ""
-    total += f" and {len(left) - len(known)} cells of unknown time" if len(known) < len(left) else ""
+    total += (
+        f" and {len(left) - len(known)} cells of unknown time" if len(known) < len(left) else ""
+    )
     states = Counter(one.state.partition(":")[0] for one in found)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     print(f"{len(found)} cells: {counts or 'none'}; {len(left)} to run{total}")
@@ -73,7 +91,12 @@ def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
 
 def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outlook]:
     """What becomes of each cell. No weights are loaded, and each data file is read once."""
-    read, measured, bases, known = _reader(), dict[Path, Measured](), set[str](), dict[str, Cohort]()
+    read, measured, bases, known = (
+        _reader(),
+        dict[Path, Measured](),
+        set[str](),
+        dict[str, Cohort](),
+    )
     found = []
     for name, config in zip(names, configs, strict=True):
         try:
@@ -85,8 +108,12 @@ def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outloo
             continue
         root = plan.cell.root
         if root not in measured:
-            finished = [record for _, record in store.records(root).records if record.get("status") == "ok"]
-            measured[root] = Measured([one for one in finished if one.get("schema") == store.SCHEMA])
+            finished = [
+                record for _, record in store.records(root).records if record.get("status") == "ok"
+            ]
+            measured[root] = Measured(
+                [one for one in finished if one.get("schema") == store.SCHEMA]
+            )
         seconds = None if who is None else _left(who, measured[root], bases)
         found.append(Outlook(name, state, seconds))
     return found
@@ -114,8 +141,16 @@ def _state(plan: Plan) -> str:
 
 def _who(plan: Plan, known: dict[str, Cohort]) -> Cohort:
     """Who takes part, looked for once for all cells that choose and leave out the same people."""
-    data = [plan.task.name, plan.tested.hash, plan.fitted.hash, plan.protocol.identity(), plan.adapted]
-    key = store.key({"data": data, "config": [plan.config[name] for name in ("seed", "limit", "leak")]})
+    data = [
+        plan.task.name,
+        plan.tested.hash,
+        plan.fitted.hash,
+        plan.protocol.identity(),
+        plan.adapted,
+    ]
+    key = store.key(
+        {"data": data, "config": [plan.config[name] for name in ("seed", "limit", "leak")]}
+    )
     known[key] = replace(known[key], plan=plan) if key in known else cohort(plan)
     return known[key]
 
@@ -132,14 +167,20 @@ def _left(who: Cohort, measured: Measured, bases: set[str]) -> float | None:
 
 def _expected(record: Mapping[str, Any], questions: int) -> float:
     phases = [(phase, {name, phase.get("inside")}) for name, phase in record["cost"].items()]
-    took = [(phase["seconds"] + (phase.get("reused") or 0), names) for phase, names in phases if "base" not in names]
+    took = [
+        (phase["seconds"] + (phase.get("reused") or 0), names)
+        for phase, names in phases
+        if "base" not in names
+    ]
     once: float = sum(seconds for seconds, names in took if names & ONCE)
     rest: float = sum(seconds for seconds, _ in took) - once
     return once + rest * questions / max(1, int(record["data"]["queries"]))
 
 
 def _trained(record: Mapping[str, Any], model: str) -> bool:
-    return bool(record["cell"]["model"] == model and record["cost"].get("base", {}).get("seconds", 0) > 0)
+    return bool(
+        record["cell"]["model"] == model and record["cost"].get("base", {}).get("seconds", 0) > 0
+    )
 
 
 def _resolved(config: DictConfig, read: Callable[..., lamp.Dataset]) -> Plan:

@@ -1,4 +1,6 @@
-"""Jobs of a sweep in other processes, with any launcher: exit codes, lines that do not garble, one accelerator each."""
+"""Jobs of a sweep in other processes, with any launcher: exit codes, lines that do not garble, one
+accelerator each.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +26,26 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from bench.terminal import silence
 from bench.terminal.pipe import Unpiped
 
-# The launchers' defaults stand in conf/hydra/launcher under the plug-ins' own names, which is what is meant.
-warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+# The launchers' defaults stand in conf/hydra/launcher under the plug-ins' own names, which is what
+# is meant.
+warnings.filterwarnings(
+    "ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
+)
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _GRACE = 5.0  # seconds that a worker without a parent has for a clean stop
 _ended: dict[int, int] = {}
-"""The exit code of each job that has ended, by its number in the sweep; a single run is number 0."""
+"""The exit code of each job that has ended, by its number in the sweep; a single run is number 0.
+"""
 _told: list[Path] = []  # where jobs in other processes tell theirs
 
 
 class Jobs(Callback):
-    """Hydra copies this object to every job, wherever it runs. `names`: of the cells of the sweep, by number.
+    """Hydra copies this object to every job, wherever it runs. `names`: of the cells of the sweep,
+    by number.
 
-    Jobs in other processes write their codes to `told` as they end: a launcher whose worker dies gives no results back.
+    Jobs in other processes write their codes to `told` as they end: a launcher whose worker dies
+    gives no results back.
     """
 
     def __init__(self) -> None:
@@ -47,9 +55,11 @@ class Jobs(Callback):
         self._streams: tuple[TextIO, TextIO] | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when a local cluster is started
+        # read when a local cluster is started
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
-        if "basic_launcher" in launcher:  # no file is needed, so that a folder that cannot be written can be read
+        # no file is needed, so that a folder that cannot be written can be read
+        if "basic_launcher" in launcher:
             _sweep_in(".", config)
         else:
             if "joblib" in launcher:
@@ -57,7 +67,8 @@ class Jobs(Callback):
             self.told = Path(config.hydra.sweep.dir).absolute() / f".codes-{secrets.token_hex(4)}"
             _told.append(self.told)
         remote = OmegaConf.select(config, "hydra.launcher.ray.remote")
-        if remote is not None and remote.num_gpus is None:  # joblib takes turns, Slurm is asked for one
+        # joblib takes turns, Slurm is asked for one
+        if remote is not None and remote.num_gpus is None:
             with read_write(remote):
                 remote.num_gpus = min(1, len(_gpus()))
 
@@ -70,17 +81,24 @@ class Jobs(Callback):
             tell_of_hidden_accelerators()
             self._streams = sys.stdout, sys.stderr
             prefix = f"[{_number(config)}] "
-            sys.stdout, sys.stderr = (cast(TextIO, Prefixed(Unpiped(one), prefix)) for one in self._streams)
+            sys.stdout, sys.stderr = (
+                cast(TextIO, Prefixed(Unpiped(one), prefix)) for one in self._streams
+            )
         if len(self.names) > 1 and config.progress is True and not config.dry:
             number = _number(config)
-            print(f"cell {number + 1} of {len(self.names)}: {self.names[number]}", file=sys.stderr, flush=True)
+            print(
+                f"cell {number + 1} of {len(self.names)}: {self.names[number]}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         code = _code(job_return)
         if os.getpid() == self.starter:
             _ended[_number(config)] = code
         elif self.told is not None:
-            with suppress(OSError), self.told.open("a") as file:  # of a full disk the launcher's results tell
+            # of a full disk the launcher's results tell
+            with suppress(OSError), self.told.open("a") as file:
                 file.write(f"{_number(config)} {code}\n")
         if self._streams:
             sys.stdout.flush()
@@ -95,7 +113,9 @@ class Jobs(Callback):
 
 
 class Prefixed:
-    """A stream for one of several jobs: whole lines, each with the job's number; no terminal, so no moving bars."""
+    """A stream for one of several jobs: whole lines, each with the job's number; no terminal, so no
+    moving bars.
+    """
 
     def __init__(self, stream: TextIO | Unpiped, prefix: str) -> None:
         self._stream, self._prefix, self._rest = stream, prefix, ""
@@ -120,7 +140,9 @@ class Prefixed:
 
 
 def note(results: Sequence[JobReturn], first: int) -> None:
-    """The codes of jobs as their launcher gives them back; `first`: the number of the first of them."""
+    """The codes of jobs as their launcher gives them back; `first`: the number of the first of
+    them.
+    """
     for number, result in enumerate(results, first):
         _ended[number] = _code(result)
 
@@ -146,7 +168,9 @@ def _number(config: DictConfig) -> int:
 
 
 def _sweep_in(folder: str, config: DictConfig) -> None:
-    """Hydra's own folder of the sweep; said as an override too, from which it makes the jobs' configurations."""
+    """Hydra's own folder of the sweep; said as an override too, from which it makes the jobs'
+    configurations.
+    """
     with read_write(config.hydra):
         config.hydra.sweep.dir = folder
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
@@ -156,7 +180,9 @@ _watched: list[int] = []
 
 
 def _end_with(parent: int) -> None:
-    """A joblib worker stops, as by a signal, when the process that started it is gone: nobody waits for its answers."""
+    """A joblib worker stops, as by a signal, when the process that started it is gone: nobody waits
+    for its answers.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -175,7 +201,9 @@ def _is_joblib() -> bool:
 
 
 def take_accelerator() -> None:
-    """One accelerator for each joblib worker, in turn. Ray and Slurm give each job its own, and show it no other."""
+    """One accelerator for each joblib worker, in turn. Ray and Slurm give each job its own, and
+    show it no other.
+    """
     number = multiprocessing.current_process().name.partition("-")[2]
     if not _is_joblib() or "LAMPLIGHT_ACCELERATOR" in os.environ:
         return
@@ -184,8 +212,9 @@ def take_accelerator() -> None:
     if there and number.isdigit():
         if int(number) > len(there):
             print(
-                f"worker {number} shares an accelerator with another, as there are {len(there)}: memory may not "
-                f"suffice for both; hydra.launcher.n_jobs={len(there)} gives each its own",
+                f"worker {number} shares an accelerator with another, as there are {len(there)}:"
+                f" memory may not suffice for both; hydra.launcher.n_jobs={len(there)} gives each"
+                " its own",
                 file=sys.stderr,
             )
         os.environ["LAMPLIGHT_ACCELERATOR"] = there[(int(number) - 1) % len(there)]

@@ -1,4 +1,6 @@
-"""Overrides in the words that Hydra's grammar knows: a hub id or a folder as a model, a value in quotes."""
+"""Overrides in the words that Hydra's grammar knows: a hub id or a folder as a model, a value in
+quotes.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,14 @@ def expanded(words: Iterable[str]) -> list[str]:
             continue
         found += ["model=folder", f"model.source={quoted(os.path.expanduser(text))}"]
         if not any(other.startswith("model.name=") for other in given):
-            found.append(f"model.name={re.sub(r'[^A-Za-z0-9._-]+', '-', text.rstrip('/').rpartition('/')[2])}")
+            found.append(f"model.name={_model_name(text)}")
     return found
+
+
+def _model_name(source: str) -> str:
+    """The last part of a hub id or folder, in letters that a folder of results may have."""
+    last = source.rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last)
 
 
 def quoted(value: str) -> str:
@@ -45,9 +53,17 @@ def parsed_override(word: str) -> Override:
 
 
 def _unquoted(value: str) -> str:
-    return value[1:-1].replace("\\'", "'") if len(value) > 1 and value[0] == value[-1] == "'" else value
+    return (
+        value[1:-1].replace("\\'", "'")
+        if len(value) > 1 and value[0] == value[-1] == "'"
+        else value
+    )
 
 
 def _is_source(value: str) -> bool:
     """Whether a model is named by hub id or folder, and not by its file in conf/model."""
-    return "/" in value or value.startswith(".") or (value not in groups()["model"] and os.path.isdir(value))
+    return (
+        "/" in value
+        or value.startswith(".")
+        or (value not in groups()["model"] and os.path.isdir(value))
+    )

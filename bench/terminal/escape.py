@@ -1,7 +1,9 @@
-"""Text of others (records, data, file names) made fit for where it is shown: terminal, HTML, Markdown, CSV, LaTeX.
+"""Text of others (records, data, file names) made fit for where it is shown: terminal, HTML,
+Markdown, CSV, LaTeX.
 
-A results folder may come from anybody. A terminal obeys escape sequences, a browser markup, a spreadsheet formulas,
-and every one of them the marks that turn the direction of writing round. None of these may act: they are shown.
+A results folder may come from anybody. A terminal obeys escape sequences, a browser markup, a
+spreadsheet formulas, and every one of them the marks that turn the direction of writing round. None
+of these may act: they are shown.
 """
 
 from __future__ import annotations
@@ -18,20 +20,37 @@ _JOINERS = "\u200c\u200d"
 _BREAKS = "\u2028\u2029"
 _ASCII = re.compile(r"[\t\n\x20-\x7e]*")
 _SPECIAL_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "−": "$-$", "―": "---",
-}  # fmt: skip
-# What GitHub's Markdown could take for markup inside a line; a bracket only where a link could follow it.
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "−": "$-$",
+    "―": "---",
+}
+# What GitHub's Markdown could take for markup inside a line; a bracket only where a link could
+# follow it.
 _SPECIAL_MARKDOWN = re.compile(r"[\\`*<>|~$]|\](?=[(\[:])|&(?=[#\w])|(?<!\w)_|_(?!\w)")
-_BLOCK_MARKDOWN = re.compile(r"(?:#|[-+=]|\d+[.)])")  # and what it could take for a block at the line's beginning
+# and what it could take for a block at the line's beginning
+_BLOCK_MARKDOWN = re.compile(r"(?:#|[-+=]|\d+[.)])")
 _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _FORMULA = "=+-@＝＋－＠"
 """Signs with which a spreadsheet's formula begins, the wide ones too."""
 
 
 def visible(text: str) -> str:
-    r"""The text with what acts instead of being seen (control and direction marks, surrogates) spelt out: `\x1b`.
+    r"""The text with what acts instead of being seen (control and direction marks, surrogates)
+    spelt out: `\x1b`.
 
     Line breaks and tabs stay.
     """
@@ -49,7 +68,9 @@ def terminal(text: str) -> str:
 
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """Print to stdout (or `file`) what may hold words of others; what its encoding has not is spelt out too."""
+    """Print to stdout (or `file`) what may hold words of others; what its encoding has not is spelt
+    out too.
+    """
     out = file or sys.stdout
     coding = getattr(out, "encoding", None) or "utf-8"
     print(terminal(text).encode(coding, "backslashreplace").decode(coding), file=out)
@@ -62,23 +83,34 @@ def html(text: str) -> str:
 
 def markdown(text: str) -> str:
     """For a cell, a heading or a line of prose of GitHub's Markdown."""
-    return _SPECIAL_MARKDOWN.sub(lambda mark: "&amp;" if mark[0] == "&" else "\\" + mark[0], line(text))
+    return _SPECIAL_MARKDOWN.sub(
+        lambda mark: "&amp;" if mark[0] == "&" else "\\" + mark[0], line(text)
+    )
 
 
 def prose(text: str) -> str:
-    """For a line of Markdown's prose, which at its beginning could also be a heading, a list or a rule."""
+    """For a line of Markdown's prose, which at its beginning could also be a heading, a list or a
+    rule.
+    """
     shown = markdown(text)
     block = _BLOCK_MARKDOWN.match(shown)
     return shown if block is None else shown[: block.end() - 1] + "\\" + shown[block.end() - 1 :]
 
 
 def csv(value: Any) -> Any:
-    """For a cell of a table that a spreadsheet may open: a text that would be a formula begins with an apostrophe."""
+    """For a cell of a table that a spreadsheet may open: a text that would be a formula begins with
+    an apostrophe.
+    """
     if not isinstance(value, str):
         return value
     text = visible(value)
     first = text.lstrip()[:1]
-    harmless = not first or first not in _FORMULA or len(text.strip()) == 1 or _NUMBER.fullmatch(text.strip())
+    harmless = (
+        not first
+        or first not in _FORMULA
+        or len(text.strip()) == 1
+        or _NUMBER.fullmatch(text.strip())
+    )
     return text if harmless else "'" + text
 
 

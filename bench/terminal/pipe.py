@@ -1,4 +1,6 @@
-"""Output whose reader may have gone: `python -m bench ... | head` ends, or goes on working, without a traceback."""
+"""Output whose reader may have gone: `python -m bench ... | head` ends, or goes on working, without
+a traceback.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Unpiped:
             self._drop()
 
     def _drop(self) -> None:
-        """Everything from here on goes nowhere, also what the stream still holds when the interpreter ends."""
+        """Everything from here on goes nowhere, also what the stream still holds when the
+        interpreter ends.
+        """
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:

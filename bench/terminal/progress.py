@@ -1,4 +1,6 @@
-"""How far the work is: bars with the time left on a terminal, a line every half minute on a plain stream."""
+"""How far the work is: bars with the time left on a terminal, a line every half minute on a plain
+stream.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ SECONDS = 30.0
 
 
 class Screen:
-    """All open bars of a cell as one display, since two that each redraw the same lines erase each other."""
+    """All open bars of a cell as one display, since two that each redraw the same lines erase each
+    other.
+    """
 
     def __init__(self, *, show: bool) -> None:
         self.show = show
@@ -26,19 +30,25 @@ class Screen:
         return Progress(self, name, total)
 
     def within(self, steps: float) -> None:
-        """So many steps of the batch in work are behind the innermost bar, until its next `advance`."""
+        """So many steps of the batch in work are behind the innermost bar, until its next
+        `advance`.
+        """
         if self._open:
             self._open[-1].within(steps)
 
     def open(self, bar: Progress) -> Any:
-        """The line of a bar on the terminal; None where there is no terminal, or nothing is to be shown."""
+        """The line of a bar on the terminal; None where there is no terminal, or nothing is to be
+        shown.
+        """
         self._open.append(bar)
         if not self.show:
             return None
         if not sys.stderr.isatty():
             if len(self._open) == 1:
                 self._ended = threading.Event()
-                threading.Thread(target=self._report, args=(self._ended, sys.stderr), daemon=True).start()
+                threading.Thread(
+                    target=self._report, args=(self._ended, sys.stderr), daemon=True
+                ).start()
             return None
         if self._live is None:
             self._live = _display()
@@ -64,7 +74,9 @@ class Screen:
             self._live, self._tasks = None, {}
 
     def _report(self, ended: threading.Event, stream: Any) -> None:
-        """On a plain stream, how far the innermost bar is, every half minute, also while one batch takes long."""
+        """On a plain stream, how far the innermost bar is, every half minute, also while one batch
+        takes long.
+        """
         while not ended.wait(SECONDS):
             if self._open:
                 self._open[-1].report(stream)
@@ -93,7 +105,9 @@ class Progress:
         self.within(0.0)
 
     def within(self, steps: float) -> None:
-        """So many more steps than are done, of a batch in work: they may move back when the batch ends elsewhere."""
+        """So many more steps than are done, of a batch in work: they may move back when the batch
+        ends elsewhere.
+        """
         self._within = steps
         if self._line is not None:
             self._screen.move(self._line, self.done + steps)
@@ -104,7 +118,9 @@ class Progress:
         self._screen.close(self, self._line)
 
     def report(self, stream: Any) -> None:
-        """A line: how many steps are done, and the time left where it can be told, else the time that went by."""
+        """A line: how many steps are done, and the time left where it can be told, else the time
+        that went by.
+        """
         took, done = time.monotonic() - self._start, self.done + self._within
         if self.total is not None and done:
             self._say(f"about {took / done * max(0.0, self.total - done):.0f} s left", stream)

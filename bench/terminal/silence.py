@@ -1,7 +1,9 @@
-"""One place that keeps the bars, advice and warnings of libraries off a user's screen. Imports none of them.
+"""One place that keeps the bars, advice and warnings of libraries off a user's screen. Imports none
+of them.
 
-Every entry point calls `libraries` before it imports anything heavy, and so does every job in another process. Whoever
-sets TRANSFORMERS_VERBOSITY (as in TRANSFORMERS_VERBOSITY=warning) hears the libraries from that level on.
+Every entry point calls `libraries` before it imports anything heavy, and so does every job in
+another process. Whoever sets TRANSFORMERS_VERBOSITY (as in TRANSFORMERS_VERBOSITY=warning) hears
+the libraries from that level on.
 """
 
 from __future__ import annotations
@@ -22,9 +24,22 @@ _SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",  # else a word of advice at every fork
 }
 _LOGGERS = (
-    "absl", "accelerate", "bitsandbytes", "datasets", "evaluate", "filelock", "gguf", "httpx", "huggingface_hub",
-    "kernels", "peft", "sentence_transformers", "torch", "transformers", "trl",
-)  # fmt: skip
+    "absl",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "evaluate",
+    "filelock",
+    "gguf",
+    "httpx",
+    "huggingface_hub",
+    "kernels",
+    "peft",
+    "sentence_transformers",
+    "torch",
+    "transformers",
+    "trl",
+)
 
 
 def libraries() -> None:

@@ -1,6 +1,8 @@
-"""What an id of the Hugging Face hub stands for: the commit that is its `main` today, on the hub or in its cache.
+"""What an id of the Hugging Face hub stands for: the commit that is its `main` today, on the hub or
+in its cache.
 
-Weights under one id change when its owner moves `main`. A key that held the id alone would serve the old answers.
+Weights under one id change when its owner moves `main`. A key that held the id alone would serve
+the old answers.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ _SECONDS = 10.0
 
 @cache
 def commit(id: str, revision: str | None = None, kind: Kind = "model") -> str | None:
-    """The commit that a revision (None: `main`) stands for; None where neither hub nor cache knows it.
+    """The commit that a revision (None: `main`) stands for; None where neither hub nor cache knows
+    it.
 
     Asked once in a process, so that the cells of a sweep are all of the same one.
     """
@@ -40,16 +43,22 @@ def pinned(id: str, revision: str | None = None) -> str:
 
 
 def check(id: str, revision: str | None, advice: str) -> None:
-    """Raises InputError, with the advice, where the weights can come neither from the hub nor from its cache."""
+    """Raises InputError, with the advice, where the weights can come neither from the hub nor from
+    its cache.
+    """
     known = commit(id, revision)
     if known is None:
         said = f" at revision {revision}" if revision else ""
-        raise InputError(f"the model '{id}'{said} is neither on a hub that answers nor in the hub's cache {advice}")
+        raise InputError(
+            f"the model '{id}'{said} is neither on a hub that answers nor in the hub's cache"
+            f" {advice}"
+        )
     folder = _snapshot(id, known)
     whole = folder is not None and any(path for form in _WEIGHTS for path in folder.glob(form))
     if not whole and _on_the_hub(id, known, "model") is None:
         raise InputError(
-            f"the model '{id}' is in the hub's cache without weights, and the hub does not answer {advice}"
+            f"the model '{id}' is in the hub's cache without weights, and the hub does not answer"
+            f" {advice}"
         )
 
 
@@ -68,7 +77,8 @@ def _on_the_hub(id: str, revision: str, kind: Kind) -> str | None:
 
 
 def _in_the_cache(id: str, revision: str, kind: Kind) -> str | None:
-    """The commit that the cache's reference names; its files are there whether or not the hub is."""
+    """The commit that the cache's reference names; its files are there whether or not the
+    hub is."""
     path = _folder(id, kind) / "refs" / revision
     try:
         said = path.read_text(encoding="utf-8").strip()
@@ -89,4 +99,6 @@ def _folder(id: str, kind: Kind) -> Path:
     try:
         return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type=kind)
     except ValueError:  # the library's own rules of names
-        raise InputError(f"{shown(id)}: neither a folder here nor a name of the hub, as in owner/name") from None
+        raise InputError(
+            f"{shown(id)}: neither a folder here nor a name of the hub, as in owner/name"
+        ) from None

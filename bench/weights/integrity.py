@@ -1,6 +1,8 @@
-"""Is a loaded model all of what its files hold? A tensor that is missing would be a random one, without a word.
+"""Is a loaded model all of what its files hold? A tensor that is missing would be a random one,
+without a word.
 
-What the library itself knows to be no fault is in no report: tied heads, and buffers that are computed anew.
+What the library itself knows to be no fault is in no report: tied heads, and buffers that are
+computed anew.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ _SHOWN = 3
 _SUMS = "checksums.json"
 
 _intact: set[tuple[object, ...]] = set()
-"""Folders, as they stand, that this process has read and found whole: the next load need not read them again."""
+"""Folders, as they stand, that this process has read and found whole: the next load need not read
+them again.
+"""
 
 
 def seal(folder: Path) -> None:
@@ -29,7 +33,12 @@ def seal(folder: Path) -> None:
 
 def as_written(folder: Path) -> bool:
     """Whether a folder's files are those that were sealed in it; False where nothing was."""
-    looks = (folder, *sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir()))
+    looks = (
+        folder,
+        *sorted(
+            (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir()
+        ),
+    )
     if looks not in _intact:
         try:
             said = json.loads((folder / _SUMS).read_bytes())
@@ -52,9 +61,11 @@ def _sums(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def loading(source: str, advice: str) -> Iterator[None]:
-    """Inside, whatever a library says of files that it cannot read becomes one line with the advice.
+    """Inside, whatever a library says of files that it cannot read becomes one line with the
+    advice.
 
-    Truncated weights, pickles with code in them and broken JSON each raise an exception of another class.
+    Truncated weights, pickles with code in them and broken JSON each raise an exception of another
+    class.
     """
     import torch
 
@@ -82,24 +93,26 @@ def refuse_partial(source: str, report: Mapping[str, Any]) -> None:
     faults += list(report["error_msgs"][:1])
     if faults:
         raise InputError(
-            f"the weights of '{source}' are not those of its config.json: tensors {'; '.join(faults)} "
-            "(copy the whole folder again)"
+            f"the weights of '{source}' are not those of its config.json: tensors"
+            f" {'; '.join(faults)} (copy the whole folder again)"
         )
 
 
 def refuse_other_vocabulary(source: str, model: Any, tokenizer: Any) -> None:
-    """Raises InputError where the tokenizer is of another model: it writes tokens that the model does not have.
+    """Raises InputError where the tokenizer is of another model: it writes tokens that the model
+    does not have.
 
-    Models have some rows more than tokens, so that their number is round; a tokenizer of less than half is another's.
-    Tokens that were added to the vocabulary count only where a prompt has them: the library adds some that never occur.
+    Models have some rows more than tokens, so that their number is round; a tokenizer of less than
+    half is another's. Tokens that were added to the vocabulary count only where a prompt has them:
+    the library adds some that never occur.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     tokens = max(tokenizer.vocab_size, *(id + 1 for id in ids if id is not None))
     if tokens > rows or len(tokenizer) < rows / 2:
         raise InputError(
-            f"'{source}': the tokenizer has {tokens} tokens and the model {rows}, so they do not belong together "
-            "(copy the tokenizer's files of this model into its folder)"
+            f"'{source}': the tokenizer has {tokens} tokens and the model {rows}, so they do not"
+            " belong together (copy the tokenizer's files of this model into its folder)"
         )
 
 
@@ -111,7 +124,9 @@ def some(names: Collection[str]) -> str:
 
 
 def of_body(names: Iterable[str], model: Any) -> list[str]:
-    """Those of the names that belong to a part which the model has: the heads of a training before are no fault."""
+    """Those of the names that belong to a part which the model has: the heads of a training before
+    are no fault.
+    """
     parts = {name for name, _ in model.named_children()}
     prefix = f"{model.base_model_prefix}."
     return [name for name in names if name.removeprefix(prefix).partition(".")[0] in parts]

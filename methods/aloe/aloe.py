@@ -1,5 +1,5 @@
-"""ALOE's supervised fine-tuning on the fit users' questions, mixed with code dialogues (Wu et al. 2024; reference
-4.3), as CHAMELEON's tables compare it.
+"""ALOE's supervised fine-tuning on the fit users' questions, mixed with code dialogues (Wu et al.
+2024; reference 4.3), as CHAMELEON's tables compare it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Aloe(BaselinePrompt):
-    """One patch from conversations: the baseline's prompt with history as the user's turn, the gold as the assistant's.
+    """One patch from conversations: the baseline's prompt with history as the user's turn, the gold
+    as the assistant's.
 
-    A question of LaMP is a conversation of one exchange. A code dialogue has several: with the loss on all tokens it is
-    one sample; with `completion_only` each prefix that ends in an answer is one, so that every answer is learnt once.
+    A question of LaMP is a conversation of one exchange. A code dialogue has several: with the loss
+    on all tokens it is one sample; with `completion_only` each prefix that ends in an answer is
+    one, so that every answer is learnt once.
 
-    `fraction`: share of the questions. `code_rule`: how many code dialogues join them, the same share of their set
-    (`equal_fraction`), as many as questions (`equal_rows`) or `none`. `code_data`: a `.jsonl` file or hub data set;
-    None takes the small generated one. `full_finetune`: the linear layers themselves instead of a LoRA; the patch then
-    has full rank, as large as two copies of the layers, and its rate is `full_learning_rate`. `training`: see
+    `fraction`: share of the questions. `code_rule`: how many code dialogues join them, the same
+    share of their set (`equal_fraction`), as many as questions (`equal_rows`) or `none`.
+    `code_data`: a `.jsonl` file or hub data set; None takes the small generated one.
+    `full_finetune`: the linear layers themselves instead of a LoRA; the patch then has full rank,
+    as large as two copies of the layers, and its rate is `full_learning_rate`. `training`: see
     `bench.lm.trainer.Training`.
     """
 
     ONLY_WITH: ClassVar = {
-        **{f"code_{name}": ("code_rule", ("equal_fraction", "equal_rows")) for name in ("data", "split", "revision")},
+        **{
+            f"code_{name}": ("code_rule", ("equal_fraction", "equal_rows"))
+            for name in ("data", "split", "revision")
+        },
         "full_learning_rate": ("full_finetune", (True,)),
     }
 
@@ -55,7 +61,9 @@ class Aloe(BaselinePrompt):
     full_finetune: bool = False
     full_learning_rate: Annotated[float, ABOVE] = 1e-5
     max_length: Annotated[int, COUNT] = 8192
-    training: Annotated[Mapping[str, Any], Fields(TrainingFields, ("seed",))] = field(default_factory=dict)
+    training: Annotated[Mapping[str, Any], Fields(TrainingFields, ("seed",))] = field(
+        default_factory=dict
+    )
     seed: Annotated[int, SEED] = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
@@ -64,10 +72,15 @@ class Aloe(BaselinePrompt):
             from bench.lm.tune import share
             from methods.aloe import sft
 
-        asked = [(user, query) for user in users for query in user.queries if query.gold is not None]
+        asked = [
+            (user, query) for user in users for query in user.queries if query.gold is not None
+        ]
         random.Random(f"aloe/{self.seed}").shuffle(asked)
         if not asked:
-            raise MethodError(f"aloe: none of the {len(users)} fit users of {task.name} has a question with an answer")
+            raise MethodError(
+                f"aloe: none of the {len(users)} fit users of {task.name} has a question with an"
+                " answer"
+            )
         chosen = share(asked, self.fraction)
         rows = []
         for query, items in shown(self.select, task, users, chosen, budget):
@@ -90,27 +103,36 @@ class Aloe(BaselinePrompt):
         return Personalization(patches=(patch,), facts=facts | spent.facts())
 
     def _row(self, lm: LM, name: str, dialogue: Dialogue) -> Row:
-        """A question and its answer as the model reads them. One that is too long would lose its answer: refused."""
+        """A question and its answer as the model reads them. One that is too long would lose its
+        answer: refused.
+        """
         from methods.aloe.sft import Row
 
         *before, answer = dialogue
         row = Row(lm.encode(Request(tuple(before), name=name)).ids, lm.answer_ids(answer.text))
         if len(row) > self.max_length:
             raise MethodError(
-                f"{name}: prompt and answer have {len(row)} tokens, more than method.max_length={self.max_length}, and "
-                "would lose the answer: lower model.history_tokens or raise method.max_length"
+                f"{name}: prompt and answer have {len(row)} tokens, more than"
+                f" method.max_length={self.max_length}, and would lose the answer: lower"
+                " model.history_tokens or raise method.max_length"
             )
         return row
 
     def _code(self, lm: LM, questions: int, budget: Budget) -> tuple[list[Row], dict[str, Any]]:
-        """The code share as samples, and what the record says of it. Samples that are too long are counted, not cut."""
+        """The code share as samples, and what the record says of it. Samples that are too long are
+        counted, not cut.
+        """
         if self.code_rule == "none":
             return [], {"code_source": None, "code_dialogues": 0}
         with budget.phase("load"):
             data = dialogues.read(self.code_data, self.code_split, self.code_revision)
         order = list(data.dialogues)
         random.Random(f"aloe/{self.seed}/code").shuffle(order)
-        count = max(1, round(self.fraction * len(order))) if self.code_rule == "equal_fraction" else questions
+        count = (
+            max(1, round(self.fraction * len(order)))
+            if self.code_rule == "equal_fraction"
+            else questions
+        )
         rows, too_long = [], 0
         for dialogue in order[:count]:
             budget.check()
@@ -130,4 +152,8 @@ class Aloe(BaselinePrompt):
 
 def prefixes(dialogue: Dialogue) -> list[Dialogue]:
     """The conversation up to each answer of the assistant."""
-    return [dialogue[: place + 1] for place, turn in enumerate(dialogue) if place and turn.role == "assistant"]
+    return [
+        dialogue[: place + 1]
+        for place, turn in enumerate(dialogue)
+        if place and turn.role == "assistant"
+    ]

@@ -1,8 +1,10 @@
-"""Code dialogues for ALOE: a small generated set, a local JSONL file, or a data set of the Hugging Face hub.
+"""Code dialogues for ALOE: a small generated set, a local JSONL file, or a data set of the Hugging
+Face hub.
 
-ALOE mixes its conversations with CodeAct, dialogues in which an assistant solves a task in Python and reads what the
-code prints. The generated set has that form (question, code, output, answer) and right answers, but few kinds of task:
-it stands in where CodeAct cannot be had, and records say which of the two was used.
+ALOE mixes its conversations with CodeAct, dialogues in which an assistant solves a task in Python
+and reads what the code prints. The generated set has that form (question, code, output, answer) and
+right answers, but few kinds of task: it stands in where CodeAct cannot be had, and records say
+which of the two was used.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ Dialogue = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class CodeDialogues:
-    """Dialogues that end with the assistant; `source` says where they are from, `hash` what they are."""
+    """Dialogues that end with the assistant; `source` says where they are from, `hash` what they
+    are.
+    """
 
     dialogues: tuple[Dialogue, ...]
     source: str
@@ -40,10 +44,12 @@ class CodeDialogues:
 
 
 def read(source: str | None, split: str, revision: str | None = None) -> CodeDialogues:
-    """The generated set (None), a `.jsonl` file, or a hub data set (`owner/name`), its split and revision.
+    """The generated set (None), a `.jsonl` file, or a hub data set (`owner/name`), its split and
+    revision.
 
-    A row has `messages` or `conversations`: a list of `{"role": system | user | assistant, "content": text}`. Turns
-    after the last of the assistant are left out. Raises InputError that names the row and the field.
+    A row has `messages` or `conversations`: a list of `{"role": system | user | assistant,
+    "content": text}`. Turns after the last of the assistant are left out. Raises InputError that
+    names the row and the field.
     """
     if source is None:
         return CodeDialogues(generated(), BUILT_IN)
@@ -54,7 +60,10 @@ def read(source: str | None, split: str, revision: str | None = None) -> CodeDia
     found = tuple(_dialogue(row, where) for where, row in rows)
     if not found:
         raise InputError(f"{source}: no dialogues")
-    return CodeDialogues(found, path.name if source.endswith(".jsonl") else f"{source}@{revision or 'main'} ({split})")
+    return CodeDialogues(
+        found,
+        path.name if source.endswith(".jsonl") else f"{source}@{revision or 'main'} ({split})",
+    )
 
 
 def generated(count: int = SIZE, seed: int = 0) -> tuple[Dialogue, ...]:
@@ -82,7 +91,9 @@ def _total(rng: Random) -> Dialogue:
     kind, test = ("odd", "n % 2 == 1") if odd else ("even", "n % 2 == 0")
     total = sum(n for n in numbers if n % 2 == odd)
     code = f"numbers = {numbers}\nprint(sum(n for n in numbers if {test}))"
-    return _four_turns(f"What is the sum of the {kind} numbers in {numbers}?", code, total, f"The sum is {total}.")
+    return _four_turns(
+        f"What is the sum of the {kind} numbers in {numbers}?", code, total, f"The sum is {total}."
+    )
 
 
 def _largest(rng: Random) -> Dialogue:
@@ -93,17 +104,23 @@ def _largest(rng: Random) -> Dialogue:
 
 
 def _words(rng: Random) -> Dialogue:
-    words = rng.sample(["river", "cloud", "bridge", "lamp", "garden", "stone", "engine", "window", "letter"], 4)
+    words = rng.sample(
+        ["river", "cloud", "bridge", "lamp", "garden", "stone", "engine", "window", "letter"], 4
+    )
     longest = max(words, key=len)
     code = f"words = {words}\nprint(max(words, key=len))"
-    return _four_turns(f"Which of {words} is the longest word?", code, longest, f"It is '{longest}'.")
+    return _four_turns(
+        f"Which of {words} is the longest word?", code, longest, f"It is '{longest}'."
+    )
 
 
 def _power(rng: Random) -> Dialogue:
     base, exponent, modulus = rng.randint(2, 9), rng.randint(5, 12), rng.randint(11, 97)
     value = pow(base, exponent, modulus)
     question = f"What remains when {base} to the power of {exponent} is divided by {modulus}?"
-    return _four_turns(question, f"print(pow({base}, {exponent}, {modulus}))", value, f"The remainder is {value}.")
+    return _four_turns(
+        question, f"print(pow({base}, {exponent}, {modulus}))", value, f"The remainder is {value}."
+    )
 
 
 def _function(rng: Random) -> Dialogue:
@@ -121,7 +138,9 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); method.code_data names a .jsonl file") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); method.code_data names a .jsonl file"
+        ) from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
@@ -135,11 +154,12 @@ def _hub(name: str, split: str, revision: str | None) -> Iterable[tuple[str, Any
 
     try:
         rows: Any = datasets.load_dataset(name, split=split, revision=revision)
-    except Exception as error:  # the library raises its own kinds for a missing name, split or network
+    # the library raises its own kinds for a missing name, split or network
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"method.code_data={name}: cannot load split '{split}' from the hub: {reason} (give a local .jsonl file, "
-            "or null for the generated set)"
+            f"method.code_data={name}: cannot load split '{split}' from the hub: {reason} (give a"
+            " local .jsonl file, or null for the generated set)"
         ) from error
     return ((f"{name}: row {number}", row) for number, row in enumerate(rows))
 
@@ -150,9 +170,13 @@ def _dialogue(row: Any, where: str) -> Dialogue:
         raise InputError(f"{where}: no list 'messages' (or 'conversations')")
     messages = []
     for number, turn in enumerate(turns):
-        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, Mapping) else (None, None)
+        role, content = (
+            (turn.get("role"), turn.get("content")) if isinstance(turn, Mapping) else (None, None)
+        )
         if role not in get_args(Role):
-            raise InputError(f"{where}: turn {number}: 'role' is {role!r} (need {', '.join(get_args(Role))})")
+            raise InputError(
+                f"{where}: turn {number}: 'role' is {role!r} (need {', '.join(get_args(Role))})"
+            )
         if not isinstance(content, str) or not content.strip():
             raise InputError(f"{where}: turn {number}: no text in 'content'")
         messages.append(Message(cast(Role, role), (content,)))

@@ -1,6 +1,8 @@
-"""Supervised fine-tuning of whole conversations (ALOE): TRL's SFTTrainer for decoders, Seq2SeqTrainer for T5.
+"""Supervised fine-tuning of whole conversations (ALOE): TRL's SFTTrainer for decoders,
+Seq2SeqTrainer for T5.
 
-Both get token ids that the harness made, so a training prompt is to the token what the model reads in the test.
+Both get token ids that the harness made, so a training prompt is to the token what the model reads
+in the test.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ PROBE_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample: the tokens of the conversation so far, and those of the answer with its end token."""
+    """One sample: the tokens of the conversation so far, and those of the answer with its end
+    token.
+    """
 
     prompt: Sequence[int]
     answer: Sequence[int]
@@ -40,9 +44,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class SFTTuning:
-    """How the loss is taken. `completion_only`: on the answers alone (T5: always). `packing`: fill rows of
-    `max_length` tokens with several samples that do not see each other. `full`: train the linear layers themselves
-    instead of an adapter.
+    """How the loss is taken. `completion_only`: on the answers alone (T5: always). `packing`: fill
+    rows of `max_length` tokens with several samples that do not see each other. `full`: train the
+    linear layers themselves instead of an adapter.
     """
 
     completion_only: bool
@@ -51,10 +55,14 @@ class SFTTuning:
     full: bool
 
 
-def train(lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budget: Budget) -> tuple[Patch, Spent]:
-    """Train on the rows, none of which may be longer than `max_length`; the model's own weights never change.
+def train(
+    lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budget: Budget
+) -> tuple[Patch, Spent]:
+    """Train on the rows, none of which may be longer than `max_length`; the model's own weights
+    never change.
 
-    Raises MethodError where samples packed together would see each other, and where nothing was learnt.
+    Raises MethodError where samples packed together would see each other, and where nothing was
+    learnt.
     """
     if sft.packing:
         _check_packing(lm, rows)
@@ -64,15 +72,24 @@ def train(lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budge
         make = _seq2seq if lm.seq2seq else _causal
         trainer = make(lm, model, rows, sft, training, folder)
         spent = run(trainer, training, len(rows), budget)
-        patch = _weight_change(lm.model, model, names) if sft.full else Patch.from_peft(trainer.model)
+        patch = (
+            _weight_change(lm.model, model, names) if sft.full else Patch.from_peft(trainer.model)
+        )
     if not patch.finite:
-        raise MethodError("training diverged: the adapter has numbers that are not finite; lower the learning rate")
+        raise MethodError(
+            "training diverged: the adapter has numbers that are not finite; lower the learning"
+            " rate"
+        )
     if not patch.changes:
-        raise MethodError(f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time")
+        raise MethodError(
+            f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
+        )
     return patch, spent
 
 
-def _causal(lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: Training, folder: str) -> Any:
+def _causal(
+    lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: Training, folder: str
+) -> Any:
     from datasets import Dataset
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
@@ -80,7 +97,10 @@ def _causal(lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: T
     data = [
         {
             "input_ids": [*row.prompt, *row.answer],
-            "labels": [*([-100] * len(row.prompt) if sft.completion_only else row.prompt), *row.answer],
+            "labels": [
+                *([-100] * len(row.prompt) if sft.completion_only else row.prompt),
+                *row.answer,
+            ],
         }
         for row in rows
     ]
@@ -92,19 +112,35 @@ def _causal(lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: T
         max_length=sft.max_length if sft.packing else None,
     )
     return SFTTrainer(
-        model=model, args=how, train_dataset=Dataset.from_list(data), processing_class=copy.deepcopy(lm.tokenizer),
+        model=model,
+        args=how,
+        train_dataset=Dataset.from_list(data),
+        processing_class=copy.deepcopy(lm.tokenizer),
         peft_config=None if sft.full else training.lora(lm),
-    )  # fmt: skip
+    )
 
 
-def _seq2seq(lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: Training, folder: str) -> Any:
-    """TRL trains no encoder-decoder models: the conversation so far is the input, the answer the target."""
+def _seq2seq(
+    lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: Training, folder: str
+) -> Any:
+    """TRL trains no encoder-decoder models: the conversation so far is the input, the answer the
+    target.
+    """
     from datasets import Dataset
     from peft import get_peft_model
-    from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+    from transformers import (
+        DataCollatorForSeq2Seq,
+        Seq2SeqTrainer,
+        Seq2SeqTrainingArguments,
+        set_seed,
+    )
 
     data = [
-        {"input_ids": list(row.prompt), "attention_mask": [1] * len(row.prompt), "labels": list(row.answer)}
+        {
+            "input_ids": list(row.prompt),
+            "attention_mask": [1] * len(row.prompt),
+            "labels": list(row.answer),
+        }
         for row in rows
     ]
     set_seed(training.seed)
@@ -117,37 +153,49 @@ def _seq2seq(lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: 
 
 
 def _full_copy(lm: LM) -> tuple[Any, list[str]]:
-    """A copy in float32 with weights of its own, and the names of the layers that learn: all linear ones but the
-    output layer. Embeddings and norms stay, as a patch cannot change them.
+    """A copy in float32 with weights of its own, and the names of the layers that learn: all linear
+    ones but the output layer. Embeddings and norms stay, as a patch cannot change them.
     """
     model = copy.deepcopy(lm.model).float()
     head = model.get_output_embeddings()
-    layers = {name: one for name, one in model.named_modules() if isinstance(one, nn.Linear) and one is not head}
+    layers = {
+        name: one
+        for name, one in model.named_modules()
+        if isinstance(one, nn.Linear) and one is not head
+    }
     for layer in layers.values():
         layer.weight.requires_grad_(True)
     return model, sorted(layers)
 
 
 def _weight_change(before: nn.Module, after: nn.Module, names: Sequence[str]) -> Patch:
-    """What training did to whole weights, as factors of full rank: the change itself, and an identity."""
+    """What training did to whole weights, as factors of full rank: the change itself, and an
+    identity.
+    """
     old, new = dict(before.named_modules()), dict(after.named_modules())
     weights = {}
     for name in names:
         change = (new[name].weight.detach().float() - old[name].weight.detach().float()).cpu()
         rows, columns = change.shape
         tall = rows > columns
-        weights[name] = LowRank(torch.eye(columns), change) if tall else LowRank(change, torch.eye(rows))
+        weights[name] = (
+            LowRank(torch.eye(columns), change) if tall else LowRank(change, torch.eye(rows))
+        )
     return Patch(weights)
 
 
 def _check_packing(lm: LM, rows: Sequence[Row]) -> None:
     """Try on the model itself that a sample's outputs do not depend on the sample packed before it.
 
-    TRL packs without an attention mask and starts the positions of each sample at zero; whether that separates the
-    samples is up to the model's attention (`find_packed_sequence_indices` in transformers, variable-length kernels).
+    TRL packs without an attention mask and starts the positions of each sample at zero; whether
+    that separates the samples is up to the model's attention (`find_packed_sequence_indices` in
+    transformers, variable-length kernels).
     """
     if lm.seq2seq:
-        raise MethodError("method.packing=true: an encoder-decoder model reads one sample a row; use packing=false")
+        raise MethodError(
+            "method.packing=true: an encoder-decoder model reads one sample a row; use"
+            " packing=false"
+        )
     first = [*rows[0].prompt, *rows[0].answer][:PROBE_TOKENS]
     second = [*rows[-1].prompt, *rows[-1].answer][:PROBE_TOKENS]
     other = [(token + 1) % lm.model.config.vocab_size for token in first]
@@ -161,6 +209,6 @@ def _check_packing(lm: LM, rows: Sequence[Row]) -> None:
     if not torch.allclose(seen[0], seen[1], rtol=1e-3, atol=1e-3 * float(seen[0].abs().max())):
         attention = getattr(lm.model.config, "_attn_implementation", "unknown")
         raise MethodError(
-            f"method.packing=true: with the attention '{attention}' of {lm.spec.name} a sample sees the one packed "
-            "before it; use packing=false"
+            f"method.packing=true: with the attention '{attention}' of {lm.spec.name} a sample sees"
+            " the one packed before it; use packing=false"
         )

@@ -1,6 +1,8 @@
-"""CHAMELEON's contrast-consistent probes (CCS, section 3.2): fitted for all layers at once, their nulls, layer ranking.
+"""CHAMELEON's contrast-consistent probes (CCS, section 3.2): fitted for all layers at once, their
+nulls, layer ranking.
 
-Activations are `[layers, pairs, width]`: P from personalised answers, N from neutral ones, row i of both one pair.
+Activations are `[layers, pairs, width]`: P from personalised answers, N from neutral ones, row i of
+both one pair.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from methods.chameleon.directions import check, derangement, generator, unit
 
 @dataclass(frozen=True, slots=True)
 class CCSResult:
-    """What CCS found. A held-out loss that is not below `plateau` is no better than a constant answer's.
+    """What CCS found. A held-out loss that is not below `plateau` is no better than a constant
+    answer's.
 
-    `theta`: `[layers, width]`, unit, the restart of lowest training loss, turned so that mean g(N) > mean g(P).
-    `loss`: `[layers, restarts]`, after training on all pairs. `heldout`: `[layers]`, mean over pairs and restarts; NaN
-    where there are too few pairs for two folds.
+    `theta`: `[layers, width]`, unit, the restart of lowest training loss, turned so that mean g(N)
+    > mean g(P). `loss`: `[layers, restarts]`, after training on all pairs. `heldout`: `[layers]`,
+    mean over pairs and restarts; NaN where there are too few pairs for two folds.
     """
 
     theta: Tensor
@@ -35,7 +38,9 @@ class CCSResult:
 
 
 class Nulls(NamedTuple):
-    """Held-out losses where nothing can be found, `[draws, layers]` each: the bar that a layer has to get under."""
+    """Held-out losses where nothing can be found, `[draws, layers]` each: the bar that a layer has
+    to get under.
+    """
 
     rematched: Tensor
     random: Tensor
@@ -43,7 +48,9 @@ class Nulls(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LayerChoice:
-    """`layers`: the chosen ones, best first. Per layer: `usable`, in range and below the nulls; `loss`, ranked by."""
+    """`layers`: the chosen ones, best first. Per layer: `usable`, in range and below the nulls;
+    `loss`, ranked by.
+    """
 
     layers: tuple[int, ...]
     usable: tuple[bool, ...]
@@ -53,16 +60,18 @@ class LayerChoice:
 def ccs(P: Tensor, N: Tensor, config: CCSConfig) -> CCSResult:
     """Fit contrast-consistent probes of all layers, folds and restarts at once (section 3.2).
 
-    g(v) = sigmoid(theta v + b); the loss is the mean over pairs of (g(N) + g(P) - 1)^2 + min(g(N), g(P))^conf_power.
-    The folds share one normalisation. Pooled, that only renames variables; held-out losses of `ccs` and `per_class`
-    have seen the class means.
+    g(v) = sigmoid(theta v + b); the loss is the mean over pairs of (g(N) + g(P) - 1)^2 + min(g(N),
+    g(P))^conf_power. The folds share one normalisation. Pooled, that only renames variables;
+    held-out losses of `ccs` and `per_class` have seen the class means.
     """
     check(P, N)
     layers, pairs, width = P.shape
     fold_of = assign_folds(pairs, config)
     start = initial_probes(layers, width, config).to(P)
     # Row 0 fits all pairs; row f holds out fold f - 1.
-    train = torch.stack([fold_of != held_out for held_out in range(-1, int(fold_of.max()) + 1)]).to(P)
+    train = torch.stack([fold_of != held_out for held_out in range(-1, int(fold_of.max()) + 1)]).to(
+        P
+    )
     train[0] = 1
     rows = _rows(P, N, config.norm)
     probes = _train(rows, start, train, config)
@@ -78,17 +87,22 @@ def ccs(P: Tensor, N: Tensor, config: CCSConfig) -> CCSResult:
 
 
 def nulls(P: Tensor, N: Tensor, config: CCSConfig, draws: int = 1) -> Nulls:
-    """Held-out CCS losses on re-matched pairs and on random differences: two fits of all layers per draw."""
+    """Held-out CCS losses on re-matched pairs and on random differences: two fits of all layers per
+    draw.
+    """
     rematched = [ccs(*rematched_pairs(P, N, config, draw), config).heldout for draw in range(draws)]
     random = [ccs(*random_pairs(P, N, config.seed, draw), config).heldout for draw in range(draws)]
     return Nulls(torch.stack(rematched), torch.stack(random))
 
 
-def rematched_pairs(P: Tensor, N: Tensor, config: CCSConfig, draw: int = 0) -> tuple[Tensor, Tensor]:
+def rematched_pairs(
+    P: Tensor, N: Tensor, config: CCSConfig, draw: int = 0
+) -> tuple[Tensor, Tensor]:
     """The first null: the same rows, each beside a wrong partner from its own fold.
 
-    P and N are first swapped in a random half of the pairs. CCS cannot see the swap; without it an offset between the
-    classes, which is what CCS looks for, would survive the re-matching and the null would be no null.
+    P and N are first swapped in a random half of the pairs. CCS cannot see the swap; without it an
+    offset between the classes, which is what CCS looks for, would survive the re-matching and the
+    null would be no null.
     """
     stream = generator(config.seed, f"rematched pairs {draw}")
     swap = (torch.rand(P.shape[1], generator=stream) < 0.5).to(P.device)[:, None]
@@ -101,7 +115,9 @@ def rematched_pairs(P: Tensor, N: Tensor, config: CCSConfig, draw: int = 0) -> t
 
 
 def random_pairs(P: Tensor, N: Tensor, seed: int, draw: int = 0) -> tuple[Tensor, Tensor]:
-    """The second null: each pair keeps its midpoint and its distance, the difference points anywhere."""
+    """The second null: each pair keeps its midpoint and its distance, the difference points
+    anywhere.
+    """
     noise = torch.randn(P.shape, generator=generator(seed, f"random pairs {draw}")).to(P)
     half = unit(noise) * torch.linalg.vector_norm(P - N, dim=-1, keepdim=True) / 2
     middle = (P + N) / 2
@@ -122,13 +138,15 @@ def rank_layers(
     rank_by: Literal["heldout", "train"] = "heldout",
     train: Tensor | None = None,
 ) -> LayerChoice:
-    """The layers of lowest mean CCS loss, ties to the deeper one; fewer than `n_layers` where fewer are usable.
+    """The layers of lowest mean CCS loss, ties to the deeper one; fewer than `n_layers` where fewer
+    are usable.
 
-    `heldout`: `[layers]`; nulls `[layers]` or `[draws, layers]`; `train`: `[layers, restarts]`, for `rank_by="train"`.
-    Usable: inside the excluded ends, and held-out loss below every null draw (and `plateau`) by the share `margin`; 0
-    is the plain rule. Of layers of unrelated noise, 28-32 % were below one draw of both nulls, 0-3 % by a margin of .1
-    (16-150 pairs, width 192); where the two sides of a pair share a text, none were. Pairs too few for two folds have
-    no held-out loss (NaN): no layer is chosen by it.
+    `heldout`: `[layers]`; nulls `[layers]` or `[draws, layers]`; `train`: `[layers, restarts]`, for
+    `rank_by="train"`. Usable: inside the excluded ends, and held-out loss below every null draw
+    (and `plateau`) by the share `margin`; 0 is the plain rule. Of layers of unrelated noise, 28-32
+    % were below one draw of both nulls, 0-3 % by a margin of .1 (16-150 pairs, width 192); where
+    the two sides of a pair share a text, none were. Pairs too few for two folds have no held-out
+    loss (NaN): no layer is chosen by it.
     """
     if rank_by == "train" and train is None:
         raise InputError("rank_layers: rank_by is 'train' but no training loss was given")
@@ -139,18 +157,26 @@ def rank_layers(
     below = (heldout < (1 - margin) * bar.clamp(max=plateau)).tolist()
     usable = tuple(layer in inside and below[layer] for layer in range(total))
     candidates = [
-        layer for layer in inside if not math.isnan(loss[layer]) and (usable[layer] or not require_below_null)
+        layer
+        for layer in inside
+        if not math.isnan(loss[layer]) and (usable[layer] or not require_below_null)
     ]
     ranked = sorted(candidates, key=lambda layer: (loss[layer], -layer))
     return LayerChoice(tuple(ranked[:n_layers]), usable, tuple(loss))
 
 
 def assign_folds(pairs: int, config: CCSConfig) -> Tensor:
-    """The fold of each pair, `[pairs]`; -1 throughout where pairs or people are too few for two folds."""
+    """The fold of each pair, `[pairs]`; -1 throughout where pairs or people are too few for two
+    folds.
+    """
     stream = generator(config.seed, "ccs folds")
     most = min(config.folds, pairs // 2)
     if config.groups is None:
-        return torch.randperm(pairs, generator=stream) % most if most >= 2 else torch.full((pairs,), -1)
+        return (
+            torch.randperm(pairs, generator=stream) % most
+            if most >= 2
+            else torch.full((pairs,), -1)
+        )
     if len(config.groups) != pairs:
         raise InputError(f"CCS: {len(config.groups)} groups for {pairs} pairs")
     sizes = Counter(config.groups)
@@ -169,19 +195,25 @@ def assign_folds(pairs: int, config: CCSConfig) -> Tensor:
 
 
 def initial_probes(layers: int, width: int, config: CCSConfig) -> Tensor:
-    """The start of every probe, `[layers, restarts, width + 1]`, bias last: a linear layer's default, as in CCS.
+    """The start of every probe, `[layers, restarts, width + 1]`, bias last: a linear layer's
+    default, as in CCS.
 
     Folds share a restart's start, so the fit on all pairs does not depend on their number.
     """
-    start = torch.rand(layers, config.restarts, width + 1, generator=generator(config.seed, "ccs start"))
+    start = torch.rand(
+        layers, config.restarts, width + 1, generator=generator(config.seed, "ccs start")
+    )
     return (2 * start - 1) / math.sqrt(width)
 
 
 def _train(rows: Tensor, start: Tensor, train: Tensor, config: CCSConfig) -> Tensor:
-    # AdamW works coordinate by coordinate and the losses add up, so the stacked fit equals one fit per probe.
+    # AdamW works coordinate by coordinate and the losses add up, so the stacked fit equals one fit
+    # per probe.
     probes = start[:, None].repeat(1, len(train), 1, 1).requires_grad_()
     weight = (train / train.sum(1, keepdim=True))[:, None]
-    optimizer = torch.optim.AdamW([probes], lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        [probes], lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
     with torch.enable_grad():
         for _ in range(config.epochs):
             optimizer.zero_grad()
@@ -202,11 +234,15 @@ def _pair_loss(g_p: Tensor, g_n: Tensor, power: int) -> Tensor:
 
 
 def _rows(P: Tensor, N: Tensor, norm: Norm) -> Tensor:
-    """P's rows, then N's, normalised, with a column of ones for the bias: `[layers, 2 pairs, width + 1]`."""
+    """P's rows, then N's, normalised, with a column of ones for the bias: `[layers, 2 pairs, width
+    + 1]`.
+    """
     rows: Tensor = torch.stack([P, N], dim=1)
     if norm != "none":
         rows = rows - rows.mean((1, 2) if norm == "pooled" else 2, keepdim=True)
     if norm in ("pooled", "per_class"):
-        rows = rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True).mean((1, 2), keepdim=True).clamp_min(1e-12)
+        rows = rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True).mean(
+            (1, 2), keepdim=True
+        ).clamp_min(1e-12)
     rows = rows.flatten(1, 2)
     return torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], dim=-1)

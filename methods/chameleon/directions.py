@@ -1,7 +1,9 @@
-"""CHAMELEON's directions as pure tensor maths: singular vectors, the edit and its fold, and what to compare them with.
+"""CHAMELEON's directions as pure tensor maths: singular vectors, the edit and its fold, and what to
+compare them with.
 
-Activations are `[layers, pairs, width]`: P from personalised answers, N from neutral ones, row i of both one pair.
-Nothing here loads a model or touches the global random state: every draw has its own stream, named from the seed.
+Activations are `[layers, pairs, width]`: P from personalised answers, N from neutral ones, row i of
+both one pair. Nothing here loads a model or touches the global random state: every draw has its own
+stream, named from the seed.
 """
 
 from __future__ import annotations
@@ -23,14 +25,17 @@ class Factors(NamedTuple):
 
 
 class Cosines(NamedTuple):
-    """|cos| of theta^P, `[layers]`, to P's mean and N's top direction: near 1, it is what all answers share."""
+    """|cos| of theta^P, `[layers]`, to P's mean and N's top direction: near 1, it is what all
+    answers share.
+    """
 
     mean_P: Tensor
     top_N: Tensor
 
 
 def top_direction(P: Tensor, center: bool = False) -> Tensor:
-    """First right singular vector of each layer's rows, `[layers, width]`, unit (section 3.2; not centred in print).
+    """First right singular vector of each layer's rows, `[layers, width]`, unit (section 3.2; not
+    centred in print).
 
     The sign means nothing; it is fixed (largest coordinate positive) so that runs can be compared.
     """
@@ -45,12 +50,17 @@ def top_direction(P: Tensor, center: bool = False) -> Tensor:
 
 
 def edit(
-    x: Tensor, theta_p: Tensor | None, theta_n: Tensor | None, alpha_p: float = 1.0, alpha_n: float = 1.0
+    x: Tensor,
+    theta_p: Tensor | None,
+    theta_n: Tensor | None,
+    alpha_p: float = 1.0,
+    alpha_n: float = 1.0,
 ) -> Tensor:
-    """The edit of MLP outputs `[..., width]`: x1 = x + a_p <x,p> p, then x2 = x1 - a_n <x1,n> n (section 3.2).
+    """The edit of MLP outputs `[..., width]`: x1 = x + a_p <x,p> p, then x2 = x1 - a_n <x1,n> n
+    (section 3.2).
 
-    p and n are the thetas made unit, so their sign and scale do not matter. `None` leaves that step out. The maths is
-    in float32 at least; the result has x's dtype.
+    p and n are the thetas made unit, so their sign and scale do not matter. `None` leaves that step
+    out. The maths is in float32 at least; the result has x's dtype.
     """
     out = x if x.dtype == torch.float64 else x.float()
     if theta_p is not None:
@@ -63,22 +73,32 @@ def edit(
 
 
 def edit_matrix_factors(
-    theta_p: Tensor | None, theta_n: Tensor | None, weight: Tensor, alpha_p: float = 1.0, alpha_n: float = 1.0
+    theta_p: Tensor | None,
+    theta_n: Tensor | None,
+    weight: Tensor,
+    alpha_p: float = 1.0,
+    alpha_n: float = 1.0,
 ) -> Factors:
-    """The edit as a rank-2 change of the weight `[out, in]` that writes x: `edit(W h) = (W + B A) h`.
+    """The edit as a rank-2 change of the weight `[out, in]` that writes x: `edit(W h) = (W + B A)
+    h`.
 
-    The edit is linear, x2 = (I - a_n n n')(I + a_p p p') x, so the change is
-    (a_p p p' - a_n n n' - a_n a_p <n,p> n p') W. A layer whose weight comes with a bias cannot be folded
-    this way. Factors are float32, or float64 with the weight.
+    The edit is linear, x2 = (I - a_n n n')(I + a_p p p') x, so the change is (a_p p p' - a_n n n' -
+    a_n a_p <n,p> n p') W. A layer whose weight comes with a bias cannot be folded this way. Factors
+    are float32, or float64 with the weight.
     """
     W = weight if weight.dtype == torch.float64 else weight.float()
-    p, n = (W.new_zeros(W.shape[0]) if theta is None else unit(theta.to(W)) for theta in (theta_p, theta_n))
+    p, n = (
+        W.new_zeros(W.shape[0]) if theta is None else unit(theta.to(W))
+        for theta in (theta_p, theta_n)
+    )
     rows = torch.stack([alpha_p * p, -alpha_n * (n + alpha_p * (n @ p) * p)])
     return Factors(torch.stack([p, n], dim=1), rows @ W)
 
 
 def cosines(P: Tensor, N: Tensor, theta_p: Tensor) -> Cosines:
-    """How much theta^P `[layers, width]` is just the mean activation of P, or the top singular vector of N."""
+    """How much theta^P `[layers, width]` is just the mean activation of P, or the top singular
+    vector of N.
+    """
     own = unit(theta_p)
     return Cosines((own * mean_direction(P)).sum(-1).abs(), (own * top_direction(N)).sum(-1).abs())
 
@@ -94,15 +114,21 @@ def random_unit(layers: int, width: int, seed: int) -> Tensor:
 
 
 def rematch(N: Tensor, seed: int) -> Tensor:
-    """Control for theta^N: the rows of N in an order where none stays beside its own P, the same in all layers."""
+    """Control for theta^N: the rows of N in an order where none stays beside its own P, the same in
+    all layers.
+    """
     return N[:, derangement(N.shape[1], generator(seed, "rematch")).to(N.device)]
 
 
 def unit(theta: Tensor) -> Tensor:
-    """`[..., width]` scaled to length 1. A zero or non-finite direction is an error, not a silent no-op."""
+    """`[..., width]` scaled to length 1. A zero or non-finite direction is an error, not a silent
+    no-op.
+    """
     norm: Tensor = torch.linalg.vector_norm(theta, dim=-1, keepdim=True)
     if not bool(((norm > 0) & norm.isfinite()).all()):
-        raise InputError("directions: a direction is zero or not finite; are the activations it comes from?")
+        raise InputError(
+            "directions: a direction is zero or not finite; are the activations it comes from?"
+        )
     return theta / norm
 
 
@@ -113,7 +139,9 @@ def generator(seed: int, purpose: str) -> torch.Generator:
 
 
 def derangement(size: int, stream: torch.Generator) -> Tensor:
-    """An order of `size` things, `[size]`, in which none stays in its place. Raises InputError below two."""
+    """An order of `size` things, `[size]`, in which none stays in its place. Raises InputError
+    below two.
+    """
     if size < 2:
         raise InputError(f"directions: {size} pair cannot be re-matched; at least 2 are needed")
     order = torch.randperm(size, generator=stream)
@@ -121,13 +149,21 @@ def derangement(size: int, stream: torch.Generator) -> Tensor:
 
 
 def check(*activations: Tensor) -> None:
-    """Raise InputError unless all are `[layers, pairs, width]` of one shape, finite, and of two pairs or more."""
+    """Raise InputError unless all are `[layers, pairs, width]` of one shape, finite, and of two
+    pairs or more.
+    """
     first = activations[0]
     got = ", ".join(f"{list(rows.shape)} {rows.dtype}" for rows in activations)
     alike = all((rows.shape, rows.dtype) == (first.shape, first.dtype) for rows in activations)
     if first.dim() != 3 or not alike or first.dtype not in (torch.float32, torch.float64):
-        raise InputError(f"directions: activations must be [layers, pairs, width] float32 and alike, got {got}")
+        raise InputError(
+            f"directions: activations must be [layers, pairs, width] float32 and alike, got {got}"
+        )
     if first.shape[1] < 2:
-        raise InputError(f"directions: {first.shape[1]} pair(s) survived; a direction needs at least 2")
+        raise InputError(
+            f"directions: {first.shape[1]} pair(s) survived; a direction needs at least 2"
+        )
     if not all(bool(rows.isfinite().all()) for rows in activations):
-        raise InputError("directions: activations are not finite; run the model in float32 or bfloat16")
+        raise InputError(
+            "directions: activations are not finite; run the model in float32 or bfloat16"
+        )

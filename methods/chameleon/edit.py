@@ -1,7 +1,9 @@
-"""Steps 5 to 7: from activations to directions, layers, and the edit as a patch. Sections 3.2 and 3.3.
+"""Steps 5 to 7: from activations to directions, layers, and the edit as a patch. Sections 3.2 and
+3.3.
 
-At a chosen layer the MLP output x becomes x1 = x + <x,p>p, then x1 - <x1,n>n, with unit p = theta^P and n = theta^N.
-That is linear, so it is folded into the last linear layer of the MLP as a change of rank 2.
+At a chosen layer the MLP output x becomes x1 = x + <x,p>p, then x1 - <x1,n>n, with unit p = theta^P
+and n = theta^N. That is linear, so it is folded into the last linear layer of the MLP as a change
+of rank 2.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ Control = Literal["none", "random_directions", "mean_activation", "rematched_pai
 class EditRecipe:
     """How directions are found (ambiguities A8 to A11) and which control stands in for them.
 
-    `ccs`: fields of methods.chameleon.ccs.CCSConfig. `rank_by`: held-out or training loss. `require_below_null`: a layer counts
-    only where its held-out loss is below both nulls, by the share `margin`. `exclude`: so many layers at the input's
-    and at the output's end are never edited.
+    `ccs`: fields of methods.chameleon.ccs.CCSConfig. `rank_by`: held-out or training loss.
+    `require_below_null`: a layer counts only where its held-out loss is below both nulls, by the
+    share `margin`. `exclude`: so many layers at the input's and at the output's end are never
+    edited.
     """
 
     ccs: Mapping[str, Any]
@@ -43,12 +46,17 @@ class EditRecipe:
 
     def __post_init__(self) -> None:
         if self.rank_by == "train" and self.require_below_null and self.ccs.get("folds") == 0:
-            raise InputError("method.rank_by=train with ccs.folds=0 has no held-out loss: set require_below_null=false")
+            raise InputError(
+                "method.rank_by=train with ccs.folds=0 has no held-out loss: set"
+                " require_below_null=false"
+            )
 
 
 @dataclass(frozen=True)
 class Directions:
-    """`theta_p`, `theta_n` [layers, width], unit; the layers to edit, best first; facts for the record."""
+    """`theta_p`, `theta_n` [layers, width], unit; the layers to edit, best first; facts for the
+    record.
+    """
 
     theta_p: Tensor
     theta_n: Tensor
@@ -61,10 +69,17 @@ def find(tensors: Mapping[str, Tensor], recipe: EditRecipe) -> Directions:
     from methods.chameleon import ccs
 
     choice = ccs.rank_layers(
-        tensors["heldout"], tensors["null_rematched"], tensors["null_random"], n_layers=recipe.n_layers,
-        rank_by=recipe.rank_by, require_below_null=recipe.require_below_null, margin=recipe.margin,
-        exclude_first=recipe.exclude[0], exclude_last=recipe.exclude[1], train=tensors["loss"],
-    )  # fmt: skip
+        tensors["heldout"],
+        tensors["null_rematched"],
+        tensors["null_random"],
+        n_layers=recipe.n_layers,
+        rank_by=recipe.rank_by,
+        require_below_null=recipe.require_below_null,
+        margin=recipe.margin,
+        exclude_first=recipe.exclude[0],
+        exclude_last=recipe.exclude[1],
+        train=tensors["loss"],
+    )
     agree = (tensors["theta_p"] * tensors["theta_n"]).sum(-1).abs()
 
     def told(values: Tensor) -> list[float | None]:
@@ -83,8 +98,12 @@ def find(tensors: Mapping[str, Tensor], recipe: EditRecipe) -> Directions:
     return Directions(tensors["theta_p"], tensors["theta_n"], tuple(choice.layers), facts)
 
 
-def fit_directions(personal: Tensor, neutral: Tensor, people: Sequence[int], recipe: EditRecipe) -> dict[str, Tensor]:
-    """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N; `people`: whose pairs."""
+def fit_directions(
+    personal: Tensor, neutral: Tensor, people: Sequence[int], recipe: EditRecipe
+) -> dict[str, Tensor]:
+    """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N;
+    `people`: whose pairs.
+    """
     from methods.chameleon import ccs
     from methods.chameleon import directions as maths
 
@@ -110,14 +129,18 @@ def fit_directions(personal: Tensor, neutral: Tensor, people: Sequence[int], rec
     }
 
 
-def controlled(found: Directions, tensors: Mapping[str, Tensor], control: Control, seed: int) -> Directions:
+def controlled(
+    found: Directions, tensors: Mapping[str, Tensor], control: Control, seed: int
+) -> Directions:
     """The same layers with a control's directions in place of the method's (reference 3.10)."""
     from methods.chameleon import directions as maths
 
     layers, width = found.theta_p.shape
     if control == "random_directions":
         theta_p = maths.random_unit(layers, width, 2 * seed)
-        return replace(found, theta_p=theta_p, theta_n=maths.random_unit(layers, width, 2 * seed + 1))
+        return replace(
+            found, theta_p=theta_p, theta_n=maths.random_unit(layers, width, 2 * seed + 1)
+        )
     if control == "mean_activation":
         return replace(found, theta_p=tensors["theta_p_mean"])
     if control == "rematched_pairs":
@@ -139,8 +162,13 @@ def as_patch(
     weights = {}
     for layer in found.layers:
         if modules[names[layer]].bias is not None:
-            raise InputError(f"{names[layer]} has a bias, so the edit of its output cannot be folded into its weights")
+            raise InputError(
+                f"{names[layer]} has a bias, so the edit of its output cannot be folded into its"
+                " weights"
+            )
         weight = modules[names[layer]].weight.detach().float().cpu()
-        factors = maths.edit_matrix_factors(found.theta_p[layer], found.theta_n[layer], weight, alpha_p, alpha_n)
+        factors = maths.edit_matrix_factors(
+            found.theta_p[layer], found.theta_n[layer], weight, alpha_p, alpha_n
+        )
         weights[names[layer]] = LowRank(factors.A, factors.B)
     return (Patch(weights, positions),) if weights else ()

@@ -1,4 +1,6 @@
-"""Step 2, insights: the model says what a user prefers (c^P) and how an impersonal answer sounds (c^N). Section 3.1."""
+"""Step 2, insights: the model says what a user prefers (c^P) and how an impersonal answer sounds
+(c^N). Section 3.1.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Neutral = Literal["own", "shared"]
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """One pair of insights: a noun phrase after "The user prefers", a verb phrase after "Your answer should"."""
+    """One pair of insights: a noun phrase after "The user prefers", a verb phrase after "Your
+    answer should".
+    """
 
     personal: str
     neutral: str
@@ -39,8 +43,8 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How insights are written. `neutral`: each user has one `own`, as section 3.1 has it, or all share one; its prompt
-    shows no history, so users' own differ by the draw alone.
+    """How insights are written. `neutral`: each user has one `own`, as section 3.1 has it, or all
+    share one; its prompt shows no history, so users' own differ by the draw alone.
     """
 
     decoding: Decoding
@@ -62,7 +66,9 @@ def write(
         for turn in range(each):
             requests = [_personal(lm, task, person, how.writer) for person in people]
             requests += [_neutral(lm, task, whose, how.writer) for whose in neutrals]
-            answers = lm.answers(requests, max_new_tokens=64, decoding=how.draw(turn), advance=progress.advance)
+            answers = lm.answers(
+                requests, max_new_tokens=64, decoding=how.draw(turn), advance=progress.advance
+            )
             texts = [clean(answer.text) for answer in answers]
             impersonal = texts[len(people) :] if how.neutral == "own" else texts[-1:] * len(people)
             for own, personal, neutral in zip(found, texts[: len(people)], impersonal, strict=True):
@@ -70,16 +76,26 @@ def write(
     return found
 
 
-def preferences(lm: LM, task: Task, people: Sequence[Author], how: Writing, budget: Budget) -> list[str]:
-    """One personal insight for every person, for a prompt at the test: nothing impersonal is written."""
+def preferences(
+    lm: LM, task: Task, people: Sequence[Author], how: Writing, budget: Budget
+) -> list[str]:
+    """One personal insight for every person, for a prompt at the test: nothing impersonal is
+    written.
+    """
     with budget.phase("insights", total=len(people)) as progress:
         requests = [_personal(lm, task, person, how.writer) for person in people]
-        answers = lm.answers(requests, max_new_tokens=64, decoding=how.draw(0), advance=progress.advance)
+        answers = lm.answers(
+            requests, max_new_tokens=64, decoding=how.draw(0), advance=progress.advance
+        )
     return [clean(answer.text) for answer in answers]
 
 
 def _personal(lm: LM, task: Task, person: Author, writer: Writer) -> Request:
-    return Request(task.ask_insight("personal", person.items), _patches(lm, writer), name=f"{task.name} insight")
+    return Request(
+        task.ask_insight("personal", person.items),
+        _patches(lm, writer),
+        name=f"{task.name} insight",
+    )
 
 
 def _neutral(lm: LM, task: Task, whose: str, writer: Writer) -> Request:
@@ -92,7 +108,11 @@ def _patches(lm: LM, writer: Writer) -> tuple[Patch, ...]:
 
 
 def clean(text: str) -> str:
-    """The phrase alone: no quotes, no repeated sentence beginning, no final period, at most forty words."""
+    """The phrase alone: no quotes, no repeated sentence beginning, no final period, at most forty
+    words.
+    """
     line = re.sub(r"\s+", " ", text).strip().strip("\"'“”‘’`").strip()
-    line = re.sub(r"^(the user prefers|your answer should)\b[:,]?\s*", "", line, flags=re.IGNORECASE)
+    line = re.sub(
+        r"^(the user prefers|your answer should)\b[:,]?\s*", "", line, flags=re.IGNORECASE
+    )
     return " ".join(line.split(" ")[:MAX_WORDS]).strip("\"'“”‘’` ").rstrip(".").strip()

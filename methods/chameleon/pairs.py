@@ -1,8 +1,9 @@
-"""Steps 3 and 4, preference pairs: a question answered in the user's manner (y^P) and impersonally (y^N). Section 3.1.
+"""Steps 3 and 4, preference pairs: a question answered in the user's manner (y^P) and impersonally
+(y^N). Section 3.1.
 
-No gold is read. A pair of equal answers says nothing and is dropped and counted. Answers count as equal (`Equal`) when
-they are once case and blanks are folded, "5" and " 5" or "Four" and "four"; or, as the paper prints, only when they are
-the same to the letter.
+No gold is read. A pair of equal answers says nothing and is dropped and counted. Answers count as
+equal (`Equal`) when they are once case and blanks are folded, "5" and " 5" or "Four" and "four";
+or, as the paper prints, only when they are the same to the letter.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The pairs that were kept, and the questions that gave none because the answers were equal or empty."""
+    """The pairs that were kept, and the questions that gave none because the answers were equal or
+    empty.
+    """
 
     kept: tuple[Pair, ...]
     equal: tuple[PairQuestion, ...] = ()
@@ -69,24 +72,40 @@ class Pairs:
 
 
 def make(
-    lm: LM, task: Task, questions: Sequence[PairQuestion], budget: Budget, *, verbatim: bool, equal: Equal = "folded"
+    lm: LM,
+    task: Task,
+    questions: Sequence[PairQuestion],
+    budget: Budget,
+    *,
+    verbatim: bool,
+    equal: Equal = "folded",
 ) -> Pairs:
-    """Answer every question twice, greedily, and keep what differs, by `equal`. An empty answer makes no pair."""
+    """Answer every question twice, greedily, and keep what differs, by `equal`. An empty answer
+    makes no pair.
+    """
     requests = []
     for question in questions:
         name = f"{task.name} pair of question {question.query.id}"
         own = task.render(question.query, question.items, insight=question.insight.personal)
         plain = task.render(
-            question.query, question.items, style="neutral", insight=question.insight.neutral, verbatim=verbatim
+            question.query,
+            question.items,
+            style="neutral",
+            insight=question.insight.neutral,
+            verbatim=verbatim,
         )
         requests += [Request(own, name=name), Request(plain, name=name)]
     with budget.phase("pairs", total=len(requests)) as progress:
         # The two prompts of a question have history and question alike: read once.
-        made = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance, alike=2)
+        made = lm.answers(
+            requests, max_new_tokens=task.max_new_tokens, advance=progress.advance, alike=2
+        )
         answers = [answer.text for answer in made]
     same = _folded if equal == "folded" else str
     kept, alike, empty = [], [], []
-    for question, own_answer, plain_answer in zip(questions, answers[::2], answers[1::2], strict=True):
+    for question, own_answer, plain_answer in zip(
+        questions, answers[::2], answers[1::2], strict=True
+    ):
         if not _folded(own_answer) or not _folded(plain_answer):
             empty.append(question)
         elif same(own_answer) == same(plain_answer):
@@ -97,15 +116,19 @@ def make(
 
 
 def readings(task: Task, pairs: Sequence[Pair], layout: Layout) -> tuple[list[Request], list[str]]:
-    """What the model reads to embed the pairs: for each pair the P and the N text, as a prompt and what follows it.
+    """What the model reads to embed the pairs: for each pair the P and the N text, as a prompt and
+    what follows it.
 
-    `prompt_y` (A5, default): history, question, then y, so that only the answer differs and it stands last.
-    `history_query_y`: history, the bare question, y. `history_y`: history, y. `y_history`: y, then the history.
+    `prompt_y` (A5, default): history, question, then y, so that only the answer differs and it
+    stands last. `history_query_y`: history, the bare question, y. `history_y`: history, y.
+    `y_history`: y, then the history.
     """
     requests, endings = [], []
     for pair in pairs:
         question = pair.question
-        lines = [replace(line, after=line.after + "\n") for line in task.history_lines(question.items)]
+        lines = [
+            replace(line, after=line.after + "\n") for line in task.history_lines(question.items)
+        ]
         for answer in (pair.personal, pair.neutral):
             name = f"{task.name} pair of question {question.query.id}"
             if layout == "prompt_y":

@@ -1,4 +1,6 @@
-"""DPO with QLoRA: preference pairs, one adapter for all users (CHAMELEON's appendix A.5; reference 4.4)."""
+"""DPO with QLoRA: preference pairs, one adapter for all users (CHAMELEON's appendix A.5; reference
+4.4).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RankedPair:
-    """A question with the history its prompt shows, the answer to prefer and the answer to avoid."""
+    """A question with the history its prompt shows, the answer to prefer and the answer to
+    avoid."""
 
     query: Query
     items: tuple[Item, ...]
@@ -35,11 +38,11 @@ class RankedPair:
 class DPO(BaselinePrompt):
     """One adapter trained to prefer an answer over another (A17).
 
-    `pairs`: `gold_vs_neutral` prefers the gold to the frozen model's impersonal answer, or where that is the gold (or
-    empty) to another label or the gold of another question. `self` prefers the model's personal answer to its
-    impersonal one, reads no gold, and drops equal pairs. `fraction`: share of the questions, taken before anything is
-    generated.
-    `max_length`: tokens of prompt and answer. `training`: see `bench.lm.trainer.Training`.
+    `pairs`: `gold_vs_neutral` prefers the gold to the frozen model's impersonal answer, or where
+    that is the gold (or empty) to another label or the gold of another question. `self` prefers the
+    model's personal answer to its impersonal one, reads no gold, and drops equal pairs. `fraction`:
+    share of the questions, taken before anything is generated. `max_length`: tokens of prompt and
+    answer. `training`: see `bench.lm.trainer.Training`.
     """
 
     select: PCASelection
@@ -49,14 +52,16 @@ class DPO(BaselinePrompt):
     quantize: Literal["nf4", "none"] = "nf4"
     max_length: Annotated[int, COUNT] = 1536
     fraction: Annotated[float, SOME] = 1.0
-    training: Annotated[Mapping[str, Any], Fields(TrainingFields, ("seed",))] = field(default_factory=dict)
+    training: Annotated[Mapping[str, Any], Fields(TrainingFields, ("seed",))] = field(
+        default_factory=dict
+    )
     seed: Annotated[int, SEED] = 0
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         if lm.seq2seq:
             raise MethodError(
-                f"dpo: {lm.spec.name} is an encoder-decoder model; the paper names causal models only and TRL's "
-                "DPOTrainer trains no others (method=pooled and method=aloe do)"
+                f"dpo: {lm.spec.name} is an encoder-decoder model; the paper names causal models"
+                " only and TRL's DPOTrainer trains no others (method=pooled and method=aloe do)"
             )
         with budget.phase("load"):
             from bench.lm.trainer import Training
@@ -64,16 +69,25 @@ class DPO(BaselinePrompt):
             from methods.dpo import preference
 
         asked = [
-            (user, query) for user in users for query in user.queries if self.pairs == "self" or query.gold is not None
+            (user, query)
+            for user in users
+            for query in user.queries
+            if self.pairs == "self" or query.gold is not None
         ]
         random.Random(f"dpo/{self.seed}").shuffle(asked)
         if not asked:
-            raise MethodError(f"dpo: none of the {len(users)} fit users of {task.name} has a question to learn from")
+            raise MethodError(
+                f"dpo: none of the {len(users)} fit users of {task.name} has a question to learn"
+                " from"
+            )
         chosen = share(asked, self.fraction)
-        made, counts = self._pairs(lm, task, shown(self.select, task, users, chosen, budget), budget)
+        made, counts = self._pairs(
+            lm, task, shown(self.select, task, users, chosen, budget), budget
+        )
         if not made:
             raise MethodError(
-                f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take more users"
+                f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take"
+                " more users"
             )
         how = preference.DPOTuning(self.beta, self.disable_dropout, self.quantize, self.max_length)
         rows, shortened = [], 0
@@ -83,9 +97,13 @@ class DPO(BaselinePrompt):
             rows.append(row)
             shortened += cut
         counts["prompts_shortened"] = shortened
-        patch, facts = preference.train(lm, rows, how, Training.of(self.training, self.seed), budget)
+        patch, facts = preference.train(
+            lm, rows, how, Training.of(self.training, self.seed), budget
+        )
         notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
-        return Personalization(patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes)
+        return Personalization(
+            patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes
+        )
 
     def _pairs(
         self, lm: LM, task: Task, asked: Sequence[tuple[Query, tuple[Item, ...]]], budget: Budget
@@ -93,7 +111,11 @@ class DPO(BaselinePrompt):
         """The pairs, and how many were asked, dropped, or given another answer to avoid."""
         neutral = self._answers(lm, task, asked, "neutral", budget)
         golds = [query.gold or "" for query, _ in asked]
-        preferred = golds if self.pairs == "gold_vs_neutral" else self._answers(lm, task, asked, "personalized", budget)
+        preferred = (
+            golds
+            if self.pairs == "gold_vs_neutral"
+            else self._answers(lm, task, asked, "personalized", budget)
+        )
         stream = random.Random(f"dpo/{self.seed}/rejected")
         others = sorted(task.labels or set(golds))
         made: list[RankedPair] = []
@@ -105,8 +127,14 @@ class DPO(BaselinePrompt):
                 dropped += 1
                 continue
             replaced += alike
-            made.append(RankedPair(query, items, chosen, stream.choice(left) if alike else rejected))
-        return made, {"pairs_asked": len(asked), "pairs_dropped": dropped, "rejected_replaced": replaced}
+            made.append(
+                RankedPair(query, items, chosen, stream.choice(left) if alike else rejected)
+            )
+        return made, {
+            "pairs_asked": len(asked),
+            "pairs_dropped": dropped,
+            "rejected_replaced": replaced,
+        }
 
     def _answers(
         self,
@@ -118,21 +146,29 @@ class DPO(BaselinePrompt):
     ) -> list[str]:
         """The frozen model's own answers; their time counts in the budget."""
         requests = [
-            Request(task.render(query, items, style=style), name=f"{task.name} pair of question {query.id}")
+            Request(
+                task.render(query, items, style=style),
+                name=f"{task.name} pair of question {query.id}",
+            )
             for query, items in asked
         ]
         with budget.phase("pairs", total=len(requests)) as progress:
-            answers = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
+            answers = lm.answers(
+                requests, max_new_tokens=task.max_new_tokens, advance=progress.advance
+            )
         return [answer.text for answer in answers]
 
     def _tokens(self, lm: LM, task: Task, pair: RankedPair) -> tuple[Preference, bool]:
-        """The pair as the model reads it, and whether its history was shortened further than the model's own prompts.
+        """The pair as the model reads it, and whether its history was shortened further than the
+        model's own prompts.
 
         TRL cuts what is too long from the end, where the answer is.
         """
         from methods.dpo.preference import Preference
 
-        request = Request(task.render(pair.query, pair.items), name=f"{task.name} question {pair.query.id}")
+        request = Request(
+            task.render(pair.query, pair.items), name=f"{task.name} question {pair.query.id}"
+        )
         answers = lm.answer_ids(pair.chosen), lm.answer_ids(pair.rejected)
         room, prompt = self.max_length - max(map(len, answers)), lm.encode(request)
         if long := len(prompt.ids) > room:
@@ -140,8 +176,8 @@ class DPO(BaselinePrompt):
                 prompt = lm.encode(request, max(1, room))
             except InputError:
                 raise MethodError(
-                    f"{request.name}: without any history the question and its answer have more tokens than "
-                    f"method.max_length={self.max_length}: raise it"
+                    f"{request.name}: without any history the question and its answer have more"
+                    f" tokens than method.max_length={self.max_length}: raise it"
                 ) from None
         return Preference(prompt.ids, *answers), long
 

@@ -1,7 +1,8 @@
-"""Direct preference optimization on token ids that the harness made: TRL's DPOTrainer around a frozen base.
+"""Direct preference optimization on token ids that the harness made: TRL's DPOTrainer around a
+frozen base.
 
-The reference policy is the base with the adapter off. That is checked: the first loss must be ln 2, and the reference
-must say after training what it said before.
+The reference policy is the base with the adapter off. That is checked: the first loss must be ln 2,
+and the reference must say after training what it said before.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ LN2 = math.log(2)
 PROBE_PAIRS = 2
 """Pairs by which the reference policy is compared before and after."""
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 2e-2}
-"""Of the first loss and of the reference's log-probabilities a token: the two passes use different kernels."""
+"""Of the first loss and of the reference's log-probabilities a token: the two passes use different
+kernels.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A prompt, the answer to prefer, the answer to avoid: token ids, answers with their end token."""
+    """A prompt, the answer to prefer, the answer to avoid: token ids, answers with their end
+    token."""
 
     prompt: Sequence[int]
     chosen: Sequence[int]
@@ -49,8 +53,8 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class DPOTuning:
-    """`beta`: weight of staying near the reference. `disable_dropout`: TRL's default, which sets the adapter's dropout
-    to zero too. `quantize`: the frozen base in `nf4` (QLoRA) or as it is.
+    """`beta`: weight of staying near the reference. `disable_dropout`: TRL's default, which sets
+    the adapter's dropout to zero too. `quantize`: the frozen base in `nf4` (QLoRA) or as it is.
     """
 
     beta: float
@@ -60,38 +64,49 @@ class DPOTuning:
 
 
 class TokenDPOTrainer(DPOTrainer):
-    """TRL's trainer, fed with token ids: its own tokenizing would render and shorten prompts in another way."""
+    """TRL's trainer, fed with token ids: its own tokenizing would render and shorten prompts in
+    another way.
+    """
 
     def _prepare_dataset(self, dataset: Any, *_args: Any) -> Any:
         return dataset
 
 
 class _FirstLoss(TrainerCallback):
-    """Ends the training with an error where it did not start at ln 2: then policy and reference were not the same."""
+    """Ends the training with an error where it did not start at ln 2: then policy and reference
+    were not the same.
+    """
 
     def __init__(self, tolerance: float) -> None:
         self.loss: float | None = None
         self.tolerance = tolerance
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         if self.loss is None and logs and "loss" in logs:
             self.loss = float(logs["loss"])
             if not abs(self.loss - LN2) <= self.tolerance:
                 raise MethodError(
-                    f"DPO began with a loss of {self.loss:.4f} instead of ln 2 = {LN2:.4f}: the policy did not start "
-                    "at the reference"
+                    f"DPO began with a loss of {self.loss:.4f} instead of ln 2 = {LN2:.4f}: the"
+                    " policy did not start at the reference"
                 )
 
 
 def train(
     lm: LM, pairs: Sequence[Preference], dpo: DPOTuning, training: Training, budget: Budget
 ) -> tuple[Patch, dict[str, Any]]:
-    """Train one adapter on the pairs; the patch, and facts for the record. The model's own weights never change.
+    """Train one adapter on the pairs; the patch, and facts for the record. The model's own weights
+    never change.
 
     Raises MethodError where the reference policy is not the base, and where nothing was learnt.
     """
     data = [
-        {"prompt_ids": list(pair.prompt), "chosen_ids": list(pair.chosen), "rejected_ids": list(pair.rejected)}
+        {
+            "prompt_ids": list(pair.prompt),
+            "chosen_ids": list(pair.chosen),
+            "rejected_ids": list(pair.rejected),
+        }
         for pair in pairs
     ]
     with undisturbed(), tempfile.TemporaryDirectory() as folder:
@@ -105,9 +120,12 @@ def train(
             max_length=dpo.max_length,
         )
         trainer = TokenDPOTrainer(
-            model=model, args=how, train_dataset=Dataset.from_list(data), peft_config=training.lora(lm),
+            model=model,
+            args=how,
+            train_dataset=Dataset.from_list(data),
+            peft_config=training.lora(lm),
             processing_class=copy.deepcopy(lm.tokenizer),
-        )  # fmt: skip
+        )
         tolerance = TOLERANCE[lm.model.dtype]
         first = _FirstLoss(tolerance)
         trainer.add_callback(first)
@@ -115,15 +133,22 @@ def train(
         spent = run(trainer, training, len(pairs), budget)
         drift = float((_reference(trainer, data[:PROBE_PAIRS]) - before).abs().max())
         patch = Patch.from_peft(trainer.model)
-    if not drift <= tolerance * max(len(pair.chosen) + len(pair.rejected) for pair in pairs[:PROBE_PAIRS]):
+    if not drift <= tolerance * max(
+        len(pair.chosen) + len(pair.rejected) for pair in pairs[:PROBE_PAIRS]
+    ):
         raise MethodError(
-            f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base with the "
-            "adapter off"
+            f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base"
+            " with the adapter off"
         )
     if not patch.finite:
-        raise MethodError("training diverged: the adapter has numbers that are not finite; lower the learning rate")
+        raise MethodError(
+            "training diverged: the adapter has numbers that are not finite; lower the learning"
+            " rate"
+        )
     if not patch.changes:
-        raise MethodError(f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time")
+        raise MethodError(
+            f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
+        )
     facts = {"step0_loss": first.loss, "reference_drift": drift, "nf4_layers": quantized}
     return patch, facts | _course(trainer.state.log_history) | spent.facts()
 
@@ -131,10 +156,14 @@ def train(
 def _reference(trainer: Any, rows: Sequence[dict[str, Any]]) -> Tensor:
     """Log-probabilities (nats) of the answers under the reference policy.
 
-    In training mode: in evaluation mode bitsandbytes would repack its weights for the CPU, for good.
+    In training mode: in evaluation mode bitsandbytes would repack its weights for the CPU, for
+    good.
     """
     trainer.model.train()
-    batch = {name: value.to(trainer.args.device) for name, value in trainer.data_collator(list(rows)).items()}
+    batch = {
+        name: value.to(trainer.args.device)
+        for name, value in trainer.data_collator(list(rows)).items()
+    }
     return torch.cat(trainer.compute_ref_log_probs(trainer.model, batch)).float().cpu()
 
 

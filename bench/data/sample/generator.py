@@ -1,7 +1,9 @@
-"""The embedded sample: a seeded generator that writes all LaMP tasks in LaMP's own layout, with planted preferences.
+"""The embedded sample: a seeded generator that writes all LaMP tasks in LaMP's own layout, with
+planted preferences.
 
-Every person has one preference, visible only in their history: a rating offset, an order of tags, two research
-interests, a habit of titling, a voice. Nothing in it comes from LaMP, and no score on it says anything about LaMP.
+Every person has one preference, visible only in their history: a rating offset, an order of tags,
+two research interests, a habit of titling, a voice. Nothing in it comes from LaMP, and no score on
+it says anything about LaMP.
 """
 
 from __future__ import annotations
@@ -45,7 +47,10 @@ class Fresh:
             if self.used.isdisjoint(parts(thing)):
                 self.used.update(parts(thing))
                 return thing
-        raise InputError("the sample has too many users for its vocabulary: ask for fewer train_users or dev_users")
+        raise InputError(
+            "the sample has too many users for its vocabulary: ask for fewer train_users or"
+            " dev_users"
+        )
 
 
 def folder(task: str, dated: bool = False) -> str:
@@ -54,12 +59,19 @@ def folder(task: str, dated: bool = False) -> str:
 
 
 def write(root: Path, *, seed: int = 0, train_users: int = 300, dev_users: int = 100) -> None:
-    """Write all tasks below `root`, which appears complete or not at all; a complete sample there is left as it is.
+    """Write all tasks below `root`, which appears complete or not at all; a complete sample there
+    is left as it is.
 
-    The same arguments give the same bytes everywhere. The time-based tasks have a sixth of the train users and a third
-    of the dev users (30 and 20 at least). Raises `InputError` where `root` holds anything else.
+    The same arguments give the same bytes everywhere. The time-based tasks have a sixth of the
+    train users and a third of the dev users (30 and 20 at least). Raises `InputError` where `root`
+    holds anything else.
     """
-    manifest = {"version": VERSION, "seed": seed, "train_users": train_users, "dev_users": dev_users}
+    manifest = {
+        "version": VERSION,
+        "seed": seed,
+        "train_users": train_users,
+        "dev_users": dev_users,
+    }
     if _complete(root, manifest):
         return
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -67,8 +79,13 @@ def write(root: Path, *, seed: int = 0, train_users: int = 300, dev_users: int =
     try:
         unfinished.chmod(0o755)
         for task in TASKS:
-            _write_task(unfinished, task, seed, {"train": train_users, "dev": dev_users}, dated=False)
-        counts = {"train": max(LEAST_DATED["train"], train_users // 6), "dev": max(LEAST_DATED["dev"], dev_users // 3)}
+            _write_task(
+                unfinished, task, seed, {"train": train_users, "dev": dev_users}, dated=False
+            )
+        counts = {
+            "train": max(LEAST_DATED["train"], train_users // 6),
+            "dev": max(LEAST_DATED["dev"], dev_users // 3),
+        }
         for task in TIME_TASKS:
             _write_task(unfinished, task, seed, counts, dated=True)
         _write_json(unfinished / "sample.json", manifest)
@@ -83,7 +100,10 @@ def _complete(root: Path, manifest: Mapping[str, Any]) -> bool:
         return False
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else "no sample.json"
     if found != manifest:
-        raise InputError(f"{root}: wanted the sample {manifest}, found {found}: remove the folder or name another one")
+        raise InputError(
+            f"{root}: wanted the sample {manifest}, found {found}: remove the folder or name"
+            " another one"
+        )
     return True
 
 
@@ -122,7 +142,9 @@ def _write_task(root: Path, task: str, seed: int, users: Mapping[str, int], *, d
 
 
 def _item(rng: Random, person: SamplePerson, n: int, fresh: Fresh) -> Fields:
-    return fresh.draw(lambda: person.write(rng, n), lambda item: [item[name] for name in person.new])
+    return fresh.draw(
+        lambda: person.write(rng, n), lambda item: [item[name] for name in person.new]
+    )
 
 
 def _question(rng: Random, person: SamplePerson, fresh: Fresh) -> SampleQuestion:
@@ -135,8 +157,12 @@ def _round(rng: Random, person: SamplePerson, fresh: Fresh) -> tuple[SampleQuest
     return _question(rng, person, fresh), profile
 
 
-def _dated_rounds(rng: Random, person: SamplePerson, fresh: Fresh) -> list[tuple[SampleQuestion, list[Fields]]]:
-    """A person's questions in time; each sees the items of earlier days, and no question is ever an item."""
+def _dated_rounds(
+    rng: Random, person: SamplePerson, fresh: Fresh
+) -> list[tuple[SampleQuestion, list[Fields]]]:
+    """A person's questions in time; each sees the items of earlier days, and no question is ever an
+    item.
+    """
     day = date(2014, 1, 1) + timedelta(days=rng.randrange(1000))
     profile: list[Fields] = []
     rounds = []

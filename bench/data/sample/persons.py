@@ -1,4 +1,6 @@
-"""The people of the embedded sample: what each prefers, what they wrote, and what can be asked about them."""
+"""The people of the embedded sample: what each prefers, what they wrote, and what can be asked
+about them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Fields = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SampleQuestion:
-    """One question: LaMP's input string, the answer, and the texts in it that nobody may have seen before."""
+    """One question: LaMP's input string, the answer, and the texts in it that nobody may have seen
+    before.
+    """
 
     input: str
     gold: str
@@ -23,7 +27,8 @@ class SampleQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SamplePerson:
-    """Someone with a preference. `write(rng, n)` is their n-th history item, `ask(rng)` a question about them.
+    """Someone with a preference. `write(rng, n)` is their n-th history item, `ask(rng)` a question
+    about them.
 
     `new` names the fields of an item that no other item or question may repeat.
     """
@@ -37,7 +42,8 @@ class SamplePerson:
 class SampleTask:
     """A LaMP task: its folder, the `task` of its outputs file, and how its people are drawn.
 
-    `person(rng, turn)`: what must be even over all people (offsets, answer positions) goes by `turn`.
+    `person(rng, turn)`: what must be even over all people (offsets, answer positions) goes by
+    `turn`.
     """
 
     folder: str
@@ -45,23 +51,35 @@ class SampleTask:
     person: Callable[[Random, int], SamplePerson]
 
 
-def _label_asker(write: Callable[[Random, int], Fields], about: str, gold: str, instruction: str) -> SamplePerson:
+def _label_asker(
+    write: Callable[[Random, int], Fields], about: str, gold: str, instruction: str
+) -> SamplePerson:
     return _asker(write, about, gold, instruction, new=(about,))
 
 
-def _title_asker(write: Callable[[Random, int], Fields], about: str, gold: str, instruction: str) -> SamplePerson:
+def _title_asker(
+    write: Callable[[Random, int], Fields], about: str, gold: str, instruction: str
+) -> SamplePerson:
     return _asker(write, about, gold, instruction, new=(about, gold))
 
 
 def _asker(
-    write: Callable[[Random, int], Fields], about: str, gold: str, instruction: str, new: tuple[str, ...]
+    write: Callable[[Random, int], Fields],
+    about: str,
+    gold: str,
+    instruction: str,
+    new: tuple[str, ...],
 ) -> SamplePerson:
-    """A person whose questions are items like those of their history: given field `about`, what is field `gold`?"""
+    """A person whose questions are items like those of their history: given field `about`, what is
+    field `gold`?
+    """
 
     def ask(rng: Random) -> SampleQuestion:
         # any number past the first items, which are dealt out evenly
         item = write(rng, rng.randrange(100, 200))
-        return SampleQuestion(f"{instruction} {item[about]}", item[gold], tuple(item[name] for name in new))
+        return SampleQuestion(
+            f"{instruction} {item[about]}", item[gold], tuple(item[name] for name in new)
+        )
 
     return SamplePerson(write, ask, new)
 
@@ -85,8 +103,9 @@ def _citing_author(rng: Random, turn: int) -> SamplePerson:
         gold = turn % 2
         first, second = options if gold == 0 else options[::-1]
         instruction = (
-            f'For an author who has written the paper with the title "{title}", which reference is related? Just '
-            f'answer with [1] or [2] without explanation. [1]: "{first}" [2]: "{second}"'
+            f'For an author who has written the paper with the title "{title}", which reference is'
+            f' related? Just answer with [1] or [2] without explanation. [1]: "{first}" [2]:'
+            f' "{second}"'
         )
         return SampleQuestion(instruction, f"[{gold + 1}]", (title, first, second))
 
@@ -95,7 +114,8 @@ def _citing_author(rng: Random, turn: int) -> SamplePerson:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """An order of labels, best first. A person's first `favourites` labels come up again and again."""
+    """An order of labels, best first. A person's first `favourites` labels come up again and
+    again."""
 
     order: tuple[str, ...]
     favourites: int
@@ -105,13 +125,17 @@ class Taste:
         return cls(tuple(rng.sample(labels, len(labels))), rng.randint(3, 4))
 
     def plausible(self, rng: Random, n: int) -> list[str]:
-        """Two or three labels that one text suggests: one favourite (sometimes two) among others, in random order."""
+        """Two or three labels that one text suggests: one favourite (sometimes two) among others,
+        in random order.
+        """
         if n < self.favourites:
             liked = [n]
         else:
             # the first favourite comes up half again as often as each other one
             counts = [3] + [2] * (self.favourites - 1)
-            liked = sorted(set(rng.sample(range(self.favourites), rng.choice((1, 1, 1, 1, 2)), counts=counts)))
+            liked = sorted(
+                set(rng.sample(range(self.favourites), rng.choice((1, 1, 1, 1, 2)), counts=counts))
+            )
         others = rng.sample(range(self.favourites, len(self.order)), rng.randint(2, 3) - len(liked))
         picked = liked + others
         rng.shuffle(picked)
@@ -130,8 +154,8 @@ def _movie_fan(rng: Random, turn: int) -> SamplePerson:
         return {"description": texts.description(rng, tags), "tag": taste.gold(tags)}
 
     instruction = (
-        "Which tag does this movie relate to among the following tags? Just answer with the tag name without further "
-        f"explanation. tags: [{', '.join(movies.CUES)}] description:"
+        "Which tag does this movie relate to among the following tags? Just answer with the tag"
+        f" name without further explanation. tags: [{', '.join(movies.CUES)}] description:"
     )
     return _label_asker(write, "description", "tag", instruction)
 
@@ -146,25 +170,32 @@ def _news_editor(rng: Random, turn: int) -> SamplePerson:
         return {"text": article.text, "title": article.title, "category": gold}
 
     instruction = (
-        "Which category does this article relate to among the following categories? Just answer with the category name "
-        f"without further explanation. categories: [{', '.join(news.CUES)}] article:"
+        "Which category does this article relate to among the following categories? Just answer"
+        f" with the category name without further explanation. categories: [{', '.join(news.CUES)}]"
+        " article:"
     )
     return _label_asker(write, "text", "category", instruction)
 
 
 def _reviewer(rng: Random, turn: int) -> SamplePerson:
     offset = turn % 3 - 1
-    # what a person with this offset would push past the end of the scale is rare among what they review
-    sentiments = [level for level in range(1, 6) for _ in range(12 if 1 <= level + offset <= 5 else 2)]
+    # what a person with this offset would push past the end of the scale is rare among what they
+    # review
+    sentiments = [
+        level for level in range(1, 6) for _ in range(12 if 1 <= level + offset <= 5 else 2)
+    ]
     dealt = sorted(range(1, 6), key=lambda level: (not 1 <= level + offset <= 5, rng.random()))
 
     def write(rng: Random, n: int) -> Fields:
         sentiment = dealt[n] if n < 4 else rng.choice(sentiments)
-        return {"text": texts.review(rng, sentiment), "score": str(min(5, max(1, sentiment + offset)))}
+        return {
+            "text": texts.review(rng, sentiment),
+            "score": str(min(5, max(1, sentiment + offset))),
+        }
 
     instruction = (
-        "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, 4, or 5 without "
-        "further explanation. review:"
+        "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3,"
+        " 4, or 5 without further explanation. review:"
     )
     return _label_asker(write, "text", "score", instruction)
 
@@ -187,13 +218,17 @@ def _journalist(rng: Random, turn: int) -> SamplePerson:
 
 
 def _scholar(rng: Random, turn: int) -> SamplePerson:
-    habit = texts.Habit(form=rng.choice(tuple(titles.FORMS)), case=rng.choice(("title", "sentence")))
+    habit = texts.Habit(
+        form=rng.choice(tuple(titles.FORMS)), case=rng.choice(("title", "sentence"))
+    )
 
     def write(rng: Random, n: int) -> Fields:
         study = texts.Study.draw(rng)
         return {"abstract": study.text(rng), "title": study.title(habit)}
 
-    return _title_asker(write, "abstract", "title", "Generate a title for the following abstract of a paper:")
+    return _title_asker(
+        write, "abstract", "title", "Generate a title for the following abstract of a paper:"
+    )
 
 
 def _mail_sender(rng: Random, turn: int) -> SamplePerson:
@@ -214,7 +249,9 @@ def _mail_sender(rng: Random, turn: int) -> SamplePerson:
 def _tweeter(rng: Random, turn: int) -> SamplePerson:
     voice = texts.Voice(
         case=rng.choice(("lower", "lower", "lower", "sentence", "upper")),
-        short=frozenset(rng.sample(sorted(tweets.SHORT_FORMS), rng.randint(2, len(tweets.SHORT_FORMS)))),
+        short=frozenset(
+            rng.sample(sorted(tweets.SHORT_FORMS), rng.randint(2, len(tweets.SHORT_FORMS)))
+        ),
         stretched=rng.random() < 0.5,
         ending=rng.choice(tweets.ENDINGS),
         tail=rng.choice(tweets.TAILS),

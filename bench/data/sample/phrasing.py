@@ -1,6 +1,8 @@
-"""How the embedded sample words things: reviews, descriptions, articles, papers, mails, tweets, and a person's habits.
+"""How the embedded sample words things: reviews, descriptions, articles, papers, mails, tweets, and
+a person's habits.
 
-Each function takes what is to be said and draws the wording from `rng`. The words are in `words/*.yaml`.
+Each function takes what is to be said and draws the wording from `rng`. The words are in
+`words/*.yaml`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeVar
 
-from bench.data.sample.vocabulary import citations, headlines, mails, movies, news, reviews, titles, tweets
+from bench.data.sample.vocabulary import (
+    citations,
+    headlines,
+    mails,
+    movies,
+    news,
+    reviews,
+    titles,
+    tweets,
+)
 
 Case = Literal["title", "sentence", "lower", "upper"]
 T = TypeVar("T")
@@ -36,8 +47,12 @@ def in_case(text: str, case: Case) -> str:
     words = text.split(" ")
     starts = [n == 0 or words[n - 1].endswith((":", "]")) for n in range(len(words))]
     if case == "title":
-        starts = [start or word not in _SMALL_WORDS for start, word in zip(starts, words, strict=True)]
-    return " ".join(_capital(word) if start else word for start, word in zip(starts, words, strict=True))
+        starts = [
+            start or word not in _SMALL_WORDS for start, word in zip(starts, words, strict=True)
+        ]
+    return " ".join(
+        _capital(word) if start else word for start, word in zip(starts, words, strict=True)
+    )
 
 
 def _capital(text: str) -> str:
@@ -68,7 +83,8 @@ def _listed(phrases: Sequence[str], rng: Random) -> str:
 
 
 def description(rng: Random, tags: Sequence[str]) -> str:
-    """A movie description of 18 to 30 words with one cue phrase for each tag, in the order given."""
+    """A movie description of 18 to 30 words with one cue phrase for each tag, in the order
+    given."""
     return fitting(18, 30, lambda: _description(rng, tags), str)
 
 
@@ -87,7 +103,9 @@ class Article:
 
 
 def article(rng: Random, categories: Sequence[str], gold: str) -> Article:
-    """An article of 18 to 30 words with one cue phrase for each category; its title names the gold's cue."""
+    """An article of 18 to 30 words with one cue phrase for each category; its title names the
+    gold's cue.
+    """
     return fitting(18, 30, lambda: _article(rng, categories, gold), lambda made: made.text)
 
 
@@ -121,7 +139,12 @@ class Interest:
     def draw(cls, rng: Random, area: str, but: str = "") -> Interest:
         """Of any topic of the area but one."""
         topic = rng.choice(sorted(set(citations.TOPICS[area]) - {but}))
-        return cls(area, topic, tuple(rng.sample(citations.TOPICS[area][topic], 2)), rng.choice(citations.SETTINGS))
+        return cls(
+            area,
+            topic,
+            tuple(rng.sample(citations.TOPICS[area][topic], 2)),
+            rng.choice(citations.SETTINGS),
+        )
 
     def paper(self, rng: Random) -> Paper:
         """A title (5 to 9 words) and an abstract that name terms of no other topic."""
@@ -136,25 +159,42 @@ class Interest:
         return self._title(rng, rng.choice(self.terms))
 
     def _title(self, rng: Random, term: str) -> str:
-        return str(fitting(5, 9, lambda: rng.choice(citations.TITLES).format(term=term, setting=self.setting), str))
+        return str(
+            fitting(
+                5,
+                9,
+                lambda: rng.choice(citations.TITLES).format(term=term, setting=self.setting),
+                str,
+            )
+        )
 
 
 def undecided(rng: Random, area: str, topics: Sequence[str]) -> str:
-    """A paper title that suits two topics of an area equally: it names the area, or a term of each in order."""
+    """A paper title that suits two topics of an area equally: it names the area, or a term of each
+    in order.
+    """
     return fitting(5, 9, lambda: _undecided(rng, area, topics), str)
 
 
 def _undecided(rng: Random, area: str, topics: Sequence[str]) -> str:
     setting = rng.choice(citations.SETTINGS)
     if rng.random() < 0.5:
-        return str(rng.choice(citations.WIDE_QUERIES).format(area=rng.choice(citations.AREAS[area]), setting=setting))
+        return str(
+            rng.choice(citations.WIDE_QUERIES).format(
+                area=rng.choice(citations.AREAS[area]), setting=setting
+            )
+        )
     first, second = (rng.choice(citations.TOPICS[area][topic]) for topic in topics)
-    return str(rng.choice(citations.BRIDGE_QUERIES).format(first=first, second=second, setting=setting))
+    return str(
+        rng.choice(citations.BRIDGE_QUERIES).format(first=first, second=second, setting=setting)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """How a person titles things: sentence form, prefix, capitals, ending, and a favourite number for lists."""
+    """How a person titles things: sentence form, prefix, capitals, ending, and a favourite number
+    for lists.
+    """
 
     form: str
     case: Case
@@ -190,13 +230,22 @@ class Event:
 
     def _text(self, rng: Random) -> str:
         opening = rng.choice(headlines.OPENINGS).format(day=rng.choice(news.DAYS))
-        said = f"the {self.actor} of {rng.choice(news.PLACES)} {rng.choice(headlines.SAYS)} {self.do} the {self.object}"
+        said = (
+            f"the {self.actor} of {rng.choice(news.PLACES)} {rng.choice(headlines.SAYS)} {self.do}"
+            f" the {self.object}"
+        )
         detail = rng.choice(headlines.DETAILS).format(month=rng.choice(headlines.MONTHS))
         return f"{opening} {said}. {detail}"
 
     def title(self, habit: Habit) -> str:
         """The article's headline in a writer's habit."""
-        core = {"actor": self.actor, "does": self.does, "do": self.do, "doing": self.doing, "object": self.object}
+        core = {
+            "actor": self.actor,
+            "does": self.does,
+            "do": self.do,
+            "doing": self.doing,
+            "object": self.object,
+        }
         return habit.render(headlines.FORMS[habit.form], **core)
 
 
@@ -219,7 +268,9 @@ class Study:
 
     def _text(self, rng: Random) -> str:
         motive = rng.choice(titles.MOTIVES).format(problem=self.problem)
-        core = rng.choice(titles.CORES).format(method=self.method, problem=self.problem, name=self.name)
+        core = rng.choice(titles.CORES).format(
+            method=self.method, problem=self.problem, name=self.name
+        )
         result = rng.choice(titles.RESULTS).format(n=rng.randint(3, 12), percent=rng.randint(5, 40))
         return f"{motive} {core} {result} {rng.choice(titles.CLOSINGS)}"
 
@@ -247,18 +298,27 @@ class Errand:
 
     def _text(self, rng: Random) -> str:
         name, sender = rng.sample(mails.NAMES, 2)
-        request = rng.choice(mails.REQUESTS).format(verb=self.verb, object=self.object, day=self.day)
+        request = rng.choice(mails.REQUESTS).format(
+            verb=self.verb, object=self.object, day=self.day
+        )
         signoff = rng.choice(mails.SIGNOFFS).format(sender=sender)
-        return f"Hi {name}, {rng.choice(mails.OPENINGS)} {request} {rng.choice(mails.FILLERS)} {signoff}"
+        return (
+            f"Hi {name}, {rng.choice(mails.OPENINGS)} {request} {rng.choice(mails.FILLERS)}"
+            f" {signoff}"
+        )
 
     def title(self, habit: Habit) -> str:
         """The mail's subject in a sender's habit."""
-        return habit.render(mails.FORMS[habit.form], verb=self.verb, object=self.object, day=self.day)
+        return habit.render(
+            mails.FORMS[habit.form], verb=self.verb, object=self.object, day=self.day
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """How a person tweets: capitals, groups of short forms (`tweets.SHORT_FORMS`), stretched words, ending and tail."""
+    """How a person tweets: capitals, groups of short forms (`tweets.SHORT_FORMS`), stretched words,
+    ending and tail.
+    """
 
     case: Case
     short: frozenset[str]
@@ -288,6 +348,10 @@ def plain_tweet(rng: Random) -> str:
 
 
 def _plain_tweet(rng: Random) -> str:
-    plan = rng.choice(tweets.PLANS).format(activity=rng.choice(tuple(tweets.ACTIVITIES)), time=rng.choice(tweets.TIMES))
-    feeling = rng.choice(tweets.FEELINGS).format(mood=rng.choice(tweets.MOODS), quality=rng.choice(tweets.QUALITIES))
+    plan = rng.choice(tweets.PLANS).format(
+        activity=rng.choice(tuple(tweets.ACTIVITIES)), time=rng.choice(tweets.TIMES)
+    )
+    feeling = rng.choice(tweets.FEELINGS).format(
+        mood=rng.choice(tweets.MOODS), quality=rng.choice(tweets.QUALITIES)
+    )
     return f"{plan} {rng.choice(tweets.LINKS)} {feeling}."

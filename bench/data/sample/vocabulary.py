@@ -1,4 +1,6 @@
-"""The words of the embedded sample (`words/*.yaml`): plain data, a file per kind of text, all written for Lamplight."""
+"""The words of the embedded sample (`words/*.yaml`): plain data, a file per kind of text, all
+written for Lamplight.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ WORDS = Path(__file__).parent / "words"
 
 
 class Vocabulary:
-    """One file of words, read when its first word is needed: `movies.HEROES` is a tuple of phrases."""
+    """One file of words, read when its first word is needed: `movies.HEROES` is a tuple of
+    phrases."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -43,7 +46,9 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _frozen(value: Any) -> Any:
-    """Lists as tuples, also inside mappings, so that nobody changes a vocabulary that others draw from."""
+    """Lists as tuples, also inside mappings, so that nobody changes a vocabulary that others draw
+    from.
+    """
     if isinstance(value, list):
         return tuple(_frozen(entry) for entry in value)
     if isinstance(value, dict):
