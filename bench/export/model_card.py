@@ -105,9 +105,9 @@ place of a user's texts (as many history lines as the method selects):
 """
 
 
-_BASE = """`base/` adapts the model to the task. The adapters were made on top of it, so it is merged
-first, as above. It is a LoRA of its own so that the adapters stay as small, and of the kind, as the
-method made them."""
+_BASE = """`base/` adapts the model to the task. The adapters were made on top of it, so it is
+merged first, as above. It is a LoRA of its own so that the adapters stay as small, and of the
+kind, as the method made them."""
 _CHAT = """One user turn through the tokenizer's chat template, with `add_generation_prompt=True`.
 The text is tokenized with `add_special_tokens=False`, after one beginning-of-text token if the
 model has one and the template sets none."""
