@@ -14,6 +14,7 @@ from conftest import task_named
 from bench.cell.cohort import cohort
 from bench.data.people import People
 from bench.data.protocol import Protocol
+from bench.errors import InputError
 from bench.lm import base as bases
 from bench.types import Item, Query, User
 
@@ -137,3 +138,25 @@ def test_who_fits_is_shown_items_of_the_form_of_the_tested() -> None:
     found = cohort(plan([ANN], FIT, history_format="no_output"))
     assert all("score" not in item.fields for user in found.group for item in user.history)
     assert all("score" in item.fields for user in found.drawn for item in user.history)
+
+
+def test_where_every_fit_user_leaks_it_is_said_whom_and_what_to_do() -> None:
+    nobody = cohort(plan([ANN, BOB], [ANN, BOB]))
+    assert nobody.drawn == [] and "all 2 fit users are tested users too (a, b); " in nobody.emptied
+    four = [ANN, BOB, CAT, FIT[0]]
+    assert (
+        "all 4 fit users are tested users too (a, b, c, ...); " in cohort(plan(four, four)).emptied
+    )
+    assert (
+        "all 3 fit users are tested users too (a, b, c); "
+        in cohort(plan(four[:3], four[:3])).emptied
+    )
+    with pytest.raises(InputError, match="leak=drop has left nobody to fit: all 2 fit users"):
+        cohort(plan([ANN, BOB], [ANN, BOB], adapted=True))
+
+
+def test_who_has_somebody_to_fit_or_never_had_is_not_said_to_be_left_with_nobody() -> None:
+    assert cohort(plan([ANN], FIT)).emptied == ""  # nobody leaks
+    assert cohort(plan([ANN], [ANN, *FIT])).emptied == ""  # others are left
+    assert cohort(plan([ANN], [])).emptied == ""  # there was nobody before
+    assert cohort(plan([ANN], [ANN], leak="flag")).emptied == ""  # nobody is taken out

@@ -4,6 +4,7 @@ told.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 from bench.cell import plan as plans
 from bench.cell.plan import Plan, known, resolve
 from bench.data.lamp import Dataset
+from bench.data.sample import generator
+from bench.errors import InputError
 from bench.types import Item, Query, User
 
 PLAIN = ("method=chameleon", "model=tiny", "selection.embedder=hash")
@@ -176,3 +179,34 @@ def test_the_record_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     assert plans._without_folder(f"model.source='{tmp_path}'") == f"model.source={tmp_path.name}"
     assert plans._without_folder("model.source=someone/model") == "model.source=someone/model"
     assert plans._without_folder("method.k=3") == "method.k=3"
+
+
+FIT_SPLIT = [
+    (("method=rag",), None),
+    (("method=chameleon",), "; the method learns from its users"),
+    (("method=rag", "base=task_adapted"), "; the adapted base is trained on it (base=instruct "),
+    (("method=rag", "protocol=oppu", "data.kind=time"), "; protocol.pool=true takes the users"),
+]
+
+
+@pytest.mark.parametrize(("words", "reason"), FIT_SPLIT)
+def test_a_fit_split_that_is_not_there_matters_only_to_who_reads_it(
+    words: tuple[str, ...], reason: str | None, tmp_path: Path
+) -> None:
+    generator.write(tmp_path, train_users=4, dev_users=3)
+    for train in tmp_path.rglob("train"):
+        shutil.rmtree(train)
+    settings = ["model=tiny", "base=instruct", "data=lamp", f"data.root={tmp_path}", *words]
+    HydraConfig.instance().set_config(compose("config", settings, return_hydra_config=True))
+    if reason is None:
+        plan = resolve(compose("config", settings, return_hydra_config=True))
+        assert list(plan.people().fitting) == []
+        return
+    with pytest.raises(InputError) as refused:
+        resolve(compose("config", settings, return_hydra_config=True))
+    assert reason in str(refused.value) and "train" in str(refused.value)
+
+
+def test_a_fit_split_that_is_there_is_read_though_nobody_learns_from_it() -> None:
+    plan = resolved("method=instruct")
+    assert [user.id for user in plan.fitted.users] == ["a", "b", "c"]
