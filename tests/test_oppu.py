@@ -320,6 +320,9 @@ def test_everyone_has_the_profile_that_is_theirs(monkeypatch: pytest.MonkeyPatch
         assert [name for name in written if f"profile of {name}" in asked] == [user.id] * (
             user.id in written
         )
+    assert ann.facts["profile_empty"] is False and none.facts["without_profile"] is True
+    [plain] = oppu(k=1).adapt(tiny_lm(), task, users[:1], SHARED, Budget(progress=False))
+    assert not any(name.startswith(("profile", "without_profile")) for name in plain.facts)
 
 
 def test_epochs_and_batches_are_the_papers_or_the_codes() -> None:
