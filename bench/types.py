@@ -148,7 +148,8 @@ class Completion:
 
     `text` is cut at the stop rule. `tokens_in`, `tokens_out`: prompt and new tokens. `cut`: history
     tokens left out to fit. `label_logprobs`: total log-probability (nats) of each asked label with
-    its end token, where labels were asked.
+    its end token, where labels were asked. `gold_nll`: negative log-likelihood of the gold for each
+    of its tokens (nats), where a gold was given.
     """
 
     text: str
@@ -157,6 +158,7 @@ class Completion:
     cut: int = 0
     finished: bool = True
     label_logprobs: tuple[float, ...] | None = None
+    gold_nll: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

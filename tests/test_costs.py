@@ -101,15 +101,14 @@ def test_a_cell_killed_at_any_write_costs_the_tokens_of_an_undisturbed_one(
     assert disturbed == calm
 
 
-@pytest.mark.parametrize(
-    ("phase", "writes"), [("generate", (store, "append")), ("score", (likelihoods.File, "add"))]
-)
+@pytest.mark.parametrize("writes", [(store, "append"), (likelihoods.File, "add")])
 def test_seconds_before_a_kill_belong_to_the_cell(
-    phase: str, writes: tuple[Any, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    writes: tuple[Any, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed in the second batch: what the first had taken is on disk, and is counted beside what
     comes after.
     """
+    phase = "generate"
     words = (*SMALL, "data=lamp", f"data.root={data}", "task=lamp4", "method=instruct")
     real, count = getattr(*writes), iter(range(10**9))
 

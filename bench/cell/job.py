@@ -240,7 +240,8 @@ class Job:
                     continue
                 if window.number != first.number:
                     asked = self.asked(window, shared)
-                for batch in self._answers(asked, known):
+                golds = likelihoods.golds(self, window, [request for _, _, request in asked])
+                for batch in self._answers(asked, known, golds):
                     fresh = [sample for sample in batch if sample.id not in known]
                     store.append(self.cell, fresh)
                     known.update(sample.id for sample in fresh)
@@ -265,9 +266,15 @@ class Job:
         return known, used
 
     def _answers(
-        self, asked: Sequence[tuple[User, Query, Request]], known: Container[str]
+        self,
+        asked: Sequence[tuple[User, Query, Request]],
+        known: Container[str],
+        golds: likelihoods.Golds | None,
     ) -> Iterator[list[Sample]]:
-        """Batches of answers as samples: first those that a rule gave, then the model's."""
+        """Batches of answers as samples: first those that a rule gave, then the model's. With
+        `golds` their likelihoods are on disk before the answers: who is killed in between writes an
+        answer again, and reads no prompt for its gold alone.
+        """
         plan = self.plan
         given = [
             (user, query, request) for user, query, request in asked if request.answer is not None
@@ -289,7 +296,16 @@ class Job:
             labels=plan.task.labels,
             salt=self.salt,
             done=lambda place: asking[place][1].id in known,
+            golds=[golds.texts[query.id] for _, query, _ in asking] if golds else (),
         ):
+            if golds:
+                golds.add(
+                    {
+                        asking[place][1].id: answer.gold_nll
+                        for place, answer in batch
+                        if answer.gold_nll is not None
+                    }
+                )
             yield [
                 _sample(user, query, answer, self.lm.encode(request).text)
                 for (user, query, request), answer in (

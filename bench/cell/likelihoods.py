@@ -1,5 +1,8 @@
 """The likelihood of the golds on disk: a file for each window of users; beside an unfinished
 window's what it has.
+
+A gold is scored behind the reading of its prompt for the answer (`Golds`). Answers that are on disk
+without it, as an earlier version left them, have their prompts read once more (`work_out`).
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from bench.cell.windows import Window
 from bench.disk import files as disk
 from bench.disk import json_lines, seals
-from bench.types import Personalization
+from bench.types import Personalization, Request
 
 if TYPE_CHECKING:
     from bench.cell.job import Job
 
 Values = dict[str, tuple[float, int]]
-"""By question: the negative log-likelihood of its gold for each token (nats), and the prompt's
-tokens.
+"""By question: the negative log-likelihood of its gold for each token (nats), and how many prompt
+tokens were read for it alone: none where the reading for the answer served.
 """
 
 _REMEDY = "delete the file and run the cell again: it is worked out again"
@@ -85,13 +88,47 @@ class File:
         disk.remove(self.partial)
 
 
+@dataclass(frozen=True)
+class Golds:
+    """The golds of one window's questions while its answers are written: `texts` by question, and
+    where their likelihoods go.
+    """
+
+    texts: Mapping[str, str]
+    file: File
+    known: Values
+
+    def add(self, found: Mapping[str, float]) -> None:
+        """Keep the likelihoods of one batch of answers."""
+        values = {name: (value, 0) for name, value in found.items() if name not in self.known}
+        if values:
+            self.file.add(values)
+            self.known.update(values)
+
+
+def golds(job: Job, window: Window, requests: Sequence[Request]) -> Golds | None:
+    """The golds to score while the window is answered; None where there are none to score: labels
+    have theirs from generation, a rule's answers have none, and a window may be done.
+    """
+    file = File(job.cell.artifacts, window.number, job.plan.cell.key)
+    given = any(request.answer is not None for request in requests)
+    if not _wanted(job) or given or file.done:
+        return None
+    texts = {query.id: str(query.gold) for user in window.users for query in user.queries}
+    return Golds(texts, file, file.begun())
+
+
+def _wanted(job: Job) -> bool:
+    return bool(job.plan.tested.golds and not job.plan.task.labels)
+
+
 def work_out(job: Job, shared: Personalization) -> None:
-    """Negative log-likelihood of each gold text per token (nats), in files; label tasks have theirs
-    from generation.
+    """Negative log-likelihood of each gold text per token (nats), in files, as far as answering has
+    not left it there.
 
     Each batch is on disk, with its cost, before the next.
     """
-    if job.plan.task.labels or not job.plan.tested.golds:
+    if not _wanted(job):
         return
     windows = files(
         job.cell.artifacts, job.plan.cell.key, len(job.users), job.plan.config["window"]
@@ -106,7 +143,8 @@ def work_out(job: Job, shared: Personalization) -> None:
             progress.advance(len(known))
             if file.done:
                 continue
-            for found in _of_window(job, window, shared, known):
+            left = set(window.ids).difference(known)
+            for found in _of_window(job, window, shared, known) if left else ():
                 file.add(found)
                 known |= found
                 used += sum(tokens for _, tokens in found.values())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,47 +25,88 @@ if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of the prompts of a batch: an answer, by these rules; the log-probability of
+    each label (`label_ids`: their tokens); and of each prompt's gold, where there are golds (token
+    ids, one for each prompt).
+    """
+
+    max_new_tokens: int
+    decoding: Decoding
+    labels: tuple[str, ...] = ()
+    label_ids: Sequence[Sequence[int]] = ()
+    golds: Sequence[Sequence[int]] = ()
+
+    def of(self, rows: Sequence[int]) -> Wanted:
+        """The same for these rows alone."""
+        return replace(self, golds=[self.golds[row] for row in rows]) if self.golds else self
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was written: the text, cut at the stop rule, how many tokens, and whether it ended."""
+
+    text: str
+    tokens: int = 0
+    finished: bool = True
+
+
 def answer_batch(
     lm: LM,
     prompts: Sequence[Encoded],
     patches: Rows,
     passes: Sequence[Sequence[int]],
-    max_new_tokens: int,
-    decoding: Decoding,
-    labels: tuple[str, ...],
-    wanted: list[list[int]],
+    wanted: Wanted,
     alike: int = 1,
 ) -> list[Completion]:
-    """Answer the prompts of one batch; with `labels`, also score each (`wanted`: their tokens).
-    `passes`: which prompts are read at once, in their order. `alike`: see `read`.
+    """Answer the prompts of one batch. `passes`: which prompts are read at once, in their order.
+    `alike`: see `read`.
     """
-    scores: list[list[float] | None] = []
+    labels: list[list[float]] = []
+    golds: list[float] = []
     held: list[Prefix] = []
-    reading = 1.0 if decoding.rule == "likelihood" else 0.5  # of a batch's work, about
+    choosing = wanted.decoding.rule == "likelihood"
+    done = 0
     for rows in passes:
         with patches.only(torch.tensor(rows, device=lm.device)):
             prefix = read(lm, [prompts[row] for row in rows], patches, alike)
-            scores += (
-                branch_scores(lm, prefix, [wanted] * len(rows)) if labels else [None] * len(rows)
-            )
-        if decoding.rule != "likelihood":
+            # Scored while the prompt's keys and values are at hand. The branches are cropped off
+            # them again, so that the answer is written as if nobody had looked at labels or gold.
+            if wanted.labels:
+                labels += branch_scores(lm, prefix, [wanted.label_ids] * len(rows))
+            if wanted.golds:
+                golds += _gold_nlls(lm, prefix, wanted.of(rows).golds)
+        if not choosing:
             held.append(prefix)
-        lm.budget.within(reading * len(scores))
-    if decoding.rule == "likelihood":
-        best = [max(range(len(labels)), key=row.__getitem__) for row in scores if row is not None]
-        texts, news, finished = (
-            [labels[index] for index in best],
-            [0] * len(best),
-            [True] * len(best),
-        )
+        done += len(rows)
+        lm.budget.within(done * (1.0 if choosing else 0.5))  # reading is about half of the work
+    if choosing:
+        answers = [_best(wanted.labels, row) for row in labels]
     else:
-        texts, news, finished = _write(
-            lm, prompts, joined(held), patches, max_new_tokens, decoding, labels
-        )
+        answers = _write(lm, prompts, joined(held), patches, wanted)
     return [
-        Completion(text, len(prompt.ids), new, prompt.cut, end, None if row is None else tuple(row))
-        for text, prompt, new, end, row in zip(texts, prompts, news, finished, scores, strict=True)
+        Completion(
+            answer.text,
+            len(prompt.ids),
+            answer.tokens,
+            prompt.cut,
+            answer.finished,
+            label_logprobs=tuple(labels[row]) if labels else None,
+            gold_nll=golds[row] if golds else None,
+        )
+        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
     ]
+
+
+def _best(labels: Sequence[str], scores: Sequence[float]) -> _Answer:
+    return _Answer(labels[max(range(len(labels)), key=scores.__getitem__)])
+
+
+def _gold_nlls(lm: LM, prefix: Prefix, golds: Sequence[Sequence[int]]) -> list[float]:
+    """For each token of each prompt's gold, nats."""
+    totals = branch_scores(lm, prefix, [[gold] for gold in golds])
+    return [-total / len(gold) for [total], gold in zip(totals, golds, strict=True)]
 
 
 def score_batch(
@@ -177,44 +219,43 @@ def _decoder_branches(
 
 
 def _write(
-    lm: LM,
-    prompts: Sequence[Encoded],
-    prefix: Prefix,
-    patches: Rows,
-    max_new_tokens: int,
-    decoding: Decoding,
-    labels: tuple[str, ...],
-) -> tuple[list[str], list[int], list[bool]]:
-    """New tokens for every row until it stops; finished rows leave the batch. Text, number of
-    tokens, whether it ended.
-    """
+    lm: LM, prompts: Sequence[Encoded], prefix: Prefix, patches: Rows, wanted: Wanted
+) -> list[_Answer]:
+    """New tokens for every row until it stops; finished rows leave the batch."""
     ends = _ends(lm)
+    decoding, limit = wanted.decoding, wanted.max_new_tokens
+    labels = wanted.labels if decoding.stop_at_label else ()
     streams = [_stream(prompt, decoding) for prompt in prompts]
     alive = list(range(len(prompts)))
     new: list[list[int]] = [[] for _ in prompts]
     text = [""] * len(prompts)
     finished = [False] * len(prompts)
-    for number in range(max_new_tokens):
+    for number in range(limit):
         tokens = _choose(prefix.logits, decoding, [streams[row] for row in alive])
         for row, token in zip(alive, tokens, strict=True):
             if token in ends:
                 finished[row] = True
                 continue
             new[row].append(token)
+            # All of it again: a token alone may be half a character, or lose its leading space.
             text[row] = str(lm.tokenizer.decode(new[row], skip_special_tokens=True))
-            finished[row] = _stops(text[row], labels if decoding.stop_at_label else ())
+            finished[row] = _stops(text[row], labels)
         keep = [index for index, row in enumerate(alive) if not finished[row]]
-        if not keep or number + 1 == max_new_tokens:
+        if not keep or number + 1 == limit:
             break
         if len(keep) < len(alive):
-            chosen = torch.tensor(keep, device=lm.device)
-            prefix.select(chosen)
-            patches.select(chosen)
+            # The cache is copied without the finished rows: that costs one step's reading of it,
+            # and every later step would pay for rows that nobody waits for.
+            still = torch.tensor(keep, device=lm.device)
+            prefix.select(still)
+            patches.select(still)
             alive = [alive[index] for index in keep]
         step(lm, prefix, [new[row][-1] for row in alive])
-        written = max((number + 1) / max_new_tokens, 1 - len(alive) / len(prompts))
+        written = max((number + 1) / limit, 1 - len(alive) / len(prompts))
         lm.budget.within(len(prompts) * (0.5 + 0.5 * written))
-    return [_first_line(one) for one in text], [len(row) for row in new], finished
+    return [
+        _Answer(_first_line(text[row]), len(new[row]), finished[row]) for row in range(len(prompts))
+    ]
 
 
 def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generator]) -> list[int]:

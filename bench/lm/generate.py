@@ -18,7 +18,7 @@ import torch
 from bench.disk import sources
 from bench.errors import InputError
 from bench.lm.batched_patches import applied
-from bench.lm.decode import answer_batch, score_batch
+from bench.lm.decode import Wanted, answer_batch, score_batch
 from bench.lm.memory import out_of_memory
 from bench.lm.response_cache import ResponseCache
 from bench.types import Completion, Decoding, Request
@@ -113,32 +113,19 @@ def run(
     salt: str,
     done: Callable[[int], bool] | None,
     alike: int,
+    golds: Sequence[str] = (),
 ) -> Iterator[list[tuple[int, Completion]]]:
     """See LM.generate."""
+    if golds and cached:
+        raise ValueError("the response cache is for answers, which have no golds")
     if len(requests) % alike:
         raise ValueError(f"{len(requests)} requests are not families of {alike}")
     if decoding.rule == "likelihood" and not labels:
         raise InputError("decoding=likelihood needs a task with labels")
-    wanted = [lm.answer_ids(label) for label in labels]
-
-    def answer(batch: list[int]) -> list[Completion]:
-        def work(families: list[list[int]]) -> list[list[Completion]]:
-            rows = [index for family in families for index in family]
-            with (
-                applied(lm.model, [requests[index].patches for index in rows]) as patches,
-                torch.inference_mode(),
-            ):
-                prompts = [encoded[index] for index in rows]
-                passes = _passes(prompts, lm.spec.batch_tokens, alike)
-                found = answer_batch(
-                    lm, prompts, patches, passes, max_new_tokens, decoding, labels, wanted, alike
-                )
-                return [found[at : at + alike] for at in range(0, len(found), alike)]
-
-        families = [batch[at : at + alike] for at in range(0, len(batch), alike)]
-        answered = halving(work, families, [requests[family[0]].name for family in families])
-        return [one for family in answered for one in family]
-
+    label_ids = [lm.answer_ids(label) for label in labels]
+    wanted = Wanted(
+        max_new_tokens, decoding, labels, label_ids, [lm.answer_ids(gold) for gold in golds]
+    )
     # other neighbours throughout; less to lose at a limit
     held = 1 if salt or lm.budget.limiting else HELD
     for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike, held=held):
@@ -158,7 +145,8 @@ def run(
         answers = _used_again(lm, known, part)
         if answers is None:
             before = lm.budget.bill()
-            started, made = time.monotonic(), answer(batch)
+            started = time.monotonic()
+            made = _answer(lm, requests, encoded, batch, wanted, alike)
             answers = [new if old is None else old[0] for old, new in zip(known, made, strict=True)]
             lm.budget.count(
                 tokens_in=sum(one.tokens_in for one in answers),
@@ -170,6 +158,30 @@ def run(
                     dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch)
                 )
         yield list(zip(batch, answers, strict=True))
+
+
+def _answer(
+    lm: LM,
+    requests: Sequence[Request],
+    encoded: Sequence[Encoded],
+    batch: Sequence[int],
+    wanted: Wanted,
+    alike: int,
+) -> list[Completion]:
+    """Answer the requests of one batch, in halves where memory runs out; families stay together."""
+
+    def work(families: list[list[int]]) -> list[list[Completion]]:
+        rows = [index for family in families for index in family]
+        prompts = [encoded[index] for index in rows]
+        patches = [requests[index].patches for index in rows]
+        passes = _passes(prompts, lm.spec.batch_tokens, alike)
+        with applied(lm.model, patches) as patched, torch.inference_mode():
+            found = answer_batch(lm, prompts, patched, passes, wanted.of(rows), alike)
+        return [found[at : at + alike] for at in range(0, len(found), alike)]
+
+    families = [list(batch[at : at + alike]) for at in range(0, len(batch), alike)]
+    answered = halving(work, families, [requests[family[0]].name for family in families])
+    return [answer for family in answered for answer in family]
 
 
 def _passes(prompts: Sequence[Encoded], batch_tokens: int, alike: int) -> list[list[int]]:

@@ -147,6 +147,7 @@ class LM:
         salt: str = "",
         done: Callable[[int], bool] | None = None,
         alike: int = 1,
+        golds: Sequence[str] = (),
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Answer all requests, one batch after the other, longest prompts first; the index says
         which request.
@@ -154,7 +155,8 @@ class LM:
         `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`:
         another composition of the batches (the noise floor). `done(i)`: answered before; a batch of
         such requests alone is skipped. `alike`: of so many requests in a row, which have the same
-        patches, what the prompts begin with is read once.
+        patches, what the prompts begin with is read once. `golds`: also give the likelihood of each
+        request's gold, behind the same reading; such answers are not for the cache.
         """
         decoding = decoding or Decoding()
         encoded = [self.encode(request) for request in requests]
@@ -169,6 +171,7 @@ class LM:
             salt=salt,
             done=done,
             alike=alike,
+            golds=golds,
         )
 
     def answers(
