@@ -29,7 +29,7 @@ FLOORS = (
     {"lm"},
     {"method"},
     {"cell"},
-    {"sweep", "export", "download", "statistics"},
+    {"sweep", "export", "download", "statistics", "new"},
     {"report"},
     {"cli"},
     {"__main__"},

@@ -27,6 +27,7 @@ Lamplight compares ways to personalize a language model on the LaMP benchmark.
   python -m bench experiment=controls scale=laptop    a table of a paper (docs/experiments.md)
   python -m bench data=lamp data.root=FOLDER ...      LaMP's files (python -m bench.download --help)
   python -m bench.report                              a table of all that has run
+  python -m bench.new method NAME                     the files of a method of your own, to edit
 """
 _FOOT = """\
 Exit codes: 0 done, 1 a cell failed, 2 bad input. Other choices have other settings: method=oppu
