@@ -74,7 +74,7 @@ _OTHERS = {
     "page": "bench.report page",
     "export": "bench.export",
     "download": "bench.download",
-    "new": "bench.new method NAME",
+    "new": "bench.new",
 }
 
 
