@@ -1,9 +1,10 @@
-"""How fast LaMP prompts are answered: ours against plain Hugging Face `generate`, and what patches
-add to ours.
+"""How fast LaMP prompts are answered: ours against plain Hugging Face `generate`, what patches add
+to ours, and what it saves to read each prompt once.
 
     python benchmarks/answering.py --limit 64                                       # the embedded sample
     python benchmarks/answering.py --data FOLDER --task lamp4 --limit 200 --base ADAPTED_BASE.safetensors
     python benchmarks/answering.py --model tiny --limit 8 --patches 3 --results /tmp/small.json             # seconds
+    python benchmarks/answering.py --limit 0 --patches 0 --task lamp4 --readings 48 --dtype float32         # readings alone
 
 The baseline takes 16 prompts at a time in the file's order, padded on the left, writes up to 200
 new tokens greedily and cuts the answer at its first line afterwards. Both sides get the same token
@@ -17,6 +18,8 @@ medians over the rounds, and so are the ratios to `none` of the same round. The 
 batches by tokens. In the arms `in one batch` the first --patches prompts stand in a single one,
 each with its own patch (read in passes of like length, as always, and written together), and are
 compared with the same batch without patches.
+
+With --readings a generation task's prompts are answered and their golds scored (readings.py).
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import readings
 import torch
 from setting import (
     REPO,
@@ -43,7 +47,7 @@ from setting import (
     written,
 )
 
-from bench.lm import generate
+from bench.lm import batches
 from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
 from bench.lm.prefill import padded
@@ -57,8 +61,8 @@ EDITED = 5
 SINGLE = " in one batch"
 
 
-def prompts(args: Namespace, users: Sequence[User]) -> list[Request]:
-    """The questions of the users in the file's order, with `k` retrieved items in each prompt."""
+def prompts(args: Namespace, users: Sequence[User], limit: int) -> list[Request]:
+    """The first questions of the users in the file's order, with `k` retrieved items in each."""
     task, method = named_task(args.task), RAG(retriever(args), k=args.k)
     personals = method.adapt(None, task, users, Personalization(), None)  # type: ignore[arg-type]
     asked = [
@@ -68,7 +72,7 @@ def prompts(args: Namespace, users: Sequence[User]) -> list[Request]:
         for user, personal in zip(users, personals, strict=True)
         for query in user.queries
     ]
-    return asked[: args.limit]
+    return asked[:limit]
 
 
 def plain(lm: LM, requests: Sequence[Request]) -> list[str]:
@@ -95,12 +99,12 @@ def ours(lm: LM, requests: Sequence[Request]) -> list[str]:
 
 def single(lm: LM, requests: Sequence[Request]) -> list[str]:
     """All in one batch, however many they are."""
-    spec, rows = lm.spec, generate.MAX_ROWS
-    lm.spec, generate.MAX_ROWS = replace(spec, batch_tokens=sys.maxsize), len(requests)
+    spec, rows = lm.spec, batches.MAX_ROWS
+    lm.spec, batches.MAX_ROWS = replace(spec, batch_tokens=sys.maxsize), len(requests)
     try:
         return ours(lm, requests)
     finally:
-        lm.spec, generate.MAX_ROWS = spec, rows
+        lm.spec, batches.MAX_ROWS = spec, rows
 
 
 def adapter(lm: LM, seed: int) -> Patch:
@@ -192,7 +196,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--patches", type=int, default=100, help="users whose patches are mixed; default 100"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="rounds with patches; default 5")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="rounds with patches, and of readings; default 5"
+    )
+    parser.add_argument(
+        "--readings",
+        type=int,
+        default=0,
+        help="prompts of a generation task to answer and to score, in one reading and in two, and"
+        " as many behind shared histories; default 0: none",
+    )
     parser.add_argument(
         "--results", type=Path, default=REPO / "benchmarks" / "results" / "answering.json"
     )
@@ -204,10 +217,12 @@ def main(words: Sequence[str] | None = None) -> None:
         )
     record = measured(args)
     written(record, table(record), args.results)
-    if record["weights"] == "float32" and record["equal_answers"] < 1:
-        sys.exit(
-            f"{record['different_answers']} answers differ in float32, where all must be equal"
-        )
+    compared = [record] if args.limit else []
+    different = sum(
+        part["different_answers"] for part in (*compared, *record.get("readings", {}).values())
+    )
+    if record["weights"] == "float32" and different:
+        sys.exit(f"{different} answers differ in float32, where all must be equal")
 
 
 def measured(args: Namespace) -> dict[str, Any]:
@@ -215,7 +230,28 @@ def measured(args: Namespace) -> dict[str, Any]:
     lm = load(args.model, args.dtype, users)
     if args.base:
         lm.adopt(Patch.load(args.base), args.base.stem)
-    requests = prompts(args, users)
+    record: dict[str, Any] = {
+        "what": "answering LaMP prompts: ours against Hugging Face generate; the cost of patches;"
+        " one reading against two",
+        "weights": str(next(lm.model.parameters()).dtype).removeprefix("torch."),
+    }
+    if args.limit:
+        record |= against_generate(lm, prompts(args, users, args.limit), args)
+    if args.readings:
+        record["readings"] = in_one_reading(lm, args)
+    return record | frame(
+        args,
+        base=bool(args.base),
+        patches=args.patches,
+        repeats=args.repeats,
+        readings=args.readings,
+        new_tokens=NEW_TOKENS,
+        batch_of_generate=BATCH,
+        most_rows_of_ours=batches.HELD * batches.MAX_ROWS,
+    )
+
+
+def against_generate(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[str, Any]:
     if len(requests) < args.patches:
         sys.exit(
             f"--patches {args.patches}: the split has {len(requests)} prompts, too few to mix"
@@ -227,50 +263,54 @@ def measured(args: Namespace) -> dict[str, Any]:
     mine, fast = clocked(lm, requests, ours)
     tokens = sum(len(lm.encode(request).ids) for request in requests)
     return {
-        "what": "answering LaMP prompts: ours against Hugging Face generate; the cost of patches",
         "prompts": len(requests),
         "prompt_tokens": tokens,
-        "weights": str(next(lm.model.parameters()).dtype).removeprefix("torch."),
         "seconds": {"generate": slow, "ours": fast},
         "prompt_tokens_per_second": {"generate": tokens / slow, "ours": tokens / fast},
         "ratio": slow / fast,
         "equal_answers": same(mine, theirs),
         "different_answers": sum(a != b for a, b in zip(mine, theirs, strict=True)),
         "patches": with_patches(lm, requests, args),
-        **frame(
-            args,
-            base=bool(args.base),
-            patches=args.patches,
-            repeats=args.repeats,
-            new_tokens=NEW_TOKENS,
-            batch_of_generate=BATCH,
-            most_rows_of_ours=generate.HELD * generate.MAX_ROWS,
+    }
+
+
+def in_one_reading(lm: LM, args: Namespace) -> dict[str, Any]:
+    task = named_task(args.task)
+    if task.labels:
+        sys.exit(f"--readings: {task.name} has labels; give a task that writes texts")
+    users = read_users(args, golds=True)
+    golds = [str(query.gold) for user in users for query in user.queries]
+    asked = readings.Asked(
+        prompts(args, [user.hidden() for user in users], args.readings), golds[: args.readings]
+    )
+    sets = {
+        "answer and gold": asked,
+        "ten questions behind one history": readings.shared_sets(
+            task, users, max(1, args.readings // readings.QUESTIONS)
         ),
     }
+    return readings.rows(lm, task, sets, args.repeats)
 
 
 def table(record: dict[str, Any]) -> str:
     machine = record["machine"]
-    lines = [
-        (
-            f"{record['prompts']} prompts, {record['prompt_tokens']} tokens;"
-            f" {record['asked']['model']} ({record['weights']}) on"
-            f" {machine.get('device') or machine['processor']}"
-        ),
-        *(
-            f"{name:<14}{record['seconds'][name]:>9.2f} s{rate:>10.0f} prompt tokens/s"
-            for name, rate in record["prompt_tokens_per_second"].items()
-        ),
-        (
+    device = machine.get("device") or machine["processor"]
+    lines = [f"{record['asked']['model']} ({record['weights']}) on {device}"]
+    if "ratio" in record:
+        lines.append(f"{record['prompts']} prompts, {record['prompt_tokens']} tokens")
+        for name, rate in record["prompt_tokens_per_second"].items():
+            seconds = record["seconds"][name]
+            lines.append(f"{name:<14}{seconds:>9.2f} s{rate:>10.0f} prompt tokens/s")
+        lines.append(
             f"ratio {record['ratio']:.2f}; {record['different_answers']} of {record['prompts']}"
             " answers differ"
-        ),
-    ]
-    lines += [
-        f"{name:<24}{one['seconds']:>9.2f} s{one['relative_to_none']:>10.3f} of none; "
-        f"{one['answers_as_with_none']:.0%} of its answers"
-        for name, one in record["patches"].items()
-    ]
+        )
+        for name, arm in record["patches"].items():
+            lines.append(
+                f"{name:<24}{arm['seconds']:>9.2f} s{arm['relative_to_none']:>10.3f} of none; "
+                f"{arm['answers_as_with_none']:.0%} of its answers"
+            )
+    lines += readings.lines(record.get("readings", {}))
     return "\n".join(lines)
 
 

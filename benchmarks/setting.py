@@ -66,16 +66,17 @@ def named_task(name: str) -> task.Task:
     return task.load(**values)
 
 
-def read_users(args: Namespace) -> list[User]:
-    """The users of the split, without golds, in the file's order: the first so many where --users
-    says so.
+def read_users(args: Namespace, *, golds: bool = False) -> list[User]:
+    """The users of the split in the file's order, without golds unless these are asked for: the
+    first so many if --users says so.
     """
     root = args.data
     if root is None:
         root = cache_folder() / "sample" / f"v{generator.VERSION}-seed0"
         generator.write(root)
     found = lamp.read(named_task(args.task), root, split=args.split, kind=args.kind, progress=False)
-    return [user.hidden() for user in islice(found.users, getattr(args, "users", None))]
+    first = islice(found.users, getattr(args, "users", None))
+    return list(first) if golds else [user.hidden() for user in first]
 
 
 def retriever(args: Namespace) -> Retriever:

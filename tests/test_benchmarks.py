@@ -82,6 +82,16 @@ def test_answering_gives_the_answers_of_plain_generate(run) -> None:  # type: ig
     )
 
 
+def test_one_reading_gives_the_answers_and_likelihoods_of_two(run, capsys) -> None:  # type: ignore[no-untyped-def]
+    words = ("--limit", "0", "--patches", "0", "--repeats", "1", "--readings", "12")
+    found = run("answering", "--task", "lamp4", *words)
+    assert "ratio" not in found and found["weights"] == "float32"
+    assert [row["prompts"] for row in found["readings"].values()] == [12, 10]
+    for row in found["readings"].values():
+        assert row["different_answers"] == 0 and row["largest_difference_of_nll"] < 1e-5
+    assert "ten questions behind one history: 10 prompts" in capsys.readouterr().out
+
+
 def test_answering_refuses_more_patches_than_there_are_prompts(run) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SystemExit, match="--patches 900: the split has [0-9]+ prompts"):
         run("answering", "--task", "lamp2n", "--limit", "900", "--patches", "900", "--repeats", "1")

@@ -13,9 +13,9 @@ import torch
 from conftest import tiny_lm
 
 from bench.errors import InputError
-from bench.lm import generate, kv_cache, load, prefill
+from bench.lm import batches, generate, kv_cache, load, prefill
 from bench.lm.model import LM
-from bench.lm.patch import LowRank, Patch
+from bench.lm.prefix import Family, alone
 from bench.lm.spec import ModelSpec
 from bench.types import Decoding, Line, Message, Request
 
@@ -100,29 +100,28 @@ def test_batches_depend_on_the_prompts_alone() -> None:
     def texts(batches, rows):  # type: ignore[no-untyped-def]
         return [[rows[index].text for index in batch] for batch in batches]
 
-    plan = generate.plan(encoded, 800)
+    plan = batches.plan(encoded, 800)
     assert len(plan) > 1
-    assert texts(plan, encoded) == texts(generate.plan(shuffled, 800), shuffled)
-    assert texts(plan, encoded) != texts(generate.plan(encoded, 800, salt="noise floor"), encoded)
+    assert texts(plan, encoded) == texts(batches.plan(shuffled, 800), shuffled)
+    assert texts(plan, encoded) != texts(batches.plan(encoded, 800, salt="noise floor"), encoded)
     for batch in plan:
         assert (
             len(batch) == 1 or len(batch) * max(len(encoded[index].ids) for index in batch) <= 800
         )
 
 
-@pytest.mark.parametrize("alike", [1, 2])
 @pytest.mark.parametrize(
     "decoding", [Decoding(), Decoding("sample", seed=3), Decoding("likelihood")]
 )
 def test_prompts_of_several_passes_are_answered_together_as_alone(
-    any_lm, monkeypatch, decoding, alike
+    any_lm, monkeypatch, decoding
 ) -> None:  # type: ignore[no-untyped-def]
     how = {"max_new_tokens": 8, "decoding": decoding, "labels": LABELS}
     alone = [together(any_lm, [request], **how)[0] for request in REQUESTS]
     longest = max(len(any_lm.encode(request).ids) for request in REQUESTS)
     monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=2 * longest))
     # so that passes are of like length in these few tokens too
-    monkeypatch.setattr(generate, "ENOUGH", 1)
+    monkeypatch.setattr(batches, "ENOUGH", 1)
     monkeypatch.setattr(prefill, "ROOM", 2)
     monkeypatch.setattr(kv_cache, "ROOM", 2)
     read, passes, steps = generate.answer_batch, [], []
@@ -137,10 +136,10 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(
 
     monkeypatch.setattr(generate, "answer_batch", watched)
     monkeypatch.setattr("bench.lm.decode.step", counted)
-    found = together(any_lm, REQUESTS, alike=alike, **how)
+    found = together(any_lm, REQUESTS, **how)
     assert len(passes) == 1 and len(passes[0]) > 1 and sum(passes[0]) == len(REQUESTS)
     assert len(steps) <= 7, "one step a token for all passes"
-    floor = list(any_lm.generate(REQUESTS, salt="noise floor", alike=alike, **how))
+    floor = list(any_lm.generate(REQUESTS, salt="noise floor", **how))
     assert len(floor) > 1, "the noise floor has other neighbours, when answers are written too"
     for index, one in enumerate(alone):
         assert (found[index].text, found[index].tokens_out) == (one.text, one.tokens_out)
@@ -150,26 +149,35 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(
 def test_a_batch_is_read_in_passes_that_fit() -> None:
     lm = tiny_lm()
     encoded = [lm.encode(request) for request in REQUESTS]
-    for alike in (1, 2):
-        for batch in generate.plan(encoded, 500, alike=alike, held=3):
+    for share in (True, False):
+        for batch in batches.plan(encoded, 500, held=3, share=share):
             prompts = [encoded[index] for index in batch]
-            passes = generate._passes(prompts, 500, alike)
+            passes = batches.passes(prompts, 500, share=share)
             assert [row for part in passes for row in part] == list(range(len(prompts)))
             for part in passes:
-                assert (
-                    len(part) == alike
-                    or len(part) * max(len(prompts[row].ids) for row in part) <= 500
-                )
+                longest = max(len(prompts[row].ids) for row in part)
+                assert len(part) == 1 or len(part) * longest <= 500
     short = [lm.encode(ask(str(number))) for number in range(200)]
-    assert [len(batch) for batch in generate.plan(short, 10**6, held=3)] == [192, 8]
-    assert [len(part) for part in generate._passes(short, 10**6, 1)] == [64, 64, 64, 8]
+    assert [len(batch) for batch in batches.plan(short, 10**6, held=3)] == [192, 8]
+    assert [len(part) for part in batches.passes(short, 10**6)] == [64, 64, 64, 8]
 
 
 def test_a_pass_ends_where_prompts_are_shorter_by_an_eighth() -> None:
     lengths = [1400, 1300, 1200, 900, 880, 700, 300, 200, 100]
-    assert generate.packed(lengths, 16000, 64) == [[0, 1], [2, 3], [4, 5, 6], [7, 8]]
-    assert generate.packed(lengths, 16000, 64, even=False) == [list(range(9))]
-    assert generate.packed([900, 700, 100], 16000, 64, alike=2) == [[0, 1], [2]]
+    members = alone(["x" * length for length in lengths])  # type: ignore[list-item]
+
+    def rows(filled: list[list[Family]]) -> list[list[int]]:
+        return [[row for family in batch for row in family.rows] for batch in filled]
+
+    apart = rows(batches.packed(members, 16000, 64))
+    assert apart == [[0, 1], [2, 3], [4, 5, 6], [7, 8]]
+    assert rows(batches.packed(members, 16000, 64, even=False)) == [list(range(9))]
+    wide = [Family((0, 1), 900, 800), Family((2, 3), 890, 790), Family((4, 5), 880, 450)]
+    assert rows(batches.packed(wide, 16000, 64)) == [[0, 1, 2, 3, 4, 5]]
+    many = [Family(tuple(range(20)), 900, 800), Family(tuple(range(20, 40)), 890, 450)]
+    assert [len(batch) for batch in batches.packed(many, 10**6, 64)] == [1, 1], (
+        "what follows a short beginning would be padding for those with a long one"
+    )
 
 
 def test_new_tokens_are_written_into_the_cache() -> None:
@@ -282,85 +290,6 @@ def test_answers_come_from_the_cache_the_second_time(tmp_path) -> None:  # type:
         assert lm.cache.hits == len(REQUESTS), "another decoding is another question"
     finally:
         lm.cache = None
-
-
-def family(start: str, *ends: str, patches: tuple[Patch, ...] = ()) -> list[Request]:
-    shown = (
-        "what this user wrote before, at some length, so that reading it once is worth the while. "
-    )
-    return [Request((Message("user", (start + shown + end,)),), patches) for end in ends]
-
-
-def answered(lm, requests, **how):  # type: ignore[no-untyped-def]
-    return dict(
-        found for batch in lm.generate(requests, max_new_tokens=8, **how) for found in batch
-    )
-
-
-def test_what_a_family_of_prompts_has_alike_is_read_once_and_changes_nothing(
-    any_lm, monkeypatch
-) -> None:  # type: ignore[no-untyped-def]
-    requests = family("0 ", "tersely", "at length, and kindly") + family("1 " * 90, "x", "y")
-    requests += [Request((Message("user", (text,)),)) for text in ("nothing", "alike")]
-    read: list[int] = []
-    bodies = prefill._bodies
-
-    def counted(lm, rows, patches):  # type: ignore[no-untyped-def]
-        read.append(len(rows))
-        return bodies(lm, rows, patches)
-
-    monkeypatch.setattr(prefill, "_bodies", counted)
-    apart = answered(any_lm, requests, labels=LABELS)
-    assert sum(read) == (0 if any_lm.seq2seq else 6)
-    read.clear()
-    together = answered(any_lm, requests, labels=LABELS, alike=2)
-    assert sum(read) == (0 if any_lm.seq2seq else 3)
-    for index, one in apart.items():
-        other = together[index]
-        assert (other.text, other.tokens_in, other.tokens_out) == (
-            one.text,
-            one.tokens_in,
-            one.tokens_out,
-        )
-        assert other.label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
-
-
-def test_a_family_has_its_patch_and_stays_together_where_memory_is_scarce(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    lm = tiny_lm("llama")
-    a, b = torch.randn(2, 64) * 0.1, torch.randn(32, 2) * 0.1
-    requests = []
-    for index in range(1, 5):
-        patch = Patch({"model.layers.1.mlp.down_proj": LowRank(a * index, b)})
-        requests += family(f"{index} ", "a", "b or c", patches=(patch,))
-    alone = [answered(lm, [one])[0].text for one in requests]
-    assert len(set(alone)) > 2
-    answer = generate.answer_batch
-
-    def scarce(lm, prompts, *rest):  # type: ignore[no-untyped-def]
-        if len(prompts) > 2:
-            raise torch.OutOfMemoryError
-        return answer(lm, prompts, *rest)
-
-    monkeypatch.setattr(generate, "answer_batch", scarce)
-    found = answered(lm, requests, alike=2)
-    assert [found[index].text for index in range(len(requests))] == alone
-
-
-def test_a_family_with_a_soft_prompt_has_it_once() -> None:
-    lm = tiny_lm("llama")
-    patch = Patch({}, prompt=torch.randn(6, 32))
-    requests = family("0 ", "tersely", "at length, and kindly", patches=(patch,))
-    apart, together = (
-        answered(lm, requests, labels=LABELS),
-        answered(lm, requests, labels=LABELS, alike=2),
-    )
-    plain = answered(lm, [Request(one.messages) for one in requests], labels=LABELS)
-    for index, one in apart.items():
-        assert together[index].text == one.text
-        assert together[index].label_logprobs == pytest.approx(one.label_logprobs, abs=2e-3)
-        assert together[index].label_logprobs != pytest.approx(
-            plain[index].label_logprobs, abs=1e-2
-        )
 
 
 def test_a_sliding_window_that_is_too_short_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -17,8 +17,8 @@ from bench.cell.artifacts import load_personalizations, save_personalizations
 from bench.cost.budget import Budget
 from bench.errors import InputError
 from bench.lm.batched_patches import applied
-from bench.lm.decode import score_batch
-from bench.lm.generate import plan
+from bench.lm.batches import plan
+from bench.lm.branches import score_batch
 from bench.lm.patch import LowRank, Patch, Scale
 from bench.lm.tune import Example, Tuning, tune
 from bench.types import Item, Line, Message, Personalization, Request

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.lm.decode import branches
-from bench.lm.generate import halving, plan
+from bench.lm.batches import plan
+from bench.lm.branches import branches
+from bench.lm.generate import halving
 from bench.lm.prefill import Prefix, padded, read
+from bench.lm.prefix import can_share
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
@@ -57,7 +59,8 @@ def run(
         return [None] * len(rows)
 
     behind = max(sum(len(tokens[index]) for index in group) for group in members)
-    for batch in plan(leaders, lm.spec.batch_tokens, extra=behind):
+    share = can_share(lm, max(len(prompt.ids) for prompt in leaders))
+    for batch in plan(leaders, lm.spec.batch_tokens, extra=behind, share=share):
         lm.budget.check()
         halving(work, batch, [leaders[row].text[:80] for row in batch])
         lm.budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))

@@ -72,7 +72,7 @@ class Rows:
     `reading` says which part the model reads: the prompt's body, its rest where the body is read in
     two parts, its end (the last token), or the answer. `again`: how many leading tokens of the next
     pass belong to the prompt. Soft prompts take the place of the first tokens of the body, which
-    `LM.encode` has reserved for them.
+    `LM.encode` has reserved for them. `ids`: of each row's patches.
     """
 
     def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
@@ -81,6 +81,7 @@ class Rows:
         self._stacks: dict[tuple[str, Positions], _Stack] = {}
         self._scales: dict[tuple[str, Side, Positions], _Factors] = {}
         self._prompts = [_soft_prompt(row) for row in patches]
+        self.ids = [tuple(patch.id for patch in row) for row in patches]
         for positions in ("all", "last", "generated"):
             rows = [
                 tuple(patch for patch in row if patch.positions == positions) for row in patches
@@ -124,18 +125,19 @@ class Rows:
         for factors in self._scales.values():
             factors.row = factors.row[keep]
         self._prompts = [self._prompts[row] for row in keep.tolist()]
+        self.ids = [self.ids[row] for row in keep.tolist()]
 
     @contextmanager
     def only(self, keep: Tensor) -> Iterator[None]:
         """Inside, these rows alone are read; behind it, all are there again."""
-        whole = self._stacks, self._scales, self._prompts
+        whole = self._stacks, self._scales, self._prompts, self.ids
         self._stacks = {name: replace(stack) for name, stack in self._stacks.items()}
         self._scales = {name: replace(factors) for name, factors in self._scales.items()}
         self.select(keep)
         try:
             yield
         finally:
-            self._stacks, self._scales, self._prompts = whole
+            self._stacks, self._scales, self._prompts, self.ids = whole
 
     def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
         """The module's output with all low-rank changes of `x` (its input) added in place, then

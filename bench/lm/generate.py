@@ -1,14 +1,9 @@
 """Answer many requests at once: batches by token budget, mixed patches, stop rules, results as
 batches finish.
-
-A batch is planned from the prompts alone, never from what is left to do or from the patches, so
-that two methods with the same prompts, and a run that was killed and resumed, put the same prompts
-side by side (in bfloat16 the neighbours matter).
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -17,9 +12,12 @@ import torch
 
 from bench.disk import sources
 from bench.errors import InputError
+from bench.lm import batches
 from bench.lm.batched_patches import applied
-from bench.lm.decode import Wanted, answer_batch, score_batch
+from bench.lm.branches import score_batch
+from bench.lm.decode import Wanted, answer_batch
 from bench.lm.memory import out_of_memory
+from bench.lm.prefix import can_share
 from bench.lm.response_cache import ResponseCache
 from bench.types import Completion, Decoding, Request
 
@@ -31,74 +29,6 @@ Known = tuple[Completion, float | None]
 
 S = TypeVar("S")
 T = TypeVar("T")
-
-MAX_ROWS = 64
-"""Rows of one pass, at the most."""
-
-HELD = 3
-"""So many full passes are read before their answers are written, together."""
-
-ENOUGH = 2048
-"""Padded tokens of a pass that are worth a pass of their own, where padding can be saved."""
-
-
-def plan(
-    encoded: Sequence[Encoded],
-    batch_tokens: int,
-    *,
-    salt: str = "",
-    extra: int = 0,
-    alike: int = 1,
-    held: int = 1,
-) -> list[list[int]]:
-    """Batches of indices, longest prompts first: passes of like length, of at most `batch_tokens`
-    padded tokens and MAX_ROWS rows; or with `held` so many times as much, of any length, as is
-    answered together.
-
-    Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row
-    needs. A salt shuffles the prompts into other batches. So many prompts in a row as are `alike`
-    stay together.
-    """
-
-    def length(first: int) -> int:
-        return _length(encoded[first : first + alike]) + extra
-
-    def place(first: int) -> tuple[int, str]:
-        text = "".join(one.text for one in encoded[first : first + alike])
-        digest = hashlib.sha256((salt + text).encode("utf-8", "replace")).hexdigest()
-        return (0 if salt else -length(first), digest)
-
-    order = sorted(range(0, len(encoded), alike), key=place)
-    lengths = [length(first) for first in order]
-    filled = packed(lengths, held * batch_tokens, held * MAX_ROWS, alike, even=held == 1)
-    return [
-        [row for at in batch for row in range(order[at], order[at] + alike)] for batch in filled
-    ]
-
-
-def packed(
-    lengths: Sequence[int], tokens: int, rows: int, alike: int = 1, *, even: bool = True
-) -> list[list[int]]:
-    """Places in a row, put together while they fit into so many padded tokens and rows; each place
-    holds `alike` rows of its length at the most. `even`: what is shorter by an eighth starts anew,
-    once there are ENOUGH tokens.
-    """
-    filled: list[list[int]] = []
-    longest = held = 0
-    for place, length in enumerate(lengths):
-        longest = max(longest, length)
-        full = held >= rows or (held + alike) * longest > tokens
-        uneven = even and held * longest >= ENOUGH and length < longest * 7 / 8
-        if not filled or full or uneven:
-            filled.append([])
-            longest, held = length, 0
-        filled[-1].append(place)
-        held += alike
-    return filled
-
-
-def _length(family: Sequence[Encoded]) -> int:
-    return max(len(one.ids) - one.virtual for one in family)
 
 
 def run(
@@ -112,14 +42,11 @@ def run(
     cached: bool,
     salt: str,
     done: Callable[[int], bool] | None,
-    alike: int,
     golds: Sequence[str] = (),
 ) -> Iterator[list[tuple[int, Completion]]]:
     """See LM.generate."""
     if golds and cached:
         raise ValueError("the response cache is for answers, which have no golds")
-    if len(requests) % alike:
-        raise ValueError(f"{len(requests)} requests are not families of {alike}")
     if decoding.rule == "likelihood" and not labels:
         raise InputError("decoding=likelihood needs a task with labels")
     label_ids = [lm.answer_ids(label) for label in labels]
@@ -127,8 +54,9 @@ def run(
         max_new_tokens, decoding, labels, label_ids, [lm.answer_ids(gold) for gold in golds]
     )
     # other neighbours throughout; less to lose at a limit
-    held = 1 if salt or lm.budget.limiting else HELD
-    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt, alike=alike, held=held):
+    held = 1 if salt or lm.budget.limiting else batches.HELD
+    share = _shares(lm, encoded)
+    for batch in batches.plan(encoded, lm.spec.batch_tokens, salt=salt, held=held, share=share):
         if done is not None and all(done(index) for index in batch):
             continue
         keys = [
@@ -146,7 +74,7 @@ def run(
         if answers is None:
             before = lm.budget.bill()
             started = time.monotonic()
-            made = _answer(lm, requests, encoded, batch, wanted, alike)
+            made = _answer(lm, requests, encoded, batch, wanted)
             answers = [new if old is None else old[0] for old, new in zip(known, made, strict=True)]
             lm.budget.count(
                 tokens_in=sum(one.tokens_in for one in answers),
@@ -164,33 +92,23 @@ def _answer(
     lm: LM,
     requests: Sequence[Request],
     encoded: Sequence[Encoded],
-    batch: Sequence[int],
+    batch: list[int],
     wanted: Wanted,
-    alike: int,
 ) -> list[Completion]:
-    """Answer the requests of one batch, in halves where memory runs out; families stay together."""
+    """Answer the requests of one batch, in halves where memory runs out."""
 
-    def work(families: list[list[int]]) -> list[list[Completion]]:
-        rows = [index for family in families for index in family]
+    def work(rows: list[int]) -> list[Completion]:
         prompts = [encoded[index] for index in rows]
         patches = [requests[index].patches for index in rows]
-        passes = _passes(prompts, lm.spec.batch_tokens, alike)
+        parts = batches.passes(prompts, lm.spec.batch_tokens, share=_shares(lm, prompts))
         with applied(lm.model, patches) as patched, torch.inference_mode():
-            found = answer_batch(lm, prompts, patched, passes, wanted.of(rows), alike)
-        return [found[at : at + alike] for at in range(0, len(found), alike)]
+            return answer_batch(lm, prompts, patched, parts, wanted.of(rows))
 
-    families = [list(batch[at : at + alike]) for at in range(0, len(batch), alike)]
-    answered = halving(work, families, [requests[family[0]].name for family in families])
-    return [answer for family in answered for answer in family]
+    return halving(work, batch, [requests[index].name for index in batch])
 
 
-def _passes(prompts: Sequence[Encoded], batch_tokens: int, alike: int) -> list[list[int]]:
-    """Which prompts of a batch are read at once."""
-    lengths = [_length(prompts[at : at + alike]) for at in range(0, len(prompts), alike)]
-    return [
-        [row for at in places for row in range(at * alike, (at + 1) * alike)]
-        for places in packed(lengths, batch_tokens, MAX_ROWS, alike)
-    ]
+def _shares(lm: LM, prompts: Sequence[Encoded]) -> bool:
+    return can_share(lm, max((len(prompt.ids) for prompt in prompts), default=0))
 
 
 def _used_again(lm: LM, known: Sequence[Known | None], part: str) -> list[Completion] | None:
@@ -224,29 +142,25 @@ def score(
 ) -> Iterator[list[tuple[int, list[tuple[float, int]]]]]:
     """See LM.likelihood; batch by batch. `salt` and `done` as in LM.generate."""
     wanted = [[lm.answer_ids(answer) for answer in row] for row in answers]
-    for batch in plan(encoded, lm.spec.batch_tokens, salt=salt):
+
+    def work(rows: list[int]) -> list[list[tuple[float, int]]]:
+        prompts = [encoded[index] for index in rows]
+        targets = [wanted[index] for index in rows]
+        patches = [requests[index].patches for index in rows]
+        with applied(lm.model, patches) as patched, torch.inference_mode():
+            totals = score_batch(lm, prompts, patched, targets)
+        scored = []
+        for row, target in zip(totals, targets, strict=True):
+            scored.append([(total, len(ids)) for total, ids in zip(row, target, strict=True)])
+        return scored
+
+    share = _shares(lm, encoded)
+    for batch in batches.plan(encoded, lm.spec.batch_tokens, salt=salt, share=share):
         if done and all(map(done, batch)):
             continue
-
-        def work(rows: list[int]) -> list[list[tuple[float, int]]]:
-            with (
-                applied(lm.model, [requests[index].patches for index in rows]) as patches,
-                torch.inference_mode(),
-            ):
-                prompts, targets = (
-                    [encoded[index] for index in rows],
-                    [wanted[index] for index in rows],
-                )
-                totals = score_batch(lm, prompts, patches, targets)
-                sizes = [[len(one) for one in row] for row in targets]
-                return [
-                    list(zip(total, size, strict=True))
-                    for total, size in zip(totals, sizes, strict=True)
-                ]
-
-        scored = halving(work, batch, [requests[index].name for index in batch])
+        found = halving(work, batch, [requests[index].name for index in batch])
         lm.budget.count(tokens_in=sum(len(encoded[index].ids) for index in batch))
-        yield list(zip(batch, scored, strict=True))
+        yield list(zip(batch, found, strict=True))
 
 
 def halving(work: Callable[[list[S]], list[T]], batch: list[S], names: Sequence[str]) -> list[T]:

@@ -146,7 +146,6 @@ class LM:
         cached: bool = False,
         salt: str = "",
         done: Callable[[int], bool] | None = None,
-        alike: int = 1,
         golds: Sequence[str] = (),
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Answer all requests, one batch after the other, longest prompts first; the index says
@@ -154,9 +153,8 @@ class LM:
 
         `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`:
         another composition of the batches (the noise floor). `done(i)`: answered before; a batch of
-        such requests alone is skipped. `alike`: of so many requests in a row, which have the same
-        patches, what the prompts begin with is read once. `golds`: also give the likelihood of each
-        request's gold, behind the same reading; such answers are not for the cache.
+        such requests alone is skipped. `golds`: also give the likelihood of each request's gold,
+        behind the same reading; such answers are not for the cache.
         """
         decoding = decoding or Decoding()
         encoded = [self.encode(request) for request in requests]
@@ -170,7 +168,6 @@ class LM:
             cached=cached,
             salt=salt,
             done=done,
-            alike=alike,
             golds=golds,
         )
 
@@ -181,16 +178,13 @@ class LM:
         max_new_tokens: int,
         decoding: Decoding | None = None,
         advance: Callable[[int], None] | None = None,
-        alike: int = 1,
     ) -> list[Completion]:
         """The answers in the order of the requests, through the response cache; `advance` hears of
         each batch.
-
-        `alike` as in `generate`.
         """
         found: dict[int, Completion] = {}
         for batch in self.generate(
-            requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True, alike=alike
+            requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True
         ):
             found |= dict(batch)
             if advance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from bench.lm.batched_patches import Reading, Rows
 from bench.lm.kv_cache import ROOM, GrowingLayer
-from bench.lm.prefix import MIN_SHARED, shared_prefix
+from bench.lm.prefix import Family, can_share, families, pays
 
 if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
@@ -84,78 +84,100 @@ def _stacked(parts: Sequence[Tensor], dim: int = 1, length: int | None = None) -
     return whole
 
 
-def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None, alike: int = 1) -> Prefix:
-    """Read a batch of prompts.
+def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None) -> Prefix:
+    """Read a batch of prompts. What neighbours begin with alike is read once, if that pays and they
+    have the same patches.
 
     A decoder reads all but the last token with padding on the right: then causality alone hides the
     padding, and attention costs half of what it does under a mask. The last tokens follow in a step
     of their own.
-
-    `alike`: of so many prompts in a row what they begin with is read once (they must have the same
-    patches).
     """
-    rows = [prompt.ids for prompt in prompts]
-    _tell(patches, "body")
+    _say(patches, "body")
     if lm.seq2seq:
-        ids, mask = padded(rows, lm.pad, lm.device, left=False)
-        encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
-        start = torch.full((len(rows), 1), lm.model.config.decoder_start_token_id, device=lm.device)
-        _tell(patches, "end")
-        out = lm.model(
-            encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True
-        )
-        prefix = Prefix(out.cache, out.logits[:, -1].float(), mask, encoder, patches)
+        prefix = _encoded(lm, prompts, patches)
     else:
-        bodies = [row[:-1] for row in rows]
-        prefix = (
-            _families(lm, bodies, patches, alike) if alike > 1 else _bodies(lm, bodies, patches)
-        )
-        _tell(patches, "end")
-        step(lm, prefix, [row[-1] for row in rows])
-    _tell(patches, "answer")
+        prefix = _bodies(lm, prompts, patches)
+        _say(patches, "end")
+        step(lm, prefix, [prompt.ids[-1] for prompt in prompts])
+    _say(patches, "answer")
     return prefix
 
 
-def _bodies(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
+def _encoded(lm: LM, prompts: Sequence[Encoded], patches: Rows | None) -> Prefix:
+    """An encoder-decoder model has read the prompt and the start token of its answer."""
+    ids, mask = padded([prompt.ids for prompt in prompts], lm.pad, lm.device, left=False)
+    encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
+    start = torch.full((len(prompts), 1), lm.model.config.decoder_start_token_id, device=lm.device)
+    _say(patches, "end")
+    out = lm.model(
+        encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True
+    )
+    return Prefix(out.cache, out.logits[:, -1].float(), mask, encoder, patches)
+
+
+def _bodies(lm: LM, prompts: Sequence[Encoded], patches: Rows | None) -> Prefix:
+    """All but the last token of each prompt, with what neighbours share read once."""
+    bodies = [prompt.ids[:-1] for prompt in prompts]
+    if not can_share(lm, max(len(prompt.ids) for prompt in prompts)):
+        return _plain(lm, bodies, patches)
+    real = [prompt.ids[prompt.virtual :] for prompt in prompts]
+    # A patch changes a token's states, so that only rows with the same patches can go on from them;
+    # those of each are made neighbours, in the order in which the patches first come.
+    kinds = patches.ids if patches else [()] * len(real)
+    first = {kind: row for row, kind in reversed(list(enumerate(kinds)))}
+    order = sorted(range(len(real)), key=lambda row: first[kinds[row]])
+    members = families(real, order, kinds=kinds)
+    if not pays(members):
+        return _plain(lm, bodies, patches)
+    return _families(lm, prompts, members, patches)
+
+
+def _plain(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
     ids, mask = padded(bodies, lm.pad, lm.device, left=False)
     # A cache without the model's configuration keeps all tokens; a sliding window's would count the
-    # padding.
+    # padding. The vocabulary's logits are of no use yet, and of one token alone they cost nothing.
     out = lm.model(
         input_ids=ids, cache=DynamicCache(), use_cache=True, logits_to_keep=torch.tensor([0])
     )
     return Prefix(out.cache, torch.empty(0), mask, None, patches)
 
 
-def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, alike: int) -> Prefix:
-    """What every `alike` bodies begin with, once for each family; then the rest of every body
-    behind it.
-    """
-    families = [bodies[at : at + alike] for at in range(0, len(bodies), alike)]
-    shared = [shared_prefix(family) for family in families]
-    if max(shared) < MIN_SHARED:
-        return _bodies(lm, bodies, patches)
-    of = torch.tensor(
-        [place for place, family in enumerate(families) for _ in family], device=lm.device
-    )
+def _families(
+    lm: LM, prompts: Sequence[Encoded], members: Sequence[Family], patches: Rows | None
+) -> Prefix:
+    """What each family begins with, once; then the rest of every body behind it."""
+    beginnings: list[Sequence[int]] = []
+    rests: list[Sequence[int]] = [()] * len(prompts)
+    family_of = [0] * len(prompts)
+    for number, family in enumerate(members):
+        first = prompts[family.rows[0]]
+        # A prompt alone is its own beginning, but for one token: something has to be left to read.
+        shared = first.virtual + (family.shared or max(0, family.longest - 2))
+        beginnings.append(first.ids[:shared])
+        for row in family.rows:
+            rests[row] = prompts[row].ids[shared:-1]
+            family_of[row] = number
+    heads = torch.tensor([family.rows[0] for family in members], device=lm.device)
+    of = torch.tensor(family_of, device=lm.device)
+
     if patches is not None:
-        patches.select(torch.arange(0, len(bodies), alike, device=lm.device))
-    prefix = _bodies(
-        lm, [family[0][:size] for family, size in zip(families, shared, strict=True)], patches
-    )
+        patches.select(heads)
+    prefix = _plain(lm, beginnings, patches)
+    # From here on each prompt has a row again, with a copy of its family's keys and values; the
+    # patches come back the same way, as a family has the same ones.
     prefix.cache.batch_select_indices(of)
     if patches is not None:
         patches.select(of)
-    _tell(patches, "rest")
-    rest, real = padded(
-        [body[shared[place] :] for place, body in zip(of.tolist(), bodies, strict=True)],
-        lm.pad,
-        lm.device,
-        left=False,
-    )
-    mask = torch.cat([prefix.mask[of], real], dim=1)
-    positions = prefix.mask[of].sum(1, keepdim=True) + torch.arange(rest.shape[1], device=lm.device)
+
+    _say(patches, "rest")
+    ids, real = padded(rests, lm.pad, lm.device, left=False)
+    begun = prefix.mask[of]
+    mask = torch.cat([begun, real], dim=1)
+    # Positions count real tokens: between a shorter beginning and its rest there is padding, which
+    # the mask hides and which must not push the rest away.
+    positions = begun.sum(1, keepdim=True) + torch.arange(ids.shape[1], device=lm.device)
     lm.model(
-        input_ids=rest,
+        input_ids=ids,
         attention_mask=mask,
         position_ids=positions,
         cache=prefix.cache,
@@ -165,7 +187,8 @@ def _families(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None, ali
     return Prefix(prefix.cache, torch.empty(0), mask, None, patches)
 
 
-def _tell(patches: Rows | None, part: Reading) -> None:
+def _say(patches: Rows | None, part: Reading) -> None:
+    """Which part the model reads next: patches may act on some alone."""
     if patches is not None:
         patches.reading = part
 
@@ -194,15 +217,20 @@ def step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
     prefix.logits = out.logits[:, -1].float()
 
 
-def padded(
-    rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool
-) -> tuple[Tensor, Tensor]:
-    """Token ids [rows, longest] and the mask of real tokens."""
+class Padded(NamedTuple):
+    """Token ids [rows, longest], and the mask of the same shape: 1 a real token, 0 padding."""
+
+    ids: Tensor
+    mask: Tensor
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool) -> Padded:
+    """Rows of tokens as one tensor, with padding on the left or on the right."""
     longest = max(len(row) for row in rows)
     ids = torch.full((len(rows), longest), pad)
     mask = torch.zeros(len(rows), longest, dtype=torch.long)
     for index, row in enumerate(rows):
-        where = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[index, where] = torch.tensor(row)
-        mask[index, where] = 1
-    return ids.to(device), mask.to(device)
+        real = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[index, real] = torch.tensor(row, dtype=torch.long)
+        mask[index, real] = 1
+    return Padded(ids.to(device), mask.to(device))

@@ -97,9 +97,7 @@ def make(
         requests += [Request(own, name=name), Request(plain, name=name)]
     with budget.phase("pairs", total=len(requests)) as progress:
         # The two prompts of a question have history and question alike: read once.
-        made = lm.answers(
-            requests, max_new_tokens=task.max_new_tokens, advance=progress.advance, alike=2
-        )
+        made = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
         answers = [answer.text for answer in made]
     same = _folded if equal == "folded" else str
     kept, alike, empty = [], [], []
