@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from bench.data import retrieval
 from bench.data.question_items import selected
 from bench.data.selection import PCASelection
 from bench.data.task import Task
@@ -83,10 +82,10 @@ class BaselinePrompt(Method):
         ]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, retrieval.shown(personal, query)), personal.patches)
+        return Request(task.render(query, personal.items_for(query)), personal.patches)
 
 
-def shown(
+def questions_with_items(
     select: PCASelection,
     task: Task,
     users: Sequence[User],

@@ -108,10 +108,13 @@ class Request:
 class Personalization:
     """What a method makes of a user: words for the prompt, weights for the model.
 
-    `items` are the history items to show, in prompt order (None: the method chooses when it builds
-    the prompt). `facts` are what the method wants in the record: counts, chosen layers, cosines.
-    JSON values only, no user text. `notes` are texts worth reading (insights, summaries); they are
-    kept beside the record, never in it.
+    `text` are words for the prompt, by a name that the method gives them. `items` are the history
+    items to show, in prompt order (None: the method chooses when it builds the prompt). `shown`
+    says which of them a question shows, by question id, as indices into `items`; a question that it
+    does not name shows all. `data` are the method's own values, any JSON. `facts` are what the
+    method wants in the record: counts, chosen layers, cosines. JSON values only, no user text.
+    `notes` are texts worth reading (insights, summaries); they are kept beside the record, never in
+    it.
     """
 
     text: Mapping[str, str] = field(default_factory=dict)
@@ -119,6 +122,16 @@ class Personalization:
     patches: tuple[Patch, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    shown: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def items_for(self, query: Query) -> tuple[Item, ...]:
+        """The history items that this question shows, in prompt order."""
+        items = self.items or ()
+        indices = self.shown.get(query.id)
+        if indices is None:
+            return items
+        return tuple(items[index] for index in indices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +162,7 @@ class Completion:
     `text` is cut at the stop rule. `tokens_in`, `tokens_out`: prompt and new tokens. `cut`: history
     tokens left out to fit. `label_logprobs`: total log-probability (nats) of each asked label with
     its end token, where labels were asked. `gold_nll`: negative log-likelihood of the gold for each
-    of its tokens (nats), where a gold was given.
+    of its tokens (nats), where a gold was given. `prompt`: the prompt's text as the model read it.
     """
 
     text: str
@@ -159,6 +172,7 @@ class Completion:
     finished: bool = True
     label_logprobs: tuple[float, ...] | None = None
     gold_nll: float | None = None
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

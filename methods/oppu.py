@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.checks.bounds import COUNT, SEED, Fields
 from bench.data.dates import Places, before_all
-from bench.data.retrieval import Ranking, Retriever, chosen, shown
+from bench.data.retrieval import Ranking, Retriever, showing
 from bench.data.task import Task
 from bench.data.truncation import cut, shortened
 from bench.errors import InputError, one_of
@@ -115,7 +115,7 @@ class OPPU(Method):
         for index, (user, ranking) in enumerate(
             zip(users, self._ranked(task, users, budget=budget), strict=True)
         ):
-            one = chosen(user.queries, user.history, ranking.places, self.style, ranking.facts)
+            one = showing(user.queries, user.history, ranking.places, self.style, ranking.facts)
             words = summaries.get(user.id)
             notes: dict[str, Any] = {"history": _told(task, before_all(user).history)}
             notes |= {} if words is None else {"profile": words}
@@ -127,13 +127,11 @@ class OPPU(Method):
             told |= {} if self._shows_nothing else one.facts
             told |= facts(profiles.get(user.id)) if self.form == "pag" else {}
             patch = (patches[index],) if index in patches else ()
-            found.append(
-                replace(one, text={**one.text, **notes}, patches=patch, facts=told, notes=notes)
-            )
+            found.append(replace(one, text=notes, patches=patch, facts=told, notes=notes))
         return found
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        items = () if self._shows_nothing else shown(personal, query)
+        items = () if self._shows_nothing else personal.items_for(query)
         messages = task.render(query, items, style=self.style, profile=personal.text.get("profile"))
         return Request(messages, personal.patches)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from bench.data.retrieval import Retriever, chosen, shown
+from bench.data.retrieval import Retriever, showing
 from bench.data.task import Task
 from bench.lm.profile import Profile, facts
 from bench.method import Method
@@ -38,13 +38,13 @@ class PAG(Method):
         profiles = self.profile.write(lm, task, users, budget)
         found = []
         for user, ranking in zip(users, ranked, strict=True):
-            one = chosen(user.queries, user.history, ranking.places, self.style, ranking.facts)
+            one = showing(user.queries, user.history, ranking.places, self.style, ranking.facts)
             profile = profiles.get(user.id)
             words = {} if profile is None else {"profile": profile.text}
             found.append(
                 replace(
                     one,
-                    text={**one.text, **words},
+                    text=words,
                     facts={**one.facts, **facts(profile)},
                     notes=words,
                 )
@@ -54,5 +54,5 @@ class PAG(Method):
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         profile = personal.text.get("profile")
         return Request(
-            task.render(query, shown(personal, query), style=self.style, profile=profile)
+            task.render(query, personal.items_for(query), style=self.style, profile=profile)
         )

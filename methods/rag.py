@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.data.retrieval import Retriever, chosen, shown
+from bench.data.retrieval import Retriever, showing
 from bench.data.task import Task
 from bench.method import Method
 from bench.types import Personalization, Query, Request, User
@@ -33,9 +33,9 @@ class RAG(Method):
     ) -> list[Personalization]:
         ranked = self.retriever.top(task, users, self.k, budget=budget)
         return [
-            chosen(user.queries, user.history, one.places, self.style, one.facts)
+            showing(user.queries, user.history, one.places, self.style, one.facts)
             for user, one in zip(users, ranked, strict=True)
         ]
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, shown(personal, query), style=self.style))
+        return Request(task.render(query, personal.items_for(query), style=self.style))

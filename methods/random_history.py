@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from bench.checks.bounds import COUNT, SEED, Range
 from bench.data.dates import Places, not_newer
-from bench.data.retrieval import chosen, shown
+from bench.data.retrieval import showing
 from bench.data.task import Task
 from bench.errors import MethodError
 from bench.method import Method
@@ -64,11 +64,11 @@ class RandomHistory(Method):
         for user in users:
             items = user.history if self.scope == "user" else shared.items or ()
             places = [self._draw(user, query, items) for query in user.queries]
-            found.append(chosen(user.queries, items, places, self.style))
+            found.append(showing(user.queries, items, places, self.style))
         return found
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        return Request(task.render(query, shown(personal, query), style=self.style))
+        return Request(task.render(query, personal.items_for(query), style=self.style))
 
     def _draw(self, user: User, query: Query, items: Sequence[Item]) -> Places:
         places = not_newer(items, query)

@@ -17,12 +17,12 @@ from bench.cell.artifacts import load_personalizations, load_users, save_persona
 from bench.cell.likelihoods import File
 from bench.cost.bill import Bill
 from bench.cost.budget import Budget
-from bench.disk import store
+from bench.disk import seals, store
 from bench.disk.store import Cell, append, read_samples
 from bench.errors import InputError
 from bench.lm.patch import LowRank, Patch
 from bench.lm.response_cache import ResponseCache
-from bench.types import Completion, Item, Personalization, Sample
+from bench.types import Completion, Item, Personalization, Query, Sample
 
 
 def patch(seed: int) -> Patch:
@@ -133,6 +133,25 @@ def test_personalizations_of_earlier_versions_can_be_read_but_not_gone_on_with(
     assert [value["user"] for value in store.read_artifact(of(artifacts))] == ["u00", "u01"]
     with pytest.raises(InputError, match=r"adapt-00000\.json: it has no checksum"):
         loaded(artifacts)
+
+
+def test_items_by_question_that_an_earlier_version_recorded_as_text_are_found(
+    tmp_path: Path,
+) -> None:
+    value = {
+        "text": {"insight": "x", "items/7/2": "1 0", "items/8": ""},
+        "items": [["a", {"text": "A"}, None], ["b", {"text": "B"}, None]],
+        "patches": [],
+        "facts": {},
+        "notes": {},
+        "user": "u",
+    }
+    seals.write(tmp_path / "adapt-00000.json", [value], {"name": "adapt-00000"})
+    [personal] = load_personalizations(tmp_path, "adapt-00000") or []
+    asked = [Query(name, "", "") for name in ("7/2", "8", "9")]
+    shown = [[item.id for item in personal.items_for(query)] for query in asked]
+    assert shown == [["b", "a"], [], ["a", "b"]]
+    assert personal.text == {"insight": "x"}
 
 
 # the likelihood of golds

@@ -19,7 +19,7 @@ from bench import method as methods
 from bench.cell.windows import Window
 from bench.data.dates import as_of, withheld
 from bench.data.question_items import selected
-from bench.data.retrieval import Retriever, shown
+from bench.data.retrieval import Retriever
 from bench.data.selection import PCASelection
 from bench.data.task import Style
 from bench.lm.base import BaseSpec, examples
@@ -114,7 +114,9 @@ def test_training_prompts_have_no_later_item() -> None:
     `render`.
     """
     user = dated()
-    told = methods.shown(SELECT, TASK, [user], [(user, query) for query in user.queries], budget())
+    told = methods.questions_with_items(
+        SELECT, TASK, [user], [(user, query) for query in user.queries], budget()
+    )
     assert all(str(item.date) <= str(query.date) for query, items in told for item in items)
     assert [len(items) for _, items in told] == [3, 3, 3]
     golden = replace(user, queries=tuple(replace(query, gold="4") for query in user.queries))
@@ -174,7 +176,7 @@ def test_each_past_is_selected_as_if_it_were_the_whole_history(order: Any) -> No
     [one] = selected(select, TASK, [user])
     for query in user.queries:
         [alone] = select.select(TASK, [as_of(user, query)])
-        assert shown(one.personal, query) == one.items(query) == alone
+        assert one.personal.items_for(query) == one.items(query) == alone
 
 
 def test_what_is_withheld_is_counted() -> None:

@@ -485,12 +485,15 @@ def test_personalizations_come_back_as_they_were(tmp_path) -> None:  # type: ign
     patch = random_patch(tiny_lm(), 5)
     item = Item("1", {"text": "naïve \U0001f600 {x}"}, "2020-01-02")
     given = [
-        Personalization({"insight": "x"}, (item,), (patch,), {"pairs": 3}),
+        Personalization(
+            {"insight": "x"}, (item,), (patch,), {"pairs": 3}, shown={"q": (0, 0)}, data={"a": [1]}
+        ),
         Personalization(patches=(patch,)),
     ]
     save_personalizations(given, tmp_path, "fit")
     back = load_personalizations(tmp_path, "fit")
     assert back is not None and back[0].items == (item,) and back[1].items is None
+    assert back[0].shown == {"q": (0, 0)} and back[0].data == {"a": [1]} and not back[1].shown
     assert [one.patches[0].id for one in back] == [patch.id, patch.id]
     assert len(list((tmp_path / "patches").iterdir())) == 1
     assert load_personalizations(tmp_path, "adapt") is None

@@ -19,7 +19,7 @@ from rank_bm25 import BM25Okapi
 from bench.cost.budget import Budget
 from bench.data import lamp
 from bench.data.dates import before_all, not_newer
-from bench.data.retrieval import Ranker, Retriever, chosen, shown
+from bench.data.retrieval import Ranker, Retriever, showing
 from bench.data.sample import generator
 from bench.types import Item, Personalization, Query, User
 from methods.rag import RAG
@@ -241,10 +241,10 @@ def test_a_ranking_is_found_again_from_disk_for_each_question(tmp_path: Path) ->
         ("lamp", [[3, 1], [1, 2, 2], []]),
         ("personalized", [[1, 3], [1, 2, 2], []]),
     ):
-        personal = chosen(queries, history, [(3, 1), (1, 2, 2), ()], style)  # type: ignore[arg-type]
+        personal = showing(queries, history, [(3, 1), (1, 2, 2), ()], style)  # type: ignore[arg-type]
         save_personalizations([personal], tmp_path / style, "adapt")
         [again] = load_personalizations(tmp_path / style, "adapt") or []
-        assert [[int(item.id) for item in shown(again, query)] for query in queries] == orders
+        assert [[int(item.id) for item in again.items_for(query)] for query in queries] == orders
         assert [item.id for item in again.items or ()] == [
             "1",
             "2",

@@ -24,7 +24,7 @@ from bench.errors import OverBudget
 from bench.lm.model import LM
 from bench.lm.response_cache import ResponseCache, checksum
 from bench.lm.spec import ModelSpec
-from bench.method import Method, shown
+from bench.method import Method, questions_with_items
 from bench.types import Completion, Message, Request
 from methods.chameleon.chameleon import Chameleon
 from methods.chameleon.insight import Insight
@@ -283,7 +283,7 @@ def test_history_is_chosen_for_those_alone_who_are_asked(monkeypatch: pytest.Mon
         return real(self, task, some, check)
 
     monkeypatch.setattr(PCASelection, "select", spy)
-    found = shown(select, TASK, users, asked, Budget(progress=False))
+    found = questions_with_items(select, TASK, users, asked, Budget(progress=False))
     assert found == [(query, expected[user.id]) for user, query in asked]
     assert seen == [users[2].id, users[5].id]
 

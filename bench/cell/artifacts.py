@@ -93,6 +93,8 @@ def _as_json(personal: Personalization) -> dict[str, Any]:
     return {
         "text": dict(personal.text),
         "items": items,
+        "shown": {question: list(indices) for question, indices in personal.shown.items()},
+        "data": dict(personal.data),
         "patches": [patch.id for patch in personal.patches],
         "facts": dict(personal.facts),
         "notes": dict(personal.notes),
@@ -126,8 +128,12 @@ def _patch(path: Path) -> Patch:
 
 def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Personalization:
     items = value["items"]
+    text = dict(value["text"])
+    shown = {question: tuple(indices) for question, indices in value.get("shown", {}).items()}
     return Personalization(
-        text=value["text"],
+        text=text,
+        shown=_shown_in_text(text) | shown,
+        data=value.get("data", {}),
         items=(
             None if items is None else tuple(Item(id, fields, date) for id, fields, date in items)
         ),
@@ -135,3 +141,13 @@ def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Person
         facts=value["facts"],
         notes=value["notes"],
     )
+
+
+def _shown_in_text(text: dict[str, str]) -> dict[str, tuple[int, ...]]:
+    """Which items a question shows as earlier versions recorded it, `{"items/QUESTION": "0 3 5"}`
+    among the texts. It is taken out of them.
+    """
+    shown = {}
+    for name in [name for name in text if name.startswith("items/")]:
+        shown[name.removeprefix("items/")] = tuple(map(int, text.pop(name).split()))
+    return shown

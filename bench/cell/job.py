@@ -307,7 +307,7 @@ class Job:
                     }
                 )
             yield [
-                _sample(user, query, answer, self.lm.encode(request).text)
+                _sample(user, query, answer, answer.prompt)
                 for (user, query, request), answer in (
                     (asking[place], answer) for place, answer in batch
                 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.data.dates import Places, not_newer
-from bench.data.retrieval import chosen
+from bench.data.retrieval import showing
 from bench.data.selection import PCASelection
 from bench.data.task import Task
 from bench.types import Item, Personalization, Query, User
@@ -46,13 +46,13 @@ class Selected:
 
     @property
     def personal(self) -> Personalization:
-        """What `rank.shown` finds each question's items in."""
+        """The selected items, and by question those that it shows."""
         if len(self.choices) == 1:
             return Personalization(items=self.common, facts=self.facts)
         place = {id(item): index for index, item in enumerate(self.user.history)}
         rows = [tuple(place[id(item)] for item in self.items(query)) for query in self.user.queries]
         # "lamp" keeps the order of the rows, which is the selection's own
-        kept = chosen(self.user.queries, self.user.history, rows, "lamp")
+        kept = showing(self.user.queries, self.user.history, rows, "lamp")
         return replace(kept, facts=self.facts)
 
 

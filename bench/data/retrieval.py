@@ -117,37 +117,30 @@ class Retriever:
                 return ((stream.sample(places, len(places)), False) for stream, places in drawn)
 
 
-def chosen(
+def showing(
     queries: Sequence[Query],
     items: Sequence[Item],
     places: Sequence[Places],
     style: Style,
     facts: Mapping[str, int] = NO_FACTS,
 ) -> Personalization:
-    """Which of the items each question shows, as a personalization: every item once, then its
-    places by question.
+    """Which of the items each question shows, as a personalization: every item once, and
+    by question the indices of those that it shows.
 
     `lamp` and `oppu` prompts keep the ranking, best first, as these papers do; a `personalized`
     prompt shows the history in its own order, as the baseline's does.
     """
     used = sorted({place for row in places for place in row})
     new = {place: index for index, place in enumerate(used)}
-    text = {}
+    shown = {}
     for query, row in zip(queries, places, strict=True):
         order = sorted(row) if style == "personalized" else row
-        text[f"items/{query.id}"] = " ".join(str(new[place]) for place in order)
+        shown[query.id] = tuple(new[place] for place in order)
     return Personalization(
-        text, tuple(items[place] for place in used), facts={"shown_nothing": not used, **facts}
+        items=tuple(items[place] for place in used),
+        shown=shown,
+        facts={"shown_nothing": not used, **facts},
     )
-
-
-def shown(personal: Personalization, query: Query) -> tuple[Item, ...]:
-    """The items that `chosen` kept for this question; all of them where it was not told by
-    question.
-    """
-    items = personal.items or ()
-    places = personal.text.get(f"items/{query.id}")
-    return items if places is None else tuple(items[int(place)] for place in places.split())
 
 
 def _bm25(task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Sequence[int], bool]]:

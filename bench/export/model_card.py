@@ -40,9 +40,8 @@ def _messages(cell: SourceCell, personal: Personalization) -> tuple[Message, ...
     slots = {name: f"<{name}>" for _, name, _, _ in Formatter().parse(task.input_template) if name}
     asked = task.input_template.format(**slots)
     query = Query("1", asked, task.query_text(asked))
-    words = [name for name in personal.text if not name.startswith("items/")]
     made = Personalization(
-        text={name: f"<{name}>" for name in words},
+        text={name: f"<{name}>" for name in personal.text},
         items=None if personal.items is None else items[: len(personal.items)],
     )
     return cell.method.request(task, User("1", items, (query,)), query, made).messages

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -85,7 +86,10 @@ def run(
                 lm.cache.put(
                     dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch)
                 )
-        yield list(zip(batch, answers, strict=True))
+        yield [
+            (index, replace(answer, prompt=encoded[index].text))
+            for index, answer in zip(batch, answers, strict=True)
+        ]
 
 
 def _answer(

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.disk.store import writing
@@ -68,7 +68,8 @@ class ResponseCache:
     def put(self, answers: Mapping[str, Completion], seconds: float) -> None:
         """Store a batch of answers, which took so many seconds each, in one transaction."""
         values = {
-            key: json.dumps(asdict(answer) | {"seconds": seconds})
+            # without its prompt, which whoever asks again has at hand
+            key: json.dumps(asdict(replace(answer, prompt="")) | {"seconds": seconds})
             for key, answer in answers.items()
         }
         rows = [(key, value, checksum(key, value)) for key, value in values.items()]

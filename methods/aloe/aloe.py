@@ -14,7 +14,7 @@ from bench.data.selection import PCASelection
 from bench.data.task import Task
 from bench.errors import InputError, MethodError
 from bench.lm.recipes import TrainingFields
-from bench.method import BaselinePrompt, shown
+from bench.method import BaselinePrompt, questions_with_items
 from bench.types import Message, Personalization, Request, User
 from methods.aloe import dialogues
 from methods.aloe.dialogues import Dialogue
@@ -83,7 +83,7 @@ class Aloe(BaselinePrompt):
             )
         chosen = share(asked, self.fraction)
         rows = []
-        for query, items in shown(self.select, task, users, chosen, budget):
+        for query, items in questions_with_items(self.select, task, users, chosen, budget):
             budget.check()
             dialogue = (*task.render(query, items), Message("assistant", (str(query.gold),)))
             rows.append(self._row(lm, f"{task.name} question {query.id}", dialogue))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.checks.bounds import COUNT, SEED, SHARE, Fields, Range
-from bench.data import retrieval
 from bench.data.question_items import selected
 from bench.data.selection import PCASelection
 from bench.data.task import Task
@@ -183,15 +182,16 @@ class Chameleon(Method):
             text = [{"insight": one} for one in told]
         if self.mode == "group":
             return [
-                replace(one, text={**one.text, **words}, patches=shared.patches)
+                replace(one, text=words, patches=shared.patches)
                 for one, words in zip(prompts, text, strict=True)
             ]
         own = self._user_edits(lm, task, users, chosen, budget)
         return [
             replace(
                 one,
-                text={**shown.text, **words},
+                text=words,
                 items=shown.items,
+                shown=shown.shown,
                 facts={**shown.facts, **one.facts},
             )
             for one, shown, words in zip(own, prompts, text, strict=True)
@@ -200,7 +200,7 @@ class Chameleon(Method):
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         """The baseline's prompt (A13: without the insight); the edit is the difference."""
         messages = task.render(
-            query, retrieval.shown(personal, query), insight=personal.text.get("insight")
+            query, personal.items_for(query), insight=personal.text.get("insight")
         )
         return Request(messages, personal.patches)
 

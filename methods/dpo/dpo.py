@@ -14,7 +14,7 @@ from bench.data.selection import PCASelection
 from bench.data.task import Task
 from bench.errors import InputError, MethodError
 from bench.lm.recipes import TrainingFields
-from bench.method import BaselinePrompt, shown
+from bench.method import BaselinePrompt, questions_with_items
 from bench.types import Item, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class DPO(BaselinePrompt):
             )
         chosen = share(asked, self.fraction)
         made, counts = self._pairs(
-            lm, task, shown(self.select, task, users, chosen, budget), budget
+            lm, task, questions_with_items(self.select, task, users, chosen, budget), budget
         )
         if not made:
             raise MethodError(
