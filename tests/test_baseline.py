@@ -14,6 +14,7 @@ import pytest
 from made import cell
 
 from bench.cli import show
+from bench.report import answers, baseline
 
 CONFIG: dict[str, Any] = {
     "method": {"history": "selected"},
@@ -87,3 +88,23 @@ def test_of_several_the_one_of_the_same_seed(tmp_path: Path) -> None:
     mine = _cell(tmp_path, "chameleon", CONFIG, seed=1)
     keys = [_cell(tmp_path, "instruct", CONFIG, seed=seed)["key"] for seed in (0, 1, 2)]
     assert f"key {keys[1][:8]})" in str(_told(tmp_path, mine))
+
+
+def test_a_run_and_the_page_mean_the_same_cell(tmp_path: Path) -> None:
+    mine = _cell(tmp_path, "chameleon", CONFIG, seed=1)
+    others = [_cell(tmp_path, "instruct", CONFIG, seed=seed) for seed in (0, 1)]
+    others += [_cell(tmp_path, "instruct", CONFIG | {"leak": "drop"}, seed=2)]
+    keys = answers.baselines([mine, *others], [])
+    assert keys == {mine["key"]: others[1]["key"]}  # and no baseline has a baseline
+    assert f"key {others[1]['key'][:8]})" in str(_told(tmp_path, mine))
+
+
+def test_an_older_records_protocol_lacks_fields_and_names_its_class_by_an_older_name() -> None:
+    today = {"_target_": "bench.data.protocol.Protocol", "name": "seen", "pool": False}
+    older = {"_target_": "bench.protocol.Protocol", "name": "seen"}
+    cell = {"task": "lamp3", "base": "instruct", "seed": 0}
+    record = {"cell": cell, "data": {"hash": "h"}, "config": {"protocol": today}}
+    other = {"cell": cell, "data": {"hash": "h"}, "config": {"protocol": older}}
+    assert baseline.asked_alike(record, other)
+    pooled = other | {"config": {"protocol": older | {"pool": True}}}
+    assert not baseline.asked_alike(record, pooled)

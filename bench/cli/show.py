@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -18,9 +17,9 @@ from bench.cell.cohort import Cohort, cohort
 from bench.cell.plan import resolve
 from bench.cell.run import Result, run
 from bench.data.dates import as_of
-from bench.data.protocol import Protocol
 from bench.disk import store
 from bench.errors import InputError
+from bench.report import baseline as baselines
 from bench.report import scores, tables
 from bench.report.significance import fresh
 from bench.terminal import escape, stops
@@ -77,48 +76,13 @@ def baseline(result: Result) -> str | None:
     records = store.records(result.plan.cell.root / result.plan.task.name / "instruct")
     for _, reason in records.broken:
         escape.say(f"left out: {escape.line(reason)}", sys.stderr)
-    found = [
-        (other["cell"]["seed"] != mine["cell"]["seed"], other["key"], path, other)
-        for path, other in records.records
-        if other.get("schema") == store.SCHEMA
-        and other["key"] != mine["key"]
-        and _is_baseline(other, mine)
-    ]
-    if not found:
+    folders = {other["key"]: path for path, other in records.records}
+    other = baselines.find(mine, (record for _, record in records.records))
+    if other is None:
         return None
-    _, _, path, other = min(found, key=lambda one: one[:2])  # of the same seed where there is one
-    own, theirs = scores.read(result.plan.cell.folder, mine), scores.read(path, other)
+    own = scores.read(result.plan.cell.folder, mine)
+    theirs = scores.read(folders[other["key"]], other)
     return tables.against(dict(mine), own, other, theirs)
-
-
-def _is_baseline(other: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    """The plain instruct cell with the same model, base, data and everything else that is not the
-    method's.
-    """
-    config, own = other["config"], mine["config"]
-    plain = config["method"].get("history") == "selected" and not config.get("noise_floor")
-    alike = all(
-        config.get(name) == own.get(name) for name in ("selection", "leak", "limit", "decoding")
-    )
-    same = other["data"]["hash"] == mine["data"]["hash"] and other.get("model") == mine.get("model")
-    return bool(
-        other["status"] == "ok" and plain and alike and same and _tested(other) == _tested(mine)
-    )
-
-
-def _tested(record: Mapping[str, Any]) -> Protocol | None:
-    """The protocol, but for its name and who fits: the baseline fits nothing. None where a record's
-    is none of ours.
-    """
-    fields = {
-        name: value
-        for name, value in record["config"].get("protocol", {}).items()
-        if name != "_target_"
-    }
-    try:
-        return replace(Protocol(**fields), name="", fit_split="", group_size=None)
-    except (InputError, TypeError, ValueError):
-        return None
 
 
 def plan_text(who: Cohort) -> str:

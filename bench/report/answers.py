@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import scores
+from bench.report import baseline, scores
 from bench.report.cells import kind_of, task_of
 from bench.report.experiments import Results
 from bench.report.inventory import left_out
@@ -100,30 +100,33 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
     """The key of the cell to compare with, by key: an experiment's baseline, or else the plain
     instruct cell.
     """
-    found: dict[str, str] = {}
-    # without settings last
-    bare = sorted(filter(_plain, records), key=lambda record: not record["cell"]["variant"])
-    plain = {_alike(record): record["key"] for record in bare}
+    keys: dict[str, str] = {}
     for record in records:
-        if record["status"] == "ok" and plain.get(_alike(record), record["key"]) != record["key"]:
-            found[record["key"]] = plain[_alike(record)]
+        plain = baseline.find(record, records) if record["status"] == "ok" else None
+        if plain is not None:
+            keys[record["key"]] = plain["key"]
     for results in shown:
-        for (place, arm), runs in results.cells.items():
-            base = results.experiment.show.baseline_of(arm)
-            others = {
-                (run.seed, repeat_of(run.at)): run
-                for run in results.cells.get((place, base or ""), ())
-            }
-            for run in runs:
-                other = others.get((run.seed, repeat_of(run.at))) or others.get((run.seed, "0"))
-                if (
-                    run.record
-                    and other
-                    and other.record
-                    and run.record["cell"]["base"] == other.record["cell"]["base"]
-                ):
-                    found[run.record["key"]] = other.record["key"]
-    return found
+        keys |= _of_experiment(results)
+    return keys
+
+
+def _of_experiment(results: Results) -> dict[str, str]:
+    """The keys of an experiment's baseline, run by run: of the same place, seed and repeat, or of
+    the first repeat if the baseline was not repeated.
+    """
+    keys: dict[str, str] = {}
+    for (place, arm), runs in results.cells.items():
+        base_arm = results.experiment.show.baseline_of(arm) or ""
+        base_runs = {}
+        for run in results.cells.get((place, base_arm), ()):
+            base_runs[run.seed, repeat_of(run.at)] = run
+        for run in runs:
+            base = base_runs.get((run.seed, repeat_of(run.at))) or base_runs.get((run.seed, "0"))
+            if not (run.record and base and base.record):
+                continue
+            if run.record["cell"]["base"] == base.record["cell"]["base"]:
+                keys[run.record["key"]] = base.record["key"]
+    return keys
 
 
 def notes_of(path: Path) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
@@ -159,36 +162,6 @@ def _said(note: Any) -> str:
         return str(note)
     return "\n".join(
         " | ".join(map(str, row)) if isinstance(row, list) else str(row) for row in note
-    )
-
-
-def _plain(record: Mapping[str, Any]) -> bool:
-    config = record["config"]
-    chosen = (
-        record["cell"]["method"] == "instruct"
-        and config["method"].get("history", "selected") == "selected"
-    )
-    return record["status"] == "ok" and chosen and not config.get("noise_floor")
-
-
-_FITTING = ("name", "fit_split", "group_size")
-"""Of a protocol, what the baseline has no use for."""
-
-
-def _alike(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a cell and its baseline share."""
-    cell, data, config = record["cell"], record["data"], record["config"]
-    protocol = {
-        name: value for name, value in config.get("protocol", {}).items() if name not in _FITTING
-    }
-    shown = config.get("method", {}).get("select") or config.get("selection")
-    return (
-        *(cell[name] for name in ("task", "model", "base", "decoding", "seed")),
-        record.get("model", {}).get("base"),  # two adapted bases are two models
-        data["hash"],
-        data["queries"],
-        str(protocol),
-        str(shown),
     )
 
 

@@ -1,0 +1,81 @@
+"""The baseline of a cell: the plain instruct cell that was asked the same in the same way.
+
+One definition, for the comparison at the end of a run, for tables and for the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.disk import store
+
+Record = Mapping[str, Any]
+
+METHOD = "instruct"
+_SEEN = Path(__file__).parents[2] / "conf" / "protocol" / "seen.yaml"
+_FITTING = ("name", "fit_split", "group_size", "_target_")
+"""Of a protocol, what a cell that fits nothing has no use for."""
+_ASKING = ("leak", "limit", "decoding")
+"""Sections of a configuration that change what every method is asked, or how it answers."""
+
+
+def is_plain(record: Record) -> bool:
+    """Whether the cell is a finished instruct cell as published: each user's own selected history,
+    and batches as they are.
+    """
+    config = record["config"]
+    history = config["method"].get("history", "selected")
+    answered = record["status"] == "ok" and record.get("schema") == store.SCHEMA
+    named = record["cell"]["method"] == METHOD
+    return bool(answered and named and history == "selected" and not config.get("noise_floor"))
+
+
+def asked_alike(record: Record, other: Record) -> bool:
+    """Whether two cells put the same questions, with the same items shown, to the same model."""
+    config, theirs = record["config"], other["config"]
+    same_task = record["cell"]["task"] == other["cell"]["task"]
+    same_base = record["cell"]["base"] == other["cell"]["base"]
+    same_data = record["data"]["hash"] == other["data"]["hash"]
+    same_model = record.get("model") == other.get("model")  # two adapted bases are two models
+    same_asking = all(config.get(name) == theirs.get(name) for name in _ASKING)
+    same_items = _selection(config) == _selection(theirs)
+    same_users = _protocol(config) == _protocol(theirs)
+    return all((same_task, same_data, same_model, same_base, same_asking, same_items, same_users))
+
+
+def find(record: Record, others: Iterable[Record]) -> Record | None:
+    """The baseline of a finished cell among others; None if there is none, or if the cell is one.
+
+    Of several the one of the same seed, else the first seed; then the one with the fewest settings.
+    """
+    if is_plain(record):
+        return None
+    fitting = [other for other in others if is_plain(other) and asked_alike(record, other)]
+    return min(fitting, key=lambda other: _distance(record, other), default=None)
+
+
+def _distance(record: Record, other: Record) -> tuple[Any, ...]:
+    seed, theirs = record["cell"]["seed"], other["cell"]["seed"]
+    return (seed != theirs, theirs, str(other["cell"].get("variant", "")), other["key"])
+
+
+def _selection(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Which items a question shows; a cell's method may say it in a section of its own."""
+    chosen = config.get("method", {}).get("select") or config.get("selection") or {}
+    return {name: value for name, value in chosen.items() if name != "_target_"}
+
+
+def _protocol(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Who is tested on what; a field that an older record does not have stands at its default."""
+    fields = _defaults() | dict(config.get("protocol", {}))
+    return {name: value for name, value in fields.items() if name not in _FITTING}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return dict(yaml.safe_load(_SEEN.read_text(encoding="utf-8")))
