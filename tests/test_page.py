@@ -153,6 +153,7 @@ def test_the_baseline_of_a_cell_has_its_prompts():
         protocol, select = {"history": "own", "group_size": group}, {"n_items": n_items}
         return {
             "key": key,
+            "schema": 1,
             "status": "ok",
             "config": {"method": {"select": select}, "protocol": protocol},
             "cell": dict(
@@ -175,7 +176,7 @@ def test_the_baseline_of_a_cell_has_its_prompts():
         of("edit", "chameleon"),
         of("edit few", "chameleon", n_items=2),
     ]
-    assert answers.baselines(cells, []) == {"small": "plain", "edit": "plain", "edit few": "few"}
+    assert answers.baselines(cells, []) == {"edit": "plain", "edit few": "few"}
 
 
 def test_golds_are_those_of_the_scores_where_no_texts_of_golds_are_kept(tmp_path):
