@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.catalog import alike
-from bench.data import convert
+from bench.data import convert, json_stream
 from bench.data.fetch import DownloadError, Fetched, fetch, forget
 from bench.errors import InputError
 from bench.terminal import escape, silence
@@ -156,7 +156,7 @@ def download(order: Order, say: Callable[[str], None] = print) -> None:
 def _file(order: Order, task: str, label: str) -> _File:
     """One file with its ids: the one that is there, or fetched and parsed."""
     target, url = order.root / label, f"{order.base}/{label}"
-    source = convert.Source(
+    source = json_stream.Source(
         target, label, f"python -m bench.download task={task} split={order.split}"
     )
     if target.is_file():
@@ -192,17 +192,17 @@ def _place(order: Order, file: _File, say: Callable[[str], None]) -> None:
     say(f"{file.label}: {len(file.ids):,} {file.what}, {size / 1e6:,.1f} MB")
 
 
-def _ids(source: convert.Source, path: Path) -> list[str]:
+def _ids(source: json_stream.Source, path: Path) -> list[str]:
     """The question ids of a questions or an outputs file, all of it parsed."""
     try:
         if path.name.removesuffix(".part").endswith("_questions.json"):
             with path.open("rb") as file:
                 entries = [
                     raw.get("id") if isinstance(raw, dict) else None
-                    for raw, _ in convert.records(source, file)
+                    for raw, _ in json_stream.records(source, file)
                 ]
         else:
-            value = convert.whole(source, path.read_bytes())
+            value = json_stream.whole(source, path.read_bytes())
             golds = value.get("golds") if isinstance(value, dict) else None
             entries = [raw.get("id") if isinstance(raw, dict) else None for raw in golds or ()]
     except InputError as error:

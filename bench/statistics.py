@@ -104,7 +104,7 @@ def _keep(results: Path, scale: str, task: str, found: Row) -> Path:
 
 def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
     """Questions and their mean lengths in words of the users who adapt the base and of those
-    tested, whose mean history size is in items. Train and dev users are pooled (reference 2.2).
+    tested, whose mean history size is in items. Train and dev users are pooled (OPPU, table 2).
     """
     train, dev = (
         lamp.read(task, root, split=split, kind=kind, progress=False) for split in ("train", "dev")

@@ -29,7 +29,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 from methods.chameleon.ccs import CCSConfig, CCSResult, ccs, initial_probes
-from methods.chameleon.directions import random_unit
+from methods.chameleon.vectors import random_unit
 
 
 def activations(layers: int, pairs: int, width: int) -> tuple[Tensor, Tensor]:

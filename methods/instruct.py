@@ -13,7 +13,7 @@ from bench.method import BaselinePrompt
 
 @dataclass(frozen=True)
 class Instruct(BaselinePrompt):
-    """CHAMELEON's baseline (section 4.1; reference 4.1). `history=none` is the floor without any
+    """CHAMELEON's baseline (section 4.1). `history=none` is the floor without any
     personalization.
     """
 

@@ -27,8 +27,8 @@ DESCRIBED = ("basic", "rec", "rec_eng")
 
 @dataclass(frozen=True)
 class LLMRec(Method):
-    """Lyu et al. 2024, as CHAMELEON uses it: "summaries of selected top user history" (reference
-    4.2, A19).
+    """Lyu et al. 2024, as CHAMELEON uses it: "summaries of selected top user history"
+    (docs/choices.md, A19).
 
     `eng`: one summary a user, of what the selected history has in common, in place of the history.
     `basic`, `rec`: one description a question (its paraphrase, or what would recommend it) after

@@ -1,5 +1,18 @@
-"""OPPU: one small adapter for each user, trained on their own history, on a base that knows the
-task.
+"""OPPU (Tan et al. 2024, arXiv 2402.04401): one small adapter for each user, trained on their own
+history, on a base that knows the task.
+
+Where each part of the paper is:
+
+    3.2  retrieval of history               bench/data/retrieval.py
+    3.2  profiles                           bench/lm/profile.py
+    3.2  the base adapted to the task       bench/lm/base.py, bench/lm/base_examples.py
+    3.3  what is learnt of a user           methods/oppu.py: pairs
+    3.3  the user's adapter, trained        bench/lm/bank.py, bench/lm/multi_lora.py
+    4    the users who are tested           conf/protocol/oppu.yaml, bench/data/people.py
+    4    tables and figures                 conf/experiment/oppu_*.yaml
+    H    the prompts                        conf/task/*.yaml: oppu
+
+What the paper leaves open, and what was chosen: docs/choices.md, A20 to A24 and A27.
 """
 
 from __future__ import annotations
@@ -46,15 +59,13 @@ class OPPURecipe:
 
 @dataclass(frozen=True)
 class OPPU(Method):
-    """Tan et al. 2024 (arXiv 2402.04401), section 3; reference.md 2. Golds are never read: only the
-    history is learnt.
+    """Tan et al. 2024, section 3. Golds are never read: only the history is learnt.
 
     `form`: what the prompt shows, in training as at test: nothing (`plain`), `k` retrieved items
     (`rag`), a written profile and `k` items (`pag`). An item is asked as a question with only older
     items to retrieve from. `style`: the baseline's prompt, or OPPU's own. `recipe`: epochs and
     batch by task, the paper's or the code's. `shared_start`: every user's adapter starts from the
-    same numbers (what reference 2.10 needs to compare them), else from their own. `item_words`: cut
-    of an item that is learnt; None takes the code's 768 words in OPPU's own prompt, and elsewhere
+    same numbers, so that adapters can be compared, else from their own. `item_words`: cut of an item that is learnt; None takes the code's 768 words in OPPU's own prompt, and elsewhere
     the whole item, as a question of the test is never cut. A user without history has no patch and
     is counted.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PAG(Method):
-    """Richardson et al. 2023, as OPPU runs it (reference 2.4, 2.7, 2.8).
+    """Richardson et al. 2023, as OPPU runs it.
 
     A user without history has neither summary nor items.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pooled(BaselinePrompt):
-    """One adapter for all users (OPPU 3.2 trains one for the task in the same way; reference 2.1).
+    """One adapter for all users (OPPU's section 3.2 trains one for the task so).
 
     The examples are those of an adapted base: the fit users' questions, and up to `leave_out` items
     of their own history asked while others are shown. `history=none` trains and asks without any.

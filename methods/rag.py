@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RAG(Method):
-    """LaMP, section 3; OPPU's retrieval baseline (reference 1.5, 1.6, 2.8).
+    """LaMP, section 3; OPPU's retrieval baseline.
 
     `style`: CHAMELEON's A.3 prompt (`personalized`), LaMP's own (`lamp`) or OPPU's (`oppu`). Where
     there is no history the prompt has none.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomHistory(Method):
-    """OPPU's "Random" (reference 2.8, ambiguity A20), LaMP's random ranker with `replacement`.
+    """OPPU's "Random" (docs/choices.md, A20), LaMP's random ranker with `replacement`.
 
     `scope`: the draw is from the user's own history, or from `pool` items of the fit users'
     histories (`global`; all where there are no more). Every user and question has a draw of its

@@ -23,8 +23,9 @@ from bench.lm import decode, prefill
 from bench.lm.batched_patches import applied
 from bench.lm.load import tiny
 from bench.lm.patch import LowRank, Patch, Scale
-from bench.lm.peft_folders import from_peft, joined, to_peft
-from methods.chameleon import directions
+from bench.lm.peft_export import joined, to_peft
+from bench.lm.peft_folders import from_peft
+from methods.chameleon import edit, vectors
 
 KINDS = ("lora", "mixed ranks", "edit", "ia3", "prompt")
 ANSWER = "comedy"
@@ -55,10 +56,10 @@ def chameleon_edit(lm: Any) -> Patch:
     names = lm.mlp_outputs()
     modules = dict(lm.model.named_modules())
     width = modules[names[0]].out_features
-    theta_p, theta_n = directions.random_unit(4, width, 1), directions.random_unit(4, width, 2)
+    theta_p, theta_n = vectors.random_unit(4, width, 1), vectors.random_unit(4, width, 2)
     weights = {}
     for layer in (1, 2):
-        factors = directions.edit_matrix_factors(
+        factors = edit.edit_matrix_factors(
             theta_p[layer], theta_n[layer], modules[names[layer]].weight, 1.0, 1.0
         )
         weights[names[layer]] = LowRank(factors.A, factors.B)

@@ -14,8 +14,7 @@ from bench.data.selection import PCASelection
 from bench.errors import MethodError
 from bench.lm.model import LM
 from bench.types import Decoding, Item, Personalization, Query, Request, User
-from methods.chameleon import chameleon as method_module
-from methods.chameleon import edit, insight, pairs
+from methods.chameleon import directions, edit, insight, pairs
 from methods.chameleon.chameleon import Chameleon
 from methods.chameleon.insight import Insight, Writing
 from methods.chameleon.pairs import PairQuestion
@@ -162,7 +161,7 @@ def test_halves_of_the_edit_are_what_they_say(monkeypatch) -> None:  # type: ign
     lm, users, used = tiny_lm(), people(), []
     as_patch = edit.as_patch
     monkeypatch.setattr(
-        method_module,
+        edit,
         "as_patch",
         lambda lm, found, **how: used.append(found) or as_patch(lm, found, **how),
     )
@@ -186,18 +185,18 @@ def test_halves_of_the_edit_are_what_they_say(monkeypatch) -> None:  # type: ign
 def test_each_control_replaces_the_directions_that_it_names() -> None:
     names = ("theta_p", "theta_n", "theta_p_mean", "theta_n_rematched")
     tensors = {name: torch.nn.functional.normalize(torch.randn(4, 8), dim=-1) for name in names}
-    found = edit.Directions(tensors["theta_p"], tensors["theta_n"], (2, 1), {})
-    mean = edit.controlled(found, tensors, "mean_activation", 0)
+    found = directions.Directions(tensors["theta_p"], tensors["theta_n"], (2, 1), {})
+    mean = directions.controlled(found, tensors, "mean_activation", 0)
     assert mean == replace(found, theta_p=tensors["theta_p_mean"])
-    rematched = edit.controlled(found, tensors, "rematched_pairs", 0)
+    rematched = directions.controlled(found, tensors, "rematched_pairs", 0)
     assert rematched == replace(found, theta_n=tensors["theta_n_rematched"])
-    drawn = [edit.controlled(found, tensors, "random_directions", seed) for seed in (0, 0, 1)]
+    drawn = [directions.controlled(found, tensors, "random_directions", seed) for seed in (0, 0, 1)]
     assert torch.equal(drawn[0].theta_p, drawn[1].theta_p) and not torch.equal(
         drawn[0].theta_p, drawn[2].theta_p
     )
     assert not torch.equal(drawn[0].theta_p, drawn[0].theta_n)
     assert torch.allclose(drawn[0].theta_n.norm(dim=-1), torch.ones(4))
-    assert edit.controlled(found, tensors, "none", 0) is found
+    assert directions.controlled(found, tensors, "none", 0) is found
 
 
 def test_layers_at_the_ends_are_never_edited_unless_asked_for() -> None:

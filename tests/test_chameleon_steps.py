@@ -1,5 +1,5 @@
 """CHAMELEON's steps by themselves: who is kept out of what, which draw is whose, what the record
-says of an edit.
+says of an directions.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from bench.cost.budget import Budget
 from bench.data.selection import PCASelection
 from bench.errors import MethodError
 from bench.types import Completion, Decoding, Item, Query, User
-from methods.chameleon import ccs, edit, pairs
-from methods.chameleon import chameleon as method_module
+from methods.chameleon import ccs, directions, pairs
 from methods.chameleon.chameleon import Chameleon
 from methods.chameleon.insight import Insight, Writing
 from methods.chameleon.pairs import Pair, PairQuestion, Pairs
+from methods.chameleon.states import Reading, ReadPairs
 
 TASK = task_named("lamp3")
 FAST = {"epochs": 20, "restarts": 2, "folds": 2}
 SELECT = PCASelection(n_items=4, embedder="hash")
 METHOD = Chameleon(SELECT, ccs=FAST, min_pairs=4, require_below_null=False, n_layers=1)
-RECIPE = edit.EditRecipe(FAST, False, "P", 1, "heldout", False, 0.1, (0, 0), 0)
+RECIPE = directions.DirectionRecipe(FAST, False, "P", 1, "heldout", False, 0.1, (0, 0), 0)
 ITEMS = tuple(Item(f"i{n}", {"text": f"thing {n}", "score": str(n + 1)}) for n in range(4))
 
 
@@ -52,7 +52,7 @@ def people(count: int, *, groups: int | None = None) -> list[User]:
 
 def test_an_item_that_is_asked_is_not_shown_and_all_others_are() -> None:
     """Its answer stands in the history: what is shown would give it away."""
-    asked = method_module._own_questions(TASK, ITEMS, [Insight("a", "b"), Insight("c", "d")])
+    asked = pairs.own_questions(TASK, ITEMS, [Insight("a", "b"), Insight("c", "d")])
     assert [one.query.id for one in asked] == ["i0", "i0", "i1", "i1", "i2", "i2", "i3", "i3"]
     for one in asked:
         assert [item.id for item in one.items] == [
@@ -84,14 +84,16 @@ def test_pairs_are_counted_by_kind_added_and_told_apart_by_their_questions() -> 
 )
 def test_a_layout_is_read_in_the_order_of_its_name(layout: Any, order: list[str]) -> None:
     made = Pair(question(), "ANSWER-P", "ANSWER-N")
-    requests, endings = pairs.readings(TASK, [made], layout)
-    read = [request.messages[0].text + end for request, end in zip(requests, endings, strict=True)]
+    texts = Reading(layout).texts(TASK, [made])
+    read = []
+    for request, ending in zip(texts.requests, texts.endings, strict=True):
+        read.append(request.messages[0].text + ending)
     for text, answer, other in ((read[0], "-P", "-N"), (read[1], "-N", "-P")):
         places = [text.index(word) for word in order]
         assert places == sorted(places)
         assert text.count(f"ANSWER{answer}") == 1 and f"ANSWER{other}" not in text
         assert ("asked" in text) == (layout in ("prompt_y", "history_query_y"))
-    assert endings[0].endswith("\n") == (layout == "y_history")
+    assert texts.endings[0].endswith("\n") == (layout == "y_history")
 
 
 # Draws
@@ -107,8 +109,8 @@ def test_no_two_insights_are_of_one_draw() -> None:
 
 
 def test_no_two_random_directions_are_the_same() -> None:
-    found = edit.Directions(torch.zeros(2, 8), torch.zeros(2, 8), (1,), {})
-    drawn = [edit.controlled(found, {}, "random_directions", seed) for seed in range(6)]
+    found = directions.Directions(torch.zeros(2, 8), torch.zeros(2, 8), (1,), {})
+    drawn = [directions.controlled(found, {}, "random_directions", seed) for seed in range(6)]
     rows = torch.cat([theta for one in drawn for theta in (one.theta_p, one.theta_n)])
     assert (rows @ rows.T - torch.eye(len(rows))).abs().max() < 0.999
 
@@ -116,7 +118,9 @@ def test_no_two_random_directions_are_the_same() -> None:
 def test_a_control_of_another_seed_or_draw_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = []
 
-    def drawn(found: edit.Directions, _: Any, control: str, seed: int) -> edit.Directions:
+    def drawn(
+        found: directions.Directions, _: Any, control: str, seed: int
+    ) -> directions.Directions:
         seeds.append(seed)
         return found
 
@@ -124,15 +128,17 @@ def test_a_control_of_another_seed_or_draw_is_another(monkeypatch: pytest.Monkey
         name: normalize(torch.randn(4, 8), dim=-1)
         for name in ("theta_p", "theta_n", "theta_p_mean", "theta_n_rematched")
     }
-    directions = edit.Directions(tensors["theta_p"], tensors["theta_n"], (), {})
-    monkeypatch.setattr(method_module, "controlled", drawn)
-    monkeypatch.setattr(method_module, "find", lambda *_: directions)
+    thetas = directions.Directions(tensors["theta_p"], tensors["theta_n"], (), {})
+    monkeypatch.setattr(directions, "controlled", drawn)
+    monkeypatch.setattr(directions, "find", lambda *_: thetas)
     lm = tiny_lm()
     monkeypatch.setattr(lm, "remember", lambda *_: tensors)
     made = Pairs((Pair(question(), "4", "3"),))
     for seed in range(2):
         for draw in range(2):
-            replace(METHOD, seed=seed, draw=draw)._edit(lm, TASK, made, Budget(progress=False))
+            replace(METHOD, seed=seed, draw=draw)._directions(
+                lm, TASK, ReadPairs(made), Budget(progress=False)
+            )
     assert len(set(seeds)) == 4
 
 
@@ -155,7 +161,7 @@ def test_pairs_of_a_person_are_held_out_together_where_there_is_another(
     configs = []
     probe = ccs.ccs
     monkeypatch.setattr(ccs, "ccs", lambda *states: configs.append(states[2]) or probe(*states))
-    found = edit.fit_directions(*activations(), persons, RECIPE)
+    found = directions.fit_directions(*activations(), persons, RECIPE)
     assert configs[0].groups == (tuple(persons) if grouped else None)
     assert found["heldout"].isfinite().all()
 
@@ -163,9 +169,9 @@ def test_pairs_of_a_person_are_held_out_together_where_there_is_another(
 def test_users_of_one_group_are_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a person's pairs would be held out of those that they were fitted on."""
     persons = []
-    fit = edit.fit_directions
+    fit = directions.fit_directions
     monkeypatch.setattr(
-        method_module,
+        directions,
         "fit_directions",
         lambda p, n, people, recipe: persons.extend(people) or fit(p, n, people, recipe),
     )
@@ -177,8 +183,8 @@ def test_users_of_one_group_are_one_person(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_record_tells_of_every_layer_what_was_measured_there() -> None:
     personal, neutral = activations()
-    tensors = edit.fit_directions(personal, neutral, list(range(12)), RECIPE)
-    found = edit.find(tensors, RECIPE)
+    tensors = directions.fit_directions(personal, neutral, list(range(12)), RECIPE)
+    found = directions.find(tensors, RECIPE)
     facts, theta = found.facts, tensors["theta_p"]
     assert found.layers == (1,) == tuple(facts["layers"])
     for name, null in (
@@ -202,7 +208,7 @@ def test_the_record_tells_of_every_layer_what_was_measured_there() -> None:
 
 def test_differences_are_of_the_answers_and_not_their_sum() -> None:
     personal, neutral = activations()
-    found = edit.fit_directions(
+    found = directions.fit_directions(
         personal, neutral, list(range(12)), replace(RECIPE, svd_on="P_minus_N")
     )
     [top] = torch.linalg.svd((personal - neutral)[1], full_matrices=False).Vh[:1]

@@ -22,10 +22,9 @@ from methods.chameleon.ccs import (
     random_pairs,
     rematched_pairs,
 )
-from methods.chameleon.directions import (
+from methods.chameleon.edit import edit, edit_matrix_factors
+from methods.chameleon.vectors import (
     cosines,
-    edit,
-    edit_matrix_factors,
     mean_direction,
     random_unit,
     rematch,

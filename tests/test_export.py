@@ -25,7 +25,7 @@ from bench.export.source_cell import Base, SourceCell
 from bench.export.writer import main
 from bench.lm import base as bases
 from bench.lm.patch import Patch
-from bench.lm.peft_folders import joined
+from bench.lm.peft_export import joined
 from bench.lm.spec import ModelSpec
 from bench.types import Decoding, Item, Message, Personalization, Request
 from methods.instruct import Instruct

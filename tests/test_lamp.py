@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.data import convert, lamp, task
+from bench.data import convert, json_stream, lamp, task
 from bench.data.task import Task
 from bench.disk import sources
 from bench.errors import InputError
@@ -110,7 +110,7 @@ def message(root: Path, **options: Any) -> str:
 def stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file counts as large, and a window holds a few bytes."""
     monkeypatch.setattr(lamp, "STREAM_FROM", 0)
-    monkeypatch.setattr(convert, "CHUNK", 7)
+    monkeypatch.setattr(json_stream, "CHUNK", 7)
 
 
 # What is right
@@ -390,7 +390,7 @@ def test_a_wrong_record_is_named_with_its_place(
 def test_what_is_not_json_is_named_with_its_place(
     tmp_path: Path, data: bytes, says: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convert, "CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
     assert message(write(tmp_path, data)) == f"{QUESTIONS}: {says}"
 
 
@@ -694,7 +694,7 @@ def test_any_damage_is_either_read_or_one_line(
 
     def outcome(stream_from: int, chunk: int) -> Any:
         monkeypatch.setattr(lamp, "STREAM_FROM", stream_from)
-        monkeypatch.setattr(convert, "CHUNK", chunk)
+        monkeypatch.setattr(json_stream, "CHUNK", chunk)
         try:
             cache = tmp_path / "cache"
             data = lamp.read(

@@ -13,7 +13,7 @@ from conftest import ROOT, tiny_lm
 
 from bench.data.sample import generator
 from bench.lm.patch import LowRank, Patch
-from bench.lm.peft_folders import to_peft
+from bench.lm.peft_export import to_peft
 from bench.lm.tune import Tuning, fresh, module_names
 
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))

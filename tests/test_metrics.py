@@ -15,18 +15,14 @@ import pytest
 
 from bench.errors import InputError
 from bench.score import rouge
-from bench.score.metrics import (
-    DIRECTION,
-    PRIMARY,
-    aggregate,
+from bench.score.answer_rules import (
     lenient_label,
     lenient_rating,
     lenient_text,
     official_label,
     official_rating,
-    score_one,
-    unparsed,
 )
+from bench.score.metrics import DIRECTION, PRIMARY, aggregate, score_one, unparsed
 
 CITATION = ["[1]", "[2]"]
 MOVIES = [

@@ -1,5 +1,5 @@
 """OPPU learns each user from that user's own past, and repeats none of the released code's defects
-(reference 2.9).
+(docs/choices.md, OPPU).
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def test_nothing_newer_than_the_question_is_learnt() -> None:
 
 
 def test_everyone_has_the_profile_that_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The released code joins profiles by their place in a list (reference 2.7); here one has no
+    """The released code joins profiles by their place in a list; here one has no
     history, so none.
     """
     task, users, trained = (
@@ -326,7 +326,7 @@ def test_everyone_has_the_profile_that_is_theirs(monkeypatch: pytest.MonkeyPatch
 
 
 def test_epochs_and_batches_are_the_papers_or_the_codes() -> None:
-    """Reference 2.3: the paper's table by task, and the code's defaults for every task."""
+    """A22: the paper's table by task, and the code's defaults for every task."""
     printed = {
         "1": (3, 16),
         "2n": (3, 16),

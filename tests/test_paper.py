@@ -1,6 +1,4 @@
-"""The copied numbers of the papers are the papers': their own averages come out of them (reference
-8, check 2).
-"""
+"""The copied numbers of the papers are the papers': their own averages come out of them."""
 
 from statistics import fmean
 

@@ -22,7 +22,7 @@ from bench.lm.branches import score_batch
 from bench.lm.patch import LowRank, Patch, Scale
 from bench.lm.tune import Example, Tuning, tune
 from bench.types import Item, Line, Message, Personalization, Request
-from methods.chameleon import directions
+from methods.chameleon import edit, vectors
 
 WORDS = ["a red film", "one more about the sea and its ships", "x"]
 
@@ -269,10 +269,10 @@ def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[n
     names = any_lm.mlp_outputs()
     modules = dict(any_lm.model.named_modules())
     width = modules[names[0]].out_features
-    theta_p, theta_n = directions.random_unit(4, width, 1), directions.random_unit(4, width, 2)
+    theta_p, theta_n = vectors.random_unit(4, width, 1), vectors.random_unit(4, width, 2)
     weights = {}
     for layer in (1, 3):
-        factors = directions.edit_matrix_factors(
+        factors = edit.edit_matrix_factors(
             theta_p[layer], theta_n[layer], modules[names[layer]].weight, 1.0, 1.0
         )
         weights[names[layer]] = LowRank(factors.A, factors.B)
@@ -284,7 +284,7 @@ def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[n
         module = mlps[names[layer].rsplit(".", 1)[0]]
 
         def hook(_module, _args, output, layer=layer):  # type: ignore[no-untyped-def]
-            return directions.edit(output, theta_p[layer], theta_n[layer], 1.0, 1.0)
+            return edit.edit(output, theta_p[layer], theta_n[layer], 1.0, 1.0)
 
         handles.append(module.register_forward_hook(hook))
     try:

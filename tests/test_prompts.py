@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.data import citation
 from bench.data import task as tasks
 from bench.data.task import Task
 from bench.data.truncation import shortened
@@ -573,7 +574,7 @@ def test_an_input_of_another_form_is_refused(name: str) -> None:
 )
 def test_lamp1_candidates_may_hold_quotes(title: str, one: str, two: str) -> None:
     asked = TASKS["lamp1"].input_template.format(title=title, ref1=one, ref2=two)
-    assert TASKS["lamp1"].candidates(asked) == (title, one, two)
+    assert citation.parse(asked) == citation.Citation(title, one, two)
 
 
 # What retrievers read (LaMP's code)

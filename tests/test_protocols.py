@@ -102,7 +102,7 @@ def test_a_person_in_both_splits_is_one_user_with_all_their_questions() -> None:
 
 
 def test_in_a_pool_nothing_in_a_history_comes_after_a_question() -> None:
-    """Pitfall 7.5: the last profile holds items after the first question, even the question itself
+    """A27: the last profile holds items after the first question, even the question itself
     with its answer.
     """
     early, late = (

@@ -23,7 +23,7 @@ from bench.disk import sources
 from bench.env import cache_folder
 from bench.errors import InputError
 from bench.lm import base as bases
-from methods.chameleon import chameleon
+from methods.chameleon import directions
 
 EDIT = "methods/chameleon/edit.py"
 BEFORE = {EDIT: "a" * 12, "bench/cell/job.py": "b" * 12}
@@ -40,13 +40,13 @@ def test_an_edited_method_does_not_get_its_old_patch(
     words = (*TINY, *CHAMELEON, "limit=2", "protocol.group_size=8", "method.ccs.epochs=5")
     with_code(monkeypatch, BEFORE)
     assert run(*words, folder=tmp_path)[0] == 0
-    first, fit = patches(tmp_path), chameleon.fit_directions
+    first, fit = patches(tmp_path), directions.fit_directions
 
     def edited(*given: Any) -> dict[str, Tensor]:
         return {name: tensor.flip(-1) for name, tensor in fit(*given).items()}
 
     with_code(monkeypatch, AFTER, (EDIT,))
-    monkeypatch.setattr(chameleon, "fit_directions", edited)
+    monkeypatch.setattr(directions, "fit_directions", edited)
     code, said = run(*words, folder=tmp_path)
     assert code == 0 and "runs again" in said, said
     assert record(tmp_path)["sources"] == AFTER

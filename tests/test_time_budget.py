@@ -207,15 +207,15 @@ def asked(made: Chameleon, budget: Budget) -> tuple[Pairs, int]:
         PairQuestion(user.queries[0], user.history, insight, user.id) for user in people(12)
     ]
     with budget.phase("fit"):
-        found, states = made._pairs(lm, TASK, questions, budget)
-    return found, sum(one.shape[1] for one in states)
+        read = made._pairs(lm, TASK, questions, budget)
+    return read.pairs, sum(states.shape[1] for states in read.states)
 
 
 def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part of four asks the budget twice: before its answers, and before their activations are
     read.
     """
-    monkeypatch.setattr("methods.chameleon.chameleon.PART", 4)
+    monkeypatch.setattr("methods.chameleon.states.PART", 4)
     some, read = asked(chameleon(min_pairs=1), Ticking(5))
     assert some.asked == 8 and read == 2 * len(some.kept) > 0
     whole, read = asked(chameleon(min_pairs=1), Ticking(10**6))
@@ -229,7 +229,7 @@ def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.Mon
 
 
 def test_a_chameleon_that_was_stopped_has_an_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.chameleon.chameleon.PART", 4)
+    monkeypatch.setattr("methods.chameleon.states.PART", 4)
     lm, budget, insight = tiny_lm(), Ticking(5), Insight("short words", "be plain")
     lm.budget = budget
     monkeypatch.setattr(

@@ -23,7 +23,8 @@ from bench.data import embed as embeddings
 from bench.errors import InputError
 from bench.lm import base as bases
 from bench.lm.load import load, tiny, unpacked
-from bench.lm.peft_folders import from_peft, to_peft
+from bench.lm.peft_export import to_peft
+from bench.lm.peft_folders import from_peft
 from bench.lm.spec import ModelSpec
 from bench.weights import hub
 

@@ -22,8 +22,7 @@ def least_similar(task: Task, users: Sequence[User], count: int, encoder: str) -
     (OPPU, table 3).
 
     Similarity is the cosine of sentence embeddings of what a retriever reads, averaged over the
-    user's questions, as one adapter serves them all (reference 2.10). Of equally similar items the
-    older is kept.
+    user's questions, as one adapter serves them all. Of equally similar items the older is kept.
     """
     import numpy as np
 

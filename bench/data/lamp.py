@@ -21,6 +21,7 @@ from typing import overload
 
 from bench.data import convert
 from bench.data.file_bar import bar
+from bench.data.json_stream import Source, records, whole
 from bench.data.parse import COUNTED, Builder, Kind, identifier, rating_of, shown, text_of
 from bench.data.task import Task
 from bench.disk import sources
@@ -69,7 +70,7 @@ def read(
     root, folder = Path(root).expanduser(), _folder(task, split, kind)
     remedy = f"python -m bench.download task={task.name} split={kind} root={root}"
     questions, outputs, grouping = (
-        convert.Source(root / name, name, remedy)
+        Source(root / name, name, remedy)
         for name in (
             f"{folder}/{split}_questions.json",
             f"{folder}/{split}_outputs.json",
@@ -120,7 +121,7 @@ def _folder(task: Task, split: str, kind: Kind) -> str:
     return f"{'time/' if kind == 'time' else ''}{task.folder}/{split}"
 
 
-def _must_exist(root: Path, questions: convert.Source) -> None:
+def _must_exist(root: Path, questions: Source) -> None:
     if root.is_file():
         raise InputError(
             f"{root} is a file: give the folder that holds {questions.label}, as in"
@@ -135,9 +136,7 @@ def _must_exist(root: Path, questions: convert.Source) -> None:
         raise InputError(f"{root} has no {questions.label} ({here}); to get it: {questions.remedy}")
 
 
-def _golds(
-    task: Task, source: convert.Source, *, required: bool
-) -> tuple[dict[str, str] | None, str]:
+def _golds(task: Task, source: Source, *, required: bool) -> tuple[dict[str, str] | None, str]:
     """Gold by question id, and the file's SHA-256; None where there is no file and none is
     required.
     """
@@ -148,7 +147,7 @@ def _golds(
             )
         return None, ""
     data = source.path.read_bytes()
-    value = convert.whole(source, data)
+    value = whole(source, data)
     if not isinstance(value, dict) or not isinstance(value.get("golds"), list):
         raise InputError(f'{source.label}: no list of golds (need {{"task": ..., "golds": [...]}})')
     if value.get("task", task.official) not in (task.official, task.submission):
@@ -178,14 +177,14 @@ def _gold(task: Task, text: str) -> str:
     return gold
 
 
-def _groups(source: convert.Source, folder: str) -> tuple[dict[str, str], str]:
+def _groups(source: Source, folder: str) -> tuple[dict[str, str], str]:
     """Group by question id from groups.json's section for this split, and the file's SHA-256; empty
     without one.
     """
     if not is_there(source.path):
         return {}, ""
     data = source.path.read_bytes()
-    value = convert.whole(source, data)
+    value = whole(source, data)
     section = (
         value.get(folder, value.get(folder.rpartition("/")[0], {}))
         if isinstance(value, dict)
@@ -234,11 +233,11 @@ class _Rows:
 
 
 def _users(
-    source: convert.Source, builder: Builder, cache: Path, progress: bool
+    source: Source, builder: Builder, cache: Path, progress: bool
 ) -> tuple[_Rows, Sequence[User], str]:
     if source.path.stat().st_size <= STREAM_FROM:
         data, users = source.path.read_bytes(), list[User]()
-        raws = [raw for raw, _ in convert.records(source, BytesIO(data))]
+        raws = [raw for raw, _ in records(source, BytesIO(data))]
         return (
             _scan(builder, raws, users.append, progress=False),
             users,

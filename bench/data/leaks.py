@@ -1,5 +1,4 @@
-"""Does a history hold the answer? Does training hold the test? Count it; drop, flag or refuse it
-(reference 7.3-7.6).
+"""Does a history hold the answer? Does training hold the test? Count it; drop, flag or refuse it.
 
 Two texts are equal when their words are (runs of letters and digits, lower case). They are near
 when the Jaccard similarity of their word sets is at least 0.6: unlike word 5-grams, word sets also
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from bench.data import citation
 from bench.data.dates import day, later
 from bench.data.task import Task
 from bench.errors import InputError
@@ -187,7 +187,7 @@ def _question(task: Task, query: Query) -> str:
     """The text to look for in the history: for LaMP-1 the paper's own title, without the
     candidates.
     """
-    return task.candidates(query.input)[0] if task.cites else query.text
+    return citation.parse(query.input).title if task.cites else query.text
 
 
 def _words(text: str) -> list[bytes]:

@@ -107,7 +107,7 @@ def joined(parts: Sequence[User]) -> tuple[User, int]:
     """One person with all their questions, and how many items were left out.
 
     What is kept stands in the profile of every question and is not newer than any of them, so that
-    nothing in the history comes after a question (reference 7.5, ambiguity A27).
+    nothing in the history comes after a question (docs/choices.md, A27).
     """
     history, left = common([{item.id: item for item in user.history} for user in parts])
     queries = tuple(query for user in parts for query in user.queries)

@@ -35,8 +35,8 @@ OFF = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol of the CHAMELEON paper (section 4; reference 3.9, A14 and A15) or of OPPU
-    (reference 2.1, 2.10).
+    """A protocol of the CHAMELEON paper (section 4; docs/choices.md, A14 and A15) or of OPPU's
+    (section 4; A27).
 
     `group_size`: so many random users of those who may fit do fit what is shared; None takes all.
     `history`: the tested users show their `own` history, `none`, or that of `other` tested users (a

@@ -49,7 +49,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Retriever:
-    """Which history items a question is shown (LaMP's code; reference 1.5).
+    """Which history items a question is shown (as LaMP's code ranks them).
 
     `bm25`: rank_bm25's BM25Okapi on words split at white space, its tie rule included (ties go to
     the last item). `dense`: dot product of unit sentence embeddings. Both read LaMP's query and

@@ -26,7 +26,7 @@ class PCASelection:
     """The items whose embeddings have the largest norm in the space of the top principal
     components.
 
-    CHAMELEON section 3.1 (reference 3.2, ambiguities A1 to A3). `n_items`: how many are kept, all
+    CHAMELEON section 3.1 (docs/choices.md, A1 to A3). `n_items`: how many are kept, all
     where there are no more. `n_components`: None takes min(n_items, N - 1, width). `center`: `fit`
     centres as PCA does, which picks items far from the user's mean; `none` takes the raw embeddings
     as printed, which picks items along the user's main theme. `order`: of the kept items in the

@@ -1,9 +1,8 @@
 """One LaMP task as data (`conf/task/*.yaml`): its labels, fields and prompts, and how a prompt is
 put together.
 
-A template is text with slots. Slots are found once, in the template alone, so braces, brackets and
-quotes in a user's text are ordinary characters. Every function here is pure; lengths are the
-model's business (`bench.lm.model`).
+Every function here is pure. How much of a history fits is the model's business (`bench.lm.model`),
+how a template is filled `bench.data.prompt_lines`'s.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import Formatter
 from typing import Annotated, Any, Literal
 
 from bench.checks.bounds import COUNT, INSIDE, NAME
+from bench.data import citation
 from bench.data.dates import past
+from bench.data.prompt_lines import fill, item_line, joined, led_by
 from bench.data.truncation import shortened
 from bench.errors import InputError
 from bench.types import Item, Line, Message, Part, Query
@@ -29,15 +29,10 @@ OPPU_WORDS = 368
 training).
 """
 
-_SLOT = re.compile(r"\[(HISTORY|QUERY|INSIGHT)\]")
 _INSIGHT_SENTENCE = re.compile(r"[^.\n]*\[INSIGHT\]\.")
 _NUMBER = re.compile(r"\{i\}\. ")
 _SIDE = re.compile(r"\w+: \{\w+\}")
 _CITED = re.compile(r" \w+: \{citation\}")
-_CITATION = re.compile(
-    r'title "(?P<title>.*)", which reference .*?\[1\]: "(?P<one>.*)" \[2\]: "(?P<two>.*)"\s*$',
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -75,30 +70,21 @@ class Task:
         candidates on three lines.
         """
         if self.cites:
-            title, one, two = self.candidates(text)
-            return f'"{title}"\n[1]: "{one}"\n[2]: "{two}"'
+            return str(citation.parse(text))
         for marker in self.markers:
             _, found, rest = text.partition(marker)
             if found:
                 return rest.strip()
         raise InputError(f"no {' or '.join(map(repr, self.markers))} in the input")
 
-    def candidates(self, text: str) -> tuple[str, str, str]:
-        """Title and the two candidates of a LaMP-1 input, found by the fixed delimiters: titles may
-        hold quotes.
-        """
-        match = _CITATION.search(text)
-        if not match:
-            raise InputError(
-                'not of LaMP-1\'s form: title "...", which reference ... [1]: "..." [2]: "..."'
-            )
-        return match["title"], match["one"], match["two"]
-
     def retrieval_query(self, query: Query) -> str:
-        """What a retriever looks for (reference 1.5): the query text; for LaMP-1 the two
+        """What a retriever looks for, as in LaMP's code: the query text; for LaMP-1 the two
         candidates.
         """
-        return " ".join(self.candidates(query.input)[1:]) if self.cites else query.text
+        if not self.cites:
+            return query.text
+        papers = citation.parse(query.input)
+        return f"{papers.first} {papers.second}"
 
     def corpus_text(self, item: Item) -> str:
         """What a retriever reads of an item; of one that has lost these fields, what is left."""
@@ -111,13 +97,14 @@ class Task:
 
         None for an item with both sides, or of a task whose items have no two sides.
         """
-        left = [side for side in (self.source, str(self.target)) if side in item.fields]
-        if not self.has_answers or len(left) == 2:
+        whole = self.source in item.fields and self.target in item.fields
+        if not self.has_answers or whole:
             return None
-        template = self.oppu["retrieval_history"]
-        return next(
-            side for side in map(str, _SIDE.findall(template)) if side.endswith(f"{{{left[0]}}}")
-        )
+        left = self.source if self.source in item.fields else str(self.target)
+        for side in _SIDE.findall(self.oppu["retrieval_history"]):
+            if str(side).endswith(f"{{{left}}}"):
+                return str(side)
+        raise InputError(f"task.oppu.retrieval_history: nothing of the form {left}: {{{left}}}")
 
     @property
     def has_answers(self) -> bool:
@@ -133,17 +120,14 @@ class Task:
         """The answer side of a history item, as the task would have it answered; None where it has
         none.
         """
-        return (
-            item.fields[str(self.target)].strip()
-            if self.has_answers and self.target in item.fields
-            else None
-        )
+        if not self.has_answers or self.target not in item.fields:
+            return None
+        return item.fields[str(self.target)].strip()
 
     def item_text(self, item: Item) -> str:
         """The CHAMELEON history line without its number: what selection embeds (A3)."""
-        return re.sub(
-            r"^\s*\d+\.\s*", "", str(self._line(self.chameleon["history_line"], item, number=1))
-        )
+        line = self._line(self.chameleon["history_line"], item, number=1)
+        return re.sub(r"^\s*\d+\.\s*", "", str(line))
 
     def render(
         self,
@@ -177,23 +161,19 @@ class Task:
     def ask_insight(
         self, side: Literal["personal", "neutral"], items: Sequence[Item]
     ) -> tuple[Message, ...]:
-        """The prompt by which the model writes an insight (the paper does not print it; ours,
-        reference 3.3).
+        """The prompt by which the model writes an insight. The paper does not print it: this is
+        ours (A4).
         """
-        history = _joined(self.history_lines(items), "\n")
-        return (
-            Message("user", tuple(_fill(self.chameleon[f"insight_{side}"], {"HISTORY": history}))),
-        )
+        history = joined(self.history_lines(items), "\n")
+        parts = fill(self.chameleon[f"insight_{side}"], {"HISTORY": history})
+        return (Message("user", tuple(parts)),)
 
     def ask_profile(self, items: Sequence[Item]) -> tuple[Message, ...]:
         """The prompt by which the model writes a profile summary (OPPU, after Richardson et
         al.)."""
         before, _, after = self.oppu["profile_prompt"].partition("{}")
-        lines = [
-            self._line(self.oppu["profile_line"], item, rank=rank)
-            for rank, item in enumerate(items)
-        ]
-        return (Message("user", (before, *_joined(lines, " | "), after)),)
+        lines = self._ranked_lines(self.oppu["profile_line"], items)
+        return (Message("user", (before, *joined(lines, " | "), after)),)
 
     def ask(
         self, template: str, items: Sequence[Item] = (), query: Query | None = None
@@ -202,25 +182,29 @@ class Task:
         A.3 without their numbers, joined by "; ", [QUERY] the bare query text.
         """
         form = self.chameleon["history_line"].removeprefix("{i}. ")
-        lines = [
-            self._line(form, item, rank=len(items) - 1 - index) for index, item in enumerate(items)
-        ]
         slots: dict[str, list[Part]] = {
-            "HISTORY": _joined(lines, "; "),
+            "HISTORY": joined(self._numbered_lines(form, items), "; "),
             "QUERY": [query.text if query else ""],
         }
-        return (Message("user", tuple(_fill(template, slots))),)
+        return (Message("user", tuple(fill(template, slots))),)
 
     def history_lines(self, items: Sequence[Item]) -> list[Line]:
         """The history as CHAMELEON's prompt shows it, oldest first; the newest line is the last to
         be left out.
         """
-        template = self.chameleon["history_line"]
+        return self._numbered_lines(self.chameleon["history_line"], items)
+
+    def _numbered_lines(self, template: str, items: Sequence[Item]) -> list[Line]:
+        """Lines numbered from 1, oldest first: the newest has rank 0, so it is left out last."""
         newest = len(items) - 1
         return [
             self._line(template, item, number=index + 1, rank=newest - index)
             for index, item in enumerate(items)
         ]
+
+    def _ranked_lines(self, template: str, items: Sequence[Item]) -> list[Line]:
+        """Lines in the order of a ranking, best first: the best is left out last."""
+        return [self._line(template, item, rank=rank) for rank, item in enumerate(items)]
 
     def _line(self, template: str, item: Item, *, number: int = 0, rank: int = 0) -> Line:
         """One item in a template; one that has lost a side keeps the template's number and end
@@ -228,18 +212,14 @@ class Task:
 
         What a paper cites is only in OPPU's own data: without it the template ends before.
         """
-        template = template if "citation" in item.fields else _CITED.sub("", template)
+        if "citation" not in item.fields:
+            template = _CITED.sub("", template)
         bare = self.one_sided(item)
         if bare is not None:
-            first, end = _NUMBER.match(template), template[len(template.rstrip()) :]
-            template = f"{first[0] if first else ''}{bare}{end}"
-        return _line(
-            template,
-            self.source if self.source in item.fields else str(self.target),
-            item,
-            number,
-            rank,
-        )
+            number_slot, end = _NUMBER.match(template), template[len(template.rstrip()) :]
+            template = f"{number_slot[0] if number_slot else ''}{bare}{end}"
+        elastic = self.source if self.source in item.fields else str(self.target)
+        return item_line(template, elastic, item, number, rank)
 
     def _chameleon(
         self,
@@ -259,91 +239,48 @@ class Task:
             template = f"{self.chameleon['no_history']}\n\n{rest}"
         lead: list[Part] = [f"User profile: {profile}\n\n"] if profile else []
         slots: dict[str, list[Part]] = {
-            "HISTORY": _joined(self.history_lines(items), "\n"),
+            "HISTORY": joined(self.history_lines(items), "\n"),
             "QUERY": [query.text],
         }
-        return lead + _fill(template, slots | {"INSIGHT": [insight or ""]})
+        return lead + fill(template, slots | {"INSIGHT": [insight or ""]})
 
     def _lamp(self, query: Query, items: Sequence[Item]) -> list[Part]:
         if not items:
             return [query.input]
-        lines = [self._line(self.lamp["item"], item, rank=rank) for rank, item in enumerate(items)]
+        lines, joiner = self._ranked_lines(self.lamp["item"], items), self.lamp["joiner"]
         if self.cites:
             before, word, after = query.input.partition("title")
-            return [before + word, *(_lead(line, self.lamp["joiner"]) for line in lines), after]
+            return [before + word, *(led_by(joiner, line) for line in lines), after]
         before, after = self.lamp["whole"].split("{items}")
-        return [before, *_joined(lines, self.lamp["joiner"]), after.replace("{input}", query.input)]
+        return [before, *joined(lines, joiner), after.replace("{input}", query.input)]
 
     def _oppu(
         self, query: Query, items: Sequence[Item], profile: str | None, learnt: bool
     ) -> list[Part]:
         parts: list[Part] = [profile + "\n"] if profile else []
-        form, kept = self.oppu["retrieval_history"], [shortened(item, OPPU_WORDS) for item in items]
-        lines = [self._line(form, item, rank=rank) for rank, item in enumerate(kept)]
-        parts += [*lines, "\n"] if lines else []
-        values = self.candidates(query.input) if self.cites else (query.text,)
-        template = (
-            self.oppu["OPPU_input"].replace(f"{{{self.source}}}", "{}")
-            if learnt
-            else self.oppu["prompt"]
-        )
-        pieces = template.split("{}")
-        return [
-            *parts,
-            pieces[0]
-            + "".join(value + piece for value, piece in zip(values, pieces[1:], strict=True)),
-        ]
+        if items:
+            cut = [shortened(item, OPPU_WORDS) for item in items]
+            parts += [*self._ranked_lines(self.oppu["retrieval_history"], cut), "\n"]
+
+        template = self.oppu["prompt"]
+        if learnt:
+            template = self.oppu["OPPU_input"].replace(f"{{{self.source}}}", "{}")
+        values: tuple[str, ...] = (query.text,)
+        if self.cites:
+            papers = citation.parse(query.input)
+            values = (papers.title, papers.first, papers.second)
+
+        # Not str.format: it would read the braces in a question's text as slots.
+        first, *pieces = template.split("{}")
+        question = first
+        for value, piece in zip(values, pieces, strict=True):
+            question += value + piece
+        return [*parts, question]
 
 
 def load(**data: Any) -> Task:
     """A task from its YAML (Hydra's lists become tuples)."""
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-        for key, value in data.items()
-    }
-    return Task(**values)
-
-
-def _line(template: str, elastic: str, item: Item, number: int, rank: int) -> Line:
-    """One item in a template such as `{i}. {score} is ... "{text}".`; `elastic` is the field that
-    may shrink.
-    """
-    before, text, after = "", "", ""
-    for literal, name, _, _ in Formatter().parse(template):
-        if text or (name is None and after):
-            after += literal
-        else:
-            before += literal
-        if name is None:
-            continue
-        value = str(number) if name == "i" else item.fields[name]
-        if name == elastic and not text:
-            text = value
-        elif text:
-            after += value
-        else:
-            before += value
-    return Line(before, text, after, rank)
-
-
-def _lead(line: Line, joiner: str) -> Line:
-    return Line(joiner + line.before, line.text, line.after, line.rank)
-
-
-def _joined(lines: Sequence[Line], joiner: str) -> list[Part]:
-    """Lines with the joiner kept on the line it precedes, so that a line left out takes its joiner
-    along.
-    """
-    return [line if index == 0 else _lead(line, joiner) for index, line in enumerate(lines)]
-
-
-def _fill(template: str, slots: Mapping[str, Sequence[Part]]) -> list[Part]:
-    """The template with its slots filled; neighbouring strings are merged."""
-    parts: list[Part] = []
-    for index, piece in enumerate(_SLOT.split(template)):
-        for part in slots[piece] if index % 2 else (piece,):
-            if parts and isinstance(parts[-1], str) and isinstance(part, str):
-                parts[-1] += part
-            else:
-                parts.append(part)
-    return parts
+    for key, value in data.items():
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            data[key] = tuple(value)
+    return Task(**data)

@@ -38,6 +38,7 @@ _HARMLESS = frozenset(
         "bench.data.convert",
         "bench.data.fetch",
         "bench.data.file_bar",
+        "bench.data.json_stream",
         "bench.data.sample.generator",
         "bench.env",
         "bench.errors",

@@ -16,7 +16,7 @@ from bench.types import Decoding
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch
-    from bench.lm.peft_folders import TaskType
+    from bench.lm.peft_export import TaskType
     from bench.method import Method
 
 _RECORD: Mapping[str, type] = {

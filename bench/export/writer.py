@@ -54,7 +54,7 @@ def export(
 
     `plugins`: packages or modules that may hold the cell's method besides the product's own.
     """
-    from bench.lm.peft_folders import kind_of, to_peft
+    from bench.lm.peft_export import kind_of, to_peft
 
     cell = SourceCell.read(folder, plugins)
     if out.is_dir() and any(out.iterdir()):
@@ -118,7 +118,7 @@ def _fullest(personals: Iterable[Personalization]) -> Personalization:
 
 def _patch(personal: Personalization) -> Patch | None:
     """All of a user's patches as one."""
-    from bench.lm.peft_folders import joined
+    from bench.lm.peft_export import joined
 
     return joined(personal.patches) if personal.patches else None
 

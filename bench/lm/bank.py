@@ -5,7 +5,7 @@ Every user has an adapter of their own, stacked over users: LoRA factors, IA3 sc
 prompt. The rows of a batch belong to different users and meet their own adapter (`bmm`). A user's
 loss is the mean over the answer tokens of that user's step; the sum over users is what is
 differentiated, so no gradient crosses from one user to another. Clipping, the schedule and AdamW's
-state are kept per user. OPPU (Tan et al. 2024) section 3.3; reference.md 2.
+state are kept per user. OPPU (Tan et al. 2024) section 3.3.
 """
 
 from __future__ import annotations

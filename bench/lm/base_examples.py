@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bench.data import citation
 from bench.data.task import Task
 from bench.types import Completion, Item, Query, Request, User
 
@@ -119,9 +120,11 @@ def _citations(
     asked = [query for query in user.queries if query.gold is not None]
     found: list[tuple[Query, str, str]] = []  # with the right one and the wrong one
     for query in asked:
-        _, *options = task.candidates(query.input)
-        right = task.labels.index(str(query.gold))
-        found.append((query, options[right], options[1 - right]))
+        cited = citation.parse(query.input)
+        if task.labels.index(str(query.gold)) == 0:
+            found.append((query, cited.first, cited.second))
+        else:
+            found.append((query, cited.second, cited.first))
     for paper in papers if asked and len(users) > 1 else ():
         other = _stranger(user, users, stream)
         if other.history:
@@ -130,7 +133,7 @@ def _citations(
             )
             found.append((replace(stream.choice(asked), id=paper.id), own, foreign))
     for query, right_one, wrong_one in found:
-        title, *_ = task.candidates(query.input)
+        title = citation.parse(query.input).title
         for answer, (one, two) in zip(
             task.labels, ((right_one, wrong_one), (wrong_one, right_one)), strict=True
         ):

@@ -35,8 +35,8 @@ class _Stack:
         """`output` [rows, tokens, out] with the change of `x` added in place, from token `start`
         on.
         """
-        # The factors come in float32, normalised there, and take the model's dtype last, once
-        # (reference: pitfall 30). A product of bfloat16 is summed in float32 and rounded once, and
+        # The factors come in float32, normalised there, and take the model's dtype last, once.
+        # A product of bfloat16 is summed in float32 and rounded once, and
         # B's goes straight into the output, so that the change is as exact as the layer's own
         # output, to 2^-8 of itself, and no float copy of x is made.
         if self.a.dtype != x.dtype:

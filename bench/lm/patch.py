@@ -53,7 +53,7 @@ class Patch:
     A module that has both a low-rank change and a scale is scaled around the changed weights. The
     soft prompt stands before the whole prompt, before the encoder's input where the model has one.
 
-    `positions` (CHAMELEON, ambiguity A12): `all` tokens; `last`: the last prompt token and every
+    `positions` (docs/choices.md, A12): `all` tokens; `last`: the last prompt token and every
     new one; `generated`: new tokens only. Only `all` can be merged into the weights or have a soft
     prompt.
     """

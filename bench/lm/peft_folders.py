@@ -1,17 +1,16 @@
-"""Patches from and to PEFT's adapter folders: LoRA, IA3 and prompt tuning; anything else is refused
-by name.
+"""A patch from a PEFT adapter folder: LoRA, IA3 or prompt tuning. Anything else is refused by name.
 
-A folder holds `adapter_config.json` and `adapter_model.safetensors`. Reading one needs no peft;
+A folder holds `adapter_config.json` and `adapter_model.safetensors`. Reading one needs no peft, and
 pickled weights (`adapter_model.bin`) are never read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,76 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.lm.patch import LowRank, Patch, Scale, Side, save_tensors
-from bench.lm.peft_settings import by_pattern, refuse_odd, scaling, targeted
+from bench.lm.patch import LowRank, Patch, Scale, Side
+from bench.lm.peft_settings import KNOWN, PLAIN_STARTS, by_pattern, refuse_odd, scaling, targeted
 from bench.lm.spec import AdapterFolder
 from bench.weights.integrity import some
 
-TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"]
-Kind = Literal["LoRA", "IA3", "prompt tuning"]
 CONFIG, WEIGHTS = AdapterFolder.FILES
 
-_PREFIX = "base_model.model."
-# Settings that change nothing of what a trained adapter does, or that are read here. A setting of
-# any other name must be off: what it would do is not in the patch.
-_KNOWN_ALWAYS = {
-    "auto_mapping",
-    "base_model_name_or_path",
-    "inference_mode",
-    "peft_type",
-    "peft_version",
-    "revision",
-    "task_type",
-}
-_KNOWN_MODULES = {
-    "exclude_modules",
-    "fan_in_fan_out",
-    "layers_pattern",
-    "layers_to_transform",
-    "target_modules",
-}
-_KNOWN = {
-    "LORA": (
-        _KNOWN_ALWAYS
-        | _KNOWN_MODULES
-        | {
-            "alpha_pattern",
-            "bias",
-            "corda_config",
-            "ensure_weight_tying",
-            "eva_config",
-            "init_lora_weights",
-            "loftq_config",
-            "lora_alpha",
-            "lora_dropout",
-            "lora_ga_config",
-            "megatron_core",
-            "qalora_group_size",
-            "r",
-            "rank_pattern",
-            "runtime_config",
-            "use_rslora",
-        }
-    ),
-    "IA3": _KNOWN_ALWAYS | _KNOWN_MODULES | {"feedforward_modules", "init_ia3_weights"},
-    "PROMPT_TUNING": (
-        _KNOWN_ALWAYS
-        | {
-            "num_attention_heads",
-            "num_layers",
-            "num_transformer_submodules",
-            "num_virtual_tokens",
-            "prompt_tuning_init",
-            "prompt_tuning_init_text",
-            "token_dim",
-            "tokenizer_kwargs",
-            "tokenizer_name_or_path",
-        }
-    ),
-}
-# Starting points that leave the base's weights as they are; the others (PiSSA, OLoRA, LoftQ, ...)
-# move a part of them into the adapter.
-_PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
+PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -102,7 +39,7 @@ class _Adapter:
     def by_module(self, ending: str) -> dict[str, Tensor]:
         """The tensors of that ending by the name of their module in the base model."""
         return {
-            name.removeprefix(_PREFIX).removesuffix(ending): tensor
+            name.removeprefix(PREFIX).removesuffix(ending): tensor
             for name, tensor in self.tensors.items()
             if name.endswith(ending)
         }
@@ -117,12 +54,12 @@ def from_peft(source: Any) -> Patch:
     """
     adapter = _from_folder(Path(source)) if isinstance(source, str | Path) else _from_model(source)
     kind = str(getattr(adapter.config.get("peft_type"), "value", adapter.config.get("peft_type")))
-    if kind not in _KNOWN:
+    if kind not in KNOWN:
         raise InputError(
-            f"{adapter.where}: peft_type={kind} is not supported (have {', '.join(_KNOWN)})"
+            f"{adapter.where}: peft_type={kind} is not supported (have {', '.join(KNOWN)})"
         )
     for name, value in adapter.config.items():
-        if value and name not in _KNOWN[kind]:
+        if value and name not in KNOWN[kind]:
             raise InputError(
                 f"{adapter.where}: {name}={value} is not supported: a patch cannot express it"
             )
@@ -150,110 +87,6 @@ def refuse_partial(folder: Path, patch: Patch, model: Any) -> None:
         raise InputError(
             f"{folder}: no tensors for {some(missing)}, which target_modules in {CONFIG} names"
         )
-
-
-def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> None:
-    """Write the patch as a PEFT adapter for the base `model` (a hub id or folder, for whoever loads
-    it).
-
-    Raises InputError for a patch that limits its positions, mixes kinds, or changes nothing.
-    """
-    from peft import IA3Config, LoraConfig, PromptTuningConfig
-
-    kind = kind_of(patch)
-    common: dict[str, Any] = {
-        "base_model_name_or_path": model,
-        "task_type": task_type,
-        "inference_mode": True,
-    }
-    tensors: dict[str, Tensor] = {}
-    config: Any
-    if kind == "LoRA":
-        ranks = {name: len(low.a) for name, low in patch.weights.items()}
-        most = max(ranks.values())
-        fewer = {name: rank for name, rank in ranks.items() if rank != most}
-        # alpha = rank: PEFT's scaling is one, as the factors hold it already.
-        config = LoraConfig(
-            **common,
-            r=most,
-            lora_alpha=most,
-            rank_pattern=fewer,
-            alpha_pattern=dict(fewer),
-            target_modules=list(ranks),
-        )
-        tensors |= {f"{_PREFIX}{name}.lora_A.weight": low.a for name, low in patch.weights.items()}
-        tensors |= {f"{_PREFIX}{name}.lora_B.weight": low.b for name, low in patch.weights.items()}
-    elif kind == "IA3":
-        inputs = [name for name, scale in patch.scales.items() if scale.side == "in"]
-        config = IA3Config(**common, target_modules=list(patch.scales), feedforward_modules=inputs)
-        for name, scale in patch.scales.items():
-            tensors[f"{_PREFIX}{name}.ia3_l"] = scale.vector.reshape(
-                (1, -1) if scale.side == "in" else (-1, 1)
-            )
-    else:
-        vectors = torch.as_tensor(patch.prompt)
-        tokens, width = vectors.shape
-        # One submodule: the encoder's input alone, where there is a decoder too.
-        config = PromptTuningConfig(
-            **common, num_virtual_tokens=tokens, token_dim=width, num_transformer_submodules=1
-        )
-        tensors["prompt_embeddings"] = vectors
-    plain = {
-        name: tensor.detach().to("cpu", torch.float32).contiguous()
-        for name, tensor in tensors.items()
-    }
-    save_tensors(plain, folder / WEIGHTS, metadata={"format": "pt"})
-    config.save_pretrained(str(folder))
-
-
-def kind_of(patch: Patch) -> Kind:
-    """The kind of PEFT adapter that equals the patch. Raises InputError where none does."""
-    kinds: dict[Kind, Any] = {
-        "LoRA": patch.weights,
-        "IA3": patch.scales,
-        "prompt tuning": patch.virtual,
-    }
-    found = [name for name, part in kinds.items() if part]
-    if patch.positions != "all":
-        raise InputError(
-            f"a patch for positions={patch.positions} is no PEFT adapter: those act at all"
-            " positions"
-        )
-    if len(found) != 1:
-        what = f"mixes {' and '.join(found)}" if found else "changes nothing"
-        raise InputError(f"a PEFT adapter is of one kind, but this patch {what}")
-    return found[0]
-
-
-def joined(patches: Sequence[Patch]) -> Patch:
-    """One patch that does what these do together on one request.
-
-    Raises InputError where they act at different positions, or scale both sides of one module.
-    """
-    if len({patch.positions for patch in patches}) > 1:
-        raise InputError("patches that act at different positions cannot be joined into one")
-    weights: dict[str, LowRank] = {}
-    scales: dict[str, Scale] = {}
-    for patch in patches:
-        for name, low in patch.weights.items():
-            old = weights.get(name)
-            weights[name] = (
-                low
-                if old is None
-                else LowRank(torch.cat([old.a, low.a]), torch.cat([old.b, low.b], dim=1))
-            )
-        for name, scale in patch.scales.items():
-            before = scales.get(name)
-            if before is not None and before.side != scale.side:
-                raise InputError(
-                    f"two patches scale both the input and the output of {name}: they cannot be"
-                    " joined"
-                )
-            scales[name] = (
-                scale if before is None else Scale(before.vector * scale.vector, scale.side)
-            )
-    prompts = [patch.prompt for patch in patches if patch.prompt is not None]
-    return Patch(weights, patches[0].positions, scales, torch.cat(prompts) if prompts else None)
 
 
 def _from_folder(folder: Path) -> _Adapter:
@@ -297,7 +130,7 @@ def _lora(adapter: _Adapter) -> Patch:
         raise InputError(
             f"{adapter.where}: bias={config['bias']} is not supported: a patch cannot express it"
         )
-    if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
+    if (start := config.get("init_lora_weights", True)) not in PLAIN_STARTS:
         raise InputError(
             f"{adapter.where}: init_lora_weights={start} changes the base's own weights; save it as"
             " plain LoRA (save_pretrained(..., path_initial_model_for_weight_conversion=...))"

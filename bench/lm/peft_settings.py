@@ -11,6 +11,67 @@ from typing import Any
 
 from bench.errors import InputError
 
+# Settings that change nothing of what a trained adapter does, or that are read here. A setting of
+# any other name must be off: what it would do is not in the patch.
+_ALWAYS = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_type",
+    "peft_version",
+    "revision",
+    "task_type",
+}
+_OF_MODULES = {
+    "exclude_modules",
+    "fan_in_fan_out",
+    "layers_pattern",
+    "layers_to_transform",
+    "target_modules",
+}
+KNOWN = {
+    "LORA": (
+        _ALWAYS
+        | _OF_MODULES
+        | {
+            "alpha_pattern",
+            "bias",
+            "corda_config",
+            "ensure_weight_tying",
+            "eva_config",
+            "init_lora_weights",
+            "loftq_config",
+            "lora_alpha",
+            "lora_dropout",
+            "lora_ga_config",
+            "megatron_core",
+            "qalora_group_size",
+            "r",
+            "rank_pattern",
+            "runtime_config",
+            "use_rslora",
+        }
+    ),
+    "IA3": _ALWAYS | _OF_MODULES | {"feedforward_modules", "init_ia3_weights"},
+    "PROMPT_TUNING": (
+        _ALWAYS
+        | {
+            "num_attention_heads",
+            "num_layers",
+            "num_transformer_submodules",
+            "num_virtual_tokens",
+            "prompt_tuning_init",
+            "prompt_tuning_init_text",
+            "token_dim",
+            "tokenizer_kwargs",
+            "tokenizer_name_or_path",
+        }
+    ),
+}
+# Starting points that leave the base's weights as they are; the others (PiSSA, OLoRA, LoftQ, ...)
+# move a part of them into the adapter.
+PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
+
 
 def refuse_odd(where: str, config: Mapping[str, Any]) -> None:
     """Raises InputError for a LoRA's rank or alpha that is no number above 0, and for a pattern

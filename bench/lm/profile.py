@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Profile:
-    """How summaries are written (Richardson et al. 2023 as OPPU runs it; reference 2.7; ambiguity
+    """How summaries are written (Richardson et al. 2023 as OPPU's code runs it; docs/choices.md,
     A24).
 
     Once for a user, from up to `items` random history items that are not newer than any of the

@@ -10,7 +10,8 @@ from bench.checks import shape
 from bench.disk import store
 from bench.errors import InputError
 from bench.report.cells import Record, task_of
-from bench.score.metrics import UNPARSED, Kind
+from bench.score.answer_rules import UNPARSED
+from bench.score.metrics import Kind
 
 Row = dict[str, Any]
 NEEDED: Mapping[Kind, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ artifacts once.
 For each tensor that two patches share: the cosine of their numbers, as one vector; then the mean
 over tensors. A and B of a low-rank change are told apart from their product BA, which is what the
 model feels: A starts from random numbers, and whether all users start from the same ones decides
-how alike it looks (reference 2.10).
+how alike it looks (`method.shared_start`).
 """
 
 from __future__ import annotations

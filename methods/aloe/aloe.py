@@ -1,5 +1,5 @@
 """ALOE's supervised fine-tuning on the fit users' questions, mixed with code dialogues (Wu et al.
-2024; reference 4.3), as CHAMELEON's tables compare it.
+2024), as CHAMELEON's tables compare it (docs/choices.md, A18).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor
 from bench.errors import InputError
 from methods.chameleon.ccs_config import PLATEAU, Norm
 from methods.chameleon.ccs_config import CCSConfig as CCSConfig
-from methods.chameleon.directions import check, derangement, generator, unit
+from methods.chameleon.vectors import check, derangement, generator, unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,49 +1,35 @@
 """CHAMELEON: self-generated preference pairs, directions from their activations, and an edit of MLP
 outputs.
 
-Zhang et al. 2025 (arXiv 2503.01048), section 3. Where the paper is silent the choice is a field;
-docs/choices.md tells what the paper prints and what we chose (A1 to A16).
+Zhang et al. 2025 (arXiv 2503.01048), section 3. What the paper leaves open is a field.
+docs/choices.md says what the paper prints and what we chose (A1 to A16).
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.checks.bounds import COUNT, SEED, SHARE, Fields, Range
 from bench.data.question_items import selected
 from bench.data.selection import PCASelection
 from bench.data.task import Task
-from bench.errors import InputError, MethodError, OverBudget
+from bench.errors import InputError, MethodError
 from bench.method import Method
 from bench.types import Decoding, Item, Personalization, Query, Request, User
-from methods.chameleon import insight, pairs
+from methods.chameleon import directions, insight, pairs, states
 from methods.chameleon.ccs_config import CCSConfig
-from methods.chameleon.edit import (
-    Control,
-    Directions,
-    EditRecipe,
-    as_patch,
-    controlled,
-    find,
-    fit_directions,
-)
+from methods.chameleon.directions import Control, DirectionRecipe, Directions
 from methods.chameleon.insight import Author, Insight, Neutral, Writer, Writing
-from methods.chameleon.pairs import Equal, Layout, PairQuestion, Pairs
+from methods.chameleon.pairs import Equal, PairQuestion, Pairs
+from methods.chameleon.states import Layout, Pool, Reading, ReadPairs, Space, T5Side
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bench.cost.budget import Budget
     from bench.lm.model import LM
     from bench.lm.patch import Patch
-
-
-PART = 16
-"""Questions whose pairs are made and read before the budget is asked again, where there is a limit.
-"""
 
 
 @dataclass(frozen=True)
@@ -85,9 +71,9 @@ class Chameleon(Method):
     verbatim: bool = False
     equal: Equal = "folded"
     layout: Layout = "prompt_y"
-    pool: Literal["last", "mean_answer", "last_eos"] = "last"
-    space: Literal["mlp", "resid"] = "mlp"
-    t5_side: Literal["decoder", "encoder"] = "decoder"
+    pool: Pool = "last"
+    space: Space = "mlp"
+    t5_side: T5Side = "decoder"
     svd_center: bool = False
     svd_on: Literal["P", "P_minus_N"] = "P"
     ccs: Annotated[Mapping[str, Any], Fields(CCSConfig, ("seed", "groups"))] = field(
@@ -137,65 +123,55 @@ class Chameleon(Method):
             return Personalization()
         if not self.n_layers:  # no edit is wanted: nothing to learn
             return Personalization(facts={"layers": [], "edited": False})
-        told = selected(self.select, task, users, budget.check)
-        chosen = [one.common for one in told]
+        selections = selected(self.select, task, users, budget.check)
+        chosen = [selection.common for selection in selections]
         insights = self._insights(lm, task, users, chosen, budget)
-        questions = [
-            PairQuestion(query, shown.items(query), one, user.group or user.id)
-            for user, shown, own in zip(users, told, insights, strict=True)
-            for query in user.queries
-            for one in own
-        ]
-        made, states = self._pairs(lm, task, questions, budget)
-        counts = _counts(made) | {
-            "embedder_cut": sum(one.embedder_cut for one in told),
-            "questions": len(questions),
-            "stopped_by_budget": made.asked < len(questions),
-        }
+        questions = []
+        for user, selection, own in zip(users, selections, insights, strict=True):
+            for query in user.queries:
+                items = selection.items(query)
+                for one in own:
+                    questions.append(PairQuestion(query, items, one, user.group or user.id))
+
+        read = self._pairs(lm, task, questions, budget)
+        made = read.pairs
         if len(made.kept) < self.min_pairs:
             raise MethodError(
                 f"only {len(made.kept)} of {made.asked} pairs differ, fewer than"
                 f" min_pairs={self.min_pairs}: take more users (protocol.group_size), more insights"
                 " (method.insights_per_user), or lower method.min_pairs"
             )
-        found, patches = self._edit(lm, task, made, budget, states)
-        notes = {
-            "insights": {
-                user.id: [[one.personal, one.neutral] for one in own]
-                for user, own in zip(users, insights, strict=True)
-            },
-            "pairs": [[pair.question.query.id, pair.personal, pair.neutral] for pair in made.kept],
+        found = self._directions(lm, task, read, budget)
+        patches = self._patches(lm, found)
+
+        facts = made.counts | {
+            "embedder_cut": sum(selection.embedder_cut for selection in selections),
+            "questions": len(questions),
+            "stopped_by_budget": made.asked < len(questions),
         }
-        facts = counts | dict(found.facts) | {"edited": bool(patches)}
-        return Personalization(patches=patches, facts=facts, notes=notes)
+        facts |= dict(found.facts) | {"edited": bool(patches)}
+        return Personalization(patches=patches, facts=facts, notes=_notes(users, insights, made))
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> list[Personalization]:
-        found = selected(self.select, task, users)
-        prompts = [one.personal for one in found]
-        # what is written or learnt once for all of a user's questions
-        chosen = [one.common for one in found]
-        text: list[Mapping[str, str]] = [{}] * len(users)
+        selections = selected(self.select, task, users)
+        # What is written or learnt once for all of a user's questions.
+        chosen = [selection.common for selection in selections]
+        texts: list[Mapping[str, str]] = [{}] * len(users)
         if self.insight_at_inference:
-            told = insight.preferences(lm, task, _people(users, chosen), self._writing, budget)
-            text = [{"insight": one} for one in told]
-        if self.mode == "group":
-            return [
-                replace(one, text=words, patches=shared.patches)
-                for one, words in zip(prompts, text, strict=True)
-            ]
-        own = self._user_edits(lm, task, users, chosen, budget)
-        return [
-            replace(
-                one,
-                text=words,
-                items=shown.items,
-                shown=shown.shown,
-                facts={**shown.facts, **one.facts},
-            )
-            for one, shown, words in zip(own, prompts, text, strict=True)
-        ]
+            phrases = insight.preferences(lm, task, _people(users, chosen), self._writing, budget)
+            texts = [{"insight": phrase} for phrase in phrases]
+
+        edits = [Personalization(patches=shared.patches)] * len(users)
+        if self.mode == "user":
+            edits = self._user_edits(lm, task, users, chosen, budget)
+        personals = []
+        for selection, text, edit in zip(selections, texts, edits, strict=True):
+            prompt = selection.personal
+            facts = {**prompt.facts, **edit.facts}
+            personals.append(replace(prompt, text=text, patches=edit.patches, facts=facts))
+        return personals
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         """The baseline's prompt (A13: without the insight); the edit is the difference."""
@@ -222,68 +198,40 @@ class Chameleon(Method):
                 f"method.mode=user: a history item of {task.name} cannot be asked as a question"
             )
         insights = self._insights(lm, task, users, chosen, budget)
-        asked = [
-            _own_questions(task, items, own) for items, own in zip(chosen, insights, strict=True)
-        ]
-        made = self._made(lm, task, [one for own in asked for one in own], budget)
-        found = []
+        asked = []
+        for items, own in zip(chosen, insights, strict=True):
+            asked.append(pairs.own_questions(task, items, own))
+
+        # The pairs of all users are made in the same batches, each user's edit from their own.
+        made = self._make(lm, task, budget, [question for own in asked for question in own])
+        edits = []
         for questions in asked:
             mine = made.of(questions)
-            patches = self._edit(lm, task, mine, budget)[1] if len(mine.kept) > 1 else ()
-            counts = _counts(mine)
-            found.append(Personalization(patches=patches, facts=counts | {"edited": bool(patches)}))
-        return found
+            patches: tuple[Patch, ...] = ()
+            if len(mine.kept) > 1:
+                patches = self._patches(lm, self._directions(lm, task, ReadPairs(mine), budget))
+            edits.append(
+                Personalization(patches=patches, facts=mine.counts | {"edited": bool(patches)})
+            )
+        return edits
 
     def _pairs(
         self, lm: LM, task: Task, questions: Sequence[PairQuestion], budget: Budget
-    ) -> tuple[Pairs, list[Tensor]]:
-        """Pairs of all questions; or under a limit, of as many questions in random order as there
-        is time for.
-
-        There, each part's activations are read before the next part is asked, so that past the
-        limit only the directions are left to do. Raises OverBudget where the limit leaves fewer
-        than `min_pairs`.
-        """
+    ) -> ReadPairs:
+        """Pairs of all questions, or under a limit of as many as there is time for."""
         if budget.minutes is None:
-            return self._made(lm, task, questions, budget), []
-        order = list(questions)
-        random.Random(f"chameleon/{self.seed}/part").shuffle(order)
-        made = Pairs(())
-        states: list[Tensor] = []
-        try:
-            for at in range(0, len(order), PART):
-                part = self._made(lm, task, order[at : at + PART], budget)
-                if part.kept:
-                    states.append(
-                        self._read(lm, *pairs.readings(task, part.kept, self.layout), budget)
-                    )
-                made += part
-        except OverBudget:
-            if len(made.kept) < self.min_pairs:
-                raise
-        return made, states
+            return ReadPairs(self._make(lm, task, budget, questions))
+        make = partial(self._make, lm, task, budget)
+        seed, fewest = self.seed, self.min_pairs
+        return states.read_in_parts(
+            lm, task, questions, budget, make, self._reading, seed=seed, fewest=fewest
+        )
 
-    def _made(self, lm: LM, task: Task, questions: Sequence[PairQuestion], budget: Budget) -> Pairs:
+    def _make(self, lm: LM, task: Task, budget: Budget, questions: Sequence[PairQuestion]) -> Pairs:
         return pairs.make(lm, task, questions, budget, verbatim=self.verbatim, equal=self.equal)
 
-    def _read(
-        self, lm: LM, requests: Sequence[Request], endings: Sequence[str], budget: Budget
-    ) -> Tensor:
-        with budget.phase("activations", total=len(requests)) as progress:
-            states = lm.activations(
-                requests, endings, space=self.space, pool=self.pool, side=self.t5_side
-            )
-            progress.advance(len(requests))
-        return states
-
-    def _edit(
-        self, lm: LM, task: Task, made: Pairs, budget: Budget, read: Sequence[Tensor] = ()
-    ) -> tuple[Directions, tuple[Patch, ...]]:
-        """Directions and patch from the pairs, whose activations may be `read` already.
-
-        What is slow is remembered, so that controls share it.
-        """
-        recipe = EditRecipe(
+    def _directions(self, lm: LM, task: Task, read: ReadPairs, budget: Budget) -> Directions:
+        recipe = DirectionRecipe(
             self.ccs,
             self.svd_center,
             self.svd_on,
@@ -294,44 +242,14 @@ class Chameleon(Method):
             (self.exclude_first, self.exclude_last),
             self.seed,
         )
-        requests, endings = pairs.readings(task, made.kept, self.layout)
-        names = [pair.question.person for pair in made.kept]
-        people = [names.index(name) for name in names]
+        tensors = directions.learn(lm, task, read.pairs, self._reading, recipe, budget, read.states)
+        found = directions.find(tensors, recipe)
+        return directions.controlled(found, tensors, self.control, self.seed * 1000 + self.draw)
 
-        def compute() -> dict[str, Tensor]:
-            import torch
+    def _patches(self, lm: LM, found: Directions) -> tuple[Patch, ...]:
+        from methods.chameleon import edit
 
-            states = (
-                torch.cat(list(read), dim=1) if read else self._read(lm, requests, endings, budget)
-            )
-            with budget.phase("directions"):
-                return fit_directions(states[:, ::2], states[:, 1::2], people, recipe)
-
-        reading = [[message.text for message in request.messages] for request in requests]
-        how: list[Any] = [
-            self.space,
-            self.pool,
-            self.t5_side,
-            dict(self.ccs),
-            self.svd_center,
-            self.svd_on,
-            self.seed,
-        ]
-        how += ["in parts"] if read else []
-        tensors = lm.remember(
-            {
-                "what": "chameleon directions",
-                "read": reading,
-                "endings": endings,
-                "people": people,
-                "how": how,
-            },
-            compute,
-        )
-        found = controlled(
-            find(tensors, recipe), tensors, self.control, self.seed * 1000 + self.draw
-        )
-        patches = as_patch(
+        return edit.as_patch(
             lm,
             found,
             alpha_p=self.alpha_p if self.edit != "neutral" else 0.0,
@@ -339,7 +257,6 @@ class Chameleon(Method):
             positions=self.positions,
             side=self.t5_side,
         )
-        return found, patches
 
     def _insights(
         self,
@@ -358,27 +275,21 @@ class Chameleon(Method):
         decoding = replace(self.insight_decoding, seed=self.seed)
         return Writing(decoding, self.insight_writer, self.insight_neutral)
 
+    @property
+    def _reading(self) -> Reading:
+        return Reading(self.layout, self.pool, self.space, self.t5_side)
+
 
 def _people(users: Sequence[User], chosen: Sequence[Sequence[Item]]) -> list[Author]:
     return [Author(user.id, items) for user, items in zip(users, chosen, strict=True)]
 
 
-def _own_questions(
-    task: Task, items: Sequence[Item], insights: Sequence[Insight]
-) -> list[PairQuestion]:
-    questions = []
-    for index, item in enumerate(items):
-        text = item.fields[task.source]
-        others = tuple(items[:index]) + tuple(items[index + 1 :])
-        query = Query(item.id, task.input_template.replace("{" + task.source + "}", text), text)
-        questions += [PairQuestion(query, others, one, item.id) for one in insights]
-    return questions
-
-
-def _counts(made: Pairs) -> dict[str, Any]:
-    return {
-        "pairs_asked": made.asked,
-        "pairs_kept": len(made.kept),
-        "pairs_equal": len(made.equal),
-        "pairs_empty": len(made.empty),
-    }
+def _notes(
+    users: Sequence[User], insights: Sequence[Sequence[Insight]], made: Pairs
+) -> dict[str, Any]:
+    """The texts that the model wrote, to be read beside the record."""
+    written = {}
+    for user, own in zip(users, insights, strict=True):
+        written[user.id] = [[one.personal, one.neutral] for one in own]
+    kept = [[pair.question.query.id, pair.personal, pair.neutral] for pair in made.kept]
+    return {"insights": written, "pairs": kept}

@@ -1,169 +1,193 @@
-"""CHAMELEON's directions as pure tensor maths: singular vectors, the edit and its fold, and what to
-compare them with.
+"""Section 3.2: the two directions of each layer, and the layers to edit.
 
-Activations are `[layers, pairs, width]`: P from personalised answers, N from neutral ones, row i of
-both one pair. Nothing here loads a model or touches the global random state: every draw has its own
-stream, named from the seed.
+theta^P is the first singular vector of the activations of y^P (methods/chameleon/vectors.py),
+theta^N the weight of a CCS probe that tells y^P from y^N (methods/chameleon/ccs.py). The layers of
+lowest CCS loss are edited.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import InputError
+from methods.chameleon.pairs import Pairs
+from methods.chameleon.states import Reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.cost.budget import Budget
+    from bench.data.task import Task
+    from bench.lm.model import LM
+
+Control = Literal["none", "random_directions", "mean_activation", "rematched_pairs"]
 
 
-class Factors(NamedTuple):
-    """A change of a weight `[out, in]` as `B @ A`: B `[out, 2]`, A `[2, in]`."""
+@dataclass(frozen=True)
+class DirectionRecipe:
+    """How directions and layers are found (docs/choices.md, A8 to A11).
 
-    B: Tensor
-    A: Tensor
-
-
-class Cosines(NamedTuple):
-    """|cos| of theta^P, `[layers]`, to P's mean and N's top direction: near 1, it is what all
-    answers share.
+    `ccs`: fields of methods.chameleon.ccs.CCSConfig. `rank_by`: held-out or training loss.
+    `require_below_null`: a layer counts only where its held-out loss is below both nulls, by the
+    share `margin`. `exclude`: so many layers at the input's and at the output's end are never
+    edited.
     """
 
-    mean_P: Tensor
-    top_N: Tensor
+    ccs: Mapping[str, Any]
+    svd_center: bool
+    svd_on: Literal["P", "P_minus_N"]
+    n_layers: int
+    rank_by: Literal["heldout", "train"]
+    require_below_null: bool
+    margin: float
+    exclude: tuple[int, int]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.rank_by == "train" and self.require_below_null and self.ccs.get("folds") == 0:
+            raise InputError(
+                "method.rank_by=train with ccs.folds=0 has no held-out loss: set"
+                " require_below_null=false"
+            )
 
 
-def top_direction(P: Tensor, center: bool = False) -> Tensor:
-    """First right singular vector of each layer's rows, `[layers, width]`, unit (section 3.2; not
-    centred in print).
-
-    The sign means nothing; it is fixed (largest coordinate positive) so that runs can be compared.
+@dataclass(frozen=True)
+class Directions:
+    """`theta_p`, `theta_n` [layers, width], unit; the layers to edit, best first; facts for the
+    record.
     """
-    check(P)
-    rows = P.double() - P.double().mean(1, keepdim=True) if center else P.double()
-    # The smaller Gram matrix has the same top vector and costs a tenth of the full SVD.
-    if rows.shape[1] <= rows.shape[2]:
-        top = (rows.mT @ torch.linalg.eigh(rows @ rows.mT).eigenvectors[..., -1:]).squeeze(-1)
-    else:
-        top = torch.linalg.eigh(rows.mT @ rows).eigenvectors[..., -1]
-    return unit(top * top.gather(1, top.abs().argmax(1, keepdim=True)).sign()).to(P.dtype)
+
+    theta_p: Tensor
+    theta_n: Tensor
+    layers: tuple[int, ...]
+    facts: Mapping[str, Any]
 
 
-def edit(
-    x: Tensor,
-    theta_p: Tensor | None,
-    theta_n: Tensor | None,
-    alpha_p: float = 1.0,
-    alpha_n: float = 1.0,
-) -> Tensor:
-    """The edit of MLP outputs `[..., width]`: x1 = x + a_p <x,p> p, then x2 = x1 - a_n <x1,n> n
-    (section 3.2).
+def learn(
+    lm: LM,
+    task: Task,
+    pairs: Pairs,
+    reading: Reading,
+    recipe: DirectionRecipe,
+    budget: Budget,
+    states: Sequence[Tensor] = (),
+) -> dict[str, Tensor]:
+    """What `fit_directions` makes of the pairs; `states` are what has been read of them already.
 
-    p and n are the thetas made unit, so their sign and scale do not matter. `None` leaves that step
-    out. The maths is in float32 at least; the result has x's dtype.
+    It is slow, and does not depend on layers, strength or control. So it is kept on disk
+    (`LM.remember`), and cells that differ in those alone share it.
     """
-    out = x if x.dtype == torch.float64 else x.float()
-    if theta_p is not None:
-        p = unit(theta_p.to(out))
-        out = out + alpha_p * (out @ p)[..., None] * p
-    if theta_n is not None:
-        n = unit(theta_n.to(out))
-        out = out - alpha_n * (out @ n)[..., None] * n
-    return out.to(x.dtype)
+    texts = reading.texts(task, pairs.kept)
+    names = [pair.question.person for pair in pairs.kept]
+    people = [names.index(name) for name in names]
+
+    def compute() -> dict[str, Tensor]:
+        import torch
+
+        read = torch.cat(list(states), dim=1) if states else reading.states(lm, texts, budget)
+        with budget.phase("directions"):
+            # Of each pair first the text with y^P is read, then the one with y^N.
+            return fit_directions(read[:, ::2], read[:, 1::2], people, recipe)
+
+    prompts = []
+    for request in texts.requests:
+        prompts.append([message.text for message in request.messages])
+    how: list[Any] = [reading.space, reading.pool, reading.side, dict(recipe.ccs)]
+    how += [recipe.svd_center, recipe.svd_on, recipe.seed]
+    # Other batches give other last digits.
+    how += ["in parts"] if states else []
+    key = {
+        "what": "chameleon directions",
+        "read": prompts,
+        "endings": texts.endings,
+        "people": people,
+        "how": how,
+    }
+    return lm.remember(key, compute)
 
 
-def edit_matrix_factors(
-    theta_p: Tensor | None,
-    theta_n: Tensor | None,
-    weight: Tensor,
-    alpha_p: float = 1.0,
-    alpha_n: float = 1.0,
-) -> Factors:
-    """The edit as a rank-2 change of the weight `[out, in]` that writes x: `edit(W h) = (W + B A)
-    h`.
-
-    The edit is linear, x2 = (I - a_n n n')(I + a_p p p') x, so the change is (a_p p p' - a_n n n' -
-    a_n a_p <n,p> n p') W. A layer whose weight comes with a bias cannot be folded this way. Factors
-    are float32, or float64 with the weight.
+def fit_directions(
+    personal: Tensor, neutral: Tensor, people: Sequence[int], recipe: DirectionRecipe
+) -> dict[str, Tensor]:
+    """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N;
+    `people`: whose pairs.
     """
-    W = weight if weight.dtype == torch.float64 else weight.float()
-    p, n = (
-        W.new_zeros(W.shape[0]) if theta is None else unit(theta.to(W))
-        for theta in (theta_p, theta_n)
+    from methods.chameleon import ccs, vectors
+
+    groups = tuple(people) if len(set(people)) > 1 else None
+    config = ccs.CCSConfig(**{**recipe.ccs, "seed": recipe.seed, "groups": groups})
+    rows = personal if recipe.svd_on == "P" else personal - neutral
+    theta_p = vectors.top_direction(rows, center=recipe.svd_center)
+    probe = ccs.ccs(personal, neutral, config)
+    nulls = ccs.nulls(personal, neutral, config)
+    rematched = ccs.ccs(*ccs.rematched_pairs(personal, neutral, config), replace(config, folds=0))
+    cosines = vectors.cosines(personal, neutral, theta_p)
+    return {
+        "theta_p": theta_p,
+        "theta_n": probe.theta,
+        "loss": probe.loss,
+        "heldout": probe.heldout,
+        "null_rematched": nulls.rematched,
+        "null_random": nulls.random,
+        "theta_n_rematched": rematched.theta,
+        "theta_p_mean": vectors.mean_direction(personal),
+        "cos_mean": cosines[0],
+        "cos_top_n": cosines[1],
+    }
+
+
+def find(tensors: Mapping[str, Tensor], recipe: DirectionRecipe) -> Directions:
+    """Rank the layers and collect the facts; `tensors` is what `fit_directions` made."""
+    from methods.chameleon import ccs
+
+    choice = ccs.rank_layers(
+        tensors["heldout"],
+        tensors["null_rematched"],
+        tensors["null_random"],
+        n_layers=recipe.n_layers,
+        rank_by=recipe.rank_by,
+        require_below_null=recipe.require_below_null,
+        margin=recipe.margin,
+        exclude_first=recipe.exclude[0],
+        exclude_last=recipe.exclude[1],
+        train=tensors["loss"],
     )
-    rows = torch.stack([alpha_p * p, -alpha_n * (n + alpha_p * (n @ p) * p)])
-    return Factors(torch.stack([p, n], dim=1), rows @ W)
+    between = (tensors["theta_p"] * tensors["theta_n"]).sum(-1).abs()
+    facts = {
+        "layers": list(choice.layers),
+        "usable_layers": [index for index, usable in enumerate(choice.usable) if usable],
+        "ccs_heldout": _rounded(tensors["heldout"]),
+        "ccs_null_rematched": _rounded(tensors["null_rematched"].mean(0)),
+        "ccs_null_random": _rounded(tensors["null_random"].mean(0)),
+        "cos_theta_p_mean": _rounded(tensors["cos_mean"]),
+        "cos_theta_p_top_n": _rounded(tensors["cos_top_n"]),
+        "cos_theta_p_theta_n": _rounded(between),
+    }
+    return Directions(tensors["theta_p"], tensors["theta_n"], tuple(choice.layers), facts)
 
 
-def cosines(P: Tensor, N: Tensor, theta_p: Tensor) -> Cosines:
-    """How much theta^P `[layers, width]` is just the mean activation of P, or the top singular
-    vector of N.
-    """
-    own = unit(theta_p)
-    return Cosines((own * mean_direction(P)).sum(-1).abs(), (own * top_direction(N)).sum(-1).abs())
+def _rounded(values: Tensor) -> list[float | None]:
+    """For the record, which is JSON and has no NaN."""
+    return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
 
 
-def mean_direction(P: Tensor) -> Tensor:
-    """Control for theta^P: the mean activation of each layer, `[layers, width]`, unit."""
-    return unit(P.mean(1))
+def controlled(
+    found: Directions, tensors: Mapping[str, Tensor], control: Control, seed: int
+) -> Directions:
+    """The same layers with a control's directions in place of the method's."""
+    from methods.chameleon import vectors
 
-
-def random_unit(layers: int, width: int, seed: int) -> Tensor:
-    """Control for either theta: a random unit direction per layer, `[layers, width]` float32."""
-    return unit(torch.randn(layers, width, generator=generator(seed, "random directions")))
-
-
-def rematch(N: Tensor, seed: int) -> Tensor:
-    """Control for theta^N: the rows of N in an order where none stays beside its own P, the same in
-    all layers.
-    """
-    return N[:, derangement(N.shape[1], generator(seed, "rematch")).to(N.device)]
-
-
-def unit(theta: Tensor) -> Tensor:
-    """`[..., width]` scaled to length 1. A zero or non-finite direction is an error, not a silent
-    no-op.
-    """
-    norm: Tensor = torch.linalg.vector_norm(theta, dim=-1, keepdim=True)
-    if not bool(((norm > 0) & norm.isfinite()).all()):
-        raise InputError(
-            "directions: a direction is zero or not finite; are the activations it comes from?"
+    layers, width = found.theta_p.shape
+    if control == "random_directions":
+        theta_p = vectors.random_unit(layers, width, 2 * seed)
+        return replace(
+            found, theta_p=theta_p, theta_n=vectors.random_unit(layers, width, 2 * seed + 1)
         )
-    return theta / norm
-
-
-def generator(seed: int, purpose: str) -> torch.Generator:
-    """The random stream of one purpose, apart from all others and from the global random state."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def derangement(size: int, stream: torch.Generator) -> Tensor:
-    """An order of `size` things, `[size]`, in which none stays in its place. Raises InputError
-    below two.
-    """
-    if size < 2:
-        raise InputError(f"directions: {size} pair cannot be re-matched; at least 2 are needed")
-    order = torch.randperm(size, generator=stream)
-    return torch.empty_like(order).scatter_(0, order, order.roll(1))
-
-
-def check(*activations: Tensor) -> None:
-    """Raise InputError unless all are `[layers, pairs, width]` of one shape, finite, and of two
-    pairs or more.
-    """
-    first = activations[0]
-    got = ", ".join(f"{list(rows.shape)} {rows.dtype}" for rows in activations)
-    alike = all((rows.shape, rows.dtype) == (first.shape, first.dtype) for rows in activations)
-    if first.dim() != 3 or not alike or first.dtype not in (torch.float32, torch.float64):
-        raise InputError(
-            f"directions: activations must be [layers, pairs, width] float32 and alike, got {got}"
-        )
-    if first.shape[1] < 2:
-        raise InputError(
-            f"directions: {first.shape[1]} pair(s) survived; a direction needs at least 2"
-        )
-    if not all(bool(rows.isfinite().all()) for rows in activations):
-        raise InputError(
-            "directions: activations are not finite; run the model in float32 or bfloat16"
-        )
+    if control == "mean_activation":
+        return replace(found, theta_p=tensors["theta_p_mean"])
+    if control == "rematched_pairs":
+        return replace(found, theta_n=tensors["theta_n_rematched"])
+    return found

@@ -1,174 +1,109 @@
-"""Steps 5 to 7: from activations to directions, layers, and the edit as a patch. Sections 3.2 and
-3.3.
+"""Sections 3.2 and 3.3: the edit of MLP outputs, as printed and folded into weights.
 
-At a chosen layer the MLP output x becomes x1 = x + <x,p>p, then x1 - <x1,n>n, with unit p = theta^P
-and n = theta^N. That is linear, so it is folded into the last linear layer of the MLP as a change
-of rank 2.
+    x         MLP output of an edited layer, at every position
+    theta^P   what answers for the user have in common (section 3.2); p is it at length 1
+    theta^N   what tells impersonal answers from them (section 3.2); n is it at length 1
+
+    x1 = x + <x, p> p        strengthens what is the user's
+    x2 = x1 - <x1, n> n      takes away what is impersonal
+
+<x, t> / <t, t> t of the paper is <x, p> p. Both steps are linear in x, and x = W h, with W the last
+weight of the MLP. So the edit is a change of W of rank 2, and needs no hook.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 from bench.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bench.lm.model import LM, Side
-    from bench.lm.patch import Patch, Positions
-
-Control = Literal["none", "random_directions", "mean_activation", "rematched_pairs"]
+from bench.lm.model import LM, Side
+from bench.lm.patch import LowRank, Patch, Positions
+from methods.chameleon.directions import Directions
+from methods.chameleon.vectors import unit
 
 
-@dataclass(frozen=True)
-class EditRecipe:
-    """How directions are found (ambiguities A8 to A11) and which control stands in for them.
+class Factors(NamedTuple):
+    """A change of a weight `[out, in]` as `B @ A`: B `[out, 2]`, A `[2, in]`."""
 
-    `ccs`: fields of methods.chameleon.ccs.CCSConfig. `rank_by`: held-out or training loss.
-    `require_below_null`: a layer counts only where its held-out loss is below both nulls, by the
-    share `margin`. `exclude`: so many layers at the input's and at the output's end are never
-    edited.
+    B: Tensor
+    A: Tensor
+
+
+def edit(
+    x: Tensor,
+    theta_p: Tensor | None,
+    theta_n: Tensor | None,
+    alpha_p: float = 1.0,
+    alpha_n: float = 1.0,
+) -> Tensor:
+    """The edit of MLP outputs `[..., width]`, each step times its strength: x1 = x + a_p <x,p> p,
+    then x2 = x1 - a_n <x1,n> n.
+
+    The sign and scale of the thetas do not matter. `None` leaves that step out. The maths is in
+    float32 at least; the result has x's dtype.
     """
-
-    ccs: Mapping[str, Any]
-    svd_center: bool
-    svd_on: Literal["P", "P_minus_N"]
-    n_layers: int
-    rank_by: Literal["heldout", "train"]
-    require_below_null: bool
-    margin: float
-    exclude: tuple[int, int]
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.rank_by == "train" and self.require_below_null and self.ccs.get("folds") == 0:
-            raise InputError(
-                "method.rank_by=train with ccs.folds=0 has no held-out loss: set"
-                " require_below_null=false"
-            )
+    out = x if x.dtype == torch.float64 else x.float()
+    if theta_p is not None:
+        p = unit(theta_p.to(out))
+        out = out + alpha_p * (out @ p)[..., None] * p
+    if theta_n is not None:
+        n = unit(theta_n.to(out))
+        out = out - alpha_n * (out @ n)[..., None] * n
+    return out.to(x.dtype)
 
 
-@dataclass(frozen=True)
-class Directions:
-    """`theta_p`, `theta_n` [layers, width], unit; the layers to edit, best first; facts for the
-    record.
+def edit_matrix_factors(
+    theta_p: Tensor | None,
+    theta_n: Tensor | None,
+    weight: Tensor,
+    alpha_p: float = 1.0,
+    alpha_n: float = 1.0,
+) -> Factors:
+    """The edit as a rank-2 change of the weight `[out, in]` that writes x: `edit(W h) = (W + B A)
+    h`.
+
+    The edit is linear, x2 = (I - a_n n n')(I + a_p p p') x, so the change is (a_p p p' - a_n n n' -
+    a_n a_p <n,p> n p') W. A layer whose weight comes with a bias cannot be folded this way. Factors
+    are float32, or float64 with the weight.
     """
-
-    theta_p: Tensor
-    theta_n: Tensor
-    layers: tuple[int, ...]
-    facts: Mapping[str, Any]
-
-
-def find(tensors: Mapping[str, Tensor], recipe: EditRecipe) -> Directions:
-    """Rank the layers and collect the facts; `tensors` is what `fit_directions` made."""
-    from methods.chameleon import ccs
-
-    choice = ccs.rank_layers(
-        tensors["heldout"],
-        tensors["null_rematched"],
-        tensors["null_random"],
-        n_layers=recipe.n_layers,
-        rank_by=recipe.rank_by,
-        require_below_null=recipe.require_below_null,
-        margin=recipe.margin,
-        exclude_first=recipe.exclude[0],
-        exclude_last=recipe.exclude[1],
-        train=tensors["loss"],
+    W = weight if weight.dtype == torch.float64 else weight.float()
+    p, n = (
+        W.new_zeros(W.shape[0]) if theta is None else unit(theta.to(W))
+        for theta in (theta_p, theta_n)
     )
-    agree = (tensors["theta_p"] * tensors["theta_n"]).sum(-1).abs()
-
-    def told(values: Tensor) -> list[float | None]:
-        return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
-
-    facts = {
-        "layers": list(choice.layers),
-        "usable_layers": [index for index, usable in enumerate(choice.usable) if usable],
-        "ccs_heldout": told(tensors["heldout"]),
-        "ccs_null_rematched": told(tensors["null_rematched"].mean(0)),
-        "ccs_null_random": told(tensors["null_random"].mean(0)),
-        "cos_theta_p_mean": told(tensors["cos_mean"]),
-        "cos_theta_p_top_n": told(tensors["cos_top_n"]),
-        "cos_theta_p_theta_n": told(agree),
-    }
-    return Directions(tensors["theta_p"], tensors["theta_n"], tuple(choice.layers), facts)
-
-
-def fit_directions(
-    personal: Tensor, neutral: Tensor, people: Sequence[int], recipe: EditRecipe
-) -> dict[str, Tensor]:
-    """Directions, losses and nulls from activations [layers, pairs, width] of y^P and y^N;
-    `people`: whose pairs.
-    """
-    from methods.chameleon import ccs
-    from methods.chameleon import directions as maths
-
-    groups = tuple(people) if len(set(people)) > 1 else None
-    config = ccs.CCSConfig(**{**recipe.ccs, "seed": recipe.seed, "groups": groups})
-    rows = personal if recipe.svd_on == "P" else personal - neutral
-    theta_p = maths.top_direction(rows, center=recipe.svd_center)
-    probe = ccs.ccs(personal, neutral, config)
-    nulls = ccs.nulls(personal, neutral, config)
-    rematched = ccs.ccs(*ccs.rematched_pairs(personal, neutral, config), replace(config, folds=0))
-    cosines = maths.cosines(personal, neutral, theta_p)
-    return {
-        "theta_p": theta_p,
-        "theta_n": probe.theta,
-        "loss": probe.loss,
-        "heldout": probe.heldout,
-        "null_rematched": nulls.rematched,
-        "null_random": nulls.random,
-        "theta_n_rematched": rematched.theta,
-        "theta_p_mean": maths.mean_direction(personal),
-        "cos_mean": cosines[0],
-        "cos_top_n": cosines[1],
-    }
-
-
-def controlled(
-    found: Directions, tensors: Mapping[str, Tensor], control: Control, seed: int
-) -> Directions:
-    """The same layers with a control's directions in place of the method's (reference 3.10)."""
-    from methods.chameleon import directions as maths
-
-    layers, width = found.theta_p.shape
-    if control == "random_directions":
-        theta_p = maths.random_unit(layers, width, 2 * seed)
-        return replace(
-            found, theta_p=theta_p, theta_n=maths.random_unit(layers, width, 2 * seed + 1)
-        )
-    if control == "mean_activation":
-        return replace(found, theta_p=tensors["theta_p_mean"])
-    if control == "rematched_pairs":
-        return replace(found, theta_n=tensors["theta_n_rematched"])
-    return found
+    rows = torch.stack([alpha_p * p, -alpha_n * (n + alpha_p * (n @ p) * p)])
+    return Factors(torch.stack([p, n], dim=1), rows @ W)
 
 
 def as_patch(
-    lm: LM, found: Directions, *, alpha_p: float, alpha_n: float, positions: Positions, side: Side
+    lm: LM,
+    directions: Directions,
+    *,
+    alpha_p: float,
+    alpha_n: float,
+    positions: Positions,
+    side: Side,
 ) -> tuple[Patch, ...]:
-    """The edit of the chosen layers as one patch; no layer or no strength, no patch."""
+    """The edit of the chosen layers as one patch; no layer or no strength, no patch.
+
+    Raises InputError for a model whose MLPs end in a layer with a bias.
+    """
     if not (alpha_p or alpha_n):
         return ()
-    from bench.lm.patch import LowRank, Patch
-    from methods.chameleon import directions as maths
-
     names = lm.mlp_outputs(side)
     modules = dict(lm.model.named_modules())
     weights = {}
-    for layer in found.layers:
-        if modules[names[layer]].bias is not None:
+    for layer in directions.layers:
+        name = names[layer]
+        if modules[name].bias is not None:
             raise InputError(
-                f"{names[layer]} has a bias, so the edit of its output cannot be folded into its"
-                " weights"
+                f"{name} has a bias, so the edit of its output cannot be folded into its weights"
             )
-        weight = modules[names[layer]].weight.detach().float().cpu()
-        factors = maths.edit_matrix_factors(
-            found.theta_p[layer], found.theta_n[layer], weight, alpha_p, alpha_n
-        )
-        weights[names[layer]] = LowRank(factors.A, factors.B)
+        weight = modules[name].weight.detach().float().cpu()
+        theta_p, theta_n = directions.theta_p[layer], directions.theta_n[layer]
+        factors = edit_matrix_factors(theta_p, theta_n, weight, alpha_p, alpha_n)
+        weights[name] = LowRank(factors.A, factors.B)
     return (Patch(weights, positions),) if weights else ()

@@ -1,5 +1,5 @@
-"""Steps 3 and 4, preference pairs: a question answered in the user's manner (y^P) and impersonally
-(y^N). Section 3.1.
+"""Section 3.1, preference pairs: a question answered in the user's manner (y^P) and impersonally
+(y^N), with the prompts of appendix A.3.
 
 No gold is read. A pair of equal answers says nothing and is dropped and counted. Answers count as
 equal (`Equal`) when they are once case and blanks are folded, "5" and " 5" or "Four" and "four";
@@ -9,11 +9,11 @@ or, as the paper prints, only when they are the same to the letter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.task import Task
-from bench.types import Item, Message, Query, Request
+from bench.types import Item, Query, Request
 from methods.chameleon.insight import Insight
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
 
 Equal = Literal["folded", "exact"]
-Layout = Literal["prompt_y", "history_query_y", "history_y", "y_history"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,16 @@ class Pairs:
         """Questions that were answered twice."""
         return len(self.kept) + len(self.equal) + len(self.empty)
 
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What the record counts."""
+        return {
+            "pairs_asked": self.asked,
+            "pairs_kept": len(self.kept),
+            "pairs_equal": len(self.equal),
+            "pairs_empty": len(self.empty),
+        }
+
     def __add__(self, other: Pairs) -> Pairs:
         return Pairs(self.kept + other.kept, self.equal + other.equal, self.empty + other.empty)
 
@@ -83,61 +92,49 @@ def make(
     """Answer every question twice, greedily, and keep what differs, by `equal`. An empty answer
     makes no pair.
     """
-    requests = []
+    requests: list[Request] = []
     for question in questions:
-        name = f"{task.name} pair of question {question.query.id}"
-        own = task.render(question.query, question.items, insight=question.insight.personal)
-        plain = task.render(
-            question.query,
-            question.items,
-            style="neutral",
-            insight=question.insight.neutral,
-            verbatim=verbatim,
-        )
-        requests += [Request(own, name=name), Request(plain, name=name)]
+        requests += _prompts(task, question, verbatim)
     with budget.phase("pairs", total=len(requests)) as progress:
         # The two prompts of a question have history and question alike: read once.
-        made = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
-        answers = [answer.text for answer in made]
-    same = _folded if equal == "folded" else str
+        answers = lm.answers(requests, max_new_tokens=task.max_new_tokens, advance=progress.advance)
+        texts = [answer.text for answer in answers]
+
+    comparable = _folded if equal == "folded" else str
     kept, alike, empty = [], [], []
-    for question, own_answer, plain_answer in zip(
-        questions, answers[::2], answers[1::2], strict=True
-    ):
-        if not _folded(own_answer) or not _folded(plain_answer):
+    for question, personal, neutral in zip(questions, texts[::2], texts[1::2], strict=True):
+        if not _folded(personal) or not _folded(neutral):
             empty.append(question)
-        elif same(own_answer) == same(plain_answer):
+        elif comparable(personal) == comparable(neutral):
             alike.append(question)
         else:
-            kept.append(Pair(question, own_answer, plain_answer))
+            kept.append(Pair(question, personal, neutral))
     return Pairs(tuple(kept), tuple(alike), tuple(empty))
 
 
-def readings(task: Task, pairs: Sequence[Pair], layout: Layout) -> tuple[list[Request], list[str]]:
-    """What the model reads to embed the pairs: for each pair the P and the N text, as a prompt and
-    what follows it.
-
-    `prompt_y` (A5, default): history, question, then y, so that only the answer differs and it
-    stands last. `history_query_y`: history, the bare question, y. `history_y`: history, y.
-    `y_history`: y, then the history.
+def own_questions(
+    task: Task, items: Sequence[Item], insights: Sequence[Insight]
+) -> list[PairQuestion]:
+    """Each item asked as a question, without its answer and with the others shown, once for each
+    insight.
     """
-    requests, endings = [], []
-    for pair in pairs:
-        question = pair.question
-        lines = [
-            replace(line, after=line.after + "\n") for line in task.history_lines(question.items)
-        ]
-        for answer in (pair.personal, pair.neutral):
-            name = f"{task.name} pair of question {question.query.id}"
-            if layout == "prompt_y":
-                messages = task.render(question.query, question.items)
-            elif layout == "history_query_y":
-                messages = (Message("user", (*lines, question.query.text)),)
-            else:
-                messages = (Message("user", tuple(lines) if layout == "history_y" else (answer,)),)
-            requests.append(Request(messages, name=name))
-            endings.append("".join(map(str, lines)) if layout == "y_history" else answer)
-    return requests, endings
+    questions = []
+    for index, item in enumerate(items):
+        text = item.fields[task.source]
+        others = tuple(items[:index]) + tuple(items[index + 1 :])
+        query = Query(item.id, task.input_template.replace("{" + task.source + "}", text), text)
+        for insight in insights:
+            questions.append(PairQuestion(query, others, insight, item.id))
+    return questions
+
+
+def _prompts(task: Task, question: PairQuestion, verbatim: bool) -> tuple[Request, Request]:
+    """The personalized and the neutral prompt of a question."""
+    query, items, insight = question.query, question.items, question.insight
+    name = f"{task.name} pair of question {query.id}"
+    personal = task.render(query, items, insight=insight.personal)
+    neutral = task.render(query, items, style="neutral", insight=insight.neutral, verbatim=verbatim)
+    return Request(personal, name=name), Request(neutral, name=name)
 
 
 def _folded(text: str) -> str:

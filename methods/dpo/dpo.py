@@ -1,5 +1,6 @@
-"""DPO with QLoRA: preference pairs, one adapter for all users (CHAMELEON's appendix A.5; reference
-4.4).
+"""DPO with QLoRA: preference pairs, one adapter for all users (CHAMELEON's appendix A.5).
+
+docs/choices.md, A17.
 """
 
 from __future__ import annotations
