@@ -28,10 +28,11 @@ RULES = {
 
 @dataclass(frozen=True)
 class Majority(Method):
-    """Rules without a model. `auto`: `user` where the task has labels, else `query`. `global`: the
-    fit users' most frequent answer. `user`: the most frequent in the user's own history. `median`: the
-    user's own median score. `query`: a copy of the question's text. `nearest`: the answer of the
-    history item that shares most words with the question. Without a usable history the global
+    """Rules without a model. `auto`: `user` where the task has labels, else `query`.
+
+    `global`: the fit users' most frequent answer. `user`: the most frequent in the user's own
+    history. `median`: the user's own median score. `query`: a copy of the question's text.
+    `nearest`: the answer of the history item that shares most words with the question. Without a usable history the global
     answer is given.
     """
 

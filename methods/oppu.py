@@ -3,8 +3,8 @@ history, on a base that knows the task.
 
 Where each part of the paper is:
 
-    3.2  retrieval of history               bench/data/retrieval.py
-    3.2  profiles                           bench/lm/profile.py
+    3    history that is retrieved          bench/data/retrieval.py
+    3    written profiles                   bench/lm/profile.py
     3.2  the base adapted to the task       bench/lm/base.py, bench/lm/base_examples.py
     3.3  what is learnt of a user           methods/oppu.py: pairs
     3.3  the user's adapter, trained        bench/lm/bank.py, bench/lm/multi_lora.py
@@ -65,9 +65,10 @@ class OPPU(Method):
     (`rag`), a written profile and `k` items (`pag`). An item is asked as a question with only older
     items to retrieve from. `style`: the baseline's prompt, or OPPU's own. `recipe`: epochs and
     batch by task, the paper's or the code's. `shared_start`: every user's adapter starts from the
-    same numbers, so that adapters can be compared, else from their own. `item_words`: cut of an item that is learnt; None takes the code's 768 words in OPPU's own prompt, and elsewhere
-    the whole item, as a question of the test is never cut. A user without history has no patch and
-    is counted.
+    same numbers, so that adapters can be compared, else from their own. `item_words`: cut of an
+    item that is learnt. None takes the code's 768 words in OPPU's own prompt, and elsewhere the
+    whole item, as a question of the test is never cut. A user without history has no patch and is
+    counted.
     """
 
     ONLY_WITH: ClassVar = {"profile": ("form", ("pag",)), "retriever": ("form", ("rag", "pag"))}
