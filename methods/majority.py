@@ -32,8 +32,8 @@ class Majority(Method):
 
     `global`: the fit users' most frequent answer. `user`: the most frequent in the user's own
     history. `median`: the user's own median score. `query`: a copy of the question's text.
-    `nearest`: the answer of the history item that shares most words with the question. Without a usable history the global
-    answer is given.
+    `nearest`: the answer of the history item that shares most words with the question. A user
+    without a usable history gets the global answer.
     """
 
     needs_model: ClassVar[bool] = False
