@@ -30,7 +30,7 @@ from setting import written
 
 from bench.score.metrics import Kind, Scored, value_names
 from bench.score.stats import intervals, paired
-from bench.score.sums import Floats, Sums, cluster_numbers, metrics_of, sums_of, whole
+from bench.score.sums import Floats, Sums, clusters_of, metrics_of, sums_of, whole
 
 SIZES = (12, 24, 60, 200)
 STARS = ("1", "2", "3", "4", "5")
@@ -188,8 +188,9 @@ def _holds(low: float | None, high: float | None, value: float) -> bool:
 
 
 def _sums(world: World, arm: Sequence[Scored]) -> Sums:
-    clusters, users = cluster_numbers([arm])
-    return sums_of(world.kind, world.labels, arm, clusters[0], value_names(arm), users)
+    clusters = clusters_of([arm])
+    numbers, names = clusters.numbers[0], value_names(arm)
+    return sums_of(world.kind, world.labels, arm, numbers, names, clusters.users)
 
 
 def _resampled(

@@ -113,7 +113,7 @@ def test_in_a_pool_nothing_in_a_history_comes_after_a_question() -> None:
         [ann] = people.pool(*splits)
         assert len(ann.history) == 4
         assert all(len(not_newer(ann.history, query)) == 4 for query in ann.queries)
-    assert people.joined([early, late])[1] == 5
+    assert people.joined([early, late]).left_out == 5
 
 
 def test_the_longest_histories_are_tested_and_all_others_fit() -> None:

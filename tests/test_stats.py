@@ -16,7 +16,7 @@ import scipy.stats
 from bench.errors import InputError
 from bench.score.metrics import PRIMARY, Scored, aggregate, score_one, value_names
 from bench.score.stats import holm, intervals, intervals_of_runs, paired, paired_runs
-from bench.score.sums import cluster_numbers, left_out, metrics_of, sums_of
+from bench.score.sums import clusters_of, left_out, metrics_of, sums_of
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LABELS = [f"tag {index}" for index in range(15)]
@@ -78,10 +78,11 @@ KINDS = pytest.mark.parametrize("kind", ["classification", "rating", "generation
 @KINDS
 def test_without_each_user_the_metrics_are_those_of_the_others(kind):
     labels, scored = arm(kind)
-    numbers, users = cluster_numbers([scored])
-    sums = sums_of(kind, labels, scored, numbers[0], value_names(scored), users)
+    clusters = clusters_of([scored])
+    names = value_names(scored)
+    sums = sums_of(kind, labels, scored, clusters.numbers[0], names, clusters.users)
     found = left_out(kind, [sums])
-    for user in range(users):
+    for user in range(clusters.users):
         expected = aggregate(kind, labels, [one for one in scored if one.group != f"u{user}"])
         for name, value in expected.items():
             assert found[name][user] == pytest.approx(value, rel=1e-12, abs=1e-12), name
@@ -103,8 +104,9 @@ def test_interval_lies_around_the_value_and_is_reproducible(kind):
 @KINDS
 def test_an_interval_of_many_users_is_that_of_scipys_bca_bootstrap(kind):
     labels, scored = arm(kind, users=300)
-    numbers, users = cluster_numbers([scored])
-    sums = sums_of(kind, labels, scored, numbers[0], value_names(scored), users)
+    clusters = clusters_of([scored])
+    names = value_names(scored)
+    sums = sums_of(kind, labels, scored, clusters.numbers[0], names, clusters.users)
     found = intervals(kind, labels, scored)
     for name in PRIMARY[kind]:
 
@@ -113,7 +115,7 @@ def test_an_interval_of_many_users_is_that_of_scipys_bca_bootstrap(kind):
             return metrics_of(kind, sums.with_rows(rows))[name].reshape(np.shape(picks)[:-1])
 
         drawn = scipy.stats.bootstrap(
-            (np.arange(users),),
+            (np.arange(clusters.users),),
             metric,
             method="BCa",
             n_resamples=1000,

@@ -69,41 +69,43 @@ def read(
     """
     root, folder = Path(root).expanduser(), _folder(task, split, kind)
     remedy = f"python -m bench.download task={task.name} split={kind} root={root}"
-    questions, outputs, grouping = (
-        Source(root / name, name, remedy)
-        for name in (
-            f"{folder}/{split}_questions.json",
-            f"{folder}/{split}_outputs.json",
-            "groups.json",
-        )
-    )
+
+    def source(name: str) -> Source:
+        return Source(root / name, name, remedy)
+
+    questions = source(f"{folder}/{split}_questions.json")
+    outputs, grouping = source(f"{folder}/{split}_outputs.json"), source("groups.json")
     try:
         _must_exist(root, questions)
-        golds, outputs_sha = _golds(task, outputs, required=require_golds and split != "test")
-        groups, groups_sha = _groups(grouping, folder) if kind == "user" else ({}, "")
-        builder = Builder(task, kind, questions.label, golds or {}, groups)
-        rows, users, questions_sha = _users(
-            questions, builder, cache or convert.cache_home(), progress
-        )
+        golds = _golds(task, outputs, required=require_golds and split != "test")
+        groups = _groups(grouping, folder) if kind == "user" else ById({})
+        builder = Builder(task, kind, questions.label, golds.values if golds else {}, groups.values)
+        people = _users(questions, builder, cache or convert.cache_home(), progress)
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+    ids, counts = people.rows.ids, dict(people.rows.counts)
     if golds is not None:
-        _must_match(rows.ids, golds, outputs.label)
-    content = json.dumps([questions_sha, outputs_sha, sorted(groups.items())])
-    # since each sees its own past alone: what was done before is not this
-    if rows.counts["queries_dated"]:
+        _must_match(ids, golds.values, outputs.label)
+    counts["questions_ungrouped"] = 0
+    if groups.values:
+        counts["questions_ungrouped"] = sum(name not in groups.values for name in ids)
+
+    files = {questions.label: people.sha, grouping.label: groups.sha}
+    files |= {outputs.label: golds.sha if golds else ""}
+    content = json.dumps([people.sha, files[outputs.label], sorted(groups.values.items())])
+    # Each dated question sees its own past alone. Earlier versions did not read it so.
+    if counts["queries_dated"]:
         content += "dated questions"
-    files = {questions.label: questions_sha, outputs.label: outputs_sha, grouping.label: groups_sha}
     return Dataset(
-        users=users,
+        users=people.users,
         split=split,
         kind=kind,
         files={name: sha for name, sha in files.items() if sha},
         hash=hashlib.sha256(content.encode()).hexdigest(),
         golds=golds is not None,
-        counts=rows.counts
-        | {"questions_ungrouped": sum(name not in groups for name in rows.ids) if groups else 0},
-        question_count=len(rows.ids),
+        counts=counts,
+        question_count=len(ids),
     )
 
 
@@ -128,24 +130,32 @@ def _must_exist(root: Path, questions: Source) -> None:
             " data.root=FOLDER"
         )
     if not is_there(questions.path):
-        # no deeper: the folder may be anything, the whole disk too
-        depths = ("*/*", "*/*/*", "*/*/*/*")
-        found = (path for depth in depths for path in root.glob(f"{depth}_questions.json"))
-        present = sorted(path.parent.relative_to(root).as_posix() for path in found)
+        # No deeper: the folder may be anything, the whole disk too.
+        present = []
+        for depth in ("*/*", "*/*/*", "*/*/*/*"):
+            for path in root.glob(f"{depth}_questions.json"):
+                present.append(path.parent.relative_to(root).as_posix())
+        present.sort()
         here = f"it has {', '.join(present)}" if present else "it has no LaMP file at all"
         raise InputError(f"{root} has no {questions.label} ({here}); to get it: {questions.remedy}")
 
 
-def _golds(task: Task, source: Source, *, required: bool) -> tuple[dict[str, str] | None, str]:
-    """Gold by question id, and the file's SHA-256; None where there is no file and none is
-    required.
-    """
+@dataclass(frozen=True, slots=True)
+class ById:
+    """Golds or groups by question id, and the SHA-256 of the file that they are from."""
+
+    values: Mapping[str, str]
+    sha: str = ""
+
+
+def _golds(task: Task, source: Source, *, required: bool) -> ById | None:
+    """Gold by question id; None if there is no file and none is required."""
     if not is_there(source.path):
         if required:
             raise InputError(
                 f"{source.label} is missing (need the golds for scores); to get it: {source.remedy}"
             )
-        return None, ""
+        return None
     data = source.path.read_bytes()
     value = whole(source, data)
     if not isinstance(value, dict) or not isinstance(value.get("golds"), list):
@@ -167,7 +177,7 @@ def _golds(task: Task, source: Source, *, required: bool) -> tuple[dict[str, str
             golds[name] = _gold(task, text_of(entry["output"], "output", Counter()))
         except InputError as error:
             raise InputError(f"{source.label}: gold of question {name}{error}") from error
-    return golds, hashlib.sha256(data).hexdigest()
+    return ById(golds, hashlib.sha256(data).hexdigest())
 
 
 def _gold(task: Task, text: str) -> str:
@@ -177,49 +187,41 @@ def _gold(task: Task, text: str) -> str:
     return gold
 
 
-def _groups(source: Source, folder: str) -> tuple[dict[str, str], str]:
-    """Group by question id from groups.json's section for this split, and the file's SHA-256; empty
-    without one.
-    """
+def _groups(source: Source, folder: str) -> ById:
+    """Group by question id from groups.json's section for this split; empty without one."""
     if not is_there(source.path):
-        return {}, ""
+        return ById({})
     data = source.path.read_bytes()
-    value = whole(source, data)
-    section = (
-        value.get(folder, value.get(folder.rpartition("/")[0], {}))
-        if isinstance(value, dict)
-        else None
-    )
+    value, section = whole(source, data), None
+    if isinstance(value, dict):
+        section = value.get(folder, value.get(folder.rpartition("/")[0], {}))
     if not isinstance(section, dict):
         raise InputError(
             f"{source.label}: {folder} is {shown(section)} (need an object of groups by"
             " question id)"
         )
-    groups = {
-        name: identifier(group.get("group") if isinstance(group, dict) else group)
-        for name, group in section.items()
-    }
-    for name, group in groups.items():
+    groups: dict[str, str] = {}
+    for name, entry in section.items():
+        group = identifier(entry.get("group") if isinstance(entry, dict) else entry)
         if group is None:
             raise InputError(
                 f"{source.label}: {folder}: question {shown(name)} has no 'group' (need text)"
             )
-    return {name: str(group) for name, group in groups.items()}, (
-        hashlib.sha256(data).hexdigest() if groups else ""
-    )
+        groups[name] = group
+    return ById(groups, hashlib.sha256(data).hexdigest() if groups else "")
 
 
 def _must_match(ids: Sequence[str], golds: Mapping[str, str], label: str) -> None:
     known = set(ids)
-    for problem, names in (
-        ("no gold for question", [name for name in ids if name not in golds]),
-        ("a gold for the unknown question", [name for name in golds if name not in known]),
-    ):
-        if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            raise InputError(
-                f"{label}: {problem} {', '.join(names[:5])}{more} (need one gold for each question)"
-            )
+    without = [name for name in ids if name not in golds]
+    unknown = [name for name in golds if name not in known]
+    if without or unknown:
+        problem = "no gold for question" if without else "a gold for the unknown question"
+        names = without or unknown
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        raise InputError(
+            f"{label}: {problem} {', '.join(names[:5])}{more} (need one gold for each question)"
+        )
 
 
 @dataclass(frozen=True)
@@ -232,17 +234,21 @@ class _Rows:
     counts: dict[str, int]
 
 
-def _users(
-    source: Source, builder: Builder, cache: Path, progress: bool
-) -> tuple[_Rows, Sequence[User], str]:
+@dataclass(frozen=True)
+class _People:
+    """The users of a questions file, its rows, and its SHA-256."""
+
+    users: Sequence[User]
+    rows: _Rows
+    sha: str
+
+
+def _users(source: Source, builder: Builder, cache: Path, progress: bool) -> _People:
     if source.path.stat().st_size <= STREAM_FROM:
         data, users = source.path.read_bytes(), list[User]()
         raws = [raw for raw, _ in records(source, BytesIO(data))]
-        return (
-            _scan(builder, raws, users.append, progress=False),
-            users,
-            hashlib.sha256(data).hexdigest(),
-        )
+        rows = _scan(builder, raws, users.append, progress=False)
+        return _People(users, rows, hashlib.sha256(data).hexdigest())
     sha = convert.digest(source.path, cache)
     lines = convert.convert(source, sha, cache, progress=progress)
     code = sources.digest(sources.reading())
@@ -253,7 +259,7 @@ def _users(
     except TypeError:
         rows = _scan(builder, lines, lambda user: None, progress=progress)
         save_checked(index, vars(rows))
-    return rows, LazyUsers(rows.rows, lines, builder), sha
+    return _People(LazyUsers(rows.rows, lines, builder), rows, sha)
 
 
 def _scan(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from bench.data import citation
@@ -68,11 +68,14 @@ class LeakReport:
 
     def record(self) -> dict[str, Any]:
         """Counts and up to five ids of each kind, for the run's record: no text."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        examples = {name: list(ids[:EXAMPLES]) for name, ids in found.items() if ids}
-        return {name: None if ids is None else len(ids) for name, ids in found.items()} | {
-            "examples": examples
-        }
+        counts: dict[str, int | None] = {}
+        examples: dict[str, list[str]] = {}
+        for kind in fields(self):
+            ids = getattr(self, kind.name)
+            counts[kind.name] = None if ids is None else len(ids)
+            if ids:
+                examples[kind.name] = list(ids[:EXAMPLES])
+        return counts | {"examples": examples}
 
 
 def report(
@@ -85,34 +88,56 @@ def report(
     base).
     """
     found: dict[str, list[str]] = {field.name: [] for field in fields(LeakReport)}
-    # Digests in place of texts: what is kept of a user does not grow with what they wrote.
-    names, histories, asked, dated = set[str](), set[bytes](), dict[bytes, tuple[str, ...]](), False
+    tested = _Tested()
     for user in users:
-        texts = {query.id: _words(_question(task, query)) for query in user.queries}
-        for kind, item in _in_history(user, [words for words in texts.values() if words], task):
-            found[kind].append(f"{user.id} / {item}")
-        names.update((user.id, user.group or user.id))
-        histories.update(_fingerprint(user, task))
-        dated = dated or any(query.date for query in user.queries)
-        for query, words in texts.items():
+        questions = []
+        for query in user.queries:
+            words = _words(_question(task, query))
             if words:
-                key = _digest(words)
-                asked[key] = (*asked.get(key, ()), query)
-    shared, held = dict[str, None](), dict[str, None]()
+                questions.append(words)
+                tested.asked.setdefault(_digest(words), []).append(query.id)
+        for kind, item in _in_history(user, questions, task):
+            found[kind].append(f"{user.id} / {item}")
+        tested.names.update((user.id, user.group or user.id))
+        tested.histories.update(_fingerprint(user, task))
+        tested.dated = tested.dated or any(query.date for query in user.queries)
+
+    # As keys of a dictionary: each once, in the order of finding.
+    shared, learnt = dict[str, None](), dict[str, None]()
     for user in fit_users:
-        if not names.isdisjoint((user.id, user.group)) or not histories.isdisjoint(
-            _fingerprint(user, task)
-        ):
+        if tested.has(user, task):
             found["fit_test_overlap_users"].append(user.id)
-        for question in user.queries:
-            shared.update(dict.fromkeys(asked.get(_digest(_words(_question(task, question))), ())))
-        for learnt in user.history if learnt_histories else ():
-            held.update(dict.fromkeys(asked.get(_digest(_words(learnt.fields[task.source])), ())))
-    found["fit_test_overlap_texts"], found["fit_history_holds_query"] = list(shared), list(held)
-    known = {
-        kind: tuple(ids) for kind, ids in found.items() if dated or kind != "items_after_query"
-    }
-    return LeakReport(**known)
+        for query in user.queries:
+            shared.update(dict.fromkeys(tested.asking(_question(task, query))))
+        if learnt_histories:
+            for own in user.history:
+                learnt.update(dict.fromkeys(tested.asking(own.fields[task.source])))
+    found["fit_test_overlap_texts"], found["fit_history_holds_query"] = list(shared), list(learnt)
+
+    if not tested.dated:
+        del found["items_after_query"]
+    return LeakReport(**{kind: tuple(ids) for kind, ids in found.items()})
+
+
+@dataclass
+class _Tested:
+    """What is kept of the test users: digests in place of texts, so that it does not grow with what
+    they wrote. `asked`: questions' ids by their text.
+    """
+
+    names: set[str] = field(default_factory=set)
+    histories: set[bytes] = field(default_factory=set)
+    asked: dict[bytes, list[str]] = field(default_factory=dict)
+    dated: bool = False
+
+    def has(self, user: User, task: Task) -> bool:
+        """Whether one of them has this user's id, group or history."""
+        named = not self.names.isdisjoint((user.id, user.group))
+        return named or not self.histories.isdisjoint(_fingerprint(user, task))
+
+    def asking(self, text: str) -> Sequence[str]:
+        """The ids of the test questions with this text."""
+        return self.asked.get(_digest(_words(text)), ())
 
 
 def apply(users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
@@ -122,15 +147,11 @@ def apply(users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence
     _refuse(report, policy)
     if policy == "flag" or not report.items:
         return users
-    return [
-        replace(
-            user,
-            history=tuple(
-                item for item in user.history if f"{user.id} / {item.id}" not in report.items
-            ),
-        )
-        for user in users
-    ]
+    leaks, clean = report.items, []
+    for user in users:
+        history = [item for item in user.history if f"{user.id} / {item.id}" not in leaks]
+        clean.append(replace(user, history=tuple(history)))
+    return clean
 
 
 def apply_fit(fit_users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
@@ -141,11 +162,9 @@ def apply_fit(fit_users: Sequence[User], report: LeakReport, policy: Policy) -> 
     """
     _refuse(report, policy)
     overlap = set(report.fit_test_overlap_users)
-    return (
-        fit_users
-        if policy == "flag" or not overlap
-        else [user for user in fit_users if user.id not in overlap]
-    )
+    if policy == "flag" or not overlap:
+        return fit_users
+    return [user for user in fit_users if user.id not in overlap]
 
 
 def _refuse(report: LeakReport, policy: Policy) -> None:
@@ -153,11 +172,12 @@ def _refuse(report: LeakReport, policy: Policy) -> None:
         raise InputError(f"leak={policy}: choose drop, flag or error")
     examples: Mapping[str, list[str]] = report.record()["examples"]
     if policy == "error" and examples:
-        what = "; ".join(
-            f"{len(getattr(report, kind))} {kind}: {', '.join(ids)}"
-            for kind, ids in examples.items()
+        kinds = []
+        for kind, ids in examples.items():
+            kinds.append(f"{len(getattr(report, kind))} {kind}: {', '.join(ids)}")
+        raise InputError(
+            f"leaks found (leak=drop removes them, leak=flag keeps them): {'; '.join(kinds)}"
         )
-        raise InputError(f"leaks found (leak=drop removes them, leak=flag keeps them): {what}")
 
 
 def _in_history(
@@ -178,9 +198,10 @@ def _in_history(
 
 def _near(question: set[bytes], words: list[bytes]) -> bool:
     common = len(question.intersection(words))
-    return common >= NEAR * len(question) and common >= NEAR * (
-        len(question) + len(set(words)) - common
-    )
+    # The first test alone is enough for nearly all texts, and spares making a set of them.
+    if common < NEAR * len(question):
+        return False
+    return common >= NEAR * (len(question) + len(set(words)) - common)
 
 
 def _question(task: Task, query: Query) -> str:

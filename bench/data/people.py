@@ -45,9 +45,9 @@ class Lazy(Sequence[User]):
     def __getitem__(self, index: slice) -> list[User]: ...
     def __getitem__(self, index: int | slice) -> User | list[User]:
         places = range(len(self))[index]
-        return (
-            self.one(places) if isinstance(places, int) else [self.one(place) for place in places]
-        )
+        if isinstance(places, int):
+            return self.one(places)
+        return [self.one(place) for place in places]
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,23 @@ class Pool(Lazy):
         return len(self.rows)
 
     def one(self, place: int) -> User:
-        return joined(self.parts(place))[0]
+        return joined(self.parts(place)).user
 
     def parts(self, place: int) -> list[User]:
         """The person as each split has them."""
-        return [
-            users[at]
-            for users, at in zip(self.splits, self.rows[place], strict=True)
-            if at is not None
-        ]
+        parts = []
+        for users, index in zip(self.splits, self.rows[place], strict=True):
+            if index is not None:
+                parts.append(users[index])
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person of two splits as one user, and how many items of their history were left out."""
+
+    user: User
+    left_out: int
 
 
 def pool(first: Sequence[User], second: Sequence[User]) -> Pool:
@@ -91,8 +99,8 @@ def pool(first: Sequence[User], second: Sequence[User]) -> Pool:
     rows: dict[str, list[int | None]] = {}
     asked = set[str]()
     for side, users in enumerate((first, second)):
-        for at, user in enumerate(users):
-            rows.setdefault(user.id, [None, None])[side] = at
+        for index, user in enumerate(users):
+            rows.setdefault(user.id, [None, None])[side] = index
             for query in user.queries:
                 if query.id in asked:
                     raise InputError(
@@ -103,8 +111,8 @@ def pool(first: Sequence[User], second: Sequence[User]) -> Pool:
     return Pool((first, second), [(one, other) for one, other in rows.values()])
 
 
-def joined(parts: Sequence[User]) -> tuple[User, int]:
-    """One person with all their questions, and how many items were left out.
+def joined(parts: Sequence[User]) -> Person:
+    """One person with all their questions.
 
     What is kept stands in the profile of every question and is not newer than any of them, so that
     nothing in the history comes after a question (docs/choices.md, A27).
@@ -112,7 +120,7 @@ def joined(parts: Sequence[User]) -> tuple[User, int]:
     history, left = common([{item.id: item for item in user.history} for user in parts])
     queries = tuple(query for user in parts for query in user.queries)
     user = before_all(replace(parts[0], history=history, queries=queries))
-    return user, left + len(history) - len(user.history)
+    return Person(user, left + len(history) - len(user.history))
 
 
 def longest(users: Sequence[User], count: int) -> list[int]:
@@ -165,17 +173,23 @@ def level(found: Sequence[Level], number: int) -> Level:
     return found[number]
 
 
-def without(
-    users: Sequence[User], tested: Iterable[User]
-) -> tuple[Sequence[User], tuple[str, ...]]:
-    """The users who are none of the tested people, by id and by group; and the ids of those who
-    are.
-    """
-    names = {name for user in tested for name in (user.id, user.group) if name}
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Users who are none of the tested people, and the ids of those who are."""
+
+    users: Sequence[User]
+    away: tuple[str, ...]
+
+
+def without(users: Sequence[User], tested: Iterable[User]) -> Apart:
+    """The users apart from the tested people, by id and by group."""
+    names = set[str]()
+    for user in tested:
+        names.update(name for name in (user.id, user.group) if name)
     left, away = [], []
     for place, user in enumerate(users):
         if names.isdisjoint((user.id, user.group)):
             left.append(place)
         else:
             away.append(user.id)
-    return (Some(users, left) if away else users), tuple(away)
+    return Apart(Some(users, left) if away else users, tuple(away))

@@ -97,9 +97,9 @@ class Protocol:
         if self.choose == "all":
             if self.history != "none":
                 return People(tested, fitted)
-            # LaMP's time-based splits hold the same people
-            unseen, named = people.without(fitted, tested)
-            return People(tested, unseen, named)
+            # LaMP's time-based splits hold the same people.
+            unseen = people.without(fitted, tested)
+            return People(tested, unseen.users, unseen.away)
         pooled = people.pool(fitted, tested) if self.pool else None
         candidates = tested if pooled is None else pooled
         if self.choose == "longest":
@@ -108,17 +108,17 @@ class Protocol:
         else:
             found = people.levels(candidates, self.n_bins, self.n_users, seed)
             mine = people.level(found, self.bin)
-            chosen, away = list(mine.places), [place for one in found for place in one.places]
+            chosen = list(mine.places)
+            away = [place for level in found for place in level.places]
             counts = {"smallest_history": mine.smallest, "largest_history": mine.largest}
         if pooled is not None:
             counts["users_in_both_splits"] = sum(None not in row for row in pooled.rows)
-            counts["items_left_out"] = sum(
-                people.joined(pooled.parts(place))[1] for place in chosen
-            )
-        left, named = people.without(
-            fitted if pooled is None else pooled, people.Some(candidates, away)
-        )
-        return People([candidates[place] for place in chosen], left, named, counts)
+            persons = (people.joined(pooled.parts(place)) for place in chosen)
+            counts["items_left_out"] = sum(person.left_out for person in persons)
+        everybody = fitted if pooled is None else pooled
+        left = people.without(everybody, people.Some(candidates, away))
+        tested = [candidates[place] for place in chosen]
+        return People(tested, left.users, left.away, counts)
 
     def learnt(self, fitted: str, tested: str, seed: int) -> str:
         """What an adapted base learns from, by the hashes of the splits: the fit split, or the pool
@@ -126,11 +126,9 @@ class Protocol:
         """
         if not self.pool:
             return fitted
-        but = (
-            [self.choose, self.n_test]
-            if self.choose == "longest"
-            else [self.choose, self.n_bins, self.n_users, seed]
-        )
+        but = [self.choose, self.n_bins, self.n_users, seed]
+        if self.choose == "longest":
+            but = [self.choose, self.n_test]
         return f"{fitted} and {tested} but {but}"
 
     def group(self, users: Sequence[User], seed: int) -> list[User]:
@@ -151,16 +149,12 @@ class Protocol:
         random.Random(f"other/{seed}").shuffle(order)
         changed = list(users)
         for place, index in enumerate(order):
-            user, circle = (
-                users[index],
-                (order[(place + step) % len(order)] for step in range(1, len(order))),
-            )
-            donor = next(
-                (users[other] for other in circle if users[other].group != user.group), None
-            )
-            changed[index] = replace(
-                user, history=_until(user.history, donor.history if donor else ())
-            )
+            user, history = users[index], tuple[Item, ...]()
+            for other in order[place + 1 :] + order[:place]:
+                if users[other].group != user.group:
+                    history = users[other].history
+                    break
+            changed[index] = replace(user, history=_until(user.history, history))
         return changed
 
     def tested(self, task: Task, users: Sequence[User]) -> Sequence[User]:
@@ -175,11 +169,9 @@ class Protocol:
 
     def fitting(self, task: Task, users: Sequence[User]) -> Sequence[User]:
         """The fit users, with items of the form in which the tested users' are shown."""
-        return (
-            users
-            if self.history_format == "full"
-            else histories.formatted(task, users, self.history_format)
-        )
+        if self.history_format == "full":
+            return users
+        return histories.formatted(task, users, self.history_format)
 
 
 def _until(own: Sequence[Item], other: tuple[Item, ...]) -> tuple[Item, ...]:

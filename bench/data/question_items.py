@@ -49,9 +49,13 @@ class Selected:
         """The selected items, and by question those that it shows."""
         if len(self.choices) == 1:
             return Personalization(items=self.common, facts=self.facts)
-        place = {id(item): index for index, item in enumerate(self.user.history)}
-        rows = [tuple(place[id(item)] for item in self.items(query)) for query in self.user.queries]
-        # "lamp" keeps the order of the rows, which is the selection's own
+
+        # By identity: two items of a history may be equal.
+        index = {id(item): number for number, item in enumerate(self.user.history)}
+        rows = []
+        for query in self.user.queries:
+            rows.append(tuple(index[id(item)] for item in self.items(query)))
+        # "lamp" keeps the order of the rows, which is the selection's own.
         kept = showing(self.user.queries, self.user.history, rows, "lamp")
         return replace(kept, facts=self.facts)
 
@@ -67,28 +71,34 @@ def selected(
 
     A user whose questions all may see the same items, as undated ones do, has one choice.
     """
-    groups = [_groups(user) for user in users]
-    asking = [
-        (
-            user
-            if len(places) == len(user.history)
-            else replace(user, history=tuple(user.history[at] for at in places))
-        )
-        for user, own in zip(users, groups, strict=True)
-        for places in dict.fromkeys(own.values())
-    ]
-    made = iter(select.select(task, asking, check))
+    visible = [_visible(user) for user in users]
+    asking = []
+    for user, of in zip(users, visible, strict=True):
+        for places in _distinct(of):
+            asking.append(_with_history(user, places))
+
+    # One call for all: embeddings are made in batches.
+    selections = iter(select.select(task, asking, check))
     found = []
-    for user, own, cut in zip(users, groups, select.cut(task, users), strict=True):
-        choices = {places: next(made) for places in dict.fromkeys(own.values())}
-        found.append(Selected(user, choices, own, cut))
+    for user, of, cut in zip(users, visible, select.cut(task, users), strict=True):
+        choices = {places: next(selections) for places in _distinct(of)}
+        found.append(Selected(user, choices, of, cut))
     return found
 
 
-def _groups(user: User) -> dict[str, Places]:
-    """By question, where the items stand that it may see. A user without questions may see them
-    all.
-    """
-    return {query.id: not_newer(user.history, query) for query in user.queries} or {
-        "": tuple(range(len(user.history)))
-    }
+def _visible(user: User) -> dict[str, Places]:
+    """By question, the places of the items that it may see. A user without questions sees all."""
+    if not user.queries:
+        return {"": tuple(range(len(user.history)))}
+    return {query.id: not_newer(user.history, query) for query in user.queries}
+
+
+def _distinct(visible: Mapping[str, Places]) -> list[Places]:
+    """Each set of visible items once, in the order of the questions."""
+    return list(dict.fromkeys(visible.values()))
+
+
+def _with_history(user: User, places: Places) -> User:
+    if len(places) == len(user.history):
+        return user
+    return replace(user, history=tuple(user.history[place] for place in places))

@@ -78,43 +78,48 @@ class Retriever:
         user and question, the places that may be ranked, in place of all that are not newer. Raises
         OverBudget past the budget's limit.
         """
-        known = among or [
-            [not_newer(user.history, query) for query in user.queries] for user in users
-        ]
-        found = []
-        for user, own in zip(users, known, strict=True):
+        rankings = []
+        for index, user in enumerate(users):
             if budget:
                 budget.check()
-            rows = list(self._ranked(task, user, own))
-            cut_off = (
-                cut(map(task.corpus_text, user.history), self.embedder)
-                if self.ranker == "dense"
-                else 0
-            )
-            found.append(
-                Ranking([tuple(row[:k]) for row, _ in rows], sum(tied for _, tied in rows), cut_off)
-            )
-        return found
+            visible = among[index] if among else None
+            if visible is None:
+                visible = [not_newer(user.history, query) for query in user.queries]
+            rankings.append(self._ranking(task, user, visible, k))
+        return rankings
 
-    def _ranked(
-        self, task: Task, user: User, known: Sequence[Places]
-    ) -> Iterator[tuple[Sequence[int], bool]]:
-        """For each question the order of the items it may see, and whether ties alone
-        decided it."""
+    def _ranking(self, task: Task, user: User, visible: Sequence[Places], k: int) -> Ranking:
+        best, tied = [], 0
+        for order in self._orders(task, user, visible):
+            best.append(tuple(order.places[:k]))
+            tied += order.tied
+        embedder_cut = 0
+        if self.ranker == "dense":
+            embedder_cut = cut(map(task.corpus_text, user.history), self.embedder)
+        return Ranking(best, tied, embedder_cut)
+
+    def _orders(self, task: Task, user: User, visible: Sequence[Places]) -> Iterator[_Order]:
+        """For each question the order of the items it may see."""
         match self.ranker:
             case "bm25":
-                return _bm25(task, user, known)
+                yield from _bm25(task, user, visible)
             case "dense":
-                return _dense(task, user, known, self.embedder)
+                yield from _dense(task, user, visible, self.embedder)
             case "recency":
-                return ((places[::-1], False) for places in known)
+                for places in visible:
+                    yield _Order(places[::-1])
             case "random":
-                streams = (
-                    random.Random(f"retrieve/{self.seed}/{user.id}/{query.id}")
-                    for query in user.queries
-                )
-                drawn = zip(streams, known, strict=True)
-                return ((stream.sample(places, len(places)), False) for stream, places in drawn)
+                for query, places in zip(user.queries, visible, strict=True):
+                    stream = random.Random(f"retrieve/{self.seed}/{user.id}/{query.id}")
+                    yield _Order(stream.sample(places, len(places)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Items by their places, best first; whether all had one score, so that ties alone decided."""
+
+    places: Sequence[int]
+    tied: bool = False
 
 
 def showing(
@@ -143,7 +148,7 @@ def showing(
     )
 
 
-def _bm25(task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Sequence[int], bool]]:
+def _bm25(task: Task, user: User, visible: Sequence[Places]) -> Iterator[_Order]:
     """rank_bm25's scores and its own way to order them (`get_top_n`), over the items that each
     question may see.
     """
@@ -151,33 +156,34 @@ def _bm25(task: Task, user: User, known: Sequence[Places]) -> Iterator[tuple[Seq
 
     words = [task.corpus_text(item).split() for item in user.history]
     indexes: dict[Places, BM25Okapi] = {}
-    for query, places in zip(user.queries, known, strict=True):
-        # BM25Okapi divides by the number of words: all are tied
+    for query, places in zip(user.queries, visible, strict=True):
+        # BM25Okapi divides by the number of words. Without any word all items are tied.
         if not any(words[place] for place in places):
-            yield places[::-1], len(places) > 1
+            yield _Order(places[::-1], len(places) > 1)
             continue
         if places not in indexes:
             indexes[places] = BM25Okapi([words[place] for place in places])
         scores = indexes[places].get_scores(task.retrieval_query(query).split())
-        yield [places[int(index)] for index in scores.argsort()[::-1]], _tied(scores)
+        yield _Order(_reversed(scores.argsort(), places), _tied(scores))
 
 
-def _dense(
-    task: Task, user: User, known: Sequence[Places], embedder: str
-) -> Iterator[tuple[Sequence[int], bool]]:
+def _dense(task: Task, user: User, visible: Sequence[Places], embedder: str) -> Iterator[_Order]:
     """By cosine; ties go to the last item, as in BM25."""
     import numpy as np
 
     texts = [task.retrieval_query(query) for query in user.queries]
     vectors = embed(texts + [task.corpus_text(item) for item in user.history], embedder)
     scores = vectors[: len(texts)] @ vectors[len(texts) :].T
-    for row, places in zip(scores, known, strict=True):
+    for row, places in zip(scores, visible, strict=True):
         own = row[list(places)]
-        yield [places[int(index)] for index in np.argsort(own, kind="stable")[::-1]], _tied(own)
+        yield _Order(_reversed(np.argsort(own, kind="stable"), places), _tied(own))
+
+
+def _reversed(rising: Array, places: Places) -> list[int]:
+    """The places from the highest score to the lowest, from their order by rising score."""
+    return [places[int(index)] for index in rising[::-1]]
 
 
 def _tied(scores: Array) -> bool:
-    """Whether there is an order to decide on, and nothing to decide it by: BM25 scores two items
-    alike whatever.
-    """
+    """Whether several items have one score. Of two items BM25 always says so."""
     return len(scores) > 1 and bool((scores == scores[0]).all())

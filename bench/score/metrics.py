@@ -144,13 +144,15 @@ def _score_rating(raw: str, gold: str, id: str) -> Scored:
         raise InputError(
             f"query {id}: gold {gold!r} is not a rating from {LOWEST:.0f} to {HIGHEST:.0f}"
         )
-    official, lenient = (
-        farther_end(truth) if number is None else float(number)
-        for number in (official_rating(raw), lenient_rating(raw))
-    )
+    official = _or_farther(official_rating(raw), truth)
+    lenient = _or_farther(lenient_rating(raw), truth)
     values = {"mae": abs(official - truth), "mse": (official - truth) ** 2}
     values |= {"lenient_mae": abs(lenient - truth), "lenient_mse": (lenient - truth) ** 2}
     return Scored(id, "", truth, official, lenient, values)
+
+
+def _or_farther(rating: float | None, truth: float) -> float:
+    return farther_end(truth) if rating is None else float(rating)
 
 
 def _score_text(raw: str, gold: str, id: str) -> Scored:
@@ -171,21 +173,14 @@ def _nll_label(
         )
     if not all(math.isfinite(value) for value in logprobs):
         raise InputError(f"query {id}: label_logprobs are not all finite: {list(logprobs)}")
-    at_gold = [
-        value
-        for name, value in zip(_gold_names(kind, labels), logprobs, strict=True)
-        if name == gold
-    ]
-    if not at_gold:
+    # A gold is the index of a label, or the stars that the label says.
+    names = list(map(float, labels if kind == "rating" else range(len(labels))))
+    if gold not in names:
         raise InputError(f"query {id}: gold {gold} is not one of the labels {', '.join(labels)}")
+    # The largest is taken out of the sum first: exp would overflow or vanish.
     top = max(logprobs)
-    return top + math.log(math.fsum(math.exp(value - top) for value in logprobs)) - at_gold[0]
-
-
-def _gold_names(kind: Kind, labels: Sequence[str]) -> list[float]:
-    return [
-        float(index if kind == "classification" else label) for index, label in enumerate(labels)
-    ]
+    total = top + math.log(math.fsum(math.exp(value - top) for value in logprobs))
+    return total - logprobs[names.index(gold)]
 
 
 def value_names(scored: Sequence[Scored]) -> tuple[str, ...]:
@@ -195,10 +190,13 @@ def value_names(scored: Sequence[Scored]) -> tuple[str, ...]:
     if not scored:
         raise InputError("no scored queries: nothing to compute a metric from")
     names = tuple(scored[0].values)
-    for one in scored:
-        if one.values.keys() != scored[0].values.keys():
-            odd = ", ".join(sorted(one.values.keys() ^ scored[0].values.keys()))
-            raise InputError(f"query {one.id}: {odd} is given for some queries but not for all")
+    for query in scored:
+        odd = query.values.keys() ^ scored[0].values.keys()
+        if odd:
+            raise InputError(
+                f"query {query.id}: {', '.join(sorted(odd))} is given for some queries but not for"
+                " all"
+            )
     return names
 
 
@@ -227,18 +225,21 @@ def _mean(values: Iterable[float]) -> float:
 
 def _mean_over_users(name: str, scored: Sequence[Scored]) -> float:
     users: dict[str, list[float]] = {}
-    for one in scored:
-        users.setdefault(one.group, []).append(one.values[name])
+    for query in scored:
+        users.setdefault(query.group, []).append(query.values[name])
     return _mean(_mean(values) for values in users.values())
 
 
 def _macro_f1(labels: int, scored: Sequence[Scored], prefix: str) -> dict[str, float]:
     from sklearn.metrics import f1_score
 
-    golds = [one.gold for one in scored if one.gold is not None]
-    answers = [one.lenient if prefix else one.official for one in scored]
-    full, present = (
-        float(f1_score(golds, answers, labels=averaged, average="macro", zero_division=0))
-        for averaged in (list(range(labels)), sorted(set(golds)))
-    )
-    return {prefix + "f1": full, prefix + "f1_present": present}
+    golds = [query.gold for query in scored if query.gold is not None]
+    answers = [query.lenient if prefix else query.official for query in scored]
+
+    def over(averaged: Sequence[float]) -> float:
+        return float(f1_score(golds, answers, labels=averaged, average="macro", zero_division=0))
+
+    return {
+        prefix + "f1": over(list(range(labels))),
+        prefix + "f1_present": over(sorted(set(golds))),
+    }

@@ -15,12 +15,12 @@ import numpy as np
 from bench.errors import InputError
 from bench.score import intervals as bounds
 from bench.score import power, rare_labels
-from bench.score.intervals import Estimate, jackknife
+from bench.score.intervals import jackknife
 from bench.score.metrics import DIRECTION, Kind, Scored, value_names
 from bench.score.sums import (
     Floats,
     Sums,
-    cluster_numbers,
+    clusters_of,
     left_out,
     mean_over_runs,
     metrics_of,
@@ -90,11 +90,11 @@ def intervals_of_runs(
 
     Runs depend on each other where they share users, so a user is left out of every run at once.
     """
-    clusters, users = cluster_numbers(runs)
-    sums = [
-        sums_of(kind, labels, run, numbers, value_names(run), users)
-        for run, numbers in zip(runs, clusters, strict=True)
-    ]
+    clusters = clusters_of(runs)
+    users, sums = clusters.users, []
+    for run, numbers in zip(runs, clusters.numbers, strict=True):
+        sums.append(sums_of(kind, labels, run, numbers, value_names(run), users))
+
     values = whole(kind, sums)
     if users < 2:
         return {name: Interval(value, None, None, users) for name, value in values.items()}
@@ -141,43 +141,40 @@ def paired_runs(
     serves better on their mean.
     """
     common = [_common(a, b) for a, b in runs]
-    names = [
-        name
-        for name in value_names(common[0][0])
-        if all(name in value_names(arm) for both in common for arm in both)
-    ]
-    clusters, users = cluster_numbers([left for left, _ in common])
-    first, second = (
-        [
-            sums_of(kind, labels, both[arm], own, names, users)
-            for both, own in zip(common, clusters, strict=True)
-        ]
-        for arm in (0, 1)
-    )
-    values = [whole(kind, arm) for arm in (first, second)]
-    without = [left_out(kind, arm) for arm in (first, second)] if users > 1 else []
+    # An arm's runs have the same users in the same order, so one numbering serves both arms.
+    clusters = clusters_of([both.a for both in common])
+    names, users = _common_names(common), clusters.users
+    first, second = [], []
+    for both, numbers in zip(common, clusters.numbers, strict=True):
+        first.append(sums_of(kind, labels, both.a, numbers, names, users))
+        second.append(sums_of(kind, labels, both.b, numbers, names, users))
+
+    values_a, values_b = whole(kind, first), whole(kind, second)
+    without_a = left_out(kind, first) if users > 1 else {}
+    without_b = left_out(kind, second) if users > 1 else {}
     permuted = _permuted(kind, first, second, draws, seed)
-    queries = sum(len(left) for left, _ in common)
-    apart = sum(len(a) + len(b) for a, b in runs) - 2 * queries
+    queries = sum(len(both.a) for both in common)
+    answered = sum(len(a) + len(b) for a, b in runs)
+
     result = {}
-    for name in values[0]:
-        difference = values[0][name] - values[1][name]
-        left = without[0][name] - without[1][name] if without else None
-        low, high, error, detectable = _sureness(name, difference, left, first, second)
+    for name in values_a:
+        difference = values_a[name] - values_b[name]
+        without = without_a[name] - without_b[name] if users > 1 else None
+        spread = _spread(name, difference, without, first, second)
         gains = _user_gains(name, first, second)
         extreme = int(np.sum(np.abs(permuted[name]) >= abs(difference) - TIE))
         result[name] = Paired(
             difference,
-            low,
-            high,
+            spread.low,
+            spread.high,
             p_permutation=(1 + extreme) / (draws + 1),
-            detectable=detectable,
-            error=error,
+            detectable=spread.detectable,
+            error=spread.error,
             helped=float(np.mean(gains > TIE)),
             harmed=float(np.mean(gains < -TIE)),
             users=users,
             queries=queries,
-            left_out=apart,
+            left_out=answered - 2 * queries,
         )
     return result
 
@@ -196,21 +193,31 @@ def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in pvalues}
 
 
-def _sureness(
-    name: str, difference: float, left: Floats | None, first: list[Sums], second: list[Sums]
-) -> tuple[float | None, float | None, float, float | None]:
-    """Interval, standard error and smallest effect to be seen of a difference, from the values
-    without each user.
-    """
-    if left is None:  # one user
-        return None, None, 0.0, None
-    plain = jackknife(difference, left)
-    seen = plain.error > TIE
-    interval: Estimate = (
-        rare_labels.of_difference(MACRO[name], first, second) if seen and name in MACRO else plain
-    )
-    low, high = bounds.of_difference(name, difference, interval, len(left)) or (None, None)
-    return low, high, plain.error, power.detectable(plain.error, plain.freedom) if seen else None
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """Interval, standard error and smallest effect to be seen of a difference."""
+
+    low: float | None = None
+    high: float | None = None
+    error: float = 0.0
+    detectable: float | None = None
+
+
+def _spread(
+    name: str, difference: float, without: Floats | None, first: list[Sums], second: list[Sums]
+) -> _Spread:
+    """From the differences without each user, [users]; None for a single user."""
+    if without is None:
+        return _Spread()
+    plain = estimate = jackknife(difference, without)
+    detectable = None
+    if plain.error > TIE:
+        detectable = power.detectable(plain.error, plain.freedom)
+        if name in MACRO:
+            estimate = rare_labels.of_difference(MACRO[name], first, second)
+    interval = bounds.of_difference(name, difference, estimate, len(without))
+    low, high = interval or (None, None)
+    return _Spread(low, high, plain.error, detectable)
 
 
 def _permuted(
@@ -222,48 +229,75 @@ def _permuted(
     if draws < 1:
         raise InputError(f"draws is {draws}, must be at least 1")
     rng, users = np.random.default_rng(seed), len(first[0].rows)
-    changes = [two.rows - one.rows for one, two in zip(first, second, strict=True)]
-    totals = [[one.rows.sum(axis=0) for one in arm] for arm in (first, second)]
+    totals_a = [run.rows.sum(axis=0) for run in first]
+    totals_b = [run.rows.sum(axis=0) for run in second]
+    changes = [b.rows - a.rows for a, b in zip(first, second, strict=True)]
 
     def swapped(count: int) -> dict[str, Floats]:
+        # A user who is swapped takes their sums to the other arm. So all draws of all users are one
+        # product: swaps [draws, users] @ change [users, width].
         swaps = rng.integers(2, size=(count, users)).astype(np.float64)
-        moved = [swaps @ change for change in changes]
-        a = [
-            one.with_rows(total + move)
-            for one, total, move in zip(first, totals[0], moved, strict=True)
-        ]
-        b = [
-            one.with_rows(total - move)
-            for one, total, move in zip(second, totals[1], moved, strict=True)
-        ]
-        left, right = (mean_over_runs([metrics_of(kind, one) for one in arm]) for arm in (a, b))
-        return {name: left[name] - right[name] for name in left}
+        metrics_a, metrics_b = [], []
+        for run, change in enumerate(changes):
+            moved = swaps @ change
+            rows_a, rows_b = totals_a[run] + moved, totals_b[run] - moved
+            metrics_a.append(metrics_of(kind, first[run].with_rows(rows_a)))
+            metrics_b.append(metrics_of(kind, second[run].with_rows(rows_b)))
+        mean_a, mean_b = mean_over_runs(metrics_a), mean_over_runs(metrics_b)
+        return {name: mean_a[name] - mean_b[name] for name in mean_a}
 
     step = max(1, min(CHUNK, WEIGHTS // users))
     chunks = [swapped(min(step, draws - start)) for start in range(0, draws, step)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _common(a: Sequence[Scored], b: Sequence[Scored]) -> tuple[list[Scored], list[Scored]]:
-    arm_a, arm_b = ({one.id: one for one in arm} for arm in (a, b))
-    for arm, by_id in ((a, arm_a), (b, arm_b)):
-        if len(arm) != len(by_id):
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """The queries that both arms answered, in one order."""
+
+    a: list[Scored]
+    b: list[Scored]
+
+
+def _common(a: Sequence[Scored], b: Sequence[Scored]) -> _Common:
+    by_id = _by_id(b)
+    common = _Common([], [])
+    for query in _by_id(a).values():
+        other = by_id.get(query.id)
+        if other is None:
+            continue
+        if (query.gold, query.group) != (other.gold, other.group):
             raise InputError(
-                f"paired comparison: {len(arm) - len(by_id)} query ids occur twice in one arm"
+                f"query {query.id}: the two arms differ in gold or group, so they ran on different"
+                " data"
             )
-    ids = [id for id in arm_a if id in arm_b]
-    if not ids:
+        common.a.append(query)
+        common.b.append(other)
+    if not common.a:
         raise InputError(
             f"paired comparison: the arms ({len(a)} and {len(b)} queries) have no query id in"
             " common"
         )
-    for one, other in ((arm_a[id], arm_b[id]) for id in ids):
-        if (one.gold, one.group) != (other.gold, other.group):
-            raise InputError(
-                f"query {one.id}: the two arms differ in gold or group, so they ran on different"
-                " data"
-            )
-    return [arm_a[id] for id in ids], [arm_b[id] for id in ids]
+    return common
+
+
+def _by_id(arm: Sequence[Scored]) -> dict[str, Scored]:
+    by_id = {query.id: query for query in arm}
+    if len(arm) != len(by_id):
+        raise InputError(
+            f"paired comparison: {len(arm) - len(by_id)} query ids occur twice in one arm"
+        )
+    return by_id
+
+
+def _common_names(runs: Sequence[_Common]) -> list[str]:
+    """The additive values that both arms have in all runs."""
+    names = list(value_names(runs[0].a))
+    for run in runs:
+        for arm in (run.a, run.b):
+            known = value_names(arm)
+            names = [name for name in names if name in known]
+    return names
 
 
 def _user_gains(name: str, a: Sequence[Sums], b: Sequence[Sums]) -> Floats:
@@ -273,11 +307,10 @@ def _user_gains(name: str, a: Sequence[Sums], b: Sequence[Sums]) -> Floats:
     additive = name.removeprefix("user_mean_")
     for part, stand_in in (("f1_present", "accuracy"), ("f1", "accuracy"), ("rmse", "mse")):
         additive = additive.replace(part, stand_in)
-    # 0 / 0 of a user whom a run has not: nan, and no part of their mean
+    gains = []
+    # 0 / 0 of a user whom a run has not: nan, and no part of their mean.
     with np.errstate(invalid="ignore"):
-        gains = [
-            (one[additive] - two[additive])[:, 0] / one["queries"][:, 0]
-            for one, two in zip(a, b, strict=True)
-        ]
+        for of_a, of_b in zip(a, b, strict=True):
+            gains.append((of_a[additive] - of_b[additive])[:, 0] / of_a["queries"][:, 0])
     gain: Floats = np.nanmean(gains, axis=0)
     return gain if DIRECTION[name] else -gain

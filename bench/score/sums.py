@@ -14,6 +14,9 @@ from bench.score.metrics import USER_MEANS, Kind, Scored
 
 Floats = NDArray[np.float64]
 AT_ONCE = 4096  # users left out in one go, for the memory's sake
+_COUNTS = frozenset(
+    {"queries", "users", "gold", "answered", "right", "lenient_answered", "lenient_right"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,22 @@ class Sums:
         return Sums(self.columns, rows)
 
 
-def cluster_numbers(runs: Sequence[Sequence[Scored]]) -> tuple[list[NDArray[np.intp]], int]:
-    """The number of each query's user, the same in all runs; and how many users there are."""
-    numbers: dict[str, int] = {}
-    found = [
-        np.array([numbers.setdefault(one.group, len(numbers)) for one in run], dtype=np.intp)
-        for run in runs
-    ]
-    return found, len(numbers)
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """The number of each query's user, `[queries]` for each run, and how many users there are."""
+
+    numbers: Sequence[NDArray[np.intp]]
+    users: int
+
+
+def clusters_of(runs: Sequence[Sequence[Scored]]) -> Clusters:
+    """A user has one number in all runs."""
+    known: dict[str, int] = {}
+    numbers = []
+    for run in runs:
+        of_run = [known.setdefault(scored.group, len(known)) for scored in run]
+        numbers.append(np.array(of_run, dtype=np.intp))
+    return Clusters(numbers, len(known))
 
 
 def sums_of(
@@ -50,32 +61,23 @@ def sums_of(
     names: Collection[str],
     users: int,
 ) -> Sums:
-    """One row per user (`users` of them, numbered by `clusters`; zeros for who has no query
-    here)."""
+    """One row for each of the `users`, numbered by `clusters`; zeros for a user without a query
+    here.
+    """
     count: Floats = np.bincount(clusters, minlength=users).astype(np.float64)
     parts: dict[str, Floats] = {
         "queries": count[:, None],
         "users": (count > 0).astype(np.float64)[:, None],
     }
     for name in names:
-        values = np.array([one.values[name] for one in scored], dtype=np.float64)
-        parts[name] = np.bincount(clusters, weights=values, minlength=users)[:, None].astype(
-            np.float64
-        )
+        values = np.array([query.values[name] for query in scored], dtype=np.float64)
+        total = np.bincount(clusters, weights=values, minlength=users)
+        parts[name] = total[:, None].astype(np.float64)
     for name in USER_MEANS[kind]:
         parts[f"user_mean_{name}"] = parts[name] / np.maximum(count, 1)[:, None]
     if kind == "classification":
-        gold = np.array([one.gold for one in scored], dtype=np.intp)
-        parts["gold"] = _label_counts(clusters, gold, len(labels), users)
-        for prefix, indices in (
-            ("", [one.official for one in scored]),
-            ("lenient_", [one.lenient for one in scored]),
-        ):
-            answers = np.array(indices, dtype=np.intp)
-            parts[prefix + "answered"] = _label_counts(clusters, answers, len(labels), users)
-            parts[prefix + "right"] = _label_counts(
-                clusters, np.where(answers == gold, gold, -1), len(labels), users
-            )
+        parts |= _label_parts(scored, clusters, len(labels), users)
+
     columns, start = {}, 0
     for name, part in parts.items():
         columns[name] = slice(start, start + part.shape[1])
@@ -83,38 +85,60 @@ def sums_of(
     return Sums(columns, np.concatenate(list(parts.values()), axis=1))
 
 
+def _label_parts(
+    scored: Sequence[Scored], clusters: NDArray[np.intp], labels: int, users: int
+) -> dict[str, Floats]:
+    """What macro-F1 is made of: how often each label is the gold, the answer, and both."""
+    gold, official, lenient = [], [], []
+    for query in scored:
+        gold.append(query.gold)
+        official.append(query.official)
+        lenient.append(query.lenient)
+    truth = np.array(gold, dtype=np.intp)
+    parts = {"gold": _label_counts(clusters, truth, labels, users)}
+    for prefix, answers in (("", official), ("lenient_", lenient)):
+        answered = np.array(answers, dtype=np.intp)
+        right = np.where(answered == truth, truth, -1)
+        parts[prefix + "answered"] = _label_counts(clusters, answered, labels, users)
+        parts[prefix + "right"] = _label_counts(clusters, right, labels, users)
+    return parts
+
+
 def whole(kind: Kind, runs: Sequence[Sums]) -> dict[str, float]:
     """Every metric of all users, mean over runs."""
-    found = mean_over_runs(
-        [metrics_of(kind, one.with_rows(one.rows.sum(axis=0, keepdims=True))) for one in runs]
-    )
-    return {name: float(values[0]) for name, values in found.items()}
+    metrics = []
+    for run in runs:
+        total = run.with_rows(run.rows.sum(axis=0, keepdims=True))
+        metrics.append(metrics_of(kind, total))
+    return {name: float(values[0]) for name, values in mean_over_runs(metrics).items()}
 
 
 def left_out(kind: Kind, runs: Sequence[Sums]) -> dict[str, Floats]:
     """Every metric without each user in turn, mean over runs: [users]. A run that has no other user
     has no say.
     """
-    totals = [one.rows.sum(axis=0) for one in runs]
-
-    def part(users: slice) -> dict[str, Floats]:
-        rest = [
-            one.with_rows(total - one.rows[users]) for one, total in zip(runs, totals, strict=True)
-        ]
-        return mean_over_runs([metrics_of(kind, one) for one in rest])
-
-    parts = [part(slice(start, start + AT_ONCE)) for start in range(0, len(runs[0].rows), AT_ONCE)]
-    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+    totals = [run.rows.sum(axis=0) for run in runs]
+    parts = []
+    for start in range(0, len(runs[0].rows), AT_ONCE):
+        metrics = []
+        for run, total in zip(runs, totals, strict=True):
+            rest = run.with_rows(total - run.rows[start : start + AT_ONCE])
+            metrics.append(metrics_of(kind, rest))
+        parts.append(mean_over_runs(metrics))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def mean_over_runs(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
     """Mean over the runs of the metrics that all have; a row without any user of a run (nan) has no
     say in it.
     """
-    shared = [name for name in runs[0] if all(name in run for run in runs)]
     if len(runs) == 1:
-        return {name: runs[0][name] for name in shared}
-    return {name: np.nanmean([run[name] for run in runs], axis=0) for name in shared}
+        return dict(runs[0])
+    means = {}
+    for name in runs[0]:
+        if all(name in run for run in runs):
+            means[name] = np.nanmean([run[name] for run in runs], axis=0)
+    return means
 
 
 def _label_counts(
@@ -133,8 +157,9 @@ def metrics_of(kind: Kind, sums: Sums) -> dict[str, Floats]:
     """The metrics of `aggregate` for each row of sums, as metric name -> [rows]."""
     metrics: dict[str, Floats] = {}
     sums = sums.with_rows(np.where(sums["queries"] > 0, sums.rows, np.nan))  # no query, no metric
-    counts = {"queries", "users", "gold", "answered", "right", "lenient_answered", "lenient_right"}
-    for name in (name for name in sums.columns if name not in counts):
+    for name in sums.columns:
+        if name in _COUNTS:
+            continue
         mean = sums[name] / sums["users" if name.startswith("user_mean_") else "queries"]
         metrics[name] = mean[:, 0]
     for prefix in ("", "lenient_"):
@@ -142,9 +167,9 @@ def metrics_of(kind: Kind, sums: Sums) -> dict[str, Floats]:
             metrics[prefix + "rmse"] = np.sqrt(metrics.pop(prefix + "mse"))
         if kind == "classification":
             both = sums["gold"] + sums[prefix + "answered"]
-            # no gold and no answer: 0, as LaMP has it
+            # No gold and no answer: 0, as LaMP has it.
             f1 = 2 * sums[prefix + "right"] / np.maximum(both, 1)
             metrics[prefix + "f1"] = f1.mean(axis=1)
-            # f1 is 0 for the absent
+            # The f1 of an absent label is 0, so the sum is that of the others.
             metrics[prefix + "f1_present"] = f1.sum(axis=1) / (sums["gold"] > 0).sum(axis=1)
     return metrics
