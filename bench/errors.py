@@ -25,22 +25,23 @@ class OverBudget(Exception):
     """
 
 
-def shown(value: object) -> str:
+def as_text(value: object) -> str:
     """A value as an error says it: on one line, and not all of a long one."""
-    words = (
-        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
-    text = " ".join(words.split())
+    text = str(value)
+    if value is None:
+        text = "null"
+    elif isinstance(value, bool):
+        text = text.lower()
+    text = " ".join(text.split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def one_of(field: str, value: object, choices: Iterable[object]) -> None:
-    """Raises InputError where a setting is none of its choices; `field` as the command line
-    has it."""
+    """Raises InputError if a setting is none of its choices; `field` as the command line has it."""
     known = list(choices)
-    if not any(value == choice and type(value) is type(choice) for choice in known):
-        others = ", ".join(map(shown, known[:-1]))
-        raise InputError(
-            f"{field}={shown(value)}: choose {f'{others} or ' if others else ''}{shown(known[-1])}"
-        )
+    if any(value == choice and type(value) is type(choice) for choice in known):
+        return
+    *others, last = [as_text(choice) for choice in known]
+    names = f"{', '.join(others)} or {last}" if others else last
+    raise InputError(f"{field}={as_text(value)}: choose {names}")

@@ -16,7 +16,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from bench.cell import plan as plans
-from bench.cell.plan import Plan, known, resolve
+from bench.cell.key import by_content, fields_in_key
+from bench.cell.plan import Plan, resolve
+from bench.cell.variant import own_words, without_folder
 from bench.data.lamp import Dataset
 from bench.data.sample import generator
 from bench.errors import InputError
@@ -122,9 +124,9 @@ def test_a_setting_younger_than_published_records_is_in_no_key_at_its_default() 
     setting."""
     said = resolved("method.insight_neutral=shared")
     method, fields = said.method, dict(said.fields)
-    assert "insight_neutral" not in plans._said(method, fields)
-    assert plans._said(method, fields | {"insight_neutral": "own"})["insight_neutral"] == "own"
-    assert plans._said(method, fields)["select"] == fields["select"]
+    assert "insight_neutral" not in fields_in_key(method, fields)
+    assert fields_in_key(method, fields | {"insight_neutral": "own"})["insight_neutral"] == "own"
+    assert fields_in_key(method, fields)["select"] == fields["select"]
 
 
 def test_names_and_variant_are_the_words_that_tell_cells_apart() -> None:
@@ -140,8 +142,8 @@ def test_names_and_variant_are_the_words_that_tell_cells_apart() -> None:
 
 def test_of_an_experiments_cell_only_its_own_words_are_told() -> None:
     words = ["method.k=3", "limit=3", "leak=flag"]
-    assert plans._own(words, {"own": ["limit"]}) == ["limit=3"]
-    assert plans._own(words, None) == words
+    assert own_words(words, {"own": ["limit"]}) == ["limit=3"]
+    assert own_words(words, None) == words
 
 
 # What is named is known by its content
@@ -152,18 +154,20 @@ def test_a_file_and_a_folder_are_known_by_name_and_content(tmp_path: Path) -> No
     (folder / "deep").mkdir(parents=True)
     for name, text in (("a.txt", "one"), ("deep/b.txt", "two")):
         (folder / name).write_text(text)
-    first = known({"path": str(folder), "also": [str(folder / "a.txt")], "k": 3, "word": "rag"})
+    first = by_content(
+        {"path": str(folder), "also": [str(folder / "a.txt")], "k": 3, "word": "rag"}
+    )
     assert first["path"].startswith("profiles@") and first["also"][0].startswith("a.txt@")
     assert (first["k"], first["word"]) == (3, "rag")
     moved = folder.rename(tmp_path / "other")
-    assert known(str(moved)) == first["path"].replace("profiles", "other")
+    assert by_content(str(moved)) == first["path"].replace("profiles", "other")
     (moved / "deep" / "b.txt").write_text("2!!")
-    changed = known({"path": str(moved), "also": [str(moved / "a.txt")]})
+    changed = by_content({"path": str(moved), "also": [str(moved / "a.txt")]})
     assert changed["path"] != first["path"].replace("profiles", "other")
     assert changed["also"] == first["also"]
     (moved / "deep" / "b.txt").write_text("two")
     (moved / "deep" / "b.txt").rename(moved / "deep" / "c.txt")
-    assert known(str(moved)) != first["path"].replace("profiles", "other")
+    assert by_content(str(moved)) != first["path"].replace("profiles", "other")
 
 
 def test_a_word_that_happens_to_be_a_file_is_a_word(
@@ -172,13 +176,13 @@ def test_a_word_that_happens_to_be_a_file_is_a_word(
     """`method.form=rag` beside a folder `rag` is no folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rag").mkdir()
-    assert known("rag") == "rag" and known("./rag") != "./rag"
+    assert by_content("rag") == "rag" and by_content("./rag") != "./rag"
 
 
 def test_the_record_names_no_folder_of_this_machine(tmp_path: Path) -> None:
-    assert plans._without_folder(f"model.source='{tmp_path}'") == f"model.source={tmp_path.name}"
-    assert plans._without_folder("model.source=someone/model") == "model.source=someone/model"
-    assert plans._without_folder("method.k=3") == "method.k=3"
+    assert without_folder(f"model.source='{tmp_path}'") == f"model.source={tmp_path.name}"
+    assert without_folder("model.source=someone/model") == "model.source=someone/model"
+    assert without_folder("method.k=3") == "method.k=3"
 
 
 FIT_SPLIT = [

@@ -18,7 +18,7 @@ from conftest import tiny_lm
 from safetensors.torch import load_file, save_file
 from test_patch import random_patch
 
-from bench.cell.plan import known
+from bench.cell.key import by_content
 from bench.data import embed as embeddings
 from bench.errors import InputError
 from bench.lm import base as bases
@@ -221,11 +221,11 @@ def test_an_id_whose_main_moved_is_another_model(home: Path) -> None:
 
 def test_an_encoder_whose_main_moved_is_another_one(home: Path) -> None:
     said = {"select": {"embedder": "someone/encoder"}, "k": 3}
-    assert known(said) == said
+    assert by_content(said) == said
     cached(home, "someone/encoder", "a" * 40)
     hub.commit.cache_clear()
-    assert known(said) == {"select": {"embedder": f"someone/encoder@{'a' * 40}"}, "k": 3}
-    assert known({"embedder": "minilm", "encoder": "hash"}) == {
+    assert by_content(said) == {"select": {"embedder": f"someone/encoder@{'a' * 40}"}, "k": 3}
+    assert by_content({"embedder": "minilm", "encoder": "hash"}) == {
         "embedder": "minilm",
         "encoder": "hash",
     }
@@ -241,12 +241,12 @@ def test_a_model_that_writes_profiles_and_a_set_of_dialogues_are_known_by_their_
         "revision": None,
     }
     said = {"profile": {"model": model}, "code_data": "someone/talks", "code_revision": None}
-    assert known(said) == said
+    assert by_content(said) == said
     cached(home, "someone/model", "a" * 40)
     cached(home, "someone/talks", "b" * 40, "datasets")
     hub.commit.cache_clear()
     pinned = model | {"revision": "a" * 40}
-    assert known(said) == said | {"profile": {"model": pinned}, "code_revision": "b" * 40}
+    assert by_content(said) == said | {"profile": {"model": pinned}, "code_revision": "b" * 40}
 
 
 def test_the_commit_of_the_key_is_what_is_loaded(

@@ -3,7 +3,7 @@ safetensors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,20 @@ from bench.types import Item, Personalization
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch
+
+
+CHUNK = 128
+"""How many users are adapted before their artifacts are written."""
+
+
+def chunk_name(start: int) -> str:
+    """The artifact that holds the users from index `start` on."""
+    return f"adapt-{start // CHUNK:05d}"
+
+
+def is_saved(folder: Path, name: str) -> bool:
+    """Whether `name.json` is there; then it is complete."""
+    return (folder / f"{name}.json").exists()
 
 
 def save_personalizations(
@@ -28,10 +42,12 @@ def save_personalizations(
     `cell` and `users` (ids): whose they are. The JSON comes last, in one piece: its existence means
     complete.
     """
-    for patch in {patch.id: patch for personal in personals for patch in personal.patches}.values():
-        path = folder / "patches" / f"{patch.id}.safetensors"
-        if not path.exists():
-            patch.save(path)
+    for personal in personals:
+        for patch in personal.patches:
+            path = _patch_path(folder, patch.id)
+            if not path.exists():
+                patch.save(path)
+
     values = [_as_json(personal) for personal in personals]
     if users:
         values = [value | {"user": user} for value, user in zip(values, users, strict=True)]
@@ -46,37 +62,55 @@ def load_personalizations(
     cell: str | None = None,
     users: Sequence[str] | None = None,
 ) -> list[Personalization] | None:
-    """What `save_personalizations` wrote, or None where it is not complete. Equal and `known`
-    patches are one.
+    """What `save_personalizations` wrote, or None if it is not complete. Equal and `known` patches
+    are one.
 
-    Raises InputError where it is damaged, or another cell's or other users' (None: anybody's).
+    Raises InputError if it is damaged, or another cell's or other users' (None: anybody's).
     """
-    path = folder / f"{name}.json"
-    if not path.exists():
+    if not is_saved(folder, name):
         return None
     owner: dict[str, Any] = {"name": name}
-    owner |= ({} if cell is None else {"cell": cell}) | (
-        {} if users is None else {"users": list(users)}
-    )
+    if cell is not None:
+        owner["cell"] = cell
+    if users is not None:
+        owner["users"] = list(users)
+    path = folder / f"{name}.json"
     return _from_values(path, seals.read(path, owner, _remedy(folder)), known or {})
+
+
+def load_chunks(folder: Path, cell: str) -> Iterator[Personalization]:
+    """The personalizations of all users of a cell or shard, in the order of the users, a chunk in
+    memory at a time. Raises InputError as `load_personalizations` does.
+    """
+    for path in _chunks(folder):
+        yield from load_personalizations(folder, path.stem, cell=cell) or ()
 
 
 def load_users(folder: Path) -> dict[str, Personalization]:
     """The personalizations of a cell's tested users by user id, in the order of the users.
 
-    Those of earlier versions have no checksum and are taken as they are. Raises InputError where
-    there are none, where they do not say whose they are, and where they are damaged.
+    Those of earlier versions have no checksum and are taken as they are. Raises InputError if there
+    are none, if they do not say whose they are, and if they are damaged.
     """
-    found: dict[str, Personalization] = {}
-    for path in sorted(folder.glob("adapt-*.json")):
+    users: dict[str, Personalization] = {}
+    for path in _chunks(folder):
         values = seals.read(path, {"name": path.stem}, _remedy(folder), older=True)
         personals = _from_values(path, values, {})
-        if any("user" not in value for value in values):
-            raise InputError(f"{path}: it does not say which user is meant; {_remedy(folder)}")
-        found |= dict(zip((value["user"] for value in values), personals, strict=True))
-    if not found:
+        for value, personal in zip(values, personals, strict=True):
+            if "user" not in value:
+                raise InputError(f"{path}: it does not say which user is meant; {_remedy(folder)}")
+            users[value["user"]] = personal
+    if not users:
         raise InputError(f"{folder}: no personalizations (adapt-*.json)")
-    return found
+    return users
+
+
+def _chunks(folder: Path) -> list[Path]:
+    return sorted(folder.glob("adapt-*.json"))
+
+
+def _patch_path(folder: Path, patch_id: str) -> Path:
+    return folder / "patches" / f"{patch_id}.safetensors"
 
 
 def _remedy(artifacts: Path) -> str:
@@ -85,11 +119,9 @@ def _remedy(artifacts: Path) -> str:
 
 
 def _as_json(personal: Personalization) -> dict[str, Any]:
-    items = (
-        None
-        if personal.items is None
-        else [[item.id, dict(item.fields), item.date] for item in personal.items]
-    )
+    items = None
+    if personal.items is not None:
+        items = [[item.id, dict(item.fields), item.date] for item in personal.items]
     return {
         "text": dict(personal.text),
         "items": items,
@@ -102,10 +134,13 @@ def _as_json(personal: Personalization) -> dict[str, Any]:
 
 
 def _from_values(path: Path, values: Any, known: Mapping[str, Patch]) -> list[Personalization]:
+    """The personalizations in the content of the file `path`; each patch is loaded once."""
+    patches = dict(known)
     try:
-        ids = {id for value in values for id in value["patches"]}
-        places = {id: path.parent / "patches" / f"{id}.safetensors" for id in ids}
-        patches = {id: known.get(id) or _patch(place) for id, place in places.items()}
+        for value in values:
+            for patch_id in value["patches"]:
+                if patch_id not in patches:
+                    patches[patch_id] = _patch(_patch_path(path.parent, patch_id))
         return [_from_json(value, patches) for value in values]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: no personalizations ({error}); {_remedy(path.parent)}") from None
@@ -127,19 +162,23 @@ def _patch(path: Path) -> Patch:
 
 
 def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Personalization:
-    items = value["items"]
+    items = None
+    if value["items"] is not None:
+        items = tuple(Item(item_id, fields, date) for item_id, fields, date in value["items"])
+
     text = dict(value["text"])
-    shown = {question: tuple(indices) for question, indices in value.get("shown", {}).items()}
+    shown = _shown_in_text(text)
+    for question, indices in value.get("shown", {}).items():
+        shown[question] = tuple(indices)
+
     return Personalization(
         text=text,
-        shown=_shown_in_text(text) | shown,
-        data=value.get("data", {}),
-        items=(
-            None if items is None else tuple(Item(id, fields, date) for id, fields, date in items)
-        ),
-        patches=tuple(patches[id] for id in value["patches"]),
+        items=items,
+        patches=tuple(patches[patch_id] for patch_id in value["patches"]),
         facts=value["facts"],
         notes=value["notes"],
+        shown=shown,
+        data=value.get("data", {}),
     )
 
 
@@ -148,6 +187,7 @@ def _shown_in_text(text: dict[str, str]) -> dict[str, tuple[int, ...]]:
     among the texts. It is taken out of them.
     """
     shown = {}
-    for name in [name for name in text if name.startswith("items/")]:
-        shown[name.removeprefix("items/")] = tuple(map(int, text.pop(name).split()))
+    for name in list(text):
+        if name.startswith("items/"):
+            shown[name.removeprefix("items/")] = tuple(map(int, text.pop(name).split()))
     return shown

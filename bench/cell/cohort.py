@@ -24,10 +24,10 @@ class Cohort:
     """Everybody in one cell. Making one reads the data and loads no weights.
 
     `shown`: the tested users, with golds and the histories they may show, before the protocol's own
-    cut (which may need an encoder): `users` after it. `drawn`: the fit users before the protocol's
-    form of their items: `group` after it. `trainers`: all who may fit, who train an adapted base.
-    `left_out`: ids of people who may not fit because they are tested. `leaks`: what was found,
-    whatever became of it.
+    cut (which may need an encoder); after it they are `users`. `drawn`: the fit users before the
+    protocol gives their items a form; after it they are the `group`. `trainers`: all who may fit,
+    who train an adapted base. `left_out`: ids of people who may not fit because they are tested.
+    `leaks`: all leaks, also those that were dropped.
     """
 
     plan: Plan
@@ -49,7 +49,7 @@ class Cohort:
 
     @cached_property
     def base_key(self) -> str | None:
-        """The adapted base that these trainers make; None where the model is taken as it is."""
+        """The adapted base that these trainers make; None if the model is taken as it is."""
         plan = self.plan
         if not plan.adapted:
             return None
@@ -62,15 +62,9 @@ class Cohort:
 
     @property
     def emptied(self) -> str:
-        """What to say, and to do, where `leak=drop` has left nobody to fit; empty where it
-        has not."""
-        if (
-            self.drawn
-            or self.plan.config["leak"] != "drop"
-            or not self.leaks.fit_test_overlap_users
-        ):
-            return ""
-        return _emptied(self.leaks)
+        """What to say, and to do, if `leak=drop` has left nobody to fit; empty if it has not."""
+        dropped = self.plan.config["leak"] == "drop" and self.leaks.fit_test_overlap_users
+        return _emptied(self.leaks) if dropped and not self.drawn else ""
 
     def base(self) -> Path | None:
         """The adapted base, if it is at hand; one that is to be made again counts only from the
@@ -96,32 +90,34 @@ def cohort(plan: Plan) -> Cohort:
     policy, protocol, people = plan.config["leak"], plan.protocol, plan.people()
     tested = people.tested[: plan.config["limit"]]
     drawn = protocol.group(people.fitting, plan.seed)
+
     fitted = people.fitting if plan.adapted else drawn
-    found = leaks.report(tested, fitted, plan.task, learnt_histories=plan.adapted)
+    report = leaks.report(tested, fitted, plan.task, learnt_histories=plan.adapted)
     exchanged = protocol.exchanged(tested, plan.seed)
     if exchanged is not tested:  # what is looked for must not be in what is shown
-        found = found.of_histories(leaks.report(exchanged, (), plan.task))
-    trainers = leaks.apply_fit(people.fitting, found, policy)
+        report = report.of_histories(leaks.report(exchanged, (), plan.task))
+
+    trainers = leaks.apply_fit(people.fitting, report, policy)
     if plan.adapted and policy == "drop" and people.fitting and not trainers:
-        raise InputError(_emptied(found))
-    overlap = found.fit_test_overlap_users if len(trainers) < len(people.fitting) else ()
+        raise InputError(_emptied(report))
+    overlap = report.fit_test_overlap_users if len(trainers) < len(people.fitting) else ()
     return Cohort(
         plan,
-        shown=leaks.apply(exchanged, found, policy),
-        drawn=leaks.apply_fit(drawn, found, policy),
+        shown=leaks.apply(exchanged, report, policy),
+        drawn=leaks.apply_fit(drawn, report, policy),
         trainers=trainers,
         left_out=frozenset((*people.away, *overlap)),
-        leaks=found,
+        leaks=report,
     )
 
 
-def _emptied(found: leaks.LeakReport) -> str:
-    users = found.fit_test_overlap_users
-    some = ", ".join(users[:3]) + (", ..." if len(users) > 3 else "")
+def _emptied(report: leaks.LeakReport) -> str:
+    users = report.fit_test_overlap_users
+    names = ", ".join(users[:3]) + (", ..." if len(users) > 3 else "")
     return (
         f"leak=drop has left nobody to fit: all {len(users)} fit users are tested users too"
-        f" ({some}); test or fit others (protocol.fit_split=, protocol.test_split=, data.root=), or"
-        " keep them with leak=flag, which every result then says"
+        f" ({names}); test or fit others (protocol.fit_split=, protocol.test_split=, data.root=),"
+        " or keep them with leak=flag, which every result then says"
     )
 
 
@@ -132,12 +128,21 @@ def _without(learnt: str, left_out: frozenset[str]) -> str:
 
 def _kept(before: Sequence[User], after: Sequence[User]) -> dict[str, int]:
     """What a protocol that makes other histories left out or made."""
-    if before is after or (  # histories are large: no more than one user's of each is in memory
-        len(before) == len(after)
-        and all(one.history == other.history for one, other in zip(before, after, strict=True))
-    ):
+    if before is after or _same_histories(before, after):
         return {}
-    items = {"items_before": before, "items_after": after}
-    return {name: sum(len(user.history) for user in users) for name, users in items.items()} | {
-        "users_left_out": len(before) - len(after)
+    return {
+        "items_before": _items(before),
+        "items_after": _items(after),
+        "users_left_out": len(before) - len(after),
     }
+
+
+def _same_histories(before: Sequence[User], after: Sequence[User]) -> bool:
+    # histories are large: no more than one user's of each is in memory
+    return len(before) == len(after) and all(
+        user.history == other.history for user, other in zip(before, after, strict=True)
+    )
+
+
+def _items(users: Sequence[User]) -> int:
+    return sum(len(user.history) for user in users)

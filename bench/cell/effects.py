@@ -1,5 +1,5 @@
-"""Settings that are given and that a cell does not read: one line that says so, in place of another
-result than meant.
+"""Settings that are given and that a cell does not read: one line that says so, in place of a
+result that was not meant.
 
 A class says of its own fields when they are read (`ONLY_WITH`); the sections that several methods
 share (`selection`, `retriever`, `profile`, `adapter`) are read where the method's configuration
@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bench.checks import fields
-from bench.checks.fields import made_of
+from bench.checks.fields import describe
 from bench.data.task import Task
 from bench.errors import InputError
 
@@ -32,8 +32,8 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 
 
 def check_one(config: DictConfig, values: Mapping[str, Any], task: Task) -> None:
-    """Raises InputError where a single run is given a setting that it does not read. A sweep has
-    been checked as one.
+    """Raises InputError if a single run is given a setting that it does not read. A sweep has been
+    checked as one.
 
     `values`: the same configuration, resolved.
     """
@@ -54,15 +54,16 @@ def _refuse_added(words: Iterable[str], config: DictConfig) -> None:
     for word in words:
         key = word.partition("=")[0]
         name = key.removeprefix("+")
-        new = key.startswith("+") and name.isidentifier() and name not in (*_GROUPS, "hydra")
-        if new and f"${{{name}}}" not in raw:
+        if not key.startswith("+") or not name.isidentifier() or name in (*_GROUPS, "hydra"):
+            continue
+        if f"${{{name}}}" not in raw:
             raise InputError(f"{key}: no such setting here, and + makes one that nothing reads")
 
 
 def check_sweep(
     keys: Iterable[str], cells: Sequence[tuple[DictConfig, Mapping[str, Any], Task]]
 ) -> None:
-    """Raises InputError where a setting of a sweep's command line is read by none of its cells."""
+    """Raises InputError if a setting of a sweep's command line is read by none of its cells."""
     for key in _keys(keys):
         problems = [unread(key, *cell) for cell in cells]
         if problems and all(problems):
@@ -70,19 +71,20 @@ def check_sweep(
 
 
 def unread(key: str, config: DictConfig, values: Mapping[str, Any], task: Task) -> str | None:
-    """Why the setting `key` changes nothing in this cell; None where it is read."""
-    section = key.partition(".")[0]
-    if problem := _alone(key, values, task) or _of_class(key, values):
+    """Why the setting `key` changes nothing in this cell; None if it is read."""
+    problem = _by_other_settings(key, values, task) or _by_class(key, values)
+    if problem:
         return f"{key} has no effect: {problem}"
-    live = set(_live(config, values))
-    if section in SECTIONS and not any(_overlap(key, other) for other in live):
-        return f"{key} has no effect: {_name(values)} reads nothing of {section}"
+
+    section = key.partition(".")[0]
+    if section in SECTIONS and not _is_referred_to(key, config, values):
+        return f"{key} has no effect: {_method_name(values)} reads nothing of {section}"
     return None
 
 
 def _keys(words: Iterable[str]) -> Iterator[str]:
-    """The settings that overrides give: `method.k` of `method.k=4`. A group's choice is none, a
-    package is.
+    """The settings that overrides give: `method.k` of `method.k=4`. The choice of a group's option
+    gives none, a package does.
     """
     for word in words:
         key = word.partition("=")[0].lstrip("+~")
@@ -93,12 +95,12 @@ def _keys(words: Iterable[str]) -> Iterator[str]:
             yield group
 
 
-def _alone(key: str, values: Mapping[str, Any], task: Task) -> str | None:
-    """What goes by other sections, or by the task."""
+def _by_other_settings(key: str, values: Mapping[str, Any], task: Task) -> str | None:
+    """Why other sections, or the task, leave the setting unread."""
     section, _, field = key.partition(".")
-    kind, _ = made_of("method", values["method"])
+    kind = describe("method", values["method"]).kind
     if section in ("model", "base", "decoding") and not getattr(kind, "needs_model", True):
-        return f"{_name(values)} asks no model"
+        return f"{_method_name(values)} asks no model"
     if section == "base" and field not in ("", "kind"):
         return _of_base(field, values, task)
     if section == "rules" and not values.get("experiment"):
@@ -108,27 +110,23 @@ def _alone(key: str, values: Mapping[str, Any], task: Task) -> str | None:
 
 
 def _of_others(values: Mapping[str, Any], task: Task) -> dict[str, tuple[bool, str]]:
-    """Single settings that are read where others stand so: whether they do, and else why they are
-    not.
-    """
+    """Settings that are read only as others stand: whether they are, and why else they are not."""
     generated, rule = values["data"]["name"] == "sample", values["decoding"]["rule"]
-    written = bool(task.labels) and rule != "likelihood"
+    label_written = bool(task.labels) and rule != "likelihood"
+    least_similar = values["protocol"].get("least_similar")
     return {
         "data.root": (not generated, "the generated sample has no folder; give data=lamp too"),
         "data.seed": (generated, "only the generated sample has a seed (data=sample)"),
         "decoding.seed": (False, "seed=... is the root of every draw"),
         "decoding.stop_at_label": (
-            written,
+            label_written,
             f"no answer of {task.name} by decoding.rule={rule} ends at a label",
         ),
         "shard.index": (
             values["shard"]["count"] > 1,
             "say how many parts there are, as in shard.count=4",
         ),
-        "protocol.encoder": (
-            values["protocol"].get("least_similar") is not None,
-            "give protocol.least_similar too",
-        ),
+        "protocol.encoder": (least_similar is not None, "give protocol.least_similar too"),
         "model.revision": (
             _from_hub(values["model"]["source"]),
             "only a model of the hub has revisions",
@@ -138,10 +136,12 @@ def _of_others(values: Mapping[str, Any], task: Task) -> dict[str, tuple[bool, s
 
 
 def _of_base(field: str, values: Mapping[str, Any], task: Task) -> str | None:
-    """What an adapted base is made with. What is in its key makes another base, and has an effect
-    (BaseSpec.key).
+    """Why a setting of the adapted base is not read. What is in the base's key makes another base,
+    and so has an effect (BaseSpec.key).
     """
-    kind = values["model"]["base"] if values["base"]["kind"] == "auto" else values["base"]["kind"]
+    kind = values["base"]["kind"]
+    if kind == "auto":
+        kind = values["model"]["base"]
     if kind == "instruct":
         return (
             f"the base is {values['model']['name']} as it is; base=task_adapted is trained with it"
@@ -152,20 +152,31 @@ def _of_base(field: str, values: Mapping[str, Any], task: Task) -> str | None:
     return None
 
 
-def _of_class(key: str, values: Mapping[str, Any]) -> str | None:
-    """What a class says of its fields, on the way to this setting."""
-    path, at = "", values
+def _by_class(key: str, values: Mapping[str, Any]) -> str | None:
+    """Why a class on the way to the setting leaves its field unread."""
+    path, part = "", values
     for name in key.split("."):
-        if not isinstance(at, Mapping):
+        if not isinstance(part, Mapping):
             return None
-        if (dead := fields.unread(path, at).get(name)) is not None:
-            return dead
-        path, at = f"{path}.{name}" if path else name, at.get(name)  # type: ignore[assignment]
+        problem = fields.unread(path, part).get(name)
+        if problem is not None:
+            return problem
+        path = f"{path}.{name}" if path else name
+        part = part.get(name)  # type: ignore[assignment]
     return None
 
 
-def _live(config: DictConfig, values: Mapping[str, Any]) -> Iterator[str]:
+def _is_referred_to(key: str, config: DictConfig, values: Mapping[str, Any]) -> bool:
+    """Whether the method or the base refers to the setting, to a part of it or to one around it."""
+    for other in _references(config, values):
+        if key == other or key.startswith(f"{other}.") or other.startswith(f"{key}."):
+            return True
+    return False
+
+
+def _references(config: DictConfig, values: Mapping[str, Any]) -> Iterator[str]:
     """The settings that the method and the base refer to, and what these refer to in turn."""
+    raw = OmegaConf.to_container(config, resolve=False)
     todo, seen = ["method", "base"], set[str]()
     while todo:
         path = todo.pop()
@@ -173,37 +184,35 @@ def _live(config: DictConfig, values: Mapping[str, Any]) -> Iterator[str]:
             continue
         seen.add(path)
         yield path
-        raw = OmegaConf.to_container(config, resolve=False)
-        assert isinstance(raw, dict)
-        found = _within(path, _at(raw, path), _at(values, path))
-        todo += [other for other in found if other.partition(".")[0] in SECTIONS]
+        for other in _references_within(path, _part(raw, path), _part(values, path)):
+            if other.partition(".")[0] in SECTIONS:
+                todo.append(other)
 
 
-def _within(path: str, raw: Any, value: Any) -> Iterator[str]:
-    """What a part refers to, but for the fields that it does not read."""
-    if isinstance(raw, Mapping):
-        dead = fields.unread(path, value) if isinstance(value, Mapping) else {}
-        for name, one in raw.items():
-            if name not in dead:
-                inner = value.get(name) if isinstance(value, Mapping) else None
-                yield from _within(f"{path}.{name}", one, inner)
-    elif isinstance(raw, str):
+def _references_within(path: str, raw: Any, value: Any) -> Iterator[str]:
+    """What a part refers to, except for its fields that are not read. `raw`: before references are
+    resolved, `value`: after.
+    """
+    if isinstance(raw, str):
         yield from _REFERENCE.findall(raw)
+    if not isinstance(raw, Mapping):
+        return
+    resolved = value if isinstance(value, Mapping) else {}
+    unread_fields = fields.unread(path, resolved)
+    for name, part in raw.items():
+        if name not in unread_fields:
+            yield from _references_within(f"{path}.{name}", part, resolved.get(name))
 
 
-def _at(values: Any, path: str) -> Any:
+def _part(values: Any, path: str) -> Any:
     for name in path.split("."):
         values = values.get(name) if isinstance(values, Mapping) else None
     return values
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def _from_hub(source: str) -> bool:
     return not source.startswith(("tiny:", "package:")) and not Path(source).is_dir()
 
 
-def _name(values: Mapping[str, Any]) -> str:
+def _method_name(values: Mapping[str, Any]) -> str:
     return str(values["method"]["_target_"]).rpartition(".")[2]

@@ -63,28 +63,27 @@ class File:
         """What a killed run had worked out; a line that is damaged is left out, and worked out
         again.
         """
-        found: Values = {}
+        values: Values = {}
         for line in json_lines.stream(self.partial):
-            if line is not None:
-                with suppress(ValueError, KeyError):
-                    fields, whole = json_lines.opened(line)
-                    if whole:
-                        found[fields["id"]] = (fields["value"], fields["tokens_in"])
-        return found
+            if line is None:
+                continue
+            with suppress(ValueError, KeyError):
+                parsed = json_lines.parse(line)
+                if parsed.has_checksum:
+                    fields = parsed.fields
+                    values[fields["id"]] = (fields["value"], fields["tokens_in"])
+        return values
 
     def add(self, values: Values) -> None:
-        """Keep some more of a window that is not done."""
-        json_lines.append(
-            self.partial,
-            [
-                json_lines.sealed({"id": name, "value": value, "tokens_in": tokens})
-                for name, (value, tokens) in values.items()
-            ],
-        )
+        """Write some more of a window that is not done."""
+        lines = []
+        for name, (value, tokens) in values.items():
+            lines.append(json_lines.sealed({"id": name, "value": value, "tokens_in": tokens}))
+        json_lines.append(self.partial, lines)
 
     def finish(self, values: Values) -> None:
-        """Keep all of a window."""
-        seals.write(self.path, {name: list(one) for name, one in values.items()}, self._owner)
+        """Write all of a window."""
+        seals.write(self.path, {name: list(value) for name, value in values.items()}, self._owner)
         disk.remove(self.partial)
 
 
@@ -114,7 +113,7 @@ def golds(job: Job, window: Window, requests: Sequence[Request]) -> Golds | None
     given = any(request.answer is not None for request in requests)
     if not _wanted(job) or given or file.done:
         return None
-    texts = {query.id: str(query.gold) for user in window.users for query in user.queries}
+    texts = {query.id: str(query.gold) for query in window.queries}
     return Golds(texts, file, file.begun())
 
 
@@ -158,15 +157,20 @@ def _of_window(
     job: Job, window: Window, shared: Personalization, known: Container[str]
 ) -> Iterator[Values]:
     """Batch by batch what is not known yet; nothing where a rule gave an answer."""
-    requests = [request for _, _, request in job.asked(window, shared)]
+    requests = [question.request for question in job.asked(window, shared)]
     if any(request.answer is not None for request in requests):
         return
     from bench.lm import generate
 
-    golds = [[str(query.gold)] for user in window.users for query in user.queries]
-    encoded, ids = [job.lm.encode(request) for request in requests], window.ids
+    golds = [[str(query.gold)] for query in window.queries]
+    encoded, ids = [job.model.lm.encode(request) for request in requests], window.ids
     for batch in generate.score(
-        job.lm, requests, encoded, golds, salt=job.salt, done=lambda place: ids[place] in known
+        job.model.lm,
+        requests,
+        encoded,
+        golds,
+        salt=job.salt,
+        done=lambda place: ids[place] in known,
     ):
         yield {
             ids[place]: (-total / tokens, len(encoded[place].ids))
@@ -180,11 +184,13 @@ def files(artifacts: Path, cell: str, users: int, window: int) -> list[File]:
     return [File(artifacts, number, cell) for number in range(-(-users // window))]
 
 
-def joined(parts: Sequence[Path], whole: Path, cell: str) -> None:
+def join(parts: Sequence[Path], whole: Path, cell: str) -> None:
     """Put the files of shards, in their order, into the cell's own folder."""
-    found = [File(part, number, cell) for part in parts for number in range(len(_paths(part)))]
-    for number, one in enumerate(found):
-        File(whole, number, cell).finish(one.read())
+    number = 0
+    for part in parts:
+        for part_number in range(len(_paths(part))):
+            File(whole, number, cell).finish(File(part, part_number, cell).read())
+            number += 1
 
 
 def values(artifacts: Path, cell: str) -> Iterator[tuple[str, float]]:

@@ -11,7 +11,8 @@ from typing import Any
 from bench import env
 from bench.cell import staleness
 from bench.cell.cohort import Cohort
-from bench.cell.plan import Plan, known
+from bench.cell.key import by_content
+from bench.cell.plan import Plan
 from bench.cell.scoring import Tally
 from bench.cost.budget import Budget
 from bench.disk import store
@@ -110,7 +111,7 @@ def _base(cohort: Cohort) -> str:
 
 def _protocol(plan: Plan) -> dict[str, Any]:
     """The protocol's settings; only an encoder that is used is looked up."""
-    used: Mapping[str, Any] = known(plan.protocol.identity())
+    used: Mapping[str, Any] = by_content(plan.protocol.identity())
     return dict(plan.config["protocol"]) | dict(used)
 
 
@@ -127,7 +128,7 @@ def _public(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without this machine's folders and without the task's prompts (its own file
     has them).
     """
-    shown = {name: known(value) for name, value in config.items() if name not in _PRIVATE}
+    shown = {name: by_content(value) for name, value in config.items() if name not in _PRIVATE}
     return shown | {
         "data": {name: value for name, value in config["data"].items() if name != "root"}
     }

@@ -21,28 +21,29 @@ MOST = 1000
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """The command line with `repeats=N` as the sweep `repeat=0,...,N-1`. InputError where N is no
+    """The command line with `repeats=N` as the sweep `repeat=0,...,N-1`. InputError if N is no
     count.
     """
-    found = [word for word in arguments if word.startswith("repeats=")]
-    if not found:
+    given = [word for word in arguments if word.startswith("repeats=")]
+    if not given:
         return list(arguments)
-    number = found[-1].partition("=")[2]
+
+    number = given[-1].partition("=")[2]
     if not number.isdecimal() or not 1 <= int(number) <= MOST:
         raise InputError(
             f"repeats={number}: how often to draw a method anew, a whole number from 1 to {MOST}"
         )
-    kept = [word for word in arguments if word not in found]
-    sweep = [] if {"-m", "--multirun"} & set(kept) else ["-m"]
-    return [*sweep, *kept, f"repeat={','.join(map(str, range(int(number))))}"]
+    others = [word for word in arguments if word not in given]
+    sweep = [] if {"-m", "--multirun"} & set(others) else ["-m"]
+    numbers = ",".join(map(str, range(int(number))))
+    return [*sweep, *others, f"repeat={numbers}"]
 
 
 def drawn(values: dict[str, Any], *, alone: bool) -> dict[str, Any]:
-    """The settings of a cell whose method draws as this repeat of it: every seed that is drawn from
-    is another.
+    """The settings of a cell as this repeat of it: each seed that its method draws from is another.
 
-    A method that draws nothing has repeat 0 alone. `alone`: no cell of a sweep, where others may
-    draw; then another repeat of it is an InputError.
+    A method that draws nothing has repeat 0 alone. `alone`: the cell is no part of a sweep, in
+    which others may draw; then another repeat of it is an InputError.
     """
     repeat, method = values["repeat"], values["method"]
     if not repeat:
@@ -57,8 +58,8 @@ def drawn(values: dict[str, Any], *, alone: bool) -> dict[str, Any]:
 
 
 def check_sweep(cells: Sequence[Mapping[str, Any]]) -> None:
-    """Raises InputError where a sweep asks for repeats and none of its methods draws. `cells`:
-    their settings.
+    """Raises InputError if a sweep asks for repeats and none of its methods draws. `cells`: their
+    settings.
     """
     repeated = [values for values in cells if values["repeat"]]
     if repeated and not any(draws(values["method"]) for values in repeated):
@@ -83,21 +84,25 @@ def _seeds(path: str, part: Mapping[str, Any]) -> Iterator[str]:
 
 def _anew(path: str, part: Mapping[str, Any], repeat: int) -> dict[str, Any]:
     """The part with another number in place of each of these seeds."""
-    found = dict(part)
+    redrawn = dict(part)
     for name, value in _read(path, part):
         if name == "seed":
-            found[name] = seed_of(value, repeat)
+            redrawn[name] = seed_of(value, repeat)
         elif isinstance(value, Mapping):
-            found[name] = _anew(f"{path}.{name}", value, repeat)
-    return found
+            redrawn[name] = _anew(f"{path}.{name}", value, repeat)
+    return redrawn
 
 
 def _read(path: str, part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The fields of a part that are read as the others stand (`ONLY_WITH` of its class)."""
-    from bench.checks.fields import unread
+    from bench.checks.fields import (
+        unread,  # it imports Hydra, for which the command line cannot wait
+    )
 
-    dead = unread(path, part)
-    return ((name, value) for name, value in part.items() if name not in dead)
+    ignored = unread(path, part)
+    for name, value in part.items():
+        if name not in ignored:
+            yield name, value
 
 
 def _nothing(values: Mapping[str, Any]) -> str:

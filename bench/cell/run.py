@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 
 from bench.cell import record as records
 from bench.cell import shard, staleness
+from bench.cell.cell_claim import claimed
 from bench.cell.cohort import Cohort, cohort
-from bench.cell.job import Job, claimed
+from bench.cell.job import Job
 from bench.cell.plan import Plan, resolve
 from bench.cell.shard import Shard
 from bench.cell.windows import checked_size
@@ -40,8 +41,8 @@ class Result:
 
 
 def run(config: DictConfig) -> Result:
-    """Run a cell, or find it done. A cell that fails leaves a record that says so. Raises
-    InputError on bad input.
+    """Run a cell, or find it done. A cell that fails leaves a record that says so. InputError for
+    bad input.
     """
     plan = resolve(config)
     if plan.config["experiment"]:
@@ -64,8 +65,8 @@ def run(config: DictConfig) -> Result:
 
 
 def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
-    """All steps; those that left their files before (`dropped` lines of them were cut off) are not
-    repeated.
+    """All steps. One that has left its files before is not repeated; `dropped` lines of them were
+    cut off.
     """
     plan = who.plan
     budget = Budget(plan.config["budget"]["minutes"], progress=plan.config["progress"])
@@ -79,9 +80,7 @@ def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
 
 
 def _run_part(who: Cohort, part: Shard) -> Result:
-    """One part of a cell; where it was the last one, then the whole. A part that fails is a failed
-    cell.
-    """
+    """One part of a cell; after the last one, the whole. A part that fails is a failed cell."""
     plan = who.plan
     failure: dict[str, Any] = {}
     with claimed(plan.cell):
@@ -110,7 +109,7 @@ def _run_part(who: Cohort, part: Shard) -> Result:
 
 
 def _work_on(who: Cohort, part: Shard) -> dict[str, Any]:
-    """A shard's work; what the record says where it failed, else nothing."""
+    """A shard's work; what the record says if it failed, else nothing."""
     budget = Budget(progress=who.plan.config["progress"])
     job = Job(who, budget, part.cell, part.users(who.users))
     frame = _attempt(who, budget, job.part)
@@ -127,16 +126,18 @@ def _attempt(who: Cohort, budget: Budget, work: Callable[[], dict[str, Any]]) ->
         record, status = work(), "ok"
     except (InputError, store.StoreError):
         raise
-    except (OverBudget, MemoryError) as problem:
-        status, error = "over_budget" if isinstance(problem, OverBudget) else "oom", str(problem)
+    except OverBudget as problem:
+        status, error = "over_budget", str(problem)
+    except MemoryError as problem:
+        status, error = "oom", str(problem)
     except MethodError as problem:
         status, error = "error", "; ".join(filter(None, [str(problem), who.emptied]))
     except Exception as problem:  # a failed cell is a row, not a hole
         traceback.print_exc()
         status = "oom" if type(problem).__name__ == "OutOfMemoryError" else "error"
         error = f"{type(problem).__name__}: {problem}"
-    times = {"started": started, "finished": _now()}
-    return records.frame(who, budget) | record | {"status": status, "error": error} | times
+    outcome = {"status": status, "error": error, "started": started, "finished": _now()}
+    return records.frame(who, budget) | record | outcome
 
 
 def _now() -> str:

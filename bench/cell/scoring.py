@@ -44,13 +44,12 @@ class Tally:
     def add_users(self, personals: Sequence[Personalization]) -> None:
         """Count what the users' personalizations are and say."""
         self.users += len(personals)
-        for one in personals:
-            self.facts.update(
-                {name: int(value) for name, value in one.facts.items() if isinstance(value, int)}
-            )
-            self.patches.update(
-                {patch.id: patch.bytes for patch in one.patches if patch.id not in self.patches}
-            )
+        for personal in personals:
+            for name, value in personal.facts.items():
+                if isinstance(value, int):
+                    self.facts[name] += int(value)
+            for patch in personal.patches:
+                self.patches[patch.id] = patch.bytes
 
     def add_histories(self, users: Sequence[User]) -> None:
         """Count what a question is not shown because it is later."""
@@ -61,18 +60,19 @@ class Tally:
 
     def add_samples(self, task: Task, samples: Sequence[Sample]) -> None:
         """Count how the answers are formed."""
-        self.samples += len(samples)
-        self.unparsed += sum(
-            metrics.unparsed(task.kind, task.labels, sample.raw) for sample in samples
-        )
-        self.truncated += sum(sample.cut > 0 for sample in samples)
-        self.unfinished += sum(not sample.finished for sample in samples)
+        for sample in samples:
+            self.samples += 1
+            self.unparsed += metrics.unparsed(task.kind, task.labels, sample.raw)
+            self.truncated += sample.cut > 0
+            self.unfinished += not sample.finished
 
     def add_golds(self, task: Task, queries: Sequence[Query]) -> None:
         """Keep the golds' texts, and count those in which official ROUGE finds no word."""
-        self.golds |= {query.id: str(query.gold) for query in queries}
-        if task.kind == "generation":
-            self.golds_without_word += sum(not rouge.has_word(str(query.gold)) for query in queries)
+        for query in queries:
+            gold = str(query.gold)
+            self.golds[query.id] = gold
+            if task.kind == "generation":
+                self.golds_without_word += not rouge.has_word(gold)
 
 
 def tally(
@@ -87,54 +87,54 @@ def tally(
     """Read everything that the steps before have left on disk, once and in the order of the
     questions.
     """
-    found = Tally()
-    samples, nll = Ahead(_samples(cell)), Ahead(likelihoods.values(cell.artifacts, cell.key))
-    liked = likelihoods.complete(cell.artifacts, cell.key)
+    total = Tally()
+    samples = Ahead(_samples(cell))
+    gold_nlls = Ahead(likelihoods.values(cell.artifacts, cell.key))
+    with_nll = likelihoods.complete(cell.artifacts, cell.key)
     for window in windows:
-        found.add_users(personals(window))
-        found.add_histories(window.users)
-        queries = [query for user in window.users for query in user.queries]
-        answered = samples.take(window.ids)
-        found.add_samples(task, answered)
+        total.add_users(personals(window))
+        total.add_histories(window.users)
+        answers, queries = samples.take(window.ids), window.queries
+        total.add_samples(task, answers)
         if golds:
-            values: Sequence[float | None] = (
-                nll.take(window.ids) if liked else [None] * len(queries)
-            )
-            found.scored += map(_row(task), answered, queries, values)
-            found.add_golds(task, queries)
+            nlls: Sequence[float | None] = [None] * len(queries)
+            if with_nll:
+                nlls = gold_nlls.take(window.ids)
+            for sample, query, nll in zip(answers, queries, nlls, strict=True):
+                total.scored.append(_row(task, sample, query, nll))
+            total.add_golds(task, queries)
         else:
-            found.answers += [{"id": sample.id, "output": sample.raw} for sample in answered]
+            total.answers += [{"id": sample.id, "output": sample.raw} for sample in answers]
         advance(len(queries))
-    return found
+    return total
 
 
-def write(task: Task, cell: Cell, found: Tally, *, golds: bool, model: str) -> None:
+def write(task: Task, cell: Cell, total: Tally, *, golds: bool, model: str) -> None:
     """scores.json, and the golds' texts for the report; without golds the predictions as LaMP's
     submission.
     """
     if golds:
-        store.write_rows(cell.scores, (asdict(one) for one in found.scored))
-        store.write_json(cell.folder / "golds.json", found.golds)
+        store.write_rows(cell.scores, (asdict(row) for row in total.scored))
+        store.write_json(cell.folder / "golds.json", total.golds)
     else:
-        said = {"task": task.submission, "golds": found.answers, "model": model}
-        store.write_json(cell.folder / "predictions.json", said)
+        submission = {"task": task.submission, "golds": total.answers, "model": model}
+        store.write_json(cell.folder / "predictions.json", submission)
 
 
 def _samples(cell: Cell) -> Iterator[tuple[str, Sample]]:
-    return ((sample.id, sample) for sample in store.stream_samples(cell) if sample is not None)
+    for sample in store.stream_samples(cell):
+        if sample is not None:
+            yield sample.id, sample
 
 
-def _row(task: Task) -> Callable[[Sample, Query, float | None], metrics.Scored]:
-    def row(sample: Sample, query: Query, nll_token: float | None) -> metrics.Scored:
-        return metrics.score_one(
-            task.kind,
-            task.labels,
-            sample.raw,
-            str(query.gold),
-            id=sample.id,
-            group=sample.group,
-            label_logprobs=sample.label_logprobs,
-            nll_token=nll_token,
-        )
-
-    return row
+def _row(task: Task, sample: Sample, query: Query, nll_token: float | None) -> metrics.Scored:
+    return metrics.score_one(
+        task.kind,
+        task.labels,
+        sample.raw,
+        str(query.gold),
+        id=sample.id,
+        group=sample.group,
+        label_logprobs=sample.label_logprobs,
+        nll_token=nll_token,
+    )

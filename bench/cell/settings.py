@@ -11,28 +11,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.cell import effects, repeats
-from bench.cell.repeats import MOST
-from bench.cell.windows import CHUNK
-from bench.checks.bounds import COUNT, NAME, PLACE, SEED, Range
-from bench.checks.fields import check, hints_of, made_of
-from bench.data.leaks import Policy
-from bench.data.parse import Kind as Split
-from bench.data.protocol import Protocol
-from bench.data.retrieval import Retriever
-from bench.data.selection import PCASelection
-from bench.data.task import Kind, Task, load
-from bench.disk.sources import Stale
-from bench.errors import InputError, shown
-from bench.lm.base import BaseSpec
-from bench.lm.profile import Profile
-from bench.lm.spec import ModelSpec
+from bench.cell.sections import Settings
+from bench.checks.bounds import NAME
+from bench.checks.fields import check, describe, hints_of
+from bench.data.task import Task, load
+from bench.errors import InputError, as_text
 from bench.method import Method
 from bench.types import Decoding
 
@@ -43,91 +32,6 @@ COLDEST = 0.001
 """The lowest temperature of a draw: below, scores divided by it overflow."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """Which part of a cell's users (bench/cell/shard.py)."""
-
-    index: int
-    count: Annotated[int, Range(1, 10**6)]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The clock of fit and adapt."""
-
-    minutes: Annotated[float, Range(above=True)] | None
-
-
-@dataclass(frozen=True)
-class Data:
-    """Which data: `root` is LaMP's folder, `seed` tells one generated sample from another."""
-
-    name: Literal["sample", "lamp"]
-    root: Annotated[str, PLACE] | None
-    kind: Split
-    seed: Annotated[int, SEED]
-
-
-@dataclass(frozen=True)
-class AdapterPath:
-    """What method=adapter tries."""
-
-    path: Annotated[str, PLACE] | None
-
-
-@dataclass(frozen=True)
-class ResultsSection:
-    """Where cells lie."""
-
-    root: Annotated[str, PLACE]
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a cell is told of its experiment (bench/sweep/sweeper.py); its manifest is called
-    by it."""
-
-    name: Annotated[str, NAME]
-    scale: Annotated[str, NAME]
-    arm: Annotated[str, NAME]
-    at: Mapping[str, Any]
-    hash: Annotated[str, NAME]
-    extra: tuple[str, ...]
-    own: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All of conf/config.yaml: groups and sections by their dataclasses, single settings by type
-    and bounds.
-    """
-
-    seed: Annotated[int, SEED]
-    repeat: Annotated[int, Range(0, MOST - 1)]
-    limit: Annotated[int, COUNT] | None
-    noise_floor: bool
-    leak: Policy
-    stale: Stale
-    dry: bool
-    progress: bool
-    window: Annotated[int, Range(CHUNK, step=CHUNK)]
-    shard: Part
-    budget: Limit
-    data: Data
-    results: ResultsSection
-    adapter: AdapterPath
-    experiment: Said | None
-    rules: Mapping[Kind, tuple[str, ...]]
-    task: Task
-    selection: PCASelection
-    retriever: Retriever
-    profile: Profile
-    model: ModelSpec
-    base: BaseSpec
-    protocol: Protocol
-    decoding: Decoding
-
-
 def checked(config: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
     """The configuration as plain values, all of them checked; `~` in front of a folder is the home
     it stands for.
@@ -135,10 +39,10 @@ def checked(config: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
     `chosen`: the options of its groups by name, as Hydra knows them. Raises InputError.
     """
     values = _expanded("", _plain(config))
-    for one in fields(Settings):
-        if one.name not in values:
-            raise InputError(f"{one.name} is missing: it was deleted from the configuration")
-        check(one.name, values[one.name], hints_of(Settings)[one.name])
+    for name, hint in hints_of(Settings).items():
+        if name not in values:
+            raise InputError(f"{name} is missing: it was deleted from the configuration")
+        check(name, values[name], hint)
     _check_method(values)
     for group in _MADE:
         # the class that its fields are of; `base={}` would pass as all defaults
@@ -154,7 +58,7 @@ def checked(config: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_shared(given: Iterable[str], configs: Sequence[DictConfig]) -> None:
-    """Raises InputError where a setting of a sweep's command line is read by none of its cells.
+    """Raises InputError if a setting of a sweep's command line is read by none of its cells.
 
     A cell that is wrong in itself says so when it runs.
     """
@@ -166,8 +70,8 @@ def check_shared(given: Iterable[str], configs: Sequence[DictConfig]) -> None:
             _check_method(values)
         except InputError:
             return
-        _, fields_of = made_of("task", values["task"])
-        cells.append((config, values, load(**fields_of)))
+        task = load(**describe("task", values["task"]).values)
+        cells.append((config, values, task))
     effects.check_sweep(sorted(given), cells)
     repeats.check_sweep([values for _, values, _ in cells])
 
@@ -193,17 +97,16 @@ def _not_there(config: DictConfig, text: str) -> str:
     """What is wrong with a name by which other settings are looked up, and the names that there
     are.
     """
-    found = re.search(r"Interpolation key '([\w.-]+)' not found.*full_key: ([\w.]+)", text)
-    if not found:
+    match = re.search(r"Interpolation key '([\w.-]+)' not found.*full_key: ([\w.]+)", text)
+    if not match:
         return text
-    path, there = found[1].split("."), config
+    path, part = match[1].split("."), config
     for depth, name in enumerate(path):
-        if name not in there:
-            known = ", ".join(map(str, there))
-            return (
-                f"{found[2]}: {'.'.join(path[: depth + 1])}: no {name} here; choose one of {known}"
-            )
-        there = there[name]
+        if name not in part:
+            known = ", ".join(map(str, part))
+            upto = ".".join(path[: depth + 1])
+            return f"{match[2]}: {upto}: no {name} here; choose one of {known}"
+        part = part[name]
     return text
 
 
@@ -213,8 +116,10 @@ def _check_alone(config: DictConfig) -> None:
     """
     for name in ("data", "selection", "method"):
         try:
-            one = config[name]
-            values = OmegaConf.to_container(one, resolve=True) if OmegaConf.is_config(one) else one
+            group = config[name]
+            values = group
+            if OmegaConf.is_config(group):
+                values = OmegaConf.to_container(group, resolve=True)
         except OmegaConfBaseException:
             continue
         if name == "method":
@@ -224,12 +129,11 @@ def _check_alone(config: DictConfig) -> None:
 
 
 def _check_method(values: Mapping[str, Any]) -> None:
-    """A method of the harness or of anybody: its fields by its own hints, where it is a
-    dataclass."""
+    """A method of the harness or of anybody: its fields by its own hints, if it is a dataclass."""
     method = values.get("method")
     if not isinstance(method, Mapping) or "_target_" not in method:
-        raise InputError(f"method={shown(method)}: name one of the methods (--help lists them)")
-    kind, _ = made_of("method", method)
+        raise InputError(f"method={as_text(method)}: name one of the methods (--help lists them)")
+    kind = describe("method", method).kind
     if kind is not None:
         check("method", method, kind if issubclass(kind, Method) else Method)
 
@@ -238,21 +142,17 @@ def _expanded(path: str, value: Any) -> Any:
     """The values with the home folder in place of `~`; texts that are no folders are left alone."""
     if isinstance(value, Mapping):
         return {
-            name: _expanded(f"{path}.{name}" if path else str(name), one)
-            for name, one in value.items()
+            name: _expanded(f"{path}.{name}" if path else str(name), entry)
+            for name, entry in value.items()
         }
-    if (
-        not isinstance(value, str)
-        or not value.startswith("~")
-        or path.startswith(("task.", "experiment."))
-    ):
+    if not isinstance(value, str) or not value.startswith("~"):
         return value
-    if ".prompts." in path:
+    if path.startswith(("task.", "experiment.")) or ".prompts." in path:
         return value
     whole = os.path.expanduser(value)
     if whole.startswith("~"):
         raise InputError(
-            f"{path}={shown(value)}: nobody here has this home folder; write the whole path"
+            f"{path}={as_text(value)}: nobody here has this home folder; write the whole path"
         )
     return whole
 
@@ -262,16 +162,16 @@ def _decodings(path: str, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]
     if isinstance(value, Mapping):
         if value.get("_target_") == f"{Decoding.__module__}.{Decoding.__qualname__}":
             yield path, value
-        for name, one in value.items():
-            yield from _decodings(f"{path}.{name}" if path else str(name), one)
+        for name, entry in value.items():
+            yield from _decodings(f"{path}.{name}" if path else str(name), entry)
 
 
 def _check_draws(values: Mapping[str, Any]) -> None:
-    for path, one in _decodings("", values):
-        heat = one.get("temperature", 1.0)
-        if one.get("rule") == "sample" and heat < COLDEST:
+    for path, decoding in _decodings("", values):
+        temperature = decoding.get("temperature", 1.0)
+        if decoding.get("rule") == "sample" and temperature < COLDEST:
             raise InputError(
-                f"{path}.temperature={heat:g}: {path}.rule=sample draws from {COLDEST} on; "
+                f"{path}.temperature={temperature:g}: {path}.rule=sample draws from {COLDEST} on; "
                 f"{path}.rule=greedy takes the most likely"
             )
 
@@ -283,16 +183,21 @@ def _check_data(data: Mapping[str, Any]) -> None:
         )
 
 
+def _check_shard(shard: Mapping[str, Any]) -> None:
+    index, count = shard["index"], shard["count"]
+    if index < count:
+        return
+    advice = "; say how many there are, as in shard.count=4" if count == 1 else ""
+    raise InputError(
+        f"shard.index={index} shard.count={count}: the parts are counted from 0 to {count - 1}"
+        f"{advice}"
+    )
+
+
 def _check_together(values: Mapping[str, Any], chosen: Mapping[str, str]) -> None:
     """What is right alone and makes no sense together."""
     _check_data(values["data"])
-    part = values["shard"]
-    if part["index"] >= part["count"]:
-        raise InputError(
-            f"shard.index={part['index']} shard.count={part['count']}: the parts are counted from 0"
-            f" to {part['count'] - 1}"
-            + ("; say how many there are, as in shard.count=4" if part["count"] == 1 else "")
-        )
+    _check_shard(values["shard"])
     if values["decoding"]["rule"] == "likelihood" and not values["task"]["labels"]:
         raise InputError(
             f"decoding.rule=likelihood: it chooses among labels, and {values['task']['name']} has"

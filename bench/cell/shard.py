@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from bench.cell import likelihoods
-from bench.cell.windows import CHUNK, chunk_name
+from bench.cell.artifacts import CHUNK, chunk_name, load_chunks, save_personalizations
 from bench.cost import ledger
 from bench.cost.bill import Bill
 from bench.disk import files, seals
 from bench.disk.store import Cell
 from bench.errors import InputError
-from bench.types import Personalization, User
+from bench.types import User
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,27 @@ class Shard:
         """Its part of the users, who have their protocol's history already: a stretch of their
         order.
         """
-        return users[
-            len(users) * self.index // self.count : len(users) * (self.index + 1) // self.count
-        ]
+        start = len(users) * self.index // self.count
+        end = len(users) * (self.index + 1) // self.count
+        return users[start:end]
 
     def missing(self) -> str:
         """The parts that are not done yet, in words; empty when all are."""
-        others = [Shard(self.whole, index, self.count) for index in range(self.count)]
-        return ", ".join(
-            f"{one.index} (at work)" if (one.cell.folder / "claim").exists() else str(one.index)
-            for one in others
-            if not one.done
-        )
+        words = []
+        for part in self.all():
+            if not part.done:
+                at_work = (part.cell.folder / "claim").exists()
+                words.append(f"{part.index} (at work)" if at_work else str(part.index))
+        return ", ".join(words)
+
+    def all(self) -> list[Shard]:
+        """All parts of the cell, in the order of their users."""
+        return [Shard(self.whole, index, self.count) for index in range(self.count)]
 
 
 def asked(config: Mapping[str, Any], whole: Cell) -> Shard | None:
-    """The part that the settings ask for; None for a whole cell. Raises InputError where they make
-    no sense.
+    """The part that the settings ask for; None for a whole cell. Raises InputError if they make no
+    sense.
     """
     index, count = config["shard"]["index"], config["shard"]["count"]
     if count < 1 or not 0 <= index < count:
@@ -101,13 +105,18 @@ def merge(shard: Shard, users: Sequence[User]) -> int:
 
     Returns how many lines crashes had cut off.
     """
-    shards = [Shard(shard.whole, index, shard.count) for index in range(shard.count)]
-    whole, parts = shard.whole, [one.cell for one in shards]
+    shards, whole = shard.all(), shard.whole
+    parts = [part.cell for part in shards]
     _merge_personalizations(parts, whole, users)
-    likelihoods.joined([part.artifacts for part in parts], whole.artifacts, whole.key)
-    ledger.merge(whole.artifacts, sum((ledger.total(part.artifacts) for part in parts), Bill()))
+    likelihoods.join([part.artifacts for part in parts], whole.artifacts, whole.key)
+
+    bill = Bill()
+    for part in parts:
+        bill += ledger.total(part.artifacts)
+    ledger.merge(whole.artifacts, bill)
+
     files.replace(whole.samples, _lines(parts))
-    return sum(one.dropped for one in shards)
+    return sum(part.dropped for part in shards)
 
 
 def remove(whole: Cell) -> None:
@@ -116,17 +125,11 @@ def remove(whole: Cell) -> None:
 
 
 def _merge_personalizations(parts: Sequence[Cell], whole: Cell, users: Sequence[User]) -> None:
-    from bench.cell.artifacts import load_personalizations, save_personalizations
-
-    def found() -> Iterator[Personalization]:
-        for part in parts:
-            for path in sorted(part.artifacts.glob("adapt-*.json")):
-                yield from load_personalizations(part.artifacts, path.stem, cell=whole.key) or ()
-
-    each = found()
+    """Cut the parts' personalizations, in the order of the users, into the whole cell's chunks."""
+    personals = chain.from_iterable(load_chunks(part.artifacts, whole.key) for part in parts)
     for start in range(0, len(users), CHUNK):
         ids = [user.id for user in users[start : start + CHUNK]]
-        chunk = list(islice(each, len(ids)))
+        chunk = list(islice(personals, len(ids)))
         save_personalizations(chunk, whole.artifacts, chunk_name(start), cell=whole.key, users=ids)
 
 
@@ -134,4 +137,6 @@ def _lines(parts: Sequence[Cell]) -> Iterator[str]:
     for part in parts:
         if part.samples.exists():
             with part.samples.open(encoding="utf-8") as lines:
-                yield from (line for line in lines if line.endswith("\n"))
+                for line in lines:
+                    if line.endswith("\n"):  # a crash cut the others off
+                        yield line

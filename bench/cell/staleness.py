@@ -22,8 +22,8 @@ from bench.terminal import escape
 
 @dataclass(frozen=True)
 class Standing:
-    """What of a cell holds: its finished record, or None where it is to be run; and which files
-    differ since.
+    """What of a cell still counts: its finished record, or None if it is to be run; and the files
+    that differ since.
     """
 
     record: Mapping[str, Any] | None
@@ -38,8 +38,8 @@ class Standing:
 
 
 def standing(plan: Plan) -> Standing:
-    """The finished record, if its code still counts. Raises InputError where `stale=error` and it
-    does not.
+    """The finished record, if its code still counts. Raises InputError if it does not and
+    `stale=error`.
 
     Records of version 0.1 do not say their code, and count.
     """
@@ -64,11 +64,11 @@ def begin(plan: Plan) -> None:
         _clear(plan)
     elif differs:
         mixed = {*before.get("sources_mixed", ()), *differs}
-        said = (
-            f"{plan.cell.folder}: goes on with other code than it began with:"
-            f" {sources.some(differs)}"
+        files_changed = sources.some(differs)
+        escape.say(
+            f"{plan.cell.folder}: goes on with other code than it began with: {files_changed}",
+            sys.stderr,
         )
-        escape.say(said, sys.stderr)
     now = {"sources": sources.of(plan.method), "sources_mixed": sorted(mixed)}
     seals.write(_note(plan), now, _owner(plan))
 
@@ -112,11 +112,10 @@ def _owner(plan: Plan) -> seals.Owner:
 
 
 def _noted(plan: Plan) -> dict[str, Any] | None:
-    """What the cell at work says of its code; None where it says nothing. Raises InputError where
-    it is damaged.
+    """What the cell at work says of its code; None if it says nothing. Raises InputError if that is
+    damaged.
     """
     if not _note(plan).exists():
         return None
-    return dict(
-        seals.read(_note(plan), _owner(plan), f"delete {plan.cell.folder} and run the cell again")
-    )
+    remedy = f"delete {plan.cell.folder} and run the cell again"
+    return dict(seals.read(_note(plan), _owner(plan), remedy))

@@ -7,22 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from bench.cell.artifacts import CHUNK, chunk_name, load_personalizations
 from bench.data.dates import as_of
 from bench.errors import InputError
-from bench.types import Personalization, Query, User
+from bench.types import Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch
-
-CHUNK = 128
-"""Users adapted before their artifacts are written."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Question:
+    """One question as the model is asked it: the user as of the question, and the request."""
+
+    user: User
+    query: Query
+    request: Request
+
+    @property
+    def id(self) -> str:
+        return self.query.id
+
+
+@dataclass(frozen=True)
 class Window:
-    """So many users in a row, with golds. `number` counts the windows, `start` is the place of the
+    """Some users in a row, with golds. `number` counts the windows, `start` is the index of the
     first user.
     """
 
@@ -32,25 +43,33 @@ class Window:
 
     @property
     def ids(self) -> list[str]:
-        """Of its questions, in their order."""
-        return [query.id for user in self.users for query in user.queries]
+        """The ids of its questions, in their order."""
+        return [query.id for query in self.queries]
+
+    @property
+    def queries(self) -> list[Query]:
+        """Its questions, user by user."""
+        queries: list[Query] = []
+        for user in self.users:
+            queries += user.queries
+        return queries
 
     def personals(
         self, artifacts: Path, shared: Personalization, cell: str
     ) -> list[Personalization]:
         """What the users' chunks on disk hold; a patch of several users is read once."""
-        from bench.cell.artifacts import load_personalizations
-
         known: dict[str, Patch] = {patch.id: patch for patch in shared.patches}
-        found: list[Personalization] = []
-        for at in range(self.start, self.start + len(self.users), CHUNK):
-            ids = [user.id for user in self.users[at - self.start :][:CHUNK]]
-            chunk = load_personalizations(artifacts, chunk_name(at), known, cell=cell, users=ids)
+        personals: list[Personalization] = []
+        for start in range(self.start, self.start + len(self.users), CHUNK):
+            ids = [user.id for user in self.users[start - self.start :][:CHUNK]]
+            name = chunk_name(start)
+            chunk = load_personalizations(artifacts, name, known, cell=cell, users=ids)
             if chunk is None:
-                raise InputError(f"{artifacts}: {chunk_name(at)}.json is gone; run the cell again")
-            known |= {patch.id: patch for one in chunk for patch in one.patches}
-            found += chunk
-        return found
+                raise InputError(f"{artifacts}: {name}.json is gone; run the cell again")
+            for personal in chunk:
+                known |= {patch.id: patch for patch in personal.patches}
+            personals += chunk
+        return personals
 
     def asked(
         self, personals: Sequence[Personalization]
@@ -58,12 +77,12 @@ class Window:
         """Every question with its user, as of the question, and personalization; the golds are
         hidden.
         """
-        hidden = (user.hidden() for user in self.users)
-        return [
-            (as_of(user, query), query, personal)
-            for user, personal in zip(hidden, personals, strict=True)
-            for query in user.queries
-        ]
+        asked = []
+        for user, personal in zip(self.users, personals, strict=True):
+            hidden = user.hidden()
+            for query in hidden.queries:
+                asked.append((as_of(hidden, query), query, personal))
+        return asked
 
 
 def windows(users: Sequence[User], size: int) -> Iterator[Window]:
@@ -73,7 +92,7 @@ def windows(users: Sequence[User], size: int) -> Iterator[Window]:
 
 
 def checked_size(size: int) -> int:
-    """The setting `window`; InputError where it is no multiple of a chunk."""
+    """The setting `window`; InputError if it is no multiple of a chunk."""
     if size < CHUNK or size % CHUNK:
         raise InputError(
             f"window={size}: give a multiple of {CHUNK}, the users whose artifacts are one file"
@@ -81,16 +100,11 @@ def checked_size(size: int) -> int:
     return size
 
 
-def chunk_name(start: int) -> str:
-    """The artifact that holds the users from this place on."""
-    return f"adapt-{start // CHUNK:05d}"
-
-
 class Ahead(Generic[T]):
     """Values by id out of a stream that has them about in the order in which they are asked for.
 
-    What comes too early is kept, so that a stream in another order costs memory and no error; of an
-    id that comes again the first counts.
+    What comes too early is stored, so that a stream in another order costs memory and no error. If
+    an id comes again, the first value counts.
     """
 
     def __init__(self, stream: Iterator[tuple[str, T]]) -> None:
@@ -98,8 +112,8 @@ class Ahead(Generic[T]):
         self._early: dict[str, T] = {}
 
     def take(self, ids: Sequence[str]) -> list[T]:
-        """The values of these ids, which are forgotten here. KeyError where the stream ends without
-        one.
+        """The values of these ids, which are forgotten here. KeyError if the stream ends without
+        one of them.
         """
         missing = set(ids).difference(self._early)
         while missing:
@@ -109,6 +123,6 @@ class Ahead(Generic[T]):
         return [self._early.pop(name) for name in ids]
 
     def _next(self, missing: set[str]) -> tuple[str, T]:
-        for found in self._stream:
-            return found
+        for pair in self._stream:
+            return pair
         raise KeyError(f"{len(missing)} values are missing, that of {min(missing)} among them")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from hydra.utils import get_object
 
 from bench.checks.bounds import ANY, Fields, Form, Range
-from bench.errors import InputError, one_of, shown
+from bench.errors import InputError, as_text, one_of
 
 UNSET = "???"
 """How a configuration says that a value has to be given."""
@@ -32,7 +32,10 @@ def check_fields(path: str, part: object) -> None:
 
     `path`: what the command line calls the dataclass, as `method`.
     """
-    values = {one.name: getattr(part, one.name) for one in fields(part)}  # type: ignore[arg-type]
+    values = {
+        field.name: getattr(part, field.name)
+        for field in fields(part)  # type: ignore[arg-type]
+    }
     _check_all(path, values, type(part), ())
 
 
@@ -45,20 +48,27 @@ def check(path: str, value: Any, hint: Any) -> None:
     _check(path, value, hint, "")
 
 
-def made_of(path: str, value: Any) -> tuple[type | None, Mapping[str, Any]]:
-    """The dataclass that a mapping with a `_target_` describes (None: of no dataclass), and the
-    values of its fields.
+@dataclass(frozen=True)
+class Description:
+    """What a configured part describes: a dataclass (None: no such), and its fields' values."""
 
-    Of a function, the dataclass that it returns. Raises InputError where the target is not there.
+    kind: type | None
+    values: Mapping[str, Any]
+
+
+def describe(path: str, value: Mapping[str, Any]) -> Description:
+    """What a mapping with a `_target_` describes. Of a function, it is the dataclass that the
+    function returns. Raises InputError if the target is not there.
     """
     target = value.get("_target_")
-    values = {name: one for name, one in value.items() if name != "_target_"}
+    values = dict(value)
+    values.pop("_target_", None)
     if target is None:
-        return None, values
+        return Description(None, values)
     kind = _target(path, target)
     if not isinstance(kind, type):
         kind = _hints(path, kind).get("return")
-    return (kind if is_dataclass(kind) else None), values  # type: ignore[return-value]
+    return Description(kind if is_dataclass(kind) else None, values)  # type: ignore[arg-type]
 
 
 def unread(path: str, part: Mapping[str, Any]) -> dict[str, str]:
@@ -69,10 +79,10 @@ def unread(path: str, part: Mapping[str, Any]) -> dict[str, str]:
     """
     if "_target_" not in part:
         return {}
-    kind, _ = made_of(path, part)
+    kind = describe(path, part).kind
     rules: Mapping[str, tuple[str, tuple[Any, ...]]] = getattr(kind, "ONLY_WITH", {})
     return {
-        name: f"it is read with {path}.{other}={' or '.join(map(shown, wanted))} alone"
+        name: f"it is read with {path}.{other}={' or '.join(map(as_text, wanted))} alone"
         for name, (other, wanted) in rules.items()
         if _stands(part, other, wanted[0]) not in wanted
     }
@@ -88,13 +98,14 @@ def _stands(part: Any, name: str, otherwise: Any) -> Any:
 
 
 def _check(path: str, value: Any, hint: Any, also: str) -> None:
-    """`also`: what else the setting may be, for the error."""
+    """Check by the kind of the hint. `also`: what else the setting may be, for the error."""
     if value == UNSET:
         raise InputError(f"{path}=... is needed here, and has no default")
-    marks: tuple[Any, ...] = ()
+
+    marks: Sequence[Any] = ()
     if get_origin(hint) is Annotated:
-        hint, *rest = get_args(hint)
-        marks = tuple(rest)
+        hint, *marks = get_args(hint)
+
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         _check_union(path, value, hint)
@@ -143,27 +154,32 @@ def _check_text(path: str, value: Any, marks: Sequence[Any], also: str) -> None:
     if not isinstance(value, str) or not re.fullmatch(form.pattern, value):
         kind = "" if isinstance(value, str) else f" ({_kind(value)})"
         quotes = (
-            f"; a number as text: '{path}=\"{shown(value)}\"'"
+            f"; a number as text: '{path}=\"{as_text(value)}\"'"
             if type(value) in (int, float, bool)
             else ""
         )
-        raise InputError(f"{path}={shown(value)}{kind}: {form.words}{also}{quotes}")
+        raise InputError(f"{path}={as_text(value)}{kind}: {form.words}{also}{quotes}")
 
 
 def _check_number(path: str, value: Any, kind: type, marks: Sequence[Any], also: str) -> None:
     if kind is bool:
         if type(value) is not bool:
-            raise InputError(f"{path}={shown(value)}: true or false{also}")
+            raise InputError(f"{path}={as_text(value)}: true or false{also}")
         return
-    bounds = next(
-        (mark for mark in marks if isinstance(mark, Range)), Range() if kind is int else ANY
-    )
-    right = type(value) is int or (kind is float and type(value) is float and math.isfinite(value))
-    if not right or value not in bounds:
+
+    bounds = Range() if kind is int else ANY
+    for mark in marks:
+        if isinstance(mark, Range):
+            bounds = mark
+
+    # a bool is an int to Python, and none to a setting
+    is_number = type(value) is int
+    if kind is float and type(value) is float:
+        is_number = math.isfinite(value)
+    if not is_number or value not in bounds:
         words = "a whole number" if kind is int else "a number"
-        raise InputError(
-            f"{path}={shown(value)}: {words}{'' if bounds == ANY else f' {bounds}'}{also}"
-        )
+        limits = "" if bounds == ANY else f" {bounds}"
+        raise InputError(f"{path}={as_text(value)}: {words}{limits}{also}")
 
 
 def _check_part(path: str, value: Any, hint: type) -> None:
@@ -173,10 +189,12 @@ def _check_part(path: str, value: Any, hint: type) -> None:
         return
     if not isinstance(value, Mapping):
         raise _no_mapping(path, value, fields(hint)[0].name)
-    kind, values = made_of(path, value)
-    if "_target_" in value and not (kind and issubclass(kind, hint)):
-        raise InputError(f"{path}._target_={shown(value['_target_'])}: it makes no {hint.__name__}")
-    _check_all(path, values, kind or hint, ())
+    part = describe(path, value)
+    if "_target_" in value and not (part.kind and issubclass(part.kind, hint)):
+        raise InputError(
+            f"{path}._target_={as_text(value['_target_'])}: it makes no {hint.__name__}"
+        )
+    _check_all(path, part.values, part.kind or hint, ())
 
 
 def _check_all(path: str, values: Mapping[str, Any], kind: type, without: Sequence[str]) -> None:
@@ -184,16 +202,19 @@ def _check_all(path: str, values: Mapping[str, Any], kind: type, without: Sequen
     each as its hint.
     """
     hints = _hints(path, kind)
-    known = {one.name: one for one in fields(kind) if one.init and one.name not in without}
+    known = {
+        field.name: field for field in fields(kind) if field.init and field.name not in without
+    }
+
     for name in values:
         if name not in known:
             raise InputError(
                 f"{_at(path, name)}: no such setting here; there are {', '.join(known)}"
             )
-    for name, one in known.items():
+    for name, field in known.items():
         if name in values:
             _check(_at(path, name), values[name], hints[name], "")
-        elif one.default is MISSING and one.default_factory is MISSING:
+        elif field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{_at(path, name)} is missing (there need to be {', '.join(known)})")
 
 
@@ -205,21 +226,21 @@ def _check_mapping(path: str, value: Any, kinds: Sequence[Any], marks: Sequence[
             _check_all(path, value, mark.of, mark.without)
             mark.of(**value)  # raises where values do not go together
             return
-    for name, one in value.items():
-        _check(f"{path}: {shown(name)}", name, kinds[0], "")
-        _check(_at(path, name), one, kinds[1], "")
+    for name, entry in value.items():
+        _check(f"{path}: {as_text(name)}", name, kinds[0], "")
+        _check(_at(path, name), entry, kinds[1], "")
 
 
 def _check_list(path: str, value: Any, kind: Any, also: str) -> None:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{path}={shown(value)}: a list, as in {path}=[...]{also}")
-    for place, one in enumerate(value):
-        _check(f"{path}[{place}]", one, kind, "")
+        raise InputError(f"{path}={as_text(value)}: a list, as in {path}=[...]{also}")
+    for index, entry in enumerate(value):
+        _check(f"{path}[{index}]", entry, kind, "")
 
 
 def _no_mapping(path: str, value: Any, inside: str) -> InputError:
     return InputError(
-        f"{path}={shown(value)}: {path} has settings of its own, as in {path}.{inside}=..."
+        f"{path}={as_text(value)}: {path} has settings of its own, as in {path}.{inside}=..."
     )
 
 
@@ -242,12 +263,14 @@ def _hints(path: str, kind: Any) -> Mapping[str, Any]:
 def _target(path: str, name: Any) -> Any:
     if not isinstance(name, str):
         raise InputError(
-            f"{path}._target_={shown(name)}: the name of a class, as in package.module.Class"
+            f"{path}._target_={as_text(name)}: the name of a class, as in package.module.Class"
         )
     try:
         return get_object(name)
     except Exception as error:  # whatever the module raises while it is imported
-        raise InputError(f"{path}._target_={shown(name)}: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"{path}._target_={as_text(name)}: {' '.join(str(error).split())}"
+        ) from None
 
 
 def _at(path: str, name: Any) -> str:

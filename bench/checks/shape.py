@@ -37,7 +37,7 @@ def _number(value: Any) -> bool:
 
 
 def _numbers(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(one, int | float) for one in value)
+    return isinstance(value, list | tuple) and all(isinstance(part, int | float) for part in value)
 
 
 TEXT = JSONKind("a text", lambda value: isinstance(value, str))
@@ -64,30 +64,38 @@ LOGPROBS = JSONKind("a list of numbers or null", lambda value: value is None or 
 
 # In a shape `name?` may be missing, and `*` stands for every other name.
 INTERVAL: Shape = {"value": NUMBER, "low?": NUMBER_OR_NULL, "high?": NUMBER_OR_NULL, "users": COUNT}
-_MEASURED = (
-    "seconds",
-    "reused",
-    "cache_hits",
-    "cache_damaged",
-    "tokens_in",
-    "tokens_out",
-    "peak_memory",
-    "joules",
-)
+PHASE: Shape = {
+    "seconds?": NUMBER_OR_NULL,
+    "reused?": NUMBER_OR_NULL,
+    "cache_hits?": NUMBER_OR_NULL,
+    "cache_damaged?": NUMBER_OR_NULL,
+    "tokens_in?": NUMBER_OR_NULL,
+    "tokens_out?": NUMBER_OR_NULL,
+    "peak_memory?": NUMBER_OR_NULL,
+    "joules?": NUMBER_OR_NULL,
+}
 RECORD: Shape = {
     "schema": WHOLE,
     "key": NAME,
     "status": NAME,
     "error": TEXT_OR_NULL,
     "cell": {
-        **{name: NAME for name in ("task", "method", "model", "base", "protocol", "decoding")},
+        "task": NAME,
+        "method": NAME,
+        "model": NAME,
+        "base": NAME,
+        "protocol": NAME,
+        "decoding": NAME,
         "seed": WHOLE,
         "variant": TEXT,
     },
     "config": {"method": OBJECT, "protocol?": OBJECT, "model?": OBJECT},
     "model?": {"dtype?": TEXT, "base?": TEXT},
     "data": {
-        **{name: NAME for name in ("name", "split", "kind", "hash")},
+        "name": NAME,
+        "split": NAME,
+        "kind": NAME,
+        "hash": NAME,
         "users": COUNT,
         "queries": COUNT,
     },
@@ -96,13 +104,16 @@ RECORD: Shape = {
     "unscored": TEXT_OR_NULL,
     "counts": {"*": NUMBER_OR_NULL},
     "facts": {"layers?": LAYERS, "users_edited?": NUMBER_OR_NULL},
-    "cost": {"*": {f"{name}?": NUMBER_OR_NULL for name in _MEASURED}},
+    "cost": {"*": PHASE},
     "environment": {"git?": OBJECT_OR_NULL},
     "started?": TEXT_OR_NULL,
     "finished?": TEXT_OR_NULL,
 }
 SAMPLE: Shape = {
-    **{name: TEXT for name in ("id", "user", "group", "raw")},
+    "id": TEXT,
+    "user": TEXT,
+    "group": TEXT,
+    "raw": TEXT,
     "tokens_in": COUNT,
     "tokens_out": COUNT,
     "cut?": COUNT,
@@ -113,7 +124,9 @@ SAMPLE: Shape = {
 SCORE: Shape = {
     "id": TEXT,
     "group": TEXT,
-    **{name: NUMBER_OR_NULL for name in ("gold", "official", "lenient")},
+    "gold": NUMBER_OR_NULL,
+    "official": NUMBER_OR_NULL,
+    "lenient": NUMBER_OR_NULL,
     "values": {"*": NUMBER},
 }
 
@@ -127,20 +140,26 @@ def _problems(value: Any, shape: Shape, where: str) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield f"{where or 'it'} is not an object"
         return
-    named = {name.removesuffix("?") for name in shape}
+
     for name, wanted in shape.items():
-        for field in (
-            [one for one in value if one not in named] if name == "*" else [name.removesuffix("?")]
-        ):
-            place = f"{where}.{field}" if where else field
+        for field in _fields_of(name, value, shape):
+            path = f"{where}.{field}" if where else field
             if field in value:
-                yield from _wrong(value[field], wanted, place)
+                yield from _wrong(value[field], wanted, path)
             elif not name.endswith("?"):
-                yield f"{place} is missing"
+                yield f"{path} is missing"
 
 
-def _wrong(value: Any, wanted: JSONKind | Shape, place: str) -> Iterator[str]:
+def _fields_of(name: str, value: Mapping[str, Any], shape: Shape) -> list[str]:
+    """The fields that an entry of a shape speaks of: one, or for `*` all that no entry names."""
+    if name != "*":
+        return [name.removesuffix("?")]
+    named = {entry.removesuffix("?") for entry in shape}
+    return [field for field in value if field not in named]
+
+
+def _wrong(value: Any, wanted: JSONKind | Shape, path: str) -> Iterator[str]:
     if not isinstance(wanted, JSONKind):
-        yield from _problems(value, wanted, place)
+        yield from _problems(value, wanted, path)
     elif not wanted.known(value):
-        yield f"{place} is {str(value)[:40]!r}, not {wanted.name}"
+        yield f"{path} is {str(value)[:40]!r}, not {wanted.name}"

@@ -122,7 +122,7 @@ def _read(path: Path) -> tuple[dict[str, Bill], dict[str, dict[str, Bill]]]:
         if line is None:
             break
         try:
-            fields, _ = json_lines.opened(line)
+            fields = json_lines.parse(line).fields
             bill, name, part = Bill.from_json(fields), str(fields["piece"]), fields.get("part")
         except (ValueError, KeyError) as error:
             raise InputError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from string import Formatter
 
 from bench.data.task import Task
-from bench.errors import InputError, shown
+from bench.errors import InputError, as_text
 
 NEEDED = {
     "chameleon": (
@@ -54,7 +54,7 @@ def _check_fields(task: Task) -> None:
         for name in names:
             if name not in task.fields:
                 raise InputError(
-                    f"task.{setting}={shown(name)}: no field of an item; there are"
+                    f"task.{setting}={as_text(name)}: no field of an item; there are"
                     f" {', '.join(task.fields)}"
                 )
     if not task.markers or not all(task.markers):
@@ -65,15 +65,15 @@ def _check_labels(task: Task) -> None:
     if (task.kind == "generation") == bool(task.labels):
         needs = "has none" if task.kind == "generation" else "needs some, as in task.labels=[...]"
         raise InputError(
-            f"task.labels={shown(list(task.labels))}: a task of kind {task.kind} {needs}"
+            f"task.labels={as_text(list(task.labels))}: a task of kind {task.kind} {needs}"
         )
     if len(set(task.labels)) < len(task.labels) or not all(label.strip() for label in task.labels):
-        raise InputError(f"task.labels={shown(list(task.labels))}: each a text of its own")
+        raise InputError(f"task.labels={as_text(list(task.labels))}: each a text of its own")
     if task.kind == "rating" and not all(
         label.isascii() and label.isdigit() for label in task.labels
     ):
         raise InputError(
-            f"task.labels={shown(list(task.labels))}: ratings are whole numbers, as in"
+            f"task.labels={as_text(list(task.labels))}: ratings are whole numbers, as in"
             " ['1','2','3','4','5']"
         )
 
@@ -91,7 +91,7 @@ def _check_line(task: Task, line: str) -> None:
     for _, slot, form, turned in parts:
         if slot is not None and (slot not in known or form or turned):
             raise InputError(
-                f"task.{line}: {{{shown(slot)}}} is no field of an item; there are"
+                f"task.{line}: {{{as_text(slot)}}} is no field of an item; there are"
                 f" {', '.join(known)}"
             )
 

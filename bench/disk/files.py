@@ -60,8 +60,7 @@ def place(setting: str, text: object) -> Path:
 
 
 def is_there(path: Path, label: str = "") -> bool:
-    """Whether an optional file is there: nothing of its name is none, but what is no file must not
-    count as none.
+    """Whether an optional file is there. Something else of its name must not pass for none.
 
     Raises InputError for a folder, a pipe or device, a link that leads nowhere, and what cannot be
     looked at.
@@ -73,13 +72,11 @@ def is_there(path: Path, label: str = "") -> bool:
             return False
     except OSError as error:
         raise InputError(f"{label or path}: cannot be looked at: {error.strerror}") from None
-    kind = (
-        "a folder"
-        if path.is_dir()
-        else "no ordinary file"
-        if path.exists()
-        else "a link that leads nowhere"
-    )
+    kind = "a link that leads nowhere"
+    if path.is_dir():
+        kind = "a folder"
+    elif path.exists():
+        kind = "no ordinary file"
     raise InputError(f"{label or path}: {kind} (need a file here, or nothing of this name)")
 
 
@@ -105,24 +102,25 @@ def writing(folder: Path, elsewhere: str | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         if elsewhere is None:
-            elsewhere = (
-                "LAMPLIGHT_CACHE=FOLDER"
-                if folder.is_relative_to(cache_folder())
-                else "results.root=FOLDER"
-            )
-        advice = ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice = (
-                "free some space and run the same command again: nothing that was finished is"
-                " lost; or "
-            )
-        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            advice = "make it writable, or "
-        elif error.errno == errno.EIO:
-            advice = "run the same command again: nothing that was finished is lost; or "
+            in_cache = folder.is_relative_to(cache_folder())
+            elsewhere = "LAMPLIGHT_CACHE=FOLDER" if in_cache else "results.root=FOLDER"
         what = (error.strerror or str(error)).lower()
         kind = Unwritable if error.errno in _NO_PLACE else StoreError
+        advice = _advice(error.errno)
         raise kind(f"{folder}: {what}; {advice}write elsewhere with {elsewhere}") from error
+
+
+def _advice(number: int | None) -> str:
+    """What else one can do about an error of the disk."""
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            "free some space and run the same command again: nothing that was finished is lost; or "
+        )
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "make it writable, or "
+    if number == errno.EIO:
+        return "run the same command again: nothing that was finished is lost; or "
+    return ""
 
 
 def encoded(text: str) -> bytes:
@@ -140,30 +138,35 @@ def write(fd: int, text: str) -> None:
     os.fsync(fd)
 
 
-def plain(value: Any, where: str = "") -> Any:
-    """The value as JSON has it; InputError naming the place of what is not JSON."""
-    if (
-        value is None
-        or isinstance(value, str | int)
-        or (isinstance(value, float) and math.isfinite(value))
-    ):
+def json_value(value: Any, where: str = "") -> Any:
+    """The value as JSON has it; InputError that names the part that is not JSON."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, list | tuple):
-        return [plain(part, f"{where}[{place}]") for place, part in enumerate(value)]
+        return [json_value(part, f"{where}[{index}]") for index, part in enumerate(value)]
     if not isinstance(value, Mapping):
         raise InputError(f"{where or 'value'}: {value!r:.80} ({type(value).__name__}) is not JSON")
-    if wrong := [name for name in value if not isinstance(name, str)]:
-        raise InputError(
-            f"{where or 'value'}: the name {wrong[0]!r} is not a string, so this is not JSON"
-        )
-    return {name: plain(part, f"{where}.{name}" if where else name) for name, part in value.items()}
+    for name in value:
+        if not isinstance(name, str):
+            raise InputError(
+                f"{where or 'value'}: the name {name!r} is not a string, so this is not JSON"
+            )
+    return {
+        name: json_value(part, f"{where}.{name}" if where else name) for name, part in value.items()
+    }
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(json_value(value), ensure_ascii=False, indent=1)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new
     one.
     """
-    replace(path, [json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n"])
+    replace(path, [_json_text(value) + "\n"])
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> None:
@@ -174,7 +177,7 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
     def texts() -> Iterator[str]:
         lead = "[\n "
         for row in rows:
-            yield lead + json.dumps(plain(row), ensure_ascii=False, indent=1).replace("\n", "\n ")
+            yield lead + _json_text(row).replace("\n", "\n ")
             lead = ",\n "
         yield "\n]\n" if lead[0] == "," else "[]\n"
 

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,23 @@ def sealed(fields: Mapping[str, Any]) -> str:
     return f'{text[:-1]}{_MARK.decode()}{_sum(encoded(text))}"}}\n'
 
 
-def opened(line: bytes) -> tuple[dict[str, Any], bool]:
-    """The object of a line, and whether it has a checksum (lines of earlier versions have none).
+@dataclass(frozen=True)
+class JSONLine:
+    """The object on a line, and whether it has a checksum: lines of earlier versions have none."""
 
-    Raises ValueError where the line is no object, or does not fit its checksum.
-    """
+    fields: dict[str, Any]
+    has_checksum: bool
+
+
+def parse(line: bytes) -> JSONLine:
+    """Raises ValueError if the line is no object, or does not fit its checksum."""
     head, mark, tail = line.rpartition(_MARK)
     if mark and tail.rstrip() != _sum(head + b"}").encode() + b'"}':
         raise ValueError("it was changed after it was written: it does not fit its checksum")
     fields = json.loads(head + b"}" if mark else line)
     if not isinstance(fields, dict):
         raise ValueError("no JSON object")
-    return fields, bool(mark)
+    return JSONLine(fields, bool(mark))
 
 
 def append(path: Path, lines: Sequence[str]) -> None:

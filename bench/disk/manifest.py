@@ -21,12 +21,16 @@ def note(cell: store.Cell, said: Mapping[str, Any], overrides: Sequence[str]) ->
     that made the cell.
     """
     folder = cell.root / FOLDER / said["name"] / said["scale"]
-    value = {"experiment": said["name"]} | {
-        name: said[name] for name in ("scale", "arm", "at", "extra")
-    }
-    where = cell.folder.relative_to(cell.root).as_posix()
     path: Path = folder / f"{said['arm']}-{said['hash']}.json"
-    value |= {"overrides": list(overrides), "cell": where}
+    value = {
+        "experiment": said["name"],
+        "scale": said["scale"],
+        "arm": said["arm"],
+        "at": said["at"],
+        "extra": said["extra"],
+        "overrides": list(overrides),
+        "cell": cell.folder.relative_to(cell.root).as_posix(),
+    }
     if not _says(path, value):  # a finished cell may be looked up where nothing can be written
         store.write_json(path, value)
     return path

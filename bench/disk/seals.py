@@ -1,5 +1,5 @@
-"""Artifacts as JSON that says whose it is and carries a checksum of both: what was damaged, edited
-or put in another's place is never used.
+"""Artifacts as JSON with the name of their owner and a checksum: what was damaged, edited or put in
+another's place is never used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.disk.files import encoded, plain, read_json, write_json
+from bench.disk.files import encoded, json_value, read_json, write_json
 from bench.errors import InputError
 
 Owner = Mapping[str, Any]
@@ -18,16 +18,16 @@ Owner = Mapping[str, Any]
 
 def write(path: Path, content: Any, owner: Owner) -> None:
     """Replace the file in one step."""
-    parts = plain({"owner": owner, "content": content})
+    parts = json_value({"owner": owner, "content": content})
     write_json(path, {"check": _check(parts)} | parts)
 
 
 def read(path: Path, owner: Owner, remedy: str, *, older: bool = False) -> Any:
-    """The content. `owner`: whose it must be, as far as is known. `older`: also where there is no
+    """The content. `owner`: whose it must be, as far as is known. `older`: also content without a
     checksum, as earlier versions wrote it.
 
-    Raises InputError, which names the file and the `remedy`, where it is damaged, another's, or not
-    as it was written.
+    Raises InputError, which names the file and the `remedy`, if it is damaged, another's, or not as
+    it was written.
     """
     try:
         value = read_json(path)
@@ -43,11 +43,12 @@ def read(path: Path, owner: Owner, remedy: str, *, older: bool = False) -> Any:
         raise InputError(
             f"{path}: it was changed after it was written: it does not fit its checksum; {remedy}"
         )
-    for name, whose in plain(owner).items():
-        if value["owner"].get(name) != whose:
-            other = _named({name: value["owner"].get(name)})
+    for name, expected in json_value(owner).items():
+        actual = value["owner"].get(name)
+        if actual != expected:
             raise InputError(
-                f"{path}: it belongs to {other}, not to {_named({name: whose})}; {remedy}"
+                f"{path}: it belongs to {_named({name: actual})}, not to"
+                f" {_named({name: expected})}; {remedy}"
             )
     return value["content"]
 

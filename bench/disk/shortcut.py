@@ -1,45 +1,43 @@
-"""Small JSON files that only save time: what cannot be read is empty, what cannot be written is
-not.
+"""Small JSON files that only save time: one that cannot be read is empty, and one that cannot be
+written is left out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.disk.files import StoreError, read_json, replace
+from bench.errors import InputError
+
 
 def load_json(path: Path) -> dict[str, Any]:
-    """A small JSON object of ours; empty when it is absent or unreadable: it is only ever a
-    shortcut.
-    """
+    """The JSON object in a file; empty if there is none, or if it cannot be read."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        value = read_json(path)
+    except InputError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def save_json(path: Path, value: dict[str, Any]) -> None:
-    """Write atomically. A cache that cannot be written costs time, not the run."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file)
-        os.replace(name, path)
-    except OSError:
-        return
+    """Replace the file in one step. A cache that cannot be written costs time, not the run."""
+    # on one line, unlike a result: an index of a large data file has a number for every question
+    text = json.dumps(value)
+    with suppress(StoreError):
+        replace(path, [text])
 
 
 def load_checked(path: Path) -> dict[str, Any]:
-    """What `save_checked` wrote; empty also where it was changed since."""
-    found = load_json(path)
-    value = found.get("value")
-    return value if isinstance(value, dict) and found.get("check") == _check(path, value) else {}
+    """What `save_checked` wrote; empty also if it was changed since."""
+    content = load_json(path)
+    value = content.get("value")
+    if isinstance(value, dict) and content.get("check") == _check(path, value):
+        return value
+    return {}
 
 
 def save_checked(path: Path, value: dict[str, Any]) -> None:

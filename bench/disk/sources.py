@@ -33,8 +33,10 @@ _HARMLESS = frozenset(
         "bench.cell.artifacts",
         "bench.cell.effects",
         "bench.cell.record",
+        "bench.cell.sections",
         "bench.cell.settings",
         "bench.cell.staleness",
+        "bench.cell.variant",
         "bench.data.convert",
         "bench.data.fetch",
         "bench.data.file_bar",
@@ -85,8 +87,12 @@ def differing(before: Any, now: Mapping[str, str]) -> list[str]:
     """
     if not isinstance(before, Mapping) or not before:
         return []
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    return [name for name in names if not _harmless(name.removesuffix(".py").replace("/", "."))]
+    changed = []
+    for name in sorted(before.keys() | now.keys()):
+        module = name.removesuffix(".py").replace("/", ".")
+        if before.get(name) != now.get(name) and not _harmless(module):
+            changed.append(name)
+    return changed
 
 
 def counts(differs: Sequence[str], stale: Stale, what: str) -> bool:
@@ -130,17 +136,20 @@ def _harmless(module: str) -> bool:
 
 @cache
 def _closure(*modules: str) -> Mapping[str, str]:
+    """The files of the modules and of all that they import, with a hash of each."""
     packages = {*_PRODUCT, *(module.partition(".")[0] for module in modules)}
-    found, todo = dict[str, Path](), [*modules]
+    paths, todo = dict[str, Path](), [*modules]
     while todo:
         name = todo.pop()
-        path = None if name in found or _harmless(name) else _path(name)
+        path = None if name in paths or _harmless(name) else _path(name)
         if path is None:
             continue
-        found[name] = path
+        paths[name] = path
         todo.append(name.rpartition(".")[0])  # a package's own file is run first
-        todo += [other for other in _imported(name, path) if other.partition(".")[0] in packages]
-    return {_shown(name, path): _digest(path) for name, path in sorted(found.items())}
+        for imported in _imported(name, path):
+            if imported.partition(".")[0] in packages:
+                todo.append(imported)
+    return {_in_package(name, path): _digest(path) for name, path in sorted(paths.items())}
 
 
 def _imported(module: str, path: Path) -> Iterator[str]:
@@ -150,22 +159,32 @@ def _imported(module: str, path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")
-            up = parts[: len(parts) - node.level + 1] if node.level else []
-            origin = ".".join([*up, *([node.module] if node.module else [])])
+            origin = _origin(node, package)
             yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                yield f"{origin}.{alias.name}"
+
+
+def _origin(node: ast.ImportFrom, package: str) -> str:
+    """The full name of the module that a `from` names; each dot but the first leads one package
+    up.
+    """
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    up = parts[: len(parts) - node.level + 1]
+    return ".".join([*up, node.module] if node.module else up)
 
 
 def _path(module: str) -> Path | None:
-    """The file of a module; None for what is none (a name inside one). Looks at files: nothing is
-    imported.
+    """The file of a module; None for a name that is no module. It looks at files and imports
+    nothing.
     """
     if not module:
         return None
     top, *rest = module.split(".")
-    for place in _places(top):
-        base = place.joinpath(top, *rest)
+    for folder in _folders(top):
+        base = folder.joinpath(top, *rest)
         for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
             if path.is_file():
                 return path
@@ -173,7 +192,7 @@ def _path(module: str) -> Path | None:
 
 
 @cache
-def _places(top: str) -> Sequence[Path]:
+def _folders(top: str) -> Sequence[Path]:
     """The folders in which a top-level package or module lies."""
     try:
         spec = importlib.util.find_spec(top)
@@ -181,13 +200,14 @@ def _places(top: str) -> Sequence[Path]:
         return ()
     if spec is None:
         return ()
-    inside = spec.submodule_search_locations
-    found = inside if inside is not None else [spec.origin or ""]
-    return tuple(Path(place).parent for place in found)
+    paths = spec.submodule_search_locations
+    if paths is None:  # a module in one file
+        paths = [spec.origin or ""]
+    return tuple(Path(path).parent for path in paths)
 
 
-def _shown(module: str, path: Path) -> str:
-    """The file's place in its package: none of this machine's folders."""
+def _in_package(module: str, path: Path) -> str:
+    """The file's path in its package, without this machine's folders."""
     depth = module.count(".") + (path.name == "__init__.py")
     return "/".join(path.parts[-depth - 1 :])
 
@@ -198,10 +218,10 @@ def _digest(path: Path) -> str:
 
 def _changed(name: str) -> bool:
     top = name.partition("/")[0].removesuffix(".py")
-    return any(_git_says(place, name) for place in _places(top))
+    return any(_git_shows(folder, name) for folder in _folders(top))
 
 
-def _git_says(folder: Path, name: str) -> bool:
+def _git_shows(folder: Path, name: str) -> bool:
     command = ("git", "status", "--porcelain", "--untracked-files=all", "--", name)
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)

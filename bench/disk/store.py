@@ -1,5 +1,5 @@
-"""Everything a cell leaves on disk: key, appended samples, atomic JSON, claim; and how to find
-cells again.
+"""Everything that a cell leaves on disk: appended samples, JSON written in one step, its claim; and
+how to find cells again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bench.disk import json_lines, seals
 from bench.disk.claims import Watch, beat, cover, held, me, take, uncover
 from bench.disk.files import ClaimLost as ClaimLost
 from bench.disk.files import StoreError as StoreError
+from bench.disk.files import json_value
 from bench.disk.files import place as place
-from bench.disk.files import plain
 from bench.disk.files import read_json as read_json
 from bench.disk.files import write_json as write_json
 from bench.disk.files import write_rows as write_rows
@@ -42,10 +42,10 @@ class Busy(Exception):
 
 
 def key(parts: Mapping[str, Any]) -> str:
-    """16 hex digits that change with any part and not with the order of names; InputError on what
-    is not JSON.
+    """16 hex digits that change with any part, and not with the order of names. InputError for a
+    part that is not JSON.
     """
-    text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(json_value(parts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -116,8 +116,9 @@ def read_samples(cell: Cell) -> tuple[list[Sample], int]:
 
 def _sample(line: bytes, where: str, ours: bool) -> Sample:
     try:
-        fields, whole = json_lines.opened(line)
-        if ours and not whole:
+        parsed = json_lines.parse(line)
+        fields = parsed.fields
+        if ours and not parsed.has_checksum:
             raise ValueError("it has no checksum, so this version did not write it so")
         if wrong := shape.problem(fields, shape.SAMPLE):
             raise ValueError(wrong)
@@ -182,9 +183,10 @@ def records(*roots: Path) -> Found:
     """Every `record.json` under the roots, each once. A root that is not there holds none."""
     found = Found([], [])
     for folder in _cells(roots, found.broken):
+        path = folder / "record.json"
         try:
-            if (folder / "record.json").exists():
-                found.records.append((folder, read_record(folder / "record.json")))
+            if path.exists():
+                found.records.append((folder, read_record(path)))
         except InputError as error:
             found.broken.append((folder, str(error)))
     return found
@@ -199,48 +201,56 @@ def resolve(name: str, roots: Iterable[Path]) -> Path:
     path = Path(name)
     if name and any((path / mark).exists() for mark in _MARKS):
         return path
-    known = {folder.name: folder for folder in reversed(list(_cells(roots, [])))}
-    parts = 3 if name.count("/") == 2 else 1
-    fitting = [
-        one for one in known.values() if name and "/".join(one.parts[-parts:]).startswith(name)
-    ]
+
+    by_key: dict[str, Path] = {}
+    for folder in _cells(roots, []):
+        by_key.setdefault(folder.name, folder)
+    depth = 3 if name.count("/") == 2 else 1
+    fitting = []
+    for folder in by_key.values():
+        if name and "/".join(folder.parts[-depth:]).startswith(name):
+            fitting.append(folder)
     if len(fitting) == 1:
         return fitting[0]
-    shown = sorted("/".join(folder.parts[-3:]) for folder in fitting or known.values())
-    more = f" and {len(shown) - 10} more" if len(shown) > 10 else ""
-    said = (
-        "several cells begin with this"
-        if fitting
-        else "neither a cell folder nor the beginning of a cell's key"
-    )
-    raise InputError(
-        f"{name or '(empty name)'}: {said}; there are: {', '.join(shown[:10]) or 'no cells'}{more}"
-    )
+
+    problem = "neither a cell folder nor the beginning of a cell's key"
+    if fitting:
+        problem = "several cells begin with this"
+    there = _names(fitting or list(by_key.values()))
+    raise InputError(f"{name or '(empty name)'}: {problem}; there are: {there}")
+
+
+def _names(folders: Sequence[Path]) -> str:
+    """The first ten cells by name, and how many more."""
+    names = sorted("/".join(folder.parts[-3:]) for folder in folders)
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return (", ".join(names[:10]) or "no cells") + more
 
 
 def _cells(roots: Iterable[Path], broken: list[tuple[Path, str]]) -> Iterator[Path]:
-    seen: set[tuple[int, int]] = set()  # overlapping roots, and links that lead in a circle
+    """The cell folders under the roots, by name; those that cannot be read go to `broken`."""
+    # folders by device and number: roots may overlap, and links may lead in a circle
+    seen: set[tuple[int, int]] = set()
     todo = [root for root in roots if root.is_dir()][::-1]
     while todo:
         folder = todo.pop()
         try:
-            at = folder.stat()
-            if (at.st_dev, at.st_ino) in seen:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
                 continue
-            seen.add((at.st_dev, at.st_ino))
+            seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                inside = sorted((entry.name, entry.is_dir()) for entry in entries)
+                is_folder = {entry.name: entry.is_dir() for entry in entries}
         except OSError as error:
             broken.append((folder, f"{folder}: {(error.strerror or str(error)).lower()}"))
             continue
-        if _MARKS.intersection(name for name, _ in inside):
+
+        if _MARKS & is_folder.keys():
             yield folder  # and nothing below: artifacts can be many
-        else:
-            todo += [
-                folder / name
-                for name, is_folder in inside[::-1]
-                if is_folder and not name.startswith(".")
-            ]
+            continue
+        for name in sorted(is_folder, reverse=True):
+            if is_folder[name] and not name.startswith("."):
+                todo.append(folder / name)
 
 
 def running(folder: Path) -> bool:
@@ -266,7 +276,7 @@ def claim(
     once who holds it. Inside, what is written to the cell, and to what it covers `also`, is refused
     (ClaimLost) once another has taken it over.
     """
-    mine, told, watch = cell.folder / "claim" / me(), False, Watch(stale_after)
+    mine, watch, waits = cell.folder / "claim" / me(), Watch(stale_after), False
     while True:
         with writing(cell.folder):
             cell.folder.mkdir(parents=True, exist_ok=True)
@@ -277,10 +287,11 @@ def claim(
         busy = escape.terminal(f"{cell.folder}: held by process {pid} on {host}")
         if not wait:
             raise Busy(busy)
-        if on_wait and not told:
+        if on_wait and not waits:
             on_wait(busy)
-        told = True
+        waits = True
         time.sleep(poll)
+
     done, places = threading.Event(), (cell.folder, *also)
     try:
         cover(places, mine)

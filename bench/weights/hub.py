@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import InputError, shown
+from bench.errors import InputError, as_text
 
 Kind = Literal["model", "dataset"]
 
@@ -100,5 +100,5 @@ def _folder(id: str, kind: Kind) -> Path:
         return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type=kind)
     except ValueError:  # the library's own rules of names
         raise InputError(
-            f"{shown(id)}: neither a folder here nor a name of the hub, as in owner/name"
+            f"{as_text(id)}: neither a folder here nor a name of the hub, as in owner/name"
         ) from None
