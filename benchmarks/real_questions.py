@@ -1,4 +1,4 @@
-"""What the tables of real questions in docs/results.md could have seen, from the published cells
+"""What the tables of real questions in docs/results/real_questions.md could have seen, from the published cells
 behind their rows.
 
 A row there has a name in words, so its cell is found by its numbers: value, differences to the

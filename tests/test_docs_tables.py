@@ -7,12 +7,14 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
 from markdown_it import MarkdownIt
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+QUESTIONS = ROOT / "docs" / "results" / "real_questions.md"
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
 
@@ -58,7 +60,9 @@ PRINTED = r"\| paper \((mistral|llama2|flan_t5_xxl)\)"
 
 
 def test_the_papers_numbers_never_stand_in_a_table_with_ours_without_a_line_and_a_note() -> None:
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    pages = sorted((ROOT / "docs" / "results").glob("*-laptop.md"))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    assert len(re.findall(PRINTED, text)) > 20
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         if re.search(PRINTED, table) and "| ours |" in table:
             above, line, below = table.partition("| ― |")
@@ -75,11 +79,12 @@ def test_run_noise_and_the_golds_are_said_where_results_are_published() -> None:
     )
     for text in (readme, results):
         assert "run noise" in text and "as large as" in text
-    assert "private" in results and "golds were recovered" in results
+    questions = QUESTIONS.read_text(encoding="utf-8")
+    assert "private" in questions and "golds were recovered" in questions
 
 
 def test_every_table_of_real_questions_says_what_it_could_have_seen() -> None:
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    text = QUESTIONS.read_text(encoding="utf-8")
     tables = re.findall(r"^\| \| \w+ \| difference .*\n(?:\|.*\n)+", text, re.MULTILINE)
     assert len(tables) == 14
     for table in tables:
@@ -94,14 +99,21 @@ def test_every_table_of_real_questions_says_what_it_could_have_seen() -> None:
             assert told == compared, row
 
 
-@pytest.mark.slow
-def test_the_page_of_results_has_what_the_published_cells_have(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    tables = importlib.import_module("results_tables")
-    text = tables.PAGE.read_text(encoding="utf-8")
-    assert tables.with_detects(text, tables.PUBLISHED) == text
+    return importlib.import_module("results_tables")
+
+
+def test_a_page_of_an_experiment_has_what_the_published_cells_have(tables: Any) -> None:
+    for name in ("oppu_table2", "oppu_fig7"):
+        page = tables.PAGES / f"{name}-laptop.md"
+        assert page.read_text(encoding="utf-8") == tables.output.page(tables.results(name))
+
+
+@pytest.mark.slow
+def test_every_page_of_results_has_what_the_published_cells_have(tables: Any) -> None:
+    text = QUESTIONS.read_text(encoding="utf-8")
     with pytest.raises(LookupError, match="no history: no published cell has 0.101"):
         tables.with_detects(
             text.replace("| no history | 0.100", "| no history | 0.101"), tables.PUBLISHED
@@ -109,10 +121,17 @@ def test_the_page_of_results_has_what_the_published_cells_have(
     assert tables.main(["--check"]) == 0
 
 
+def test_every_published_experiment_has_a_page_and_every_page_is_linked(tables: Any) -> None:
+    linked = (tables.PAGES / "laptop.md").read_text(encoding="utf-8")
+    for name in tables.names():
+        assert (tables.PAGES / f"{name}-laptop.md").exists() and f"({name}-laptop.md)" in linked
+
+
 def test_an_interval_of_macro_f1_is_called_wide_and_layers_by_loss_are_not_called_the_papers() -> (
     None
 ):
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    pages = sorted((ROOT / "docs" / "results").glob("*.md"))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     shown = re.findall(r"(?:^\|.*\n)+\n(?:\S.*\n)*", text, re.MULTILINE)
     with_f1 = [table for table in shown if re.search(r"\| f1 .*\[", table)]
     assert with_f1 and all("f1: " in table and "more often than 95 %" in table for table in with_f1)

@@ -170,9 +170,13 @@ def _experiment(name: str, roots: Sequence[Path], options: argparse.Namespace) -
     shown = [replace(one, show=replace(one.show, user=options.user)) for one in loaded]
     found = [experiments.results(one, roots) for one in shown]
     if options.out:
-        return "\n".join(
-            f"wrote {path}" for results in found for path in output.files(results, options.out)
-        )
+        written = []
+        for results in found:
+            if options.format:
+                written += output.pages(results, options.out, options.format)
+            else:
+                written += output.files(results, options.out)
+        return "\n".join(f"wrote {path}" for path in written)
     return output.text(found, options.format or "text")
 
 

@@ -1,4 +1,4 @@
-"""An experiment's tables as one text, or with its figures as files in a folder."""
+"""An experiment's tables as one text, as a page, or with its figures as files in a folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bench.disk import store
 from bench.report import base_results, csv_table, dataset_table, grids, render
 from bench.report.experiments import Results
 from bench.report.render import Format
+from bench.terminal import escape
 
 SUFFIXES: dict[Format, str] = {
     "text": "txt",
@@ -32,13 +33,36 @@ def text(found: Sequence[Results], format: Format) -> str:
     return render.grids([grid for tables in apart for grid in grids.grids(tables)], format)
 
 
+def page(results: Results) -> str:
+    """The tables as a page of Markdown that says what it is and which command writes it."""
+    experiment = results.experiment
+    command = f"python -m bench.report {experiment.name} --scale {experiment.scale}"
+    head = f"# {escape.markdown(experiment.title)}"
+    made = f"Written by `{command} --format md --out FOLDER` from the published records."
+    return "\n\n".join([head, made, text([results], "md")]) + "\n"
+
+
+def pages(results: Results, folder: Path, format: Format) -> list[Path]:
+    """Write the tables in one format alone; the paths written."""
+    with store.writing(folder, "--out DIR"):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{_stem(results)}.{SUFFIXES[format]}"
+        content = page(results) if format == "md" else text([results], format) + "\n"
+        path.write_text(content, encoding="utf-8")
+    return [path]
+
+
+def _stem(results: Results) -> str:
+    return f"{results.experiment.name}-{results.experiment.scale}"
+
+
 def files(results: Results, folder: Path) -> list[Path]:
     """Write the tables in every format, and the figures as PNG and SVG; the paths written."""
     from bench.report import figures
 
     with store.writing(folder, "--out DIR"):
         folder.mkdir(parents=True, exist_ok=True)
-        name, written = f"{results.experiment.name}-{results.experiment.scale}", []
+        name, written = _stem(results), []
         for format, suffix in SUFFIXES.items():
             path = folder / f"{name}.{suffix}"
             path.write_text(text([results], format) + "\n", encoding="utf-8")
