@@ -18,7 +18,16 @@ from made import answered, cell, conf, experiment, manifest
 
 from bench.disk import claims
 from bench.errors import InputError
-from bench.report import base_results, experiments, grids, output, paper
+from bench.report import (
+    base_results,
+    comparison_grid,
+    cost_grid,
+    experiments,
+    grids,
+    number_grid,
+    output,
+    paper,
+)
 from bench.report.__main__ import main
 from bench.report.similarity import compare, of_cell
 from bench.report.tables import against
@@ -61,7 +70,7 @@ def only(found, **wanted):
 
 
 def test_paper_numbers_stand_above_ours_in_their_own_rows_and_columns(made):
-    found = rows(grids.numbers(tables(made)))
+    found = rows(number_grid.numbers(tables(made)))
     for model, instruct, chameleon in (
         ("mistral", "0.198", "0.396"),
         ("flan_t5_xxl", "0.238", "0.420"),
@@ -77,7 +86,7 @@ def test_paper_numbers_stand_above_ours_in_their_own_rows_and_columns(made):
 
 
 def test_only_the_papers_number_of_our_model_stands_where_it_is_the_same(made):
-    found = [row["whose"] for row in rows(grids.numbers(tables(made, "paper")))]
+    found = [row["whose"] for row in rows(number_grid.numbers(tables(made, "paper")))]
     assert "paper (mistral)" in found and "paper (flan_t5_xxl)" not in found
 
 
@@ -90,7 +99,7 @@ def test_our_number_is_the_mean_of_the_seeds_metrics_with_one_interval_over_user
         for pairs in (answered("lamp3", 0.5, seed=seed) for seed in (0, 1))
     ]
     expected = intervals_of_runs("rating", LABELS, runs)["mae"]
-    found = rows(grids.numbers(tables(made)))
+    found = rows(number_grid.numbers(tables(made)))
     assert (
         only(found, task="lamp3", metric="mae", whose="ours")["instruct"] == f"{expected.value:.3f}"
     )
@@ -105,9 +114,9 @@ def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_n
     found = results(made)
     unprinted = replace(found, experiment=replace(found.experiment, paper=None))
     [one] = base_results.by_base(unprinted)
-    wide = rows(grids.numbers(one))
+    wide = rows(number_grid.numbers(one))
     monkeypatch.setattr(grids, "MANY", 1)
-    tall = grids.numbers(one)
+    tall = number_grid.numbers(one)
     assert tall.head == ["task", "metric", "arm", "ours", "95 %", "users"]
     for whose, column in (("ours", "ours"), ("95 %", "95 %")):
         for row in (row for row in wide if row["whose"] == whose):
@@ -121,7 +130,7 @@ def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_n
 
 
 def test_a_failed_seed_is_said_in_the_cell_and_its_error_below(made):
-    grid = grids.numbers(tables(made))
+    grid = number_grid.numbers(tables(made))
     assert only(rows(grid), task="lamp3", metric="mae", whose="ours")["chameleon"].endswith(
         "(1 of 2 seeds)"
     )
@@ -133,7 +142,7 @@ def test_a_failed_seed_is_said_in_the_cell_and_its_error_below(made):
 
 
 def test_cells_that_have_not_run_say_so_and_how_to_run_them(made):
-    grid = grids.numbers(tables(made, "paper"))
+    grid = number_grid.numbers(tables(made, "paper"))
     assert {row["chameleon"] for row in rows(grid) if row["whose"] == "ours"} == {"not run"}
     assert "python -m bench experiment=made_table" in " ".join(grid.above)
 
@@ -160,7 +169,7 @@ def test_running_and_failed_cells_are_told_from_those_that_have_not_run(tmp_path
 
 
 def test_the_head_says_whose_numbers_these_are(made):
-    above = " ".join(grids.numbers(tables(made)).above)
+    above = " ".join(number_grid.numbers(tables(made)).above)
     for word in (
         "scale small",
         "smollm2-135m bfloat16",
@@ -181,7 +190,7 @@ def test_arms_that_ran_on_different_data_are_a_note_and_the_rest_is_compared(tmp
     assert note.startswith(
         "Not compared: chameleon at lamp2, smollm2: query 0-0: the two arms differ in gold or group"
     )
-    assert note in grids.numbers(found).below
+    assert note in number_grid.numbers(found).below
     compared = {(dict(place)["task"], arm) for place, arm, _ in found.comparisons}
     assert compared == {
         ("lamp2", "majority_user"),
@@ -192,7 +201,7 @@ def test_arms_that_ran_on_different_data_are_a_note_and_the_rest_is_compared(tmp
 
 def test_the_papers_rows_of_no_known_place_stand_below(tmp_path):
     [found] = base_results.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
-    below = grids.numbers(found).below
+    below = number_grid.numbers(found).below
     assert (
         "Paper, row1_partial_unknown (lamp2, accuracy): retrieval_k1 0.530, oppu_k0 0.486, oppu_k1"
         " 0.624." in below
@@ -226,7 +235,7 @@ def test_two_experiments_never_share_a_table(capsys):
 
 def test_every_arm_is_compared_with_the_baseline_and_corrected_over_the_table(made):
     one = tables(made)
-    grid = grids.comparisons(one)
+    grid = comparison_grid.comparisons(one)
     arms = {(row["arm"], row["task"]) for row in rows(grid)}
     assert arms == {
         (arm, task) for arm in ("majority_user", "chameleon") for task in ("lamp2", "lamp3")
@@ -250,7 +259,7 @@ def test_a_comparison_has_the_same_correction_in_a_run_and_in_a_table(made):
     apart = replace(one.results, runs=tuple(runs))
     alone = base_results.by_base(apart)[0]
     told = against(*(part for run in runs for part in (run.record, run.scores)))
-    grid = grids.comparisons(alone)
+    grid = comparison_grid.comparisons(alone)
     for metric in ("mae", "rmse"):
         line = next(line for line in told.splitlines() if line.split()[:1] == [metric])
         shown = next(row for row in rows(grid) if row["metric"].startswith(f"{metric} "))
@@ -265,7 +274,7 @@ def test_a_cell_without_scores_has_its_value_and_no_interval(tmp_path):
     (made / "scores.json").unlink()
     at = {"task": "lamp2", "model": "smollm2", "seed": 0}
     manifest(tmp_path / "runs", "made_table", "instruct", at, made)
-    grid = grids.numbers(tables((tmp_path / "runs", where)))
+    grid = number_grid.numbers(tables((tmp_path / "runs", where)))
     assert only(rows(grid), metric="accuracy", whose="95 %", task="lamp2")["instruct"] == ""
     assert "No interval: instruct at lamp2, smollm2, seed 0: no scores at hand" in " ".join(
         grid.below
@@ -284,7 +293,7 @@ def test_an_arm_with_a_baseline_of_its_own_is_compared_with_that_one(made):
     assert difference == pytest.approx(mean["chameleon"] - mean["majority_user"])
     assert mean["majority_user"] != mean["instruct"]
     assert only(
-        rows(grids.comparisons(one)),
+        rows(comparison_grid.comparisons(one)),
         arm="chameleon (minus majority_user)",
         task="lamp2",
         metric="accuracy",
@@ -301,7 +310,7 @@ def test_what_an_experiment_compares_with_is_one_of_its_arms(path):
 
 
 def test_costs_stand_beside_quality_and_leave_out_loading(made):
-    row = only(rows(grids.costs(tables(made))), arm="chameleon", task="lamp2")
+    row = only(rows(cost_grid.costs(tables(made))), arm="chameleon", task="lamp2")
     assert (row["seconds"], row["before the test"], row["bytes"], row["tokens"]) == (
         "0.93",
         "0.62",
@@ -320,7 +329,7 @@ def test_costs_count_what_kept_results_took_when_they_were_made(tmp_path):
             "generate": phase | {"seconds": 20.0},
         }
         manifest(root, "made_table", arm, at, cell(root, "lamp2", arm, cost=cost))
-    found = rows(grids.costs(tables((root, conf(tmp_path / "conf")))))
+    found = rows(cost_grid.costs(tables((root, conf(tmp_path / "conf")))))
     assert [(row["seconds"], row["before the test"]) for row in found] == [("3.00", "2.00")] * 2
 
 
@@ -334,7 +343,7 @@ def test_training_the_base_is_no_cost_of_a_method(tmp_path):
     manifest(root, "made_table", "chameleon", at, cell(root, "lamp2", "chameleon", cost=cost))
     [row] = [
         one
-        for one in rows(grids.costs(tables((root, conf(tmp_path / "conf")))))
+        for one in rows(cost_grid.costs(tables((root, conf(tmp_path / "conf")))))
         if one["arm"] == "chameleon"
     ]
     assert (row["seconds"], row["before the test"], row["tokens"]) == ("3.00", "2.00", "70")
@@ -352,7 +361,7 @@ def test_a_method_that_edited_nothing_is_said_to_be_the_baseline(tmp_path):
             bare,
         )
     made = (root, conf(tmp_path / "conf"))
-    found = rows(grids.numbers(tables(made)))
+    found = rows(number_grid.numbers(tables(made)))
     shown = only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
     assert shown.endswith("(edited nothing in 1 of 2 seeds)")
 
@@ -369,7 +378,7 @@ def test_an_arm_that_asks_for_no_layer_is_said_to_edit_nothing(tmp_path):
     manifest(
         root, "made_table", "chameleon", {"task": "lamp2", "model": "smollm2", "seed": 0}, asked
     )
-    found = rows(grids.numbers(tables((root, conf(tmp_path / "conf")))))
+    found = rows(number_grid.numbers(tables((root, conf(tmp_path / "conf")))))
     assert (
         "edited nothing" in only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"]
     )
@@ -380,7 +389,7 @@ def test_cells_of_several_revisions_of_the_code_are_said_to_be(tmp_path):
     for arm, revision in (("instruct", "a" * 40), ("chameleon", "b" * 40)):
         made = cell(root, "lamp2", arm, environment={"git": {"revision": revision, "dirty": False}})
         manifest(root, "made_table", arm, at, made)
-    above = grids.numbers(tables((root, conf(tmp_path / "conf")))).above
+    above = number_grid.numbers(tables((root, conf(tmp_path / "conf")))).above
     assert "Its cells ran on 2 revisions of the code: aaaaaaa, bbbbbbb." in above
 
 
@@ -402,7 +411,7 @@ def test_a_failed_cell_of_the_experiment_does_not_hide_behind_a_try_with_other_o
     manifest(root, "made_table", "chameleon", at, cell(root, "lamp2", "chameleon", status="oom"))
     few = cell(root, "lamp2", "chameleon", users=3, variant="limit=3")
     manifest(root, "made_table", "chameleon", at, few, overrides=["limit=3"], extra=["limit=3"])
-    found = rows(grids.numbers(tables((root, conf(tmp_path / "conf")))))
+    found = rows(number_grid.numbers(tables((root, conf(tmp_path / "conf")))))
     assert only(found, task="lamp2", metric="accuracy", whose="ours")["chameleon"] == "failed: oom"
 
 
@@ -495,7 +504,7 @@ def test_names_of_the_paper_are_found_where_an_axis_is_called_otherwise(tmp_path
         show={"kind": "table", "baseline": None, "names": {"None": "full", "100": "irrelevant"}},
         rules=False,
     )
-    found = rows(grids.numbers(tables((tmp_path, where), "paper")))
+    found = rows(number_grid.numbers(tables((tmp_path, where), "paper")))
     for axis, value in (("None", "0.675"), ("100", "0.699")):
         row = only(found, **{"least_similar": axis, "metric": "accuracy", "whose": "paper"})
         assert row["oppu_k1"] == value

@@ -8,7 +8,16 @@ import pytest
 from made import cell, conf, experiment, manifest
 from test_docs_tables import faults
 
-from bench.report import base_results, experiments, footnotes, grids, output, questions, timing
+from bench.report import (
+    base_results,
+    comparison_grid,
+    experiments,
+    footnotes,
+    number_grid,
+    output,
+    questions,
+    timing,
+)
 from bench.report.render import grids as rendered
 
 pytestmark = pytest.mark.usefixtures("wide")
@@ -23,10 +32,10 @@ def tables(root, where, name="made_table", scale="small"):
 
 
 def ours(found, arm):
-    head = grids.numbers(found).head
+    head = number_grid.numbers(found).head
     return next(
         row[head.index(arm)]
-        for row in grids.numbers(found).rows
+        for row in number_grid.numbers(found).rows
         if "ours" in row and "accuracy ↑" in row
     )
 
@@ -47,7 +56,7 @@ def test_an_arm_on_other_questions_is_in_no_row_and_said_to_be_left_out(tmp_path
     assert ours(found, "majority_user") == "other questions (39, not 24)"
     assert ours(found, "instruct").startswith("0.") and ours(found, "chameleon").startswith("0.")
     assert not any("majority_user" in key for key in found.comparisons)
-    above = " ".join(grids.numbers(found).above)
+    above = " ".join(number_grid.numbers(found).above)
     assert (
         "Left out: majority_user at lamp2, smollm2: other questions (39, not 24). Run it as the"
         " others: " in above
@@ -69,7 +78,7 @@ def test_a_printed_command_keeps_the_overrides_of_the_cells_at_hand(tmp_path, ex
     few_and_many(tmp_path, extra)
     found = tables(tmp_path, conf(tmp_path / "conf"))
     assert questions.commands(found.experiment, found.results.runs) == command
-    above = grids.numbers(found).above
+    above = number_grid.numbers(found).above
     assert any(line.endswith(f"Run them: {command}") for line in above)
 
 
@@ -92,7 +101,7 @@ def test_cells_without_scores_are_told_apart_by_the_number_of_their_questions(tm
 def test_a_line_and_a_note_stand_between_the_papers_numbers_and_those_of_another_model(tmp_path):
     root, where = experiment(tmp_path / "results"), conf(tmp_path / "conf")
     found = experiments.results(experiments.load("made_table", "small", where), [root])
-    grid = grids.numbers(tables(root, where))
+    grid = number_grid.numbers(tables(root, where))
     whose = [row[grid.head.index("whose")] for row in grid.rows]
     assert grid.rule and all(word.startswith("paper") for word in whose[: grid.rule])
     assert (
@@ -121,7 +130,7 @@ def test_the_papers_own_model_needs_no_line(tmp_path):
         AT | {"model": "mistral"},
         cell(tmp_path, "lamp2", "instruct"),
     )
-    grid = grids.numbers(tables(tmp_path, where, scale="paper"))
+    grid = number_grid.numbers(tables(tmp_path, where, scale="paper"))
     assert grid.rule == 0 and footnotes.APART not in grid.below
 
 
@@ -129,7 +138,7 @@ def test_rows_of_oppus_third_table_are_named_as_in_the_paper(tmp_path):
     [found] = base_results.by_base(
         experiments.results(experiments.load("oppu_table3", "laptop"), [tmp_path])
     )
-    grid = grids.numbers(found)
+    grid = number_grid.numbers(found)
     at = grid.head.index("least_similar")
     assert {row[at] for row in grid.rows} == {"full", "irrelevant"}
     assert "full: protocol.least_similar=None, irrelevant: protocol.least_similar=4." in grid.below
@@ -174,9 +183,10 @@ def test_few_users_are_warned_of_at_the_foot_of_the_comparisons(tmp_path):
         " correction over the 2"
     )
     assert any(
-        line.startswith(said) for line in grids.comparisons(tables(tmp_path / "few", where)).below
+        line.startswith(said)
+        for line in comparison_grid.comparisons(tables(tmp_path / "few", where)).below
     )
-    many = grids.comparisons(tables(experiment(tmp_path / "many"), where)).below
+    many = comparison_grid.comparisons(tables(experiment(tmp_path / "many"), where)).below
     assert not any("least p" in line for line in many)
 
 
@@ -186,7 +196,7 @@ def test_what_leaks_and_is_unparsed_stands_above_an_experiments_numbers(tmp_path
     for arm in ("instruct", "chameleon"):
         more = {"leaks": leaks, "counts": counts} if arm == "chameleon" else {}
         manifest(tmp_path, "made_table", arm, AT, cell(tmp_path, "lamp2", arm, **more))
-    above = grids.numbers(tables(tmp_path, conf(tmp_path / "conf"))).above
+    above = number_grid.numbers(tables(tmp_path, conf(tmp_path / "conf"))).above
     assert "leaks (chameleon): 40 fit users are tested users" in above
     assert "chameleon at lamp2, smollm2: 5 of 39 answers unparsed." in above
 
@@ -198,7 +208,9 @@ def test_every_published_experiment_renders_and_its_markdown_is_tables(published
             found = experiments.results(experiments.load(name, scale), [published])
             apart = base_results.by_base(found)
             assert not any(run.aside or run.damage for one in apart for run in one.results.runs)
-            text = rendered([grids.numbers(one) for one in apart if found.experiment.arms], "md")
+            text = rendered(
+                [number_grid.numbers(one) for one in apart if found.experiment.arms], "md"
+            )
             shown += "| --- |" in text
             assert faults(text) == []
     assert shown > 8

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from made import cell, conf, experiment, manifest
 
-from bench.report import base_results, experiments, figures, grids, output, plots
+from bench.report import base_results, cost_grid, experiments, figures, grids, output, plots
 from bench.report.style import marks
 
 SIZES = (10, 20, 40)
@@ -148,7 +148,7 @@ def test_the_similarity_maps_and_their_medians_are_those_of_the_cells(tmp_path: 
     drawn = [axis.get_images()[0].get_array() for axis in figure.axes if axis.get_images()]
     assert name == "similarity" and len(drawn) == 2 * 6
     assert drawn[0].tolist() == kinds["A"] and drawn[1].tolist() == kinds["B"]
-    grid = grids.cosines(found)
+    grid = cost_grid.cosines(found)
     assert grid.rows[0][-4:] == ["A", "0.800", "0.700", "0.900"] and grid.rows[1][-4:] == [
         "B",
         "0.100",

@@ -3,7 +3,6 @@ numpy."""
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Container, Mapping, Sequence
 from functools import cache
@@ -21,18 +20,8 @@ ENOUGH = 24
 """Users from which on a 95 % interval holds the truth in about 95 % of samples
 (benchmarks/coverage.py).
 """
-FEW = (
-    f"^: fewer than {ENOUGH} users, where an interval may hold the truth less often than 95 %"
-    " (docs/benchmarks.md)."
-)
 COSTS = ("seconds", "tokens_in", "tokens_out")
 EDITED_NOTHING = "edited nothing"
-
-
-MACRO = (
-    "f1: its interval also reaches what labels that few or no questions have may add: it may be off"
-    " centre, and holds the truth more often than 95 % (docs/benchmarks.md)."
-)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -84,19 +73,10 @@ def kind_of(metrics: Container[str]) -> Kind | None:
 
 
 def interval(low: float | None, high: float | None, users: int) -> str:
-    """`[low, high]`, with the mark that `FEW` explains; empty where there is none."""
+    """`[low, high]`, with the mark that coverage_notes.py explains; empty if there is none."""
     if low is None or high is None:
         return ""
     return f"[{low:z.3f}, {high:z.3f}]" + ("^" if users < ENOUGH else "")
-
-
-def few(shown: str) -> list[str]:
-    """The lines that explain the mark and an interval of macro-F1 off its centre, where a text has
-    them.
-    """
-    return ([FEW] if "]^" in shown else []) + (
-        [MACRO] if re.search(r"\bf1\b", shown) and "[" in shown else []
-    )
 
 
 def label(record: Record) -> str:

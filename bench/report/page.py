@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import base_results, caveats, experiments, figures, grids
+from bench.report import base_results, caveats, experiments, figures, grid_head, grids
 from bench.report.answers import Answers, baselines
 from bench.report.cells import NLL, cost, flat, kind_of, unedited, users
 from bench.report.experiments import Results
@@ -155,7 +155,7 @@ def _experiment(results: Results) -> list[Data]:
     for tables in base_results.by_base(results):
         drawn = [
             {
-                "alt": f"{results.experiment.title}: {name}. {' '.join(grids.head(tables))}",
+                "alt": f"{results.experiment.title}: {name}. {' '.join(grid_head.head(tables))}",
                 "source": _inline(figure),
             }
             for name, figure in figures.of_tables(tables)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import InputError
-from bench.report import cells
+from bench.report import coverage_notes
 from bench.report.cells import NLL, Record, interval, label, scored_rows, task_of
 from bench.report.render import aligned
 from bench.report.width import limit, prose
@@ -56,8 +56,12 @@ def differences(
         f"{first.queries} common queries of {first.users} users, {first.left_out} left out (in one"
         " cell only)"
     )
-    few = cells.few(" ".join(word for row in rows for word in row))
-    return counts, list(shown), rows, prose([family(shown), DETECTS, HELPED, *few], limit() - 2)
+    notes = coverage_notes.of_differences(_text(rows), shown.values())
+    return counts, list(shown), rows, prose([family(shown), DETECTS, HELPED, *notes], limit() - 2)
+
+
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    return " ".join(word for row in rows for word in row)
 
 
 def sureness(one: Paired, *corrected: float) -> list[str]:
@@ -109,7 +113,10 @@ def power(
     ]
     units = "Users, not questions, are counted: users like these, with as many questions each."
     return "\n".join(
-        [*lines, *prose([DETECTS, units, *cells.few(" ".join(row[2] for row in rows))])]
+        [
+            *lines,
+            *prose([DETECTS, units, *coverage_notes.of_differences(_text(rows), shown.values())]),
+        ]
     )
 
 

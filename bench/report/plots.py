@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.report import timing
 from bench.report.base_results import Tables
 from bench.report.experiments import Place
-from bench.report.grids import head
+from bench.report.grid_head import head
 from bench.report.style import finish, marks, panels
 from bench.report.values import Value
 from bench.score.metrics import DIRECTION

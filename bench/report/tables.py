@@ -12,14 +12,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.report import caveats, comparability
+from bench.report import caveats, comparability, coverage_notes
 from bench.report.cells import (
     COSTS,
     NLL,
     Record,
     cost,
     directions,
-    few,
     flat,
     interval,
     kind_of,
@@ -79,7 +78,7 @@ def table(records: Iterable[Record], format: Format = "text") -> str:
         _section(head, _with_means(members), format == "md")
         for head, members in comparability.groups(ordered)
     ]
-    legend = (*LEGEND, *few("".join(sections)))
+    legend = (*LEGEND, *coverage_notes.of_arms("".join(sections)))
     return "\n\n".join([*sections, "\n".join(legend if format == "md" else prose(legend))])
 
 
