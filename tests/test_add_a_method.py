@@ -127,5 +127,14 @@ def test_the_page_names_every_field_of_the_types() -> None:
     for row in re.findall(r"^\|(.*?)\|(.*?)\|", table, re.MULTILINE):
         current = row[0].strip("` ") or current
         named.setdefault(current, set()).update(re.findall(r"`(\w+)`", row[1]))
-    for name in ("User", "Item", "Query", "Request", "Message", "Line", "Personalization", "Completion"):
+    for name in (
+        "User",
+        "Item",
+        "Query",
+        "Request",
+        "Message",
+        "Line",
+        "Personalization",
+        "Completion",
+    ):
         assert named[name] == {field.name for field in fields(getattr(types, name))}, name
