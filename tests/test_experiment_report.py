@@ -23,7 +23,6 @@ from bench.report import (
     comparison_grid,
     cost_grid,
     experiments,
-    grids,
     number_grid,
     output,
     paper,
@@ -115,7 +114,7 @@ def test_many_arms_that_no_paper_lays_out_stand_below_each_other_with_the_same_n
     unprinted = replace(found, experiment=replace(found.experiment, paper=None))
     [one] = base_results.by_base(unprinted)
     wide = rows(number_grid.numbers(one))
-    monkeypatch.setattr(grids, "MANY", 1)
+    monkeypatch.setattr(number_grid, "MANY", 1)
     tall = number_grid.numbers(one)
     assert tall.head == ["task", "metric", "arm", "ours", "95 %", "users"]
     for whose, column in (("ours", "ours"), ("95 %", "95 %")):
