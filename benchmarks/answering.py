@@ -35,6 +35,7 @@ from typing import Any
 
 import readings
 import torch
+from idle_patches import adapter, edit
 from setting import (
     REPO,
     arguments,
@@ -49,15 +50,13 @@ from setting import (
 
 from bench.lm import batches
 from bench.lm.model import LM
-from bench.lm.patch import LowRank, Patch
+from bench.lm.patch import Patch
 from bench.lm.prefill import padded
-from bench.lm.tune import Tuning, fresh
 from bench.types import Personalization, Request, User
 from methods.rag import RAG
 
 BATCH = 16
 NEW_TOKENS = 200
-EDITED = 5
 SINGLE = " in one batch"
 
 
@@ -105,34 +104,6 @@ def single(lm: LM, requests: Sequence[Request]) -> list[str]:
         return ours(lm, requests)
     finally:
         lm.spec, batches.MAX_ROWS = spec, rows
-
-
-def adapter(lm: LM, seed: int) -> Patch:
-    """Of the shape of OPPU's: rank 8 on q and v."""
-    start = fresh(lm, Tuning(rank=8, targets=("q_proj", "v_proj"), seed=seed))
-    return _idle({name: (low.a.detach().cpu(), len(low.b)) for name, low in start.items()})
-
-
-def edit(lm: LM, seed: int = 0) -> Patch:
-    """Of the shape of CHAMELEON's: rank 2 on the `down_proj` of five layers, evenly spread, never
-    the outermost.
-    """
-    names, modules = lm.mlp_outputs()[2:-1], dict(lm.model.named_modules())
-    chosen = sorted({names[at * (len(names) - 1) // (EDITED - 1)] for at in range(EDITED)})
-    stream = torch.Generator().manual_seed(seed)
-    shapes = {name: modules[name] for name in chosen}
-    return _idle(
-        {
-            name: (torch.randn(2, one.in_features, generator=stream), one.out_features)
-            for name, one in shapes.items()
-        }
-    )
-
-
-def _idle(factors: dict[str, tuple[torch.Tensor, int]]) -> Patch:
-    return Patch(
-        {name: LowRank(a, torch.zeros(width, len(a))) for name, (a, width) in factors.items()}
-    )
 
 
 def clocked(lm: LM, requests: Sequence[Request], how: Any) -> tuple[list[str], float]:

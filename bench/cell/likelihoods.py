@@ -106,8 +106,8 @@ class Golds:
 
 
 def golds(job: Job, window: Window, requests: Sequence[Request]) -> Golds | None:
-    """The golds to score while the window is answered; None where there are none to score: labels
-    have theirs from generation, a rule's answers have none, and a window may be done.
+    """The golds to score while the window is answered; None if there are none to score: labels have
+    theirs from generation, a rule's answers have none, and a window may be done.
     """
     file = File(job.cell.artifacts, window.number, job.plan.cell.key)
     given = any(request.answer is not None for request in requests)
@@ -132,51 +132,54 @@ def work_out(job: Job, shared: Personalization) -> None:
     windows = files(
         job.cell.artifacts, job.plan.cell.key, len(job.users), job.plan.config["window"]
     )
-    kept = [file.read() if file.done else file.begun() for file in windows]
-    used = sum(tokens for known in kept for _, tokens in known.values())
+    known = [file.read() if file.done else file.begun() for file in windows]
+    used = sum(map(_tokens, known))
     job.budget.tokens("score", tokens_in=used)
     if all(file.done for file in windows):
         return
     with job.budget.phase("score", total=job.questions) as progress:
-        for window, file, known in zip(job.windows(), windows, kept, strict=True):
-            progress.advance(len(known))
+        for window, file, values in zip(job.windows(), windows, known, strict=True):
+            progress.advance(len(values))
             if file.done:
                 continue
-            left = set(window.ids).difference(known)
-            for found in _of_window(job, window, shared, known) if left else ():
-                file.add(found)
-                known |= found
-                used += sum(tokens for _, tokens in found.values())
+            for batch in _left(job, window, shared, values):
+                file.add(batch)
+                values |= batch
+                used += _tokens(batch)
                 job.budget.tokens("score", tokens_in=used)
                 job.run.write()
-                progress.advance(len(found))
-            file.finish({name: known[name] for name in window.ids if name in known})
+                progress.advance(len(batch))
+            file.finish({name: values[name] for name in window.ids if name in values})
 
 
-def _of_window(
+def _tokens(values: Values) -> int:
+    """Prompt tokens that were read for these golds alone."""
+    return sum(tokens for _, tokens in values.values())
+
+
+def _left(
     job: Job, window: Window, shared: Personalization, known: Container[str]
 ) -> Iterator[Values]:
-    """Batch by batch what is not known yet; nothing where a rule gave an answer."""
+    """Batch by batch what is not known yet; nothing if a rule gave an answer."""
+    ids = window.ids
+    if all(name in known for name in ids):
+        return
     requests = [question.request for question in job.asked(window, shared)]
     if any(request.answer is not None for request in requests):
         return
     from bench.lm import generate
 
-    golds = [[str(query.gold)] for query in window.queries]
-    encoded, ids = [job.model.lm.encode(request) for request in requests], window.ids
+    lm = job.model.lm
+    texts = [[str(query.gold)] for query in window.queries]
+    encoded = [lm.encode(request) for request in requests]
     for batch in generate.score(
-        job.model.lm,
-        requests,
-        encoded,
-        golds,
-        salt=job.salt,
-        done=lambda place: ids[place] in known,
+        lm, requests, encoded, texts, salt=job.salt, done=lambda index: ids[index] in known
     ):
-        yield {
-            ids[place]: (-total / tokens, len(encoded[place].ids))
-            for place, [(total, tokens)] in batch
-            if ids[place] not in known
-        }
+        values: Values = {}
+        for index, [(total, tokens)] in batch:
+            if ids[index] not in known:
+                values[ids[index]] = (-total / tokens, len(encoded[index].ids))
+        yield values
 
 
 def files(artifacts: Path, cell: str, users: int, window: int) -> list[File]:

@@ -41,20 +41,17 @@ def run(
         groups.setdefault(prompt.ids, []).append(index)
     members = list(groups.values())
     leaders = [prompts[group[0]] for group in members]
-    found: dict[int, Tensor] = {}
+    by_index: dict[int, Tensor] = {}
 
     def work(rows: list[int]) -> list[None]:
+        answers_of = [[tokens[index] for index in members[row]] for row in rows]
         with torch.inference_mode():
             prefix = read(lm, [leaders[row] for row in rows])
-            for row, states in zip(
-                rows,
-                _branches(lm, prefix, [[tokens[i] for i in members[row]] for row in rows], space),
-                strict=True,
-            ):
+            for row, states in zip(rows, _branches(lm, prefix, answers_of, space), strict=True):
                 at = 0
                 for index in members[row]:
                     size = len(tokens[index])
-                    found[index] = _pool(states[:, at : at + size], pool)
+                    by_index[index] = _pool(states[:, at : at + size], pool)
                     at += size
         return [None] * len(rows)
 
@@ -64,7 +61,7 @@ def run(
         lm.budget.check()
         halving(work, batch, [leaders[row].text[:80] for row in batch])
         lm.budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))
-    return torch.stack([found[index] for index in range(len(prompts))], dim=1)
+    return torch.stack([by_index[index] for index in range(len(prompts))], dim=1)
 
 
 def _branches(
@@ -74,11 +71,14 @@ def _branches(
     if not lm.seq2seq:
         with _recorded(lm, space, "decoder") as states:
             branches(lm, prefix, answers, last=1)
+        # To the CPU layer by layer: in float32 all of them together may not fit on the device.
         yield from torch.stack([state.float().cpu() for state in states]).transpose(0, 1)
         return
+    # T5's positions are relative: its answers cannot lie end to end, and stand in rows of their
+    # own behind copies of the encoder's states.
     start = int(lm.model.config.decoder_start_token_id)
     for row, wanted in enumerate(answers):
-        ids, _ = padded([[start, *one] for one in wanted], lm.pad, lm.device, left=False)
+        ids = padded([[start, *answer] for answer in wanted], lm.pad, lm.device, left=False).ids
         hidden = prefix.encoder.last_hidden_state[row : row + 1].expand(len(wanted), -1, -1)
         mask = prefix.mask[row : row + 1].expand(len(wanted), -1)
         with _recorded(lm, space, "decoder") as states:
@@ -89,25 +89,26 @@ def _branches(
                 use_cache=False,
             )
         every = torch.stack([state.float().cpu() for state in states])
-        yield torch.cat(
-            [every[:, index, 1 : 1 + len(one)] for index, one in enumerate(wanted)], dim=1
-        )
+        # The first state is the start token's.
+        parts = [every[:, index, 1 : 1 + len(answer)] for index, answer in enumerate(wanted)]
+        yield torch.cat(parts, dim=1)
 
 
 def _encoder(
     lm: LM, prompts: Sequence[Encoded], tokens: list[list[int]], space: Space, pool: Pool
 ) -> Tensor:
     """The encoder's states with the answer read behind the prompt (A16, encoder side)."""
-    found = []
+    pooled = []
     for prompt, answer in zip(prompts, tokens, strict=True):
         lm.budget.check()
+        # The end token of the prompt goes behind the answer, which would else follow an end.
         body = prompt.ids[:-1] if prompt.ids[-1] == lm.end else prompt.ids
         ids, mask = padded([[*body, *answer, lm.end]], lm.pad, lm.device, left=False)
         with torch.inference_mode(), _recorded(lm, space, "encoder") as states:
             lm.model.get_encoder()(input_ids=ids, attention_mask=mask)
         every = torch.stack([state[0].float().cpu() for state in states])
-        found.append(_pool(every[:, len(body) : len(body) + len(answer)], pool))
-    return torch.stack(found, dim=1)
+        pooled.append(_pool(every[:, len(body) : len(body) + len(answer)], pool))
+    return torch.stack(pooled, dim=1)
 
 
 def _pool(states: Tensor, pool: Pool) -> Tensor:
@@ -118,13 +119,15 @@ def _pool(states: Tensor, pool: Pool) -> Tensor:
 def _recorded(lm: LM, space: Space, side: Any) -> Iterator[list[Tensor]]:
     """Inside, the list holds each layer's output of the last forward pass, first layer first."""
     modules = dict(lm.model.named_modules())
-    layers = [(name, module) for name, module in lm.mlps(side)]
-    if space == "resid":
-        depth = 2 if lm.seq2seq else 1
-        layers = [
-            (name, modules[name.rsplit(".", depth + (1 if lm.seq2seq else 0))[0]])
-            for name, _ in layers
-        ]
+    layers: list[nn.Module] = []
+    for name, mlp in lm.mlps(side):
+        if space == "resid":
+            # The residual stream is the output of the layer that holds the MLP: its parent, or T5's
+            # block, which is two modules further up (`block.3.layer.2.DenseReluDense`).
+            name = name.rsplit(".", 3 if lm.seq2seq else 1)[0]
+            layers.append(modules[name])
+        else:
+            layers.append(mlp)
     states: list[Tensor] = [torch.empty(0)] * len(layers)
 
     def hook(index: int) -> Callable[[nn.Module, Any, Any], None]:
@@ -133,9 +136,7 @@ def _recorded(lm: LM, space: Space, side: Any) -> Iterator[list[Tensor]]:
 
         return keep
 
-    handles = [
-        module.register_forward_hook(hook(index)) for index, (_, module) in enumerate(layers)
-    ]
+    handles = [module.register_forward_hook(hook(index)) for index, module in enumerate(layers)]
     try:
         yield states
     finally:

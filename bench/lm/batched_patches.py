@@ -7,14 +7,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from bench.lm.patch import Patch, Positions, Side, check, embedding, linear
+from bench.lm.patch import LowRank, Patch, Positions, Side, check, embedding, linear
 
 Reading = Literal["body", "rest", "end", "answer"]
+KINDS: tuple[Positions, ...] = ("all", "last", "generated")
 ACTS_ON = {
     "all": ("body", "rest", "end", "answer"),
     "last": ("end", "answer"),
@@ -46,7 +49,7 @@ class _Stack:
         low[:, :start] = 0
         if not shared:
             return output.baddbmm_(low, self.b)
-        # one product, not one a row
+        # One product over all tokens of all rows: with one patch for all, a row is nothing special.
         output.view(-1, output.shape[-1]).addmm_(low.view(-1, low.shape[-1]), self.b[0])
         return output
 
@@ -78,36 +81,45 @@ class Rows:
     def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
         self.reading: Reading = "body"
         self.again = 0
+        self.ids = [_ids(row) for row in patches]
         self._stacks: dict[tuple[str, Positions], _Stack] = {}
         self._scales: dict[tuple[str, Side, Positions], _Factors] = {}
         self._prompts = [_soft_prompt(row) for row in patches]
-        self.ids = [tuple(patch.id for patch in row) for row in patches]
-        for positions in ("all", "last", "generated"):
-            rows = [
-                tuple(patch for patch in row if patch.positions == positions) for row in patches
-            ]
-            unique = list({tuple(patch.id for patch in row): row for row in rows}.values())
-            index = {tuple(patch.id for patch in row): number for number, row in enumerate(unique)}
-            row_of = torch.tensor(
-                [index[tuple(patch.id for patch in row)] for row in rows], device=device
-            )
-            for name in sorted({name for row in unique for patch in row for name in patch.weights}):
-                self._stacks[name, positions] = _stack(name, unique, row_of)
-            scales = {
-                (name, scale.side)
-                for row in unique
-                for patch in row
-                for name, scale in patch.scales.items()
-            }
-            for name, side in sorted(scales):
-                self._scales[name, side, positions] = _factors(name, side, unique, row_of)
+        for positions in KINDS:
+            self._add(positions, patches, device)
+
+    def _add(
+        self, positions: Positions, patches: Sequence[tuple[Patch, ...]], device: torch.device
+    ) -> None:
+        """Stack what acts at these positions, of each different row once."""
+        unique: dict[tuple[str, ...], tuple[Patch, ...]] = {}
+        for row in patches:
+            acting = tuple(patch for patch in row if patch.positions == positions)
+            unique.setdefault(_ids(acting), acting)
+        number = {ids: at for at, ids in enumerate(unique)}
+        row_of: list[int] = []
+        for row in patches:
+            acting = tuple(patch for patch in row if patch.positions == positions)
+            row_of.append(number[_ids(acting)])
+
+        names: set[str] = set()
+        scaled: set[tuple[str, Side]] = set()
+        for row in unique.values():
+            for patch in row:
+                names.update(patch.weights)
+                scaled.update((name, scale.side) for name, scale in patch.scales.items())
+        index = torch.tensor(row_of, device=device)
+        rows = list(unique.values())
+        for name in sorted(names):
+            self._stacks[name, positions] = _stack(name, rows, index)
+        for name, side in sorted(scaled):
+            self._scales[name, side, positions] = _factors(name, side, rows, index)
 
     @property
     def names(self) -> set[str]:
         """The modules whose output changes."""
-        return {name for name, _ in self._stacks} | {
-            name for name, side, _ in self._scales if side == "out"
-        }
+        scaled = {name for name, side, _ in self._scales if side == "out"}
+        return {name for name, _ in self._stacks} | scaled
 
     @property
     def names_in(self) -> set[str]:
@@ -124,12 +136,14 @@ class Rows:
             stack.select(keep)
         for factors in self._scales.values():
             factors.row = factors.row[keep]
-        self._prompts = [self._prompts[row] for row in keep.tolist()]
-        self.ids = [self.ids[row] for row in keep.tolist()]
+        rows = keep.tolist()
+        self._prompts = [self._prompts[row] for row in rows]
+        self.ids = [self.ids[row] for row in rows]
 
     @contextmanager
     def only(self, keep: Tensor) -> Iterator[None]:
         """Inside, these rows alone are read; behind it, all are there again."""
+        # Copies that share the tensors: a selection makes new ones, and the whole stays as it is.
         whole = self._stacks, self._scales, self._prompts, self.ids
         self._stacks = {name: replace(stack) for name, stack in self._stacks.items()}
         self._scales = {name: replace(factors) for name, factors in self._scales.items()}
@@ -174,9 +188,9 @@ class Rows:
                 vectors[row, : len(prompt)] = prompt.to(vectors)
         return vectors
 
-    def _acting(self) -> Iterator[Positions]:
-        kinds: tuple[Positions, ...] = ("all", "last", "generated")
-        return (positions for positions in kinds if self.reading in ACTS_ON[positions])
+    def _acting(self) -> list[Positions]:
+        """The kinds of patches that act on the part that the model reads now."""
+        return [positions for positions in KINDS if self.reading in ACTS_ON[positions]]
 
 
 @contextmanager
@@ -197,19 +211,15 @@ def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[
     def before(name: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
         return lambda _module, args: (rows.scaled(name, "in", args[0]), *args[1:])
 
-    handles = [
-        linear(modules, name).register_forward_pre_hook(before(name))
-        for name in sorted(rows.names_in)
-    ]
-    handles += [
-        linear(modules, name).register_forward_hook(after(name)) for name in sorted(rows.names)
-    ]
+    handles: list[RemovableHandle] = []
+    for name in sorted(rows.names_in):
+        handles.append(linear(modules, name).register_forward_pre_hook(before(name)))
+    for name in sorted(rows.names):
+        handles.append(linear(modules, name).register_forward_hook(after(name)))
     if rows.has_prompts:
-        handles.append(
-            embedding(model).register_forward_hook(
-                lambda _module, _args, output: rows.begun(output)
-            )
-        )
+        # Behind the embedding and not in place of its input: a soft prompt's vectors are no tokens.
+        soft = embedding(model).register_forward_hook(lambda _module, _args, out: rows.begun(out))
+        handles.append(soft)
     try:
         yield rows
     finally:
@@ -221,19 +231,23 @@ def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _S
     """Factors of all rows, padded with zeros to one rank; several patches of a row are laid side by
     side.
     """
-    pairs = [[patch.weights[name] for patch in row if name in patch.weights] for row in unique]
+    pairs: list[list[LowRank]] = []
+    for row in unique:
+        pairs.append([patch.weights[name] for patch in row if name in patch.weights])
     rank = max(sum(len(low.a) for low in row) for row in pairs)
-    like = next(low for row in pairs for low in row)
+    like = next(chain(*pairs))
     a = torch.zeros(len(unique), like.a.shape[1], rank)
     b = torch.zeros(len(unique), rank, like.b.shape[0])
-    for index, row in enumerate(pairs):
-        if row:
-            joined_a, joined_b = (
-                torch.cat([low.a for low in row]),
-                torch.cat([low.b for low in row], dim=1),
-            )
-            a[index, :, : len(joined_a)], b[index, : len(joined_a)] = joined_a.T, joined_b.T
+    for index, row_pairs in enumerate(pairs):
+        at = 0
+        for low in row_pairs:
+            # The product of stacked factors is the sum of the patches' products: two patches are
+            # one of both ranks. Zeros beyond add nothing.
+            a[index, :, at : at + len(low.a)] = low.a.T
+            b[index, at : at + len(low.a)] = low.b.T
+            at += len(low.a)
     a, b = a.to(row_of.device), b.to(row_of.device)
+    # One copy for all rows, if they are alike; else one for each row, ready for a batched product.
     return _Stack(a, b) if len(unique) == 1 else _Stack(a[row_of], b[row_of])
 
 
@@ -241,12 +255,12 @@ def _factors(
     name: str, side: Side, unique: Sequence[tuple[Patch, ...]], row_of: Tensor
 ) -> _Factors:
     """The scales of all unique rows; several patches of a row multiply, no scale is one."""
-    found = [
-        [scale.vector for patch in row if (scale := patch.scales.get(name)) and scale.side == side]
-        for row in unique
-    ]
-    one = torch.ones_like(next(vector for row in found for vector in row))
-    vectors = torch.stack([torch.stack([one, *row]).prod(0) for row in found])
+    by_row: list[list[Tensor]] = []
+    for row in unique:
+        scales = [patch.scales[name] for patch in row if name in patch.scales]
+        by_row.append([scale.vector for scale in scales if scale.side == side])
+    one = torch.ones_like(next(chain(*by_row)))
+    vectors = torch.stack([torch.stack([one, *row]).prod(0) for row in by_row])
     return _Factors(vectors.to(row_of.device), row_of)
 
 
@@ -254,3 +268,7 @@ def _soft_prompt(row: Sequence[Patch]) -> Tensor | None:
     """The soft prompts of one row, one behind the other."""
     prompts = [patch.prompt for patch in row if patch.prompt is not None]
     return torch.cat(prompts) if prompts else None
+
+
+def _ids(row: Sequence[Patch]) -> tuple[str, ...]:
+    return tuple(patch.id for patch in row)

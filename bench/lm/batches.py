@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bench.lm.prefix import Family, alone, cost, families
@@ -46,31 +47,36 @@ def plan(
     needs. A salt shuffles the prompts into other batches.
     """
     prompts = [_real(prompt) for prompt in encoded]
-    if share:
-        # In the order of their tokens, prompts that begin alike are neighbours.
-        order = sorted(range(len(prompts)), key=prompts.__getitem__)
-        members = families(prompts, order, most_rows=MAX_ROWS, most_tokens=batch_tokens)
-    else:
-        members = alone(prompts)
+    # In the order of their tokens, prompts that begin alike are neighbours.
+    order = sorted(range(len(prompts)), key=prompts.__getitem__)
+    members = _members(prompts, order, batch_tokens, share)
 
     def place(family: Family) -> tuple[bool, int, str]:
+        # The text stands for the prompt where lengths are equal: the order of the requests, which
+        # is that of the users, must not matter.
         text = "".join(encoded[row].text for row in family.rows)
         digest = hashlib.sha256((salt + text).encode("utf-8", "replace")).hexdigest()
         return (len(family.rows) == 1, 0 if salt else -family.longest, digest)
 
     members.sort(key=place)
     filled = packed(members, held * batch_tokens, held * MAX_ROWS, extra=extra, even=held == 1)
-    return [_rows(batch) for batch in filled]
+    return list(map(_rows, filled))
 
 
 def passes(prompts: Sequence[Encoded], batch_tokens: int, *, share: bool = True) -> list[list[int]]:
     """Which prompts of a planned batch are read at once, in the batch's order."""
     rows = [_real(prompt) for prompt in prompts]
-    if share:
-        members = families(rows, range(len(rows)), most_rows=MAX_ROWS, most_tokens=batch_tokens)
-    else:
-        members = alone(rows)
-    return [_rows(batch) for batch in packed(members, batch_tokens, MAX_ROWS)]
+    # The plan has put families beside each other: neighbours are found to be the same ones again.
+    members = _members(rows, range(len(rows)), batch_tokens, share)
+    return list(map(_rows, packed(members, batch_tokens, MAX_ROWS)))
+
+
+def _members(
+    prompts: Sequence[Sequence[int]], order: Sequence[int], batch_tokens: int, share: bool
+) -> list[Family]:
+    if not share:
+        return alone(prompts)
+    return families(prompts, order, most_rows=MAX_ROWS, most_tokens=batch_tokens)
 
 
 def packed(
@@ -97,13 +103,15 @@ def _has_room(batch: Sequence[Family], family: Family, tokens: int, rows: int, e
 
 def _is_uneven(batch: Sequence[Family], family: Family) -> bool:
     """Whether a family costs less by itself than what it adds to a batch, padding included."""
+    # A prompt longer than the others makes padding for them, and a shorter one has it; a family
+    # with a short beginning makes its long rest the others' padding.
     before = cost(batch)
     added = cost([*batch, family]) - before
     return before >= ENOUGH and cost([family]) < added * 7 / 8
 
 
 def _rows(batch: Sequence[Family]) -> list[int]:
-    return [row for family in batch for row in family.rows]
+    return list(chain.from_iterable(family.rows for family in batch))
 
 
 def _real(prompt: Encoded) -> tuple[int, ...]:

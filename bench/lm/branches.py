@@ -8,6 +8,8 @@ cost some forty tokens, not fifteen prompts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,56 +22,67 @@ if TYPE_CHECKING:
     from bench.lm.model import LM, Encoded
 
 
+Answers = Sequence[Sequence[Sequence[int]]]
+"""For each prompt its answers, each as token ids."""
+
+
 def score_batch(
-    lm: LM, prompts: Sequence[Encoded], patches: Rows, answers: Sequence[Sequence[Sequence[int]]]
+    lm: LM, prompts: Sequence[Encoded], patches: Rows, answers: Answers
 ) -> list[list[float]]:
-    """Total log-probability (nats) of each answer (token ids) of each prompt."""
+    """Total log-probability (nats) of each answer of each prompt."""
     prefix = read(lm, prompts, patches)
     return branch_scores(lm, prefix, answers)
 
 
-def branch_scores(
-    lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]]
-) -> list[list[float]]:
-    """Total log-probability of each answer behind its prompt. The prefix is left as it was."""
+def branch_scores(lm: LM, prefix: Prefix, answers: Answers) -> list[list[float]]:
+    """Total log-probability (nats) of each answer behind its prompt. The prefix is left as it
+    was."""
+    # The prompt's last logits are those of every answer's first token; what follows an answer's
+    # last token is of no interest, so that the last tokens are not read.
     first = prefix.logits.log_softmax(-1)
-    logits = branches(lm, prefix, [[tokens[:-1] for tokens in row] for row in answers])
+    heard: list[list[Sequence[int]]] = []
+    for row in answers:
+        heard.append([tokens[:-1] for tokens in row])
+    logits = branches(lm, prefix, heard)
     totals: list[list[float]] = []
     for index, row in enumerate(answers):
-        at, total = 0, []
+        start, total = 0, []
         for tokens in row:
+            end = start + len(tokens) - 1
             value = first[index, tokens[0]]
-            if len(tokens) > 1:
-                here = logits[index, at : at + len(tokens) - 1].float().log_softmax(-1)
-                value = value + here[torch.arange(len(tokens) - 1), torch.tensor(tokens[1:])].sum()
+            if end > start:
+                # In float32, whatever the model's dtype: sums of bfloat16 lose what is compared.
+                behind = logits[index, start:end].float().log_softmax(-1)
+                value = value + behind[torch.arange(end - start), torch.tensor(tokens[1:])].sum()
             total.append(float(value))
-            at += len(tokens) - 1
+            start = end
         totals.append(total)
     return totals
 
 
-def branches(
-    lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]], *, last: int = 0
-) -> Tensor:
-    """Logits [rows, nodes, vocabulary] at every token of every answer (token ids), laid end to end
-    in each row. `last`: a decoder's at so many last nodes alone.
+def branches(lm: LM, prefix: Prefix, answers: Answers, *, last: int = 0) -> Tensor:
+    """Logits [rows, nodes, vocabulary] at every token of every answer, laid end to end in each row.
+    `last`: a decoder's at that many last nodes alone. The prefix is left as it was.
     """
-    flat = [[token for tokens in row for token in tokens] for row in answers]
-    nodes = max(1, max(map(len, flat)))
-    ids = torch.full((len(flat), nodes), lm.pad)
-    for index, tokens in enumerate(flat):
-        ids[index, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+    sizes = [sum(map(len, row)) for row in answers]
+    nodes = max(1, *sizes)
     if lm.seq2seq:
         return _decoder_branches(lm, prefix, answers, nodes)
-    seen, depth = _tree(answers, nodes)
-    visible = torch.cat(
-        [prefix.mask.bool()[:, None, :].expand(-1, nodes, -1), seen.to(lm.device)], dim=2
-    )
+    ids = torch.full((len(answers), nodes), lm.pad)
+    for index, row in enumerate(answers):
+        ids[index, : sizes[index]] = torch.tensor(list(chain(*row)), dtype=torch.long)
+
+    tree = _tree(answers, nodes)
+    # Every node sees the whole prompt. Padding between it and the answers is hidden by the mask,
+    # and is no step of their positions.
+    prompt = prefix.mask.bool()[:, None, :].expand(-1, nodes, -1)
+    visible = torch.cat([prompt, tree.seen.to(lm.device)], dim=2)
+    positions = prefix.mask.sum(1, keepdim=True) + tree.depth.to(lm.device)
+    # A mask of this shape is taken as it is, added to the attention's scores: the dtype's lowest
+    # number hides, and unlike infinity gives no NaN in a row of padding that sees nothing.
     dtype = prefix.cache.layers[0].keys.dtype
-    bias = torch.zeros(visible.shape, dtype=dtype, device=lm.device).masked_fill(
-        ~visible, torch.finfo(dtype).min
-    )
-    positions = prefix.mask.sum(1, keepdim=True) + depth.to(lm.device)
+    bias = torch.zeros(visible.shape, dtype=dtype, device=lm.device)
+    bias.masked_fill_(~visible, torch.finfo(dtype).min)
     out = lm.model(
         input_ids=ids.to(lm.device),
         attention_mask=bias[:, None],
@@ -78,52 +91,63 @@ def branches(
         use_cache=True,
         logits_to_keep=last,
     )
+    # The model has appended the answers' keys and values: off again.
     prefix.cache.crop(-nodes)
     return torch.as_tensor(out.logits)
 
 
-def _tree(answers: Sequence[Sequence[Sequence[int]]], nodes: int) -> tuple[Tensor, Tensor]:
-    """Which node sees which [rows, nodes, nodes] (its own answer, up to itself); each node's depth
-    [rows, nodes].
-    """
+@dataclass(frozen=True)
+class _Tree:
+    """Which node sees which [rows, nodes, nodes], and each node's depth [rows, nodes]."""
+
+    seen: Tensor
+    depth: Tensor
+
+
+def _tree(answers: Answers, nodes: int) -> _Tree:
+    """A node sees its own answer, up to itself."""
+    # A node of padding sees itself: attention over nothing would be NaN.
     seen = torch.eye(nodes, dtype=torch.bool).repeat(len(answers), 1, 1)
     depth = torch.zeros(len(answers), nodes, dtype=torch.long)
     for index, row in enumerate(answers):
-        at = 0
+        start = 0
         for tokens in row:
             size = len(tokens)
-            seen[index, at : at + size, at : at + size] = torch.tril(
-                torch.ones(size, size, dtype=torch.bool)
-            )
-            depth[index, at : at + size] = torch.arange(size)
-            at += size
-    return seen, depth
+            end = start + size
+            seen[index, start:end, start:end] = torch.ones(size, size, dtype=torch.bool).tril()
+            depth[index, start:end] = torch.arange(size)
+            start = end
+    return _Tree(seen, depth)
 
 
-def _decoder_branches(
-    lm: LM, prefix: Prefix, answers: Sequence[Sequence[Sequence[int]]], nodes: int
-) -> Tensor:
-    """The same for an encoder-decoder model, whose positions are relative: one row an answer."""
+def _decoder_branches(lm: LM, prefix: Prefix, answers: Answers, nodes: int) -> Tensor:
+    """The same for an encoder-decoder model. Its positions are relative, so that answers cannot lie
+    end to end: the first answers of all prompts are read as one batch, then the second ones.
+    """
     start = int(lm.model.config.decoder_start_token_id)
-    found: list[Tensor] = []
-    if prefix.patches:  # the start token is read again here; it is no new token
+    by_column: list[Tensor] = []
+    # The start token is read again here, and is no new token: patches that act on new ones alone
+    # leave it out.
+    if prefix.patches:
         prefix.patches.again = 1
     for column in range(max(map(len, answers))):
         rows = [[start, *(row[column] if column < len(row) else ())] for row in answers]
-        ids, _ = padded(rows, lm.pad, lm.device, left=False)
+        ids = padded(rows, lm.pad, lm.device, left=False).ids
         out = lm.model(
             encoder_outputs=prefix.encoder,
             attention_mask=prefix.mask,
             decoder_input_ids=ids,
             use_cache=False,
         )
-        found.append(out.logits)
+        by_column.append(out.logits)
     if prefix.patches:
         prefix.patches.again = 0
-    flat = torch.zeros(len(answers), nodes, found[0].shape[-1], device=lm.device)
+
+    flat = torch.zeros(len(answers), nodes, by_column[0].shape[-1], device=lm.device)
     for index, row in enumerate(answers):
         at = 0
         for column, tokens in enumerate(row):
-            flat[index, at : at + len(tokens)] = found[column][index, 1 : 1 + len(tokens)].float()
+            read_here = by_column[column][index, 1 : 1 + len(tokens)]
+            flat[index, at : at + len(tokens)] = read_here.float()
             at += len(tokens)
     return flat

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -76,78 +76,87 @@ def answer_batch(
             held.append(prefix)
         done += len(rows)
         lm.budget.within(done * (1.0 if choosing else 0.5))  # reading is about half of the work
+
     if choosing:
-        answers = [_best(wanted.labels, row) for row in labels]
+        answers = [_likeliest(wanted.labels, row) for row in labels]
     else:
         answers = _write(lm, prompts, joined(held), patches, wanted)
-    return [
-        Completion(
-            answer.text,
+    found = []
+    for row, prompt in enumerate(prompts):
+        completion = Completion(
+            answers[row].text,
             len(prompt.ids),
-            answer.tokens,
+            answers[row].tokens,
             prompt.cut,
-            answer.finished,
+            answers[row].finished,
             label_logprobs=tuple(labels[row]) if labels else None,
             gold_nll=golds[row] if golds else None,
         )
-        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
-    ]
+        found.append(completion)
+    return found
 
 
-def _best(labels: Sequence[str], scores: Sequence[float]) -> _Answer:
-    return _Answer(labels[max(range(len(labels)), key=scores.__getitem__)])
+def _likeliest(labels: Sequence[str], scores: Sequence[float]) -> _Answer:
+    return _Answer(labels[scores.index(max(scores))])
 
 
 def _gold_nlls(lm: LM, prefix: Prefix, golds: Sequence[Sequence[int]]) -> list[float]:
-    """For each token of each prompt's gold, nats."""
+    """Of each prompt's gold, nats for each of its tokens."""
     totals = branch_scores(lm, prefix, [[gold] for gold in golds])
     return [-total / len(gold) for [total], gold in zip(totals, golds, strict=True)]
+
+
+@dataclass
+class _Text:
+    """What is being written behind one prompt: the new tokens, what they say so far, whether that
+    is all, and the random numbers that it draws from.
+    """
+
+    stream: torch.Generator
+    tokens: list[int] = field(default_factory=list)
+    text: str = ""
+    finished: bool = False
 
 
 def _write(
     lm: LM, prompts: Sequence[Encoded], prefix: Prefix, patches: Rows, wanted: Wanted
 ) -> list[_Answer]:
     """New tokens for every row until it stops; finished rows leave the batch."""
-    ends = _ends(lm)
     decoding, limit = wanted.decoding, wanted.max_new_tokens
     labels = wanted.labels if decoding.stop_at_label else ()
-    streams = [_stream(prompt, decoding) for prompt in prompts]
-    alive = list(range(len(prompts)))
-    new: list[list[int]] = [[] for _ in prompts]
-    text = [""] * len(prompts)
-    finished = [False] * len(prompts)
+    ends = _ends(lm)
+    texts = [_Text(_stream(prompt, decoding)) for prompt in prompts]
+    alive = list(texts)
     for number in range(limit):
-        tokens = _choose(prefix.logits, decoding, [streams[row] for row in alive])
-        for row, token in zip(alive, tokens, strict=True):
+        tokens = _choose(prefix.logits, decoding, [text.stream for text in alive])
+        for text, token in zip(alive, tokens, strict=True):
             if token in ends:
-                finished[row] = True
+                text.finished = True
                 continue
-            new[row].append(token)
-            # All of it again: a token alone may be half a character, or lose its leading space.
-            text[row] = str(lm.tokenizer.decode(new[row], skip_special_tokens=True))
-            finished[row] = _stops(text[row], labels)
-        keep = [index for index, row in enumerate(alive) if not finished[row]]
-        if not keep or number + 1 == limit:
+            text.tokens.append(token)
+            # All tokens are decoded again: one alone may be half a character, or lose its space.
+            text.text = str(lm.tokenizer.decode(text.tokens, skip_special_tokens=True))
+            text.finished = _stops(text.text, labels)
+        going = [row for row, text in enumerate(alive) if not text.finished]
+        if not going or number + 1 == limit:
             break
-        if len(keep) < len(alive):
-            # The cache is copied without the finished rows: that costs one step's reading of it,
-            # and every later step would pay for rows that nobody waits for.
-            still = torch.tensor(keep, device=lm.device)
-            prefix.select(still)
-            patches.select(still)
-            alive = [alive[index] for index in keep]
-        step(lm, prefix, [new[row][-1] for row in alive])
+        if len(going) < len(alive):
+            # The cache is copied without the finished rows. That costs as much as reading it for
+            # one step; every later step would pay for rows that nobody waits for.
+            kept = torch.tensor(going, device=lm.device)
+            prefix.select(kept)
+            patches.select(kept)
+            alive = [alive[row] for row in going]
+        step(lm, prefix, [text.tokens[-1] for text in alive])
         written = max((number + 1) / limit, 1 - len(alive) / len(prompts))
         lm.budget.within(len(prompts) * (0.5 + 0.5 * written))
-    return [
-        _Answer(_first_line(text[row]), len(new[row]), finished[row]) for row in range(len(prompts))
-    ]
+    return [_Answer(_first_line(text.text), len(text.tokens), text.finished) for text in texts]
 
 
 def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generator]) -> list[int]:
     """The next token of each row: the most likely, or a draw after temperature, top-k and top-p."""
     if decoding.rule != "sample":
-        return [int(token) for token in logits.argmax(-1)]
+        return list(map(int, logits.argmax(-1)))
     from transformers import (
         LogitsProcessorList,
         TemperatureLogitsWarper,
@@ -160,28 +169,37 @@ def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generato
         warpers.append(TopKLogitsWarper(decoding.top_k))
     if decoding.top_p < 1:
         warpers.append(TopPLogitsWarper(float(decoding.top_p)))
+    # On the CPU and row by row: each row draws from its own stream, which a batched draw on the
+    # device could not, and the same numbers come on any device.
     probabilities = warpers(torch.empty(0), logits).softmax(-1).cpu()
-    rows = zip(probabilities, streams, strict=True)
-    return [int(torch.multinomial(row, 1, generator=stream)) for row, stream in rows]
+    tokens = []
+    for row, stream in zip(probabilities, streams, strict=True):
+        tokens.append(int(torch.multinomial(row, 1, generator=stream)))
+    return tokens
 
 
 def _stream(prompt: Encoded, decoding: Decoding) -> torch.Generator:
     """A generator from the seed, the prompt and whose draw it is, so that a draw does not depend on
     the batch.
     """
-    told = f"{decoding.seed}\n{prompt.text}" + (f"\n{prompt.draw}" if prompt.draw else "")
-    digest = hashlib.sha256(told.encode("utf-8", "replace")).digest()
+    source = f"{decoding.seed}\n{prompt.text}" + (f"\n{prompt.draw}" if prompt.draw else "")
+    digest = hashlib.sha256(source.encode("utf-8", "replace")).digest()
+    # Seven bytes: torch takes a seed of 64 bits with a sign.
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def _ends(lm: LM) -> set[int]:
-    named = getattr(lm.model, "generation_config", None)
-    more = getattr(named, "eos_token_id", None)
-    return {lm.end, *(more if isinstance(more, list) else [more] if more is not None else [])}
+    """The tokens that end an answer: chat models name several in their generation settings."""
+    settings = getattr(lm.model, "generation_config", None)
+    more = getattr(settings, "eos_token_id", None)
+    if more is None:
+        return {lm.end}
+    return {lm.end, *(more if isinstance(more, list) else [more])}
 
 
 def _stops(text: str, labels: Sequence[str]) -> bool:
     """An answer ends with its first line, or with a label that no longer label begins with."""
+    # Line breaks before the first word are no line: models like to begin with one.
     if "\n" in text.lstrip():
         return True
     said = text.strip()

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from bench.disk import sources
 from bench.errors import InputError
 from bench.lm import batches
-from bench.lm.batched_patches import applied
+from bench.lm.batched_patches import Rows, applied
 from bench.lm.branches import score_batch
 from bench.lm.decode import Wanted, answer_batch
 from bench.lm.memory import out_of_memory
@@ -30,6 +31,15 @@ Known = tuple[Completion, float | None]
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request, its prompt, and the tokens of its gold, if it has one."""
+
+    request: Request
+    prompt: Encoded
+    gold: Sequence[int] = ()
 
 
 def run(
@@ -50,89 +60,107 @@ def run(
         raise ValueError("the response cache is for answers, which have no golds")
     if decoding.rule == "likelihood" and not labels:
         raise InputError("decoding=likelihood needs a task with labels")
-    label_ids = [lm.answer_ids(label) for label in labels]
-    wanted = Wanted(
-        max_new_tokens, decoding, labels, label_ids, [lm.answer_ids(gold) for gold in golds]
-    )
-    # other neighbours throughout; less to lose at a limit
+    wanted = Wanted(max_new_tokens, decoding, labels, [lm.answer_ids(label) for label in labels])
+    # Passes are answered one by one where other neighbours throughout are the point (a salt), and
+    # under a limit, at which the batch in work is lost.
     held = 1 if salt or lm.budget.limiting else batches.HELD
     share = _shares(lm, encoded)
     for batch in batches.plan(encoded, lm.spec.batch_tokens, salt=salt, held=held, share=share):
-        if done is not None and all(done(index) for index in batch):
+        if done is not None and all(map(done, batch)):
             continue
-        keys = [
-            _key(lm, requests[index], encoded[index], max_new_tokens, decoding, labels)
-            for index in batch
-        ]
-        known = (
-            [lm.cache.get(key, lm.budget.damaged) for key in keys]
-            if cached and lm.cache
-            else [None] * len(batch)
-        )
+        asked = []
+        for index in batch:
+            gold = lm.answer_ids(golds[index]) if golds else ()
+            asked.append(_Asked(requests[index], encoded[index], gold))
         lm.budget.check()
-        part = ResponseCache.key({"batch": keys})
-        answers = _used_again(lm, known, part)
-        if answers is None:
-            before = lm.budget.bill()
-            started = time.monotonic()
-            made = _answer(lm, requests, encoded, batch, wanted)
-            answers = [new if old is None else old[0] for old, new in zip(known, made, strict=True)]
-            lm.budget.count(
-                tokens_in=sum(one.tokens_in for one in answers),
-                tokens_out=sum(one.tokens_out for one in answers),
-            )
-            if lm.cache and cached:
-                lm.budget.keep(part, lm.budget.bill() - before)
-                lm.cache.put(
-                    dict(zip(keys, answers, strict=True)), (time.monotonic() - started) / len(batch)
-                )
-        yield [
-            (index, replace(answer, prompt=encoded[index].text))
-            for index, answer in zip(batch, answers, strict=True)
-        ]
-
-
-def _answer(
-    lm: LM,
-    requests: Sequence[Request],
-    encoded: Sequence[Encoded],
-    batch: list[int],
-    wanted: Wanted,
-) -> list[Completion]:
-    """Answer the requests of one batch, in halves where memory runs out."""
-
-    def work(rows: list[int]) -> list[Completion]:
-        prompts = [encoded[index] for index in rows]
-        patches = [requests[index].patches for index in rows]
-        parts = batches.passes(prompts, lm.spec.batch_tokens, share=_shares(lm, prompts))
-        with applied(lm.model, patches) as patched, torch.inference_mode():
-            return answer_batch(lm, prompts, patched, parts, wanted.of(rows))
-
-    return halving(work, batch, [requests[index].name for index in batch])
+        if cached and lm.cache:
+            answers = _through_cache(lm, lm.cache, asked, wanted)
+        else:
+            answers = _made(lm, asked, wanted)
+            _count(lm, answers)
+        found = []
+        for index, answer in zip(batch, answers, strict=True):
+            found.append((index, replace(answer, prompt=encoded[index].text)))
+        yield found
 
 
 def _shares(lm: LM, prompts: Sequence[Encoded]) -> bool:
     return can_share(lm, max((len(prompt.ids) for prompt in prompts), default=0))
 
 
-def _used_again(lm: LM, known: Sequence[Known | None], part: str) -> list[Completion] | None:
+def _made(lm: LM, asked: list[_Asked], wanted: Wanted) -> list[Completion]:
+    """Answer one batch, in halves where memory runs out."""
+
+    def work(asked: list[_Asked]) -> list[Completion]:
+        prompts = [row.prompt for row in asked]
+        parts = batches.passes(prompts, lm.spec.batch_tokens, share=_shares(lm, prompts))
+        golds = [row.gold for row in asked if row.gold]
+        with _applied(lm, asked) as patches:
+            return answer_batch(lm, prompts, patches, parts, replace(wanted, golds=golds))
+
+    return halving(work, asked, [row.request.name for row in asked])
+
+
+@contextmanager
+def _applied(lm: LM, asked: Sequence[_Asked]) -> Iterator[Rows]:
+    """Inside, each row has the patches of its request, and nothing is kept for a gradient."""
+    patches_of_rows = [row.request.patches for row in asked]
+    with applied(lm.model, patches_of_rows) as patches, torch.inference_mode():
+        yield patches
+
+
+def _count(lm: LM, answers: Sequence[Completion]) -> None:
+    lm.budget.count(
+        tokens_in=sum(answer.tokens_in for answer in answers),
+        tokens_out=sum(answer.tokens_out for answer in answers),
+    )
+
+
+def _through_cache(
+    lm: LM, cache: ResponseCache, asked: list[_Asked], wanted: Wanted
+) -> list[Completion]:
+    """One batch from the cache if that has all of it. Otherwise all of it is made, with the same
+    neighbours as ever; an answer that the cache had stays what it was.
+    """
+    keys = [_key(lm, row, wanted) for row in asked]
+    known = [cache.get(key, lm.budget.damaged) for key in keys]
+    part = ResponseCache.key({"batch": keys})
+    again = _used_again(lm, cache, known, part)
+    if again is not None:
+        return again
+    before, started = lm.budget.bill(), time.monotonic()
+    answers = _made(lm, asked, wanted)
+    for row, entry in enumerate(known):
+        if entry is not None:
+            answers[row] = entry[0]
+    _count(lm, answers)
+    # The cost first: an answer without one would look free to a run that goes on from here.
+    lm.budget.keep(part, lm.budget.bill() - before)
+    seconds = (time.monotonic() - started) / len(asked)
+    cache.put(dict(zip(keys, answers, strict=True)), seconds)
+    return answers
+
+
+def _used_again(
+    lm: LM, cache: ResponseCache, known: Sequence[Known | None], part: str
+) -> list[Completion] | None:
     """A whole batch from the cache, charged with the seconds that it took; None where an answer is
     missing.
 
     Under a limit also where an answer's seconds are not known: it would look free. What a killed
     run of this very work had written (`part`) costs what it did cost.
     """
-    found = [one for one in known if one is not None]
-    if len(found) < len(known) or (
-        lm.budget.minutes is not None and any(one[1] is None for one in found)
-    ):
-        return None
-    if lm.budget.again(part):
-        return [answer for answer, _ in found]
-    if lm.cache:
-        lm.cache.hits += len(found)
-    lm.budget.charge(sum(seconds or 0.0 for _, seconds in found), cache_hits=len(found))
-    return [answer for answer, _ in found]
+    answers: list[Completion] = []
+    total = 0.0
+    for entry in known:
+        if entry is None or (entry[1] is None and lm.budget.minutes is not None):
+            return None
+        answers.append(entry[0])
+        total += entry[1] or 0.0
+    if not lm.budget.again(part):
+        cache.hits += len(answers)
+        lm.budget.charge(total, cache_hits=len(answers))
+    return answers
 
 
 def score(
@@ -145,17 +173,17 @@ def score(
     done: Callable[[int], bool] | None = None,
 ) -> Iterator[list[tuple[int, list[tuple[float, int]]]]]:
     """See LM.likelihood; batch by batch. `salt` and `done` as in LM.generate."""
-    wanted = [[lm.answer_ids(answer) for answer in row] for row in answers]
 
     def work(rows: list[int]) -> list[list[tuple[float, int]]]:
-        prompts = [encoded[index] for index in rows]
-        targets = [wanted[index] for index in rows]
-        patches = [requests[index].patches for index in rows]
-        with applied(lm.model, patches) as patched, torch.inference_mode():
-            totals = score_batch(lm, prompts, patched, targets)
+        asked = [_Asked(requests[index], encoded[index]) for index in rows]
+        targets: list[list[list[int]]] = []
+        for index in rows:
+            targets.append([lm.answer_ids(answer) for answer in answers[index]])
+        with _applied(lm, asked) as patches:
+            totals = score_batch(lm, [row.prompt for row in asked], patches, targets)
         scored = []
         for row, target in zip(totals, targets, strict=True):
-            scored.append([(total, len(ids)) for total, ids in zip(row, target, strict=True)])
+            scored.append(list(zip(row, map(len, target), strict=True)))
         return scored
 
     share = _shares(lm, encoded)
@@ -180,28 +208,24 @@ def halving(work: Callable[[list[S]], list[T]], batch: list[S], names: Sequence[
             raise MemoryError(
                 f"{names[0] or 'request'}: one prompt alone does not fit into memory"
             ) from error
+    # Outside of the except clause: the error's frames held the tensors that did not fit.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(batch) // 2
-    return halving(work, batch[:middle], names[:middle]) + halving(
-        work, batch[middle:], names[middle:]
-    )
+    first = halving(work, batch[:middle], names[:middle])
+    return first + halving(work, batch[middle:], names[middle:])
 
 
-def _key(
-    lm: LM,
-    request: Request,
-    prompt: Encoded,
-    max_new_tokens: int,
-    decoding: Decoding,
-    labels: tuple[str, ...],
-) -> str:
-    how: list[str | float] = [decoding.rule, max_new_tokens, decoding.stop_at_label]
+def _key(lm: LM, asked: _Asked, wanted: Wanted) -> str:
+    decoding, prompt = wanted.decoding, asked.prompt
+    how: list[str | float] = [decoding.rule, wanted.max_new_tokens, decoding.stop_at_label]
     if decoding.rule == "sample":
         how += [decoding.temperature, decoding.top_p, decoding.top_k, decoding.seed]
         how += [prompt.draw] if prompt.draw else []
-    model, patches = lm.identity, [patch.id for patch in request.patches]
-    # whatever the base: it is taken back
+    # What can change the answer, and nothing else: not the batch, nor whose question it is.
+    model, patches = lm.identity, [patch.id for patch in asked.request.patches]
+    # An adapted base that is taken back again is the model as it was, whatever the base: cells on
+    # different bases share such texts.
     if patches and patches == [patch.id for patch in lm.as_instruct]:
         model, patches = model | {"base": "instruct"}, []
     parts = {
@@ -209,6 +233,6 @@ def _key(
         "prompt": list(prompt.ids),
         "patches": patches,
         "how": how,
-        "labels": list(labels),
+        "labels": list(wanted.labels),
     }
     return ResponseCache.key(parts | {"code": sources.writing()})

@@ -1,5 +1,4 @@
-"""A key-value cache that new tokens are written into; transformers' own is copied for each
-of them."""
+"""A key-value cache that new tokens are written into; transformers' own is copied for each one."""
 
 from __future__ import annotations
 
@@ -26,6 +25,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     ) -> tuple[Tensor, Tensor]:
         start = self.get_seq_length()
         end = start + key_states.shape[2]
+        # A copy of everything once in ROOM tokens, in place of one for each: a step writes where
+        # there is room already.
         if end > self._all_keys.shape[2]:
             self._hold(
                 _roomier(self._all_keys, start, end), _roomier(self._all_values, start, end), start
@@ -39,6 +40,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def _hold(self, keys: Tensor, values: Tensor, size: int) -> tuple[Tensor, Tensor]:
         self._all_keys, self._all_values = keys, values
+        # Views: attention sees the first `size` tokens, and nothing is copied for that.
         shown = keys[:, :, :size], values[:, :, :size]
         self.keys, self.values = shown
         return shown

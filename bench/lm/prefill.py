@@ -43,23 +43,27 @@ def joined(prefixes: Sequence[Prefix]) -> Prefix:
     copies at a time.
     """
     first = prefixes[0]
-    for caches in zip(*(_caches(prefix.cache) for prefix in prefixes), strict=True):
+    by_kind = zip(*(_caches(prefix.cache) for prefix in prefixes), strict=True)
+    for caches in by_kind:
         for number in range(len(caches[0].layers)):
-            layers = [cache.layers[number] for cache in caches]
-            size = max(layer.get_seq_length() for layer in layers)
-            keys = _stacked([layer.keys for layer in layers], dim=2, length=size + ROOM)
-            values = _stacked([layer.values for layer in layers], dim=2, length=size + ROOM)
+            layer = _joined_layer([cache.layers[number] for cache in caches])
             for cache in caches:
-                cache.layers[number] = GrowingLayer(keys, values, size)
+                cache.layers[number] = layer
     if first.encoder is not None:
-        first.encoder.last_hidden_state = _stacked(
-            [prefix.encoder.last_hidden_state for prefix in prefixes]
-        )
-    logits, mask = (
-        torch.cat([one.logits for one in prefixes]),
-        _stacked([one.mask for one in prefixes]),
-    )
+        states = [prefix.encoder.last_hidden_state for prefix in prefixes]
+        first.encoder.last_hidden_state = _stacked(states)
+    logits = torch.cat([prefix.logits for prefix in prefixes])
+    mask = _stacked([prefix.mask for prefix in prefixes])
     return Prefix(first.cache, logits, mask, first.encoder)
+
+
+def _joined_layer(layers: Sequence[Any]) -> GrowingLayer:
+    # Room for new tokens at once: a cache that is copied for every token would cost more than the
+    # token.
+    size = max(layer.get_seq_length() for layer in layers)
+    keys = _stacked([layer.keys for layer in layers], dim=2, length=size + ROOM)
+    values = _stacked([layer.values for layer in layers], dim=2, length=size + ROOM)
+    return GrowingLayer(keys, values, size)
 
 
 def _caches(cache: Any) -> list[Any]:
@@ -73,12 +77,13 @@ def _stacked(parts: Sequence[Tensor], dim: int = 1, length: int | None = None) -
     """Rows one below the other, with zeros behind those that are shorter than `length` (or the
     longest) along `dim`.
     """
-    size = length or max(part.shape[dim] for part in parts)
-    whole = parts[0].new_zeros(
-        sum(map(len, parts)), *parts[0].shape[1:dim], size, *parts[0].shape[dim + 1 :]
-    )
+    shape = list(parts[0].shape)
+    shape[0] = sum(map(len, parts))
+    shape[dim] = length or max(part.shape[dim] for part in parts)
+    whole = parts[0].new_zeros(shape)
     at = 0
     for part in parts:
+        # Written in place: padding each part first would hold everything twice.
         whole[at : at + len(part)].narrow(dim, 0, part.shape[dim]).copy_(part)
         at += len(part)
     return whole
