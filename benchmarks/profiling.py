@@ -10,7 +10,7 @@ from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.lm import bank
+from bench.lm import adamw
 
 OPTIMIZER = "the bank's optimizer"
 GROUPS = {
@@ -34,15 +34,15 @@ GROUPS = {
 def shares(train: Callable[[], object]) -> dict[str, float]:
     """The share of each group in the time of all operators: the device's time where there is
     one."""
-    step = bank._AdamW.step
+    step = adamw.UserAdamW.step
 
-    def named(self: bank._AdamW, rates: list[float]) -> None:
+    def named(self: adamw.UserAdamW, rates: list[float]) -> None:
         with record_function(OPTIMIZER):
             step(self, rates)
 
     cuda = torch.cuda.is_available()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    with mock.patch.object(bank._AdamW, "step", named), profile(activities=activities) as found:
+    with mock.patch.object(adamw.UserAdamW, "step", named), profile(activities=activities) as found:
         train()
     spent = dict.fromkeys([*GROUPS, "other"], 0.0)
     for event in found.events() or ():

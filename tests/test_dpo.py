@@ -132,7 +132,8 @@ def test_four_bits_are_near_the_weights_of_every_layer(family: str) -> None:
 
     lm = tiny_lm(family)
     before = weights(lm)
-    model, count = nf4_copy(lm)
+    quantized = nf4_copy(lm)
+    model, count = quantized.model, quantized.layers
     modules = dict(lm.model.named_modules())
     layers = {
         name: one
@@ -166,7 +167,7 @@ def test_on_an_adapted_base_it_trains_on_the_adapted_weights() -> None:
     before = weights(lm)
     plain, adapted = trained(tiny_lm())[0], trained(lm)[0]
     assert weights(lm) == before and plain.id != adapted.id
-    model, _ = nf4_copy(lm)
+    model = nf4_copy(lm).model
     import bitsandbytes
 
     layer = model.get_submodule(name)

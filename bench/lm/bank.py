@@ -21,11 +21,12 @@ from torch import Tensor
 
 from bench.cost.budget import Budget
 from bench.errors import InputError, MethodError
+from bench.lm.adamw import UserAdamW
 from bench.lm.loss import Row, answer_losses
 from bench.lm.memory import free_bytes, kept_bytes, out_of_memory
 from bench.lm.multi_lora import StackedAdapters, as_patch, meeting, start
 from bench.lm.patch import Patch
-from bench.lm.tune import Example, Tuning, planned, schedule
+from bench.lm.tune import Example, planned, schedule
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
@@ -61,44 +62,50 @@ def train_all(
     for job in jobs:
         if not job.examples:
             raise InputError(f"{job.name}: no examples to train on")
-    read = [[encoded(lm, one, adapter) for one in job.examples] for job in jobs]
-    parts = [_parts(rows, job.seed, adapter) for rows, job in zip(read, jobs, strict=True)]
-    examples = [len(rows) * adapter.tuning.epochs for rows in read]
+    read, parts, examples = list[Rows](), [], []
+    for job in jobs:
+        rows = [encoded(lm, example, adapter) for example in job.examples]
+        read.append(rows)
+        parts.append(_parts(rows, job.seed, adapter))
+        examples.append(len(rows) * adapter.tuning.epochs)
+
+    trained, missing = dict[int, Mapping[str, Tensor]](), dict[int, Rows]()
     with budget.phase("training", total=sum(examples)) as progress:
-        found = {
-            index: known
-            for index, part in enumerate(parts)
-            if (known := lm.recall(part, of=jobs[index].name))
-        }
-        progress.advance(sum(examples[index] for index in found))
-        for group in grouped(
-            lm, {index: rows for index, rows in enumerate(read) if index not in found}, adapter
-        ):
+        for index, job in enumerate(jobs):
+            known = lm.recall(parts[index], of=job.name)
+            if known:
+                trained[index] = known
+                progress.advance(examples[index])
+            else:
+                missing[index] = read[index]
+
+        for group in grouped(lm, missing, adapter):
             budget.check()
             started = time.monotonic()
-            work = _Group(
-                lm, [read[index] for index in group], [jobs[index].seed for index in group], adapter
-            )
-            trained = work.train(budget, progress.advance)
-            each = (time.monotonic() - started) / len(group)
-            for place, (index, own) in enumerate(zip(group, trained, strict=True)):
-                _check(jobs[index], own, start(lm, adapter, [jobs[index].seed]), adapter)
-                bill = budget.share(each, tokens_in=work.tokens(place))
-                lm.keep(parts[index], own, seconds=each, bill=bill, of=jobs[index].name)
-                found[index] = own
-    return [as_patch(found[index], adapter) for index in range(len(jobs))]
+            seeds = [jobs[index].seed for index in group]
+            work = _Group(lm, [read[index] for index in group], seeds, adapter)
+            of_group = work.train(budget, progress.advance)
+            # Users of a group are trained in the same passes: each has an equal part of the time.
+            seconds = (time.monotonic() - started) / len(group)
+            for user, (index, own) in enumerate(zip(group, of_group, strict=True)):
+                job = jobs[index]
+                _check(job, own, start(lm, adapter, [job.seed]), adapter)
+                bill = budget.share(seconds, tokens_in=work.tokens(user))
+                lm.keep(parts[index], own, seconds=seconds, bill=bill, of=job.name)
+                trained[index] = own
+    return [as_patch(trained[index], adapter) for index in range(len(jobs))]
 
 
 def grouped(lm: LM, read: Mapping[int, Rows], adapter: StackedAdapters) -> list[list[int]]:
     """Users by what they read (tokens), the most first, in groups whose adapters and optimizer
     states fit in memory.
     """
-    one = start(lm, adapter, [0])
-    room = STATE_SHARE * free_bytes(lm.device)
-    # weight, gradient, two moments
-    size = max(1, int(room / (4 * sum(tensor.nbytes for tensor in one.values()))))
+    adapter_bytes = sum(tensor.nbytes for tensor in start(lm, adapter, [0]).values())
+    # Of each number: weight, gradient, and AdamW's two moments.
+    size = max(1, int(STATE_SHARE * free_bytes(lm.device) / (4 * adapter_bytes)))
+    # Users with as much to read finish together: a group takes as many steps as its longest user.
     order = sorted(read, key=lambda index: (-sum(map(_length, read[index])), index))
-    return [order[at : at + size] for at in range(0, len(order), size)]
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 class _Group:
@@ -109,54 +116,53 @@ class _Group:
     ) -> None:
         self.lm, self.read, self.adapter = lm, read, adapter
         self.weights = start(lm, adapter, seeds)
-        self.plans = [
-            list(
-                planned(
-                    [""] * len(rows),
-                    [len(prompt) for prompt, _ in rows],
-                    replace(adapter.tuning, seed=seed),
-                )
-            )
-            for rows, seed in zip(read, seeds, strict=True)
-        ]
+        self.plans = []
+        for rows, seed in zip(read, seeds, strict=True):
+            lengths = [len(prompt) for prompt, _ in rows]
+            tuning = replace(adapter.tuning, seed=seed)
+            self.plans.append(list(planned([""] * len(rows), lengths, tuning)))
 
     def train(self, budget: Budget, advance: Callable[[int], None]) -> list[dict[str, Tensor]]:
         """The trained tensors of each user; `advance` hears of each step's examples."""
         tuning = self.adapter.tuning
         rates = [schedule(len(plan), tuning.warmup) for plan in self.plans]
-        optimizer = _AdamW(self.weights, tuning)
-        room = min(
-            self.lm.spec.batch_tokens,
-            int(PASS_SHARE * free_bytes(self.lm.device) / self._bytes_per_token()),
-        )
-        for number in range(max(map(len, self.plans))):
-            step = [
-                (user, self.read[user][index])
-                for user, plan in enumerate(self.plans)
-                if number < len(plan)
-                for batch in plan[number]
-                for index in batch
-            ]
+        optimizer = UserAdamW(self.weights, tuning)
+        memory = PASS_SHARE * free_bytes(self.lm.device)
+        room = min(self.lm.spec.batch_tokens, int(memory / self._bytes_per_token()))
+        last = max(map(len, self.plans)) - 1
+        for number in range(last + 1):
+            step = self._step(number)
             room = self._backward(step, room, budget)
+            # A user whose steps are done has rate 0, and stays as they are.
             paces = zip(self.plans, rates, strict=True)
             optimizer.step([rate(number) if number < len(plan) else 0.0 for plan, rate in paces])
             advance(len(step))
-            if number + 1 < max(map(len, self.plans)):
+            if number < last:
                 budget.check()
+
         trained = {name: tensor.detach().cpu() for name, tensor in self.weights.items()}
-        return [
-            {name: tensor[user].clone() for name, tensor in trained.items()}
-            for user in range(len(self.read))
-        ]
+        users = []
+        for user in range(len(self.read)):
+            # A copy: a view would keep the tensors of all users in memory and in every file.
+            users.append({name: tensor[user].clone() for name, tensor in trained.items()})
+        return users
+
+    def _step(self, number: int) -> Step:
+        """The rows of all users whose training has a step of this number, each with its user."""
+        step = []
+        for user, plan in enumerate(self.plans):
+            if number < len(plan):
+                for batch in plan[number]:
+                    step += [(user, self.read[user][index]) for index in batch]
+        return step
 
     def tokens(self, user: int) -> int:
         """How many tokens a user's training reads."""
-        return sum(
-            _length(self.read[user][index])
-            for step in self.plans[user]
-            for batch in step
-            for index in batch
-        )
+        total = 0
+        for step in self.plans[user]:
+            for batch in step:
+                total += sum(_length(self.read[user][index]) for index in batch)
+        return total
 
     def _backward(self, step: Step, room: int, budget: Budget) -> int:
         """The gradient of one step of all users, in passes of `room` padded tokens; with less room
@@ -174,6 +180,7 @@ class _Group:
                     raise MemoryError(
                         "training: one example alone does not fit into memory"
                     ) from error
+                # What the passes before have added is dropped, and the step is done anew.
                 for tensor in self.weights.values():
                     tensor.grad = None
                 room //= 2
@@ -191,6 +198,8 @@ class _Group:
             users = torch.tensor([user for user, _ in batch], device=self.lm.device)
             with meeting(self.lm, self.weights, users, self.adapter):
                 losses = answer_losses(self.lm, [row for _, row in batch])
+                # Each row by its own user's tokens, so that a user's loss is their mean over the
+                # step, whoever else is in the batch and however the step is cut.
                 (losses / total[users]).sum().backward()  # type: ignore[no-untyped-call]
 
     def _bytes_per_token(self) -> float:
@@ -198,13 +207,10 @@ class _Group:
         token read."""
         longest = max((row for rows in self.read for row in rows), key=_length)
 
+        first = torch.zeros(1, dtype=torch.long, device=self.lm.device)
+
         def once() -> Tensor:
-            with meeting(
-                self.lm,
-                self.weights,
-                torch.zeros(1, dtype=torch.long, device=self.lm.device),
-                self.adapter,
-            ):
+            with meeting(self.lm, self.weights, first, self.adapter):
                 return answer_losses(self.lm, [longest])
 
         return kept_bytes(once, self.lm.model.parameters()) / _length(longest)
@@ -213,7 +219,8 @@ class _Group:
 def _batches(step: Step, room: int) -> list[list[tuple[int, Row]]]:
     """The step in passes of at most `room` padded tokens, rows of one length together."""
     passes: list[list[tuple[int, Row]]] = []
-    for user, row in sorted(step, key=lambda one: _length(one[1])):
+    # Shortest first: a row that is added is the longest of its pass, so the pass is as wide as it.
+    for user, row in sorted(step, key=lambda user_row: _length(user_row[1])):
         if not passes or (len(passes[-1]) + 1) * _length(row) > room:
             passes.append([])
         passes[-1].append((user, row))
@@ -237,9 +244,8 @@ def _length(row: Row) -> int:
 
 def _parts(rows: Rows, seed: int, adapter: StackedAdapters) -> dict[str, Any]:
     """What a user's patch depends on, beside the model."""
-    read = hashlib.sha256(
-        repr([(list(prompt), list(answer)) for prompt, answer in rows]).encode()
-    ).hexdigest()
+    tokens = [(list(prompt), list(answer)) for prompt, answer in rows]
+    read = hashlib.sha256(repr(tokens).encode()).hexdigest()
     return {"what": "bank", "read": read, "seed": seed, "adapter": repr(adapter)}
 
 
@@ -258,40 +264,3 @@ def _check(
     same = all(torch.equal(tensor, before[name][0].detach().cpu()) for name, tensor in own.items())
     if same or not patch.changes:  # decay alone moves a LoRA's A
         raise MethodError(f"{job.name}: training changed nothing: the adapter is as it was")
-
-
-class _AdamW:
-    """AdamW on tensors stacked over users [users, ...]: each user has a learning rate and a
-    gradient norm of their own.
-
-    The same arithmetic as torch.optim.AdamW's. A user with a rate of zero has finished and stays as
-    they are.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor], tuning: Tuning) -> None:
-        self.weights, self.tuning, self.count = list(weights.values()), tuning, 0
-        self.first = [torch.zeros_like(tensor) for tensor in self.weights]
-        self.second = [torch.zeros_like(tensor) for tensor in self.weights]
-
-    @torch.no_grad()
-    def step(
-        self, rates: Sequence[float], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ) -> None:
-        self.count += 1
-        gradients = [
-            torch.zeros_like(one) if one.grad is None else one.grad for one in self.weights
-        ]
-        norms = torch.stack([one.flatten(1).square().sum(1) for one in gradients]).sum(0).sqrt()
-        clip = (self.tuning.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
-        lr = torch.tensor(rates, device=norms.device) * self.tuning.learning_rate
-        one, two = (1 - beta**self.count for beta in betas)
-        for weight, gradient, first, second in zip(
-            self.weights, gradients, self.first, self.second, strict=True
-        ):
-            shape = (-1, *[1] * (weight.dim() - 1))
-            gradient = gradient * clip.view(shape)
-            first.lerp_(gradient, 1 - betas[0])
-            second.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-            weight.mul_(1 - lr.view(shape) * self.tuning.weight_decay)
-            weight.sub_(lr.view(shape) / one * first / (second.sqrt() / two**0.5 + eps))
-            weight.grad = None

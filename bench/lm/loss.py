@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Row = tuple[Sequence[int], Sequence[int]]
 
+_IGNORED = -100
+
 _AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 """Settings of models (Gemma, Granite, Cohere) that do more to the logits than the vocabulary head:
 computed in full.
@@ -28,17 +30,25 @@ def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
     """Sum over the rows (prompt and answer, token ids) in nats; what all prompts begin with is read
     once for all.
     """
-    alike = shared_prefix([prompt for prompt, _ in rows]) if len(rows) > 1 and not lm.seq2seq else 0
+    alike = 0
+    if len(rows) > 1 and not lm.seq2seq:
+        alike = shared_prefix([prompt for prompt, _ in rows])
     if alike < MIN_SHARED:
         return answer_losses(lm, rows).sum()
+
+    # The cache of the common beginning stays in the graph: its gradient is the sum over the rows
+    # that read on from it. No logits are wanted there, and one is the fewest that can be had.
     prefix = torch.tensor([rows[0][0][:alike]], device=lm.device)
     past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=torch.tensor([0])).cache
     past.batch_repeat_interleave(len(rows))
-    ids, mask = padded(
-        [[*prompt[alike:], *answer] for prompt, answer in rows], lm.pad, lm.device, left=True
-    )
+
+    # With padding on the left all answers end in the last column, so that one slice of the logits
+    # holds them. Positions count real tokens alone, or a row's would depend on the other rows.
+    rest = [[*prompt[alike:], *answer] for prompt, answer in rows]
+    ids, mask = padded(rest, lm.pad, lm.device, left=True)
     positions = alike + (mask.cumsum(1) - 1).clamp(min=0)
     seen = torch.cat([mask.new_ones(len(rows), alike), mask], dim=1)
+    # One more than the longest answer: a token is foretold at the place before it.
     keep = max(len(answer) for _, answer in rows) + 1
     out = lm.model(
         input_ids=ids,
@@ -48,13 +58,13 @@ def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
         use_cache=True,
         logits_to_keep=torch.arange(-keep, 0),
     )
-    targets = torch.full((len(rows), keep - 1), -100)
+    targets = torch.full((len(rows), keep - 1), _IGNORED)
     for index, (_, answer) in enumerate(rows):
         targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
     logits = out.logits[:, :-1].float()
     flat = targets.flatten().to(lm.device)
     return nn.functional.cross_entropy(
-        logits.flatten(0, 1), flat, ignore_index=-100, reduction="sum"
+        logits.flatten(0, 1), flat, ignore_index=_IGNORED, reduction="sum"
     )
 
 
@@ -69,26 +79,34 @@ def answer_losses(lm: LM, rows: Sequence[Row]) -> Tensor:
     ids, _ = padded(
         [[*prompt, *answer[:-1]] for prompt, answer in rows], lm.pad, lm.device, left=False
     )
-    row = [index for index, (_, answer) in enumerate(rows) for _ in answer]
-    place = [len(prompt) - 1 + at for prompt, answer in rows for at in range(len(answer))]
+    # Each answer token by its row and the place before it, where it is foretold.
+    row: list[int] = []
+    place: list[int] = []
+    tokens: list[int] = []
+    for index, (prompt, answer) in enumerate(rows):
+        row += [index] * len(answer)
+        place += range(len(prompt) - 1, len(prompt) - 1 + len(answer))
+        tokens += answer
+
+    # The head is wide: over all tokens of a batch its output can take more memory than the model.
     if any(getattr(lm.model.config, name, None) for name in _AFTER_HEAD):
         logits = lm.model(input_ids=ids, use_cache=False).logits[row, place].float()
     else:
         hidden = lm.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         logits = lm.model.get_output_embeddings()(hidden[row, place]).float()
-    targets = torch.tensor([token for _, answer in rows for token in answer], device=lm.device)
+    targets = torch.tensor(tokens, device=lm.device)
     return _by_row(nn.functional.cross_entropy(logits, targets, reduction="none"), row, len(rows))
 
 
 def _seq2seq(lm: LM, rows: Sequence[Row]) -> Tensor:
     ids, mask = padded([prompt for prompt, _ in rows], lm.pad, lm.device, left=False)
     labels, real = padded([answer for _, answer in rows], lm.pad, lm.device, left=False)
-    start = torch.full(
-        (len(rows), 1), int(lm.model.config.decoder_start_token_id), device=lm.device
-    )
-    heard = torch.cat([start, labels[:, :-1]], dim=1)
+    # The decoder reads each answer one place to the right, behind its start token.
+    first = int(lm.model.config.decoder_start_token_id)
+    start = torch.full((len(rows), 1), first, device=lm.device)
+    shifted = torch.cat([start, labels[:, :-1]], dim=1)
     logits = lm.model(
-        input_ids=ids, attention_mask=mask, decoder_input_ids=heard, use_cache=False
+        input_ids=ids, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
     ).logits.float()
     losses = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
     return (losses.view(labels.shape) * real).sum(1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import InputError
-from bench.lm.patch import LowRank, Patch, Scale, embedding
+from bench.lm.patch import LowRank, Patch, Scale, Side, embedding
 from bench.lm.tune import Tuning, fresh
 
 if TYPE_CHECKING:
@@ -39,51 +39,63 @@ def start(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, T
     """Every user's adapter before training, stacked [users, ...] float32: LoRA's B zero, IA3's
     scales one, a soft prompt of random words of the vocabulary.
     """
-    found: dict[str, Tensor] = {}
     if adapter.peft == "lora":
-        drawn = [fresh(lm, replace(adapter.tuning, seed=seed)) for seed in seeds]
-        for name in drawn[0]:
-            found[f"{name}.a"] = torch.stack([one[name].a.detach() for one in drawn])
-            found[f"{name}.b"] = torch.stack([one[name].b.detach() for one in drawn])
+        weights = _factors(lm, adapter, seeds)
     elif adapter.peft == "ia3":
-        for name, module in sorted(lm.model.named_modules()):
-            end = name.rsplit(".", 1)[-1]
-            if isinstance(module, nn.Linear) and end in adapter.tuning.targets:
-                width = module.in_features if end in adapter.feedforward else module.out_features
-                side = "in" if end in adapter.feedforward else "out"
-                found[f"{name}.{side}"] = torch.ones(len(seeds), width, device=lm.device)
-        if not found:
-            raise InputError(
-                f"{lm.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune"
-            )
+        weights = _scales(lm, adapter, len(seeds))
     else:
-        table = embedding(lm.model).weight
-        words = [
-            random.Random(f"soft prompt/{seed}").choices(
-                range(len(table)), k=adapter.virtual_tokens
-            )
-            for seed in seeds
-        ]
-        found["prompt"] = torch.stack([table[own].detach().float() for own in words])
-    return {name: tensor.requires_grad_() for name, tensor in found.items()}
+        weights = {"prompt": _words(lm, adapter.virtual_tokens, seeds)}
+    return {name: tensor.requires_grad_() for name, tensor in weights.items()}
+
+
+def _factors(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, Tensor]:
+    drawn = [fresh(lm, replace(adapter.tuning, seed=seed)) for seed in seeds]
+    weights = {}
+    for name in drawn[0]:
+        weights[f"{name}.a"] = torch.stack([factors[name].a.detach() for factors in drawn])
+        weights[f"{name}.b"] = torch.stack([factors[name].b.detach() for factors in drawn])
+    return weights
+
+
+def _scales(lm: LM, adapter: StackedAdapters, users: int) -> dict[str, Tensor]:
+    weights = {}
+    for name, module in sorted(lm.model.named_modules()):
+        end = name.rsplit(".", 1)[-1]
+        if isinstance(module, nn.Linear) and end in adapter.tuning.targets:
+            side, width = "out", module.out_features
+            if end in adapter.feedforward:
+                side, width = "in", module.in_features
+            weights[f"{name}.{side}"] = torch.ones(users, width, device=lm.device)
+    if not weights:
+        raise InputError(
+            f"{lm.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune"
+        )
+    return weights
+
+
+def _words(lm: LM, tokens: int, seeds: Sequence[int]) -> Tensor:
+    # Vectors of real words: random numbers lie far from all that the model has learnt to read.
+    table, prompts = embedding(lm.model).weight, []
+    for seed in seeds:
+        words = random.Random(f"soft prompt/{seed}").choices(range(len(table)), k=tokens)
+        prompts.append(table[words].detach().float())
+    return torch.stack(prompts)
 
 
 def as_patch(own: Mapping[str, Tensor], adapter: StackedAdapters) -> Patch:
     """One user's tensors as a patch."""
-    names = sorted({name.rpartition(".")[0] for name in own if name != "prompt"})
     if adapter.peft == "prompt_tuning":
         return Patch(prompt=own["prompt"])
+    names = sorted({key.rpartition(".")[0] for key in own})
     if adapter.peft == "lora":
+        # alpha / rank goes into B once, so that whoever applies the patch need not know it.
         scale = adapter.tuning.alpha / adapter.tuning.rank
         return Patch({name: LowRank(own[f"{name}.a"], own[f"{name}.b"] * scale) for name in names})
-    sides: tuple[Literal["in", "out"], ...] = ("in", "out")
-    found = {
-        name: Scale(own[f"{name}.{side}"], side)
-        for name in names
-        for side in sides
-        if f"{name}.{side}" in own
-    }
-    return Patch(scales=found)
+    scales = {}
+    for name in names:
+        side: Side = "in" if f"{name}.in" in own else "out"
+        scales[name] = Scale(own[f"{name}.{side}"], side)
+    return Patch(scales=scales)
 
 
 @contextmanager
@@ -97,9 +109,12 @@ def meeting(
     scale = adapter.tuning.alpha / adapter.tuning.rank
 
     def low_rank(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+        # Indexing gathers a row's own factors. Its gradient adds up where a user has several rows.
         a, b = weights[f"{name}.a"][users], weights[f"{name}.b"][users]
 
         def change(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            # [rows, tokens, in] by [rows, in, rank] by [rows, rank, out]: each row its own product.
+            # In float32: in bfloat16 a small step of training would be rounded away.
             low = torch.bmm(torch.bmm(args[0].float(), a.mT), b.mT)
             return output + (scale * low).to(output.dtype)
 
@@ -108,7 +123,8 @@ def meeting(
     def scaled(key: str, x: Tensor) -> Tensor:
         return (x.float() * weights[key][users][:, None, :]).to(x.dtype)
 
-    def begun(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
+    def soft_prompt(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
+        # Placeholders were read in its place, so that lengths and positions are already right.
         prompts = weights["prompt"][users].to(output.dtype)
         return torch.cat([prompts, output[:, prompts.shape[1] :]], dim=1)
 
@@ -130,7 +146,7 @@ def meeting(
                 )
             )
         elif key == "prompt":
-            handles.append(embedding(lm.model).register_forward_hook(begun))
+            handles.append(embedding(lm.model).register_forward_hook(soft_prompt))
     try:
         yield
     finally:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.disk.files import replace as replace_file
 from bench.errors import InputError
+from bench.lm.tensor_files import save_tensors
 
 Positions = Literal["all", "last", "generated"]
 Side = Literal["in", "out"]
@@ -84,12 +84,13 @@ class Patch:
     @property
     def tensors(self) -> list[Tensor]:
         """All its numbers."""
-        factors = [tensor for low in self.weights.values() for tensor in (low.a, low.b)]
-        return [
-            *factors,
-            *(one.vector for one in self.scales.values()),
-            *([] if self.prompt is None else [self.prompt]),
-        ]
+        tensors = []
+        for low in self.weights.values():
+            tensors += [low.a, low.b]
+        tensors += [scale.vector for scale in self.scales.values()]
+        if self.prompt is not None:
+            tensors.append(self.prompt)
+        return tensors
 
     @property
     def bytes(self) -> int:
@@ -104,12 +105,13 @@ class Patch:
     @property
     def changes(self) -> bool:
         """Whether it does anything: not a fresh LoRA (B = 0), not scales of one alone."""
-        low = any(bool((one.a != 0).any() and (one.b != 0).any()) for one in self.weights.values())
-        return (
-            low
-            or self.virtual > 0
-            or any(bool((one.vector != 1).any()) for one in self.scales.values())
-        )
+        for low in self.weights.values():
+            if bool((low.a != 0).any() and (low.b != 0).any()):
+                return True
+        for scale in self.scales.values():
+            if bool((scale.vector != 1).any()):
+                return True
+        return self.virtual > 0
 
     @property
     def finite(self) -> bool:
@@ -117,17 +119,18 @@ class Patch:
         return all(bool(tensor.isfinite().all()) for tensor in self.tensors)
 
     def rounded(self, dtype: torch.dtype) -> Patch:
-        """The patch as it is after it was kept in this dtype."""
+        """The patch as it is after it was saved in this dtype."""
 
-        def kept(tensor: Tensor) -> Tensor:
+        def saved(tensor: Tensor) -> Tensor:
             return tensor.detach().to("cpu", dtype).float()
 
-        return Patch(
-            {name: LowRank(kept(low.a), kept(low.b)) for name, low in self.weights.items()},
-            self.positions,
-            {name: Scale(kept(scale.vector), scale.side) for name, scale in self.scales.items()},
-            None if self.prompt is None else kept(self.prompt),
-        )
+        weights, scales = {}, {}
+        for name, low in self.weights.items():
+            weights[name] = LowRank(saved(low.a), saved(low.b))
+        for name, scale in self.scales.items():
+            scales[name] = Scale(saved(scale.vector), scale.side)
+        prompt = None if self.prompt is None else saved(self.prompt)
+        return Patch(weights, self.positions, scales, prompt)
 
     def negative(self) -> Patch:
         """The patch that takes this one back. Raises InputError for a soft prompt, and for a scale
@@ -140,10 +143,11 @@ class Patch:
         for name, scale in self.scales.items():
             if bool((scale.vector == 0).any()):
                 raise InputError(f"the patch scales {name} by zero, which no patch takes back")
-        weights = {
-            name: _taken_back(low, self.scales.get(name)) for name, low in self.weights.items()
-        }
-        scales = {name: Scale(1 / scale.vector, scale.side) for name, scale in self.scales.items()}
+        weights, scales = {}, {}
+        for name, low in self.weights.items():
+            weights[name] = _taken_back(low, self.scales.get(name))
+        for name, scale in self.scales.items():
+            scales[name] = Scale(1 / scale.vector, scale.side)
         return Patch(weights, self.positions, scales)
 
     def check(self, model: nn.Module) -> None:
@@ -162,13 +166,14 @@ class Patch:
         modules = dict(model.named_modules())
         for name, low in self.weights.items():
             weight = linear(modules, name).weight.data
+            # Summed in float32 and rounded once: in bfloat16 a change below 2^-9 of a weight, as
+            # most of an adapter's are, would be lost.
             delta = low.b.to(weight.device) @ low.a.to(weight.device)
             weight.copy_((weight.float() + delta).to(weight.dtype))
         for name, scale in self.scales.items():
-            module, vector = (
-                linear(modules, name),
-                scale.vector.to(linear(modules, name).weight.device),
-            )
+            module = linear(modules, name)
+            vector = scale.vector.to(module.weight.device)
+            # Of a weight [out, in] the input's scale is one of columns, the output's one of rows.
             by = vector if scale.side == "in" else vector[:, None]
             module.weight.data.copy_((module.weight.float() * by).to(module.weight.dtype))
             if module.bias is not None and scale.side == "out":
@@ -181,16 +186,16 @@ class Patch:
         dtype: torch.dtype = torch.float32,
         notes: Mapping[str, str] | None = None,
     ) -> None:
-        tensors = {f"{name}.a": low.a for name, low in self.weights.items()}
-        tensors |= {f"{name}.b": low.b for name, low in self.weights.items()}
-        tensors |= {
-            f"{name}.scale_{scale.side}": scale.vector for name, scale in self.scales.items()
-        }
-        tensors |= {} if self.prompt is None else {"prompt": self.prompt}
-        plain = {
-            name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()
-        }
-        save_tensors(plain, path, metadata={**(notes or {}), "positions": self.positions})
+        tensors: dict[str, Tensor] = {}
+        for name, low in self.weights.items():
+            tensors |= {f"{name}.a": low.a, f"{name}.b": low.b}
+        for name, scale in self.scales.items():
+            tensors[f"{name}.scale_{scale.side}"] = scale.vector
+        if self.prompt is not None:
+            tensors["prompt"] = self.prompt
+        for name, tensor in tensors.items():
+            tensors[name] = tensor.detach().to("cpu", dtype).contiguous()
+        save_tensors(tensors, path, metadata={**(notes or {}), "positions": self.positions})
 
     @staticmethod
     def load(path: Path) -> Patch:
@@ -199,15 +204,15 @@ class Patch:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         with safe_open(path, "pt") as file:
             positions = (file.metadata() or {}).get("positions", "all")
-        names = [name.removesuffix(".a") for name in tensors if name.endswith(".a")]
-        weights = {name: LowRank(tensors[f"{name}.a"], tensors[f"{name}.b"]) for name in names}
-        sides: tuple[Side, ...] = ("in", "out")
-        scales = {
-            name.removesuffix(f".scale_{side}"): Scale(tensor, side)
-            for side in sides
-            for name, tensor in tensors.items()
-            if name.endswith(f".scale_{side}")
-        }
+        weights, scales = {}, {}
+        for key, tensor in tensors.items():
+            name, _, part = key.rpartition(".")
+            if part == "a":
+                weights[name] = LowRank(tensor, tensors[f"{name}.b"])
+            elif part == "scale_in":
+                scales[name] = Scale(tensor, "in")
+            elif part == "scale_out":
+                scales[name] = Scale(tensor, "out")
         return Patch(weights, positions, scales, tensors.get("prompt"))
 
     @staticmethod
@@ -288,12 +293,3 @@ def _fits(name: str, module: nn.Linear, widths: Mapping[Side, int]) -> None:
                 f"the patch changes {name} with {side}put width {width}, but this model's is"
                 f" {have[side]}"
             )
-
-
-def save_tensors(
-    tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write a safetensors file at once: whole or not at all. Raises StoreError where the disk
-    refuses.
-    """
-    replace_file(path, [save(dict(tensors), metadata=dict(metadata or {}))])

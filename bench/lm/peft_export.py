@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.lm.patch import LowRank, Patch, Scale, save_tensors
+from bench.lm.patch import LowRank, Patch, Scale
 from bench.lm.peft_folders import PREFIX, WEIGHTS
+from bench.lm.tensor_files import save_tensors
 
 TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"]
 Kind = Literal["LoRA", "IA3", "prompt tuning"]

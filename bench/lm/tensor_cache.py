@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from bench.lm.patch import save_tensors
+from bench.lm.tensor_files import save_tensors
 
 
 def save(tensors: Mapping[str, Tensor], path: Path, seconds: float) -> None:

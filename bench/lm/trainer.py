@@ -45,13 +45,9 @@ class Training(TrainingFields):
     def of(values: Mapping[str, Any], seed: int) -> Training:
         """From a configuration."""
         targets = values["targets"]
-        return Training(
-            **{
-                **values,
-                "targets": targets if isinstance(targets, str) else tuple(targets),
-                "seed": seed,
-            }
-        )
+        if not isinstance(targets, str):
+            targets = tuple(targets)
+        return Training(**{**values, "targets": targets, "seed": seed})
 
     def steps(self, rows: int) -> int:
         """Optimizer steps over all epochs."""
@@ -61,9 +57,9 @@ class Training(TrainingFields):
         """PEFT's configuration of the adapter."""
         from peft import LoraConfig
 
-        targets = (
-            self.targets if isinstance(self.targets, str) else list(module_names(lm, self.targets))
-        )
+        targets: Any = self.targets
+        if not isinstance(targets, str):
+            targets = list(module_names(lm, targets))
         return LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]
@@ -139,25 +135,35 @@ def shared_copy(lm: LM) -> Any:
     """The model again, with modules of its own around the same frozen weights: an adapter may be
     put into it.
     """
+    # deepcopy's memo of what is copied already: each weight stands for its own copy.
     weights: dict[int, Any] = {id(weight): weight for weight in lm.model.parameters()}
     return copy.deepcopy(lm.model, weights)
 
 
-def nf4_copy(lm: LM) -> tuple[Any, int]:
-    """The model again with its linear layers in NF4 (QLoRA), and how many layers that are.
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A model, and how many of its linear layers are in four bits."""
+
+    model: Any
+    layers: int
+
+
+def nf4_copy(lm: LM) -> QuantizedModel:
+    """The model again with its linear layers in NF4 (QLoRA).
 
     The output layer stays as it is, and so do layers whose input width is no multiple of 64.
     """
     from transformers import BitsAndBytesConfig
 
     head = lm.model.get_output_embeddings()
-    layers = {
-        name: module for name, module in lm.model.named_modules() if isinstance(module, nn.Linear)
-    }
-    plain = [
-        name for name, module in layers.items() if module is head or module.in_features % NF4_BLOCK
-    ]
-    if len(plain) == len(layers):
+    in_four_bits, as_they_are = 0, []
+    for name, module in lm.model.named_modules():
+        if isinstance(module, nn.Linear):
+            if module is head or module.in_features % NF4_BLOCK:
+                as_they_are.append(name)
+            else:
+                in_four_bits += 1
+    if not in_four_bits:
         raise InputError(
             f"{lm.spec.name}: no linear layer's input width is a multiple of {NF4_BLOCK}: use"
             " quantize=none"
@@ -167,7 +173,7 @@ def nf4_copy(lm: LM) -> tuple[Any, int]:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=lm.model.dtype,
-        llm_int8_skip_modules=plain,
+        llm_int8_skip_modules=as_they_are,
     )
     model = type(lm.model).from_pretrained(
         None,
@@ -177,7 +183,7 @@ def nf4_copy(lm: LM) -> tuple[Any, int]:
         dtype=lm.model.dtype,
         device_map={"": str(lm.device)},
     )
-    return model, len(layers) - len(plain)
+    return QuantizedModel(model, in_four_bits)
 
 
 @contextmanager

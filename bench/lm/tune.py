@@ -4,6 +4,10 @@ for all users.
 The loss is on the answer's tokens alone (with the end token), and logits are computed at those
 positions only. Examples of one group begin alike (one user's history, several questions): what they
 share is read once, for all of them.
+
+`bench.lm.bank` trains many adapters in the same passes. It packs rows of different users by their
+length, while here a batch is one group behind one cache, and a training that is stopped keeps what
+it has learnt: two loops with one schedule, start and order (`schedule`, `fresh`, `planned`).
 """
 
 from __future__ import annotations
@@ -96,28 +100,27 @@ def train(
     for example in examples:
         budget.check()
         encoded.append((lm.encode(example.request).ids, lm.answer_ids(example.answer)))
-    factors = fresh(lm, tuning)
-    weights = [tensor for pair in factors.values() for tensor in (pair.a, pair.b)]
+    factors, weights = fresh(lm, tuning), list[Tensor]()
+    for low in factors.values():
+        weights += [low.a, low.b]
     optimizer = torch.optim.AdamW(
         weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay
     )
-    steps = list(
-        planned([example.group for example in examples], [len(ids) for ids, _ in encoded], tuning)
-    )
+    groups = [example.group for example in examples]
+    steps = list(planned(groups, [len(prompt) for prompt, _ in encoded], tuning))
     pace = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(len(steps), tuning.warmup))
     scale = tuning.alpha / tuning.rank
     done, seen, started = 0, 0, time.monotonic()
     with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
         for step in steps:
-            total = sum(len(encoded[index][1]) for batch in step for index in batch)
-            for batch in step:
-                loss = total_loss(lm, [encoded[index] for index in batch]) / total
+            batches = [[encoded[index] for index in batch] for batch in step]
+            total = sum(len(answer) for rows in batches for _, answer in rows)
+            for rows in batches:
+                # Divided by the step's tokens, not the batch's: the gradients of its batches then
+                # add up to that of one mean over the step, however it was cut.
+                loss = total_loss(lm, rows) / total
                 loss.backward()  # type: ignore[no-untyped-call]
-                budget.count(
-                    tokens_in=sum(
-                        len(encoded[index][0]) + len(encoded[index][1]) for index in batch
-                    )
-                )
+                budget.count(tokens_in=sum(len(prompt) + len(answer) for prompt, answer in rows))
             torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -126,14 +129,12 @@ def train(
             progress.advance()
             if budget.over():
                 break
-    if all(float(pair.b.detach().abs().max()) == 0 for pair in factors.values()):
+    if all(float(low.b.detach().abs().max()) == 0 for low in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
-    patch = Patch(
-        {
-            name: LowRank(pair.a.detach().cpu(), pair.b.detach().cpu() * scale)
-            for name, pair in factors.items()
-        }
-    )
+    changes = {}
+    for name, low in factors.items():
+        changes[name] = LowRank(low.a.detach().cpu(), low.b.detach().cpu() * scale)
+    patch = Patch(changes)
     if not patch.finite:
         raise MethodError(
             f"{phase} diverged: the adapter has numbers that are not finite; lower the learning"
@@ -150,6 +151,8 @@ def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
     factors = {}
     for name, module in sorted(lm.model.named_modules()):
         if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in tuning.targets:
+            # On the CPU and in the order of names, so that every device starts from the same
+            # numbers.
             bound = 1 / math.sqrt(module.in_features)
             a = (torch.rand(tuning.rank, module.in_features, generator=generator) * 2 - 1) * bound
             b = torch.zeros(module.out_features, tuning.rank)
@@ -176,17 +179,20 @@ def planned(
         together: dict[str, list[int]] = {}
         alone: list[int] = []
         for index in order:
-            (together.setdefault(groups[index], []) if groups[index] else alone).append(index)
-        span = tuning.batch * 16
-        pools = [
-            sorted(alone[at : at + span], key=lengths.__getitem__)
-            for at in range(0, len(alone), span)
-        ]
-        batches = [
-            pool[at : at + tuning.batch]
-            for pool in (*together.values(), *pools)
-            for at in range(0, len(pool), tuning.batch)
-        ]
+            if groups[index]:
+                together.setdefault(groups[index], []).append(index)
+            else:
+                alone.append(index)
+
+        # Sorted by length within spans of 16 batches: little padding, and still another mixture in
+        # every epoch.
+        pools, span = list(together.values()), tuning.batch * 16
+        for start in range(0, len(alone), span):
+            pools.append(sorted(alone[start : start + span], key=lengths.__getitem__))
+        batches = []
+        for pool in pools:
+            for start in range(0, len(pool), tuning.batch):
+                batches.append(pool[start : start + tuning.batch])
         stream.shuffle(batches)
         step: list[list[int]] = []
         for batch in batches:
@@ -213,6 +219,7 @@ def _training(model: nn.Module, factors: Mapping[str, LowRank], scale: float) ->
 
     def hook(pair: LowRank) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
         def change(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            # In float32: in bfloat16 a small step of training would be rounded away.
             low = nn.functional.linear(nn.functional.linear(args[0].float(), pair.a), pair.b)
             return output + (scale * low).to(output.dtype)
 

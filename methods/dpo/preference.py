@@ -24,7 +24,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from bench.cost.budget import Budget
 from bench.errors import MethodError
 from bench.lm.patch import Patch
-from bench.lm.trainer import Training, nf4_copy, run, shared_copy, undisturbed
+from bench.lm.trainer import QuantizedModel, Training, nf4_copy, run, shared_copy, undisturbed
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
@@ -111,7 +111,8 @@ def train(
     ]
     with undisturbed(), tempfile.TemporaryDirectory() as folder:
         with budget.phase("load"):
-            model, quantized = nf4_copy(lm) if dpo.quantize == "nf4" else (shared_copy(lm), 0)
+            nf4 = dpo.quantize == "nf4"
+            base = nf4_copy(lm) if nf4 else QuantizedModel(shared_copy(lm), 0)
         how = DPOConfig(
             **training.arguments(lm, folder, len(pairs)),
             beta=dpo.beta,
@@ -120,7 +121,7 @@ def train(
             max_length=dpo.max_length,
         )
         trainer = TokenDPOTrainer(
-            model=model,
+            model=base.model,
             args=how,
             train_dataset=Dataset.from_list(data),
             peft_config=training.lora(lm),
@@ -149,7 +150,7 @@ def train(
         raise MethodError(
             f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
         )
-    facts = {"step0_loss": first.loss, "reference_drift": drift, "nf4_layers": quantized}
+    facts = {"step0_loss": first.loss, "reference_drift": drift, "nf4_layers": base.layers}
     return patch, facts | _course(trainer.state.log_history) | spent.facts()
 
 
