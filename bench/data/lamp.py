@@ -21,8 +21,9 @@ from typing import overload
 
 from bench.data import convert
 from bench.data.file_bar import bar
-from bench.data.json_stream import Source, records, whole
-from bench.data.parse import COUNTED, Builder, Kind, identifier, rating_of, shown, text_of
+from bench.data.golds import ById, check_golds, golds_of, groups_of
+from bench.data.json_stream import Source, records
+from bench.data.parse import COUNTED, Builder, Kind
 from bench.data.task import Task
 from bench.disk import sources
 from bench.disk.files import is_there
@@ -77,8 +78,8 @@ def read(
     outputs, grouping = source(f"{folder}/{split}_outputs.json"), source("groups.json")
     try:
         _must_exist(root, questions)
-        golds = _golds(task, outputs, required=require_golds and split != "test")
-        groups = _groups(grouping, folder) if kind == "user" else ById({})
+        golds = golds_of(task, outputs, required=require_golds and split != "test")
+        groups = groups_of(grouping, folder) if kind == "user" else ById({})
         builder = Builder(task, kind, questions.label, golds.values if golds else {}, groups.values)
         people = _users(questions, builder, cache or convert.cache_home(), progress)
     except OSError as error:
@@ -86,7 +87,7 @@ def read(
 
     ids, counts = people.rows.ids, dict(people.rows.counts)
     if golds is not None:
-        _must_match(ids, golds.values, outputs.label)
+        check_golds(ids, golds.values, outputs.label)
     counts["questions_ungrouped"] = 0
     if groups.values:
         counts["questions_ungrouped"] = sum(name not in groups.values for name in ids)
@@ -138,90 +139,6 @@ def _must_exist(root: Path, questions: Source) -> None:
         present.sort()
         here = f"it has {', '.join(present)}" if present else "it has no LaMP file at all"
         raise InputError(f"{root} has no {questions.label} ({here}); to get it: {questions.remedy}")
-
-
-@dataclass(frozen=True, slots=True)
-class ById:
-    """Golds or groups by question id, and the SHA-256 of the file that they are from."""
-
-    values: Mapping[str, str]
-    sha: str = ""
-
-
-def _golds(task: Task, source: Source, *, required: bool) -> ById | None:
-    """Gold by question id; None if there is no file and none is required."""
-    if not is_there(source.path):
-        if required:
-            raise InputError(
-                f"{source.label} is missing (need the golds for scores); to get it: {source.remedy}"
-            )
-        return None
-    data = source.path.read_bytes()
-    value = whole(source, data)
-    if not isinstance(value, dict) or not isinstance(value.get("golds"), list):
-        raise InputError(f'{source.label}: no list of golds (need {{"task": ..., "golds": [...]}})')
-    if value.get("task", task.official) not in (task.official, task.submission):
-        raise InputError(
-            f"{source.label}: golds of task {shown(value['task'])} (need {task.official})"
-        )
-    golds: dict[str, str] = {}
-    for position, entry in enumerate(value["golds"]):
-        name = identifier(entry.get("id")) if isinstance(entry, dict) else None
-        if name is None or "output" not in entry:
-            raise InputError(
-                f"{source.label}: gold {position} has no 'id' and 'output' (need both)"
-            )
-        if name in golds:
-            raise InputError(f"{source.label}: two golds for question {name} (need one)")
-        try:
-            golds[name] = _gold(task, text_of(entry["output"], "output", Counter()))
-        except InputError as error:
-            raise InputError(f"{source.label}: gold of question {name}{error}") from error
-    return ById(golds, hashlib.sha256(data).hexdigest())
-
-
-def _gold(task: Task, text: str) -> str:
-    gold = rating_of(text, "output") if task.kind == "rating" else text.strip()
-    if task.labels and gold not in task.labels:
-        raise InputError(f" has {shown(gold)} as 'output' (need one of {', '.join(task.labels)})")
-    return gold
-
-
-def _groups(source: Source, folder: str) -> ById:
-    """Group by question id from groups.json's section for this split; empty without one."""
-    if not is_there(source.path):
-        return ById({})
-    data = source.path.read_bytes()
-    value, section = whole(source, data), None
-    if isinstance(value, dict):
-        section = value.get(folder, value.get(folder.rpartition("/")[0], {}))
-    if not isinstance(section, dict):
-        raise InputError(
-            f"{source.label}: {folder} is {shown(section)} (need an object of groups by"
-            " question id)"
-        )
-    groups: dict[str, str] = {}
-    for name, entry in section.items():
-        group = identifier(entry.get("group") if isinstance(entry, dict) else entry)
-        if group is None:
-            raise InputError(
-                f"{source.label}: {folder}: question {shown(name)} has no 'group' (need text)"
-            )
-        groups[name] = group
-    return ById(groups, hashlib.sha256(data).hexdigest() if groups else "")
-
-
-def _must_match(ids: Sequence[str], golds: Mapping[str, str], label: str) -> None:
-    known = set(ids)
-    without = [name for name in ids if name not in golds]
-    unknown = [name for name in golds if name not in known]
-    if without or unknown:
-        problem = "no gold for question" if without else "a gold for the unknown question"
-        names = without or unknown
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        raise InputError(
-            f"{label}: {problem} {', '.join(names[:5])}{more} (need one gold for each question)"
-        )
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,16 @@ from bench.score import intervals as bounds
 from bench.score import power, rare_labels
 from bench.score.intervals import jackknife
 from bench.score.metrics import DIRECTION, Kind, Scored, value_names
+from bench.score.permutation import swapped_differences
 from bench.score.sums import (
     Floats,
     Sums,
     clusters_of,
     left_out,
-    mean_over_runs,
-    metrics_of,
     sums_of,
     whole,
 )
 
-CHUNK = 256  # swaps in memory at once
-WEIGHTS = 2**19  # and so many numbers of theirs: fewer swaps at once for more than 2,048 clusters
 TIE = 1e-12  # differences below this are rounding
 MACRO = {"f1": "", "lenient_f1": "lenient_"}
 """Metrics that a small sample understates, for want of the labels it has not
@@ -152,7 +149,7 @@ def paired_runs(
     values_a, values_b = whole(kind, first), whole(kind, second)
     without_a = left_out(kind, first) if users > 1 else {}
     without_b = left_out(kind, second) if users > 1 else {}
-    permuted = _permuted(kind, first, second, draws, seed)
+    permuted = swapped_differences(kind, first, second, draws, seed)
     queries = sum(len(both.a) for both in common)
     answered = sum(len(a) + len(b) for a, b in runs)
 
@@ -218,37 +215,6 @@ def _spread(
     interval = bounds.of_difference(name, difference, estimate, len(without))
     low, high = interval or (None, None)
     return _Spread(low, high, plain.error, detectable)
-
-
-def _permuted(
-    kind: Kind, first: list[Sums], second: list[Sums], draws: int, seed: int
-) -> dict[str, Floats]:
-    """The difference of every metric in each draw, in which the arms of a user are swapped or not:
-    [draws].
-    """
-    if draws < 1:
-        raise InputError(f"draws is {draws}, must be at least 1")
-    rng, users = np.random.default_rng(seed), len(first[0].rows)
-    totals_a = [run.rows.sum(axis=0) for run in first]
-    totals_b = [run.rows.sum(axis=0) for run in second]
-    changes = [b.rows - a.rows for a, b in zip(first, second, strict=True)]
-
-    def swapped(count: int) -> dict[str, Floats]:
-        # A user who is swapped takes their sums to the other arm. So all draws of all users are one
-        # product: swaps [draws, users] @ change [users, width].
-        swaps = rng.integers(2, size=(count, users)).astype(np.float64)
-        metrics_a, metrics_b = [], []
-        for run, change in enumerate(changes):
-            moved = swaps @ change
-            rows_a, rows_b = totals_a[run] + moved, totals_b[run] - moved
-            metrics_a.append(metrics_of(kind, first[run].with_rows(rows_a)))
-            metrics_b.append(metrics_of(kind, second[run].with_rows(rows_b)))
-        mean_a, mean_b = mean_over_runs(metrics_a), mean_over_runs(metrics_b)
-        return {name: mean_a[name] - mean_b[name] for name in mean_a}
-
-    step = max(1, min(CHUNK, WEIGHTS // users))
-    chunks = [swapped(min(step, draws - start)) for start in range(0, draws, step)]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 @dataclass(frozen=True, slots=True)
