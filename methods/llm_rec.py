@@ -59,11 +59,12 @@ class LLMRec(Method):
         summaries = self._summaries(lm, task, users, budget) if self.arm in SUMMARIZED else {}
         described = self._descriptions(lm, task, users, budget) if self.arm in DESCRIBED else {}
         cut = self.select.cut(task, users) if self.arm in SUMMARIZED else [0] * len(users)
-        made = [self._personal(user, summaries, described) for user in users]
-        return [
-            replace(one, facts={**one.facts, "embedder_cut": more})
-            for one, more in zip(made, cut, strict=True)
-        ]
+        personals = []
+        for user, embedder_cut in zip(users, cut, strict=True):
+            personal = self._personal(user, summaries, described)
+            facts = {**personal.facts, "embedder_cut": embedder_cut}
+            personals.append(replace(personal, facts=facts))
+        return personals
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         """The prompt without history lines; Lyu et al. put a description behind the text it
@@ -75,25 +76,29 @@ class LLMRec(Method):
 
     def _needed(self) -> list[str]:
         """Names of the prompts that this arm asks."""
-        described = (
-            [f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"]
-            if self.arm in DESCRIBED
-            else []
-        )
-        return described + (["eng"] if self.arm in SUMMARIZED else [])
+        names = [self._description] if self.arm in DESCRIBED else []
+        return names + (["eng"] if self.arm in SUMMARIZED else [])
+
+    @property
+    def _description(self) -> str:
+        """Name of the prompt that describes a question."""
+        return f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"
 
     def _personal(
         self, user: User, summaries: Mapping[str, Completion], described: Mapping[str, Completion]
     ) -> Personalization:
+        text, descriptions, written = dict[str, str](), dict[str, str](), list[Completion]()
+        for query in user.queries:
+            description = described.get(query.id)
+            if description is not None:
+                descriptions[query.id] = description.text
+                text[f"description/{query.id}"] = description.text
+                written.append(description)
+        notes: dict[str, object] = {"descriptions": descriptions}
         summary = summaries.get(user.id)
-        mine = {query.id: described[query.id] for query in user.queries if query.id in described}
-        text = {f"description/{id}": answer.text for id, answer in mine.items()}
-        notes: dict[str, object] = {
-            "descriptions": {id: answer.text for id, answer in mine.items()}
-        }
         if summary is not None:
             text["summary"] = notes["summary"] = summary.text
-        written = [*mine.values(), *([summary] if summary else [])]
+            written.append(summary)
         facts = {
             "without_summary": self.arm in SUMMARIZED and summary is None,
             "texts_empty": sum(not answer.text for answer in written),
@@ -106,10 +111,10 @@ class LLMRec(Method):
     ) -> dict[str, Completion]:
         """By user id, of every user with a history that all their questions may see."""
         readable = [user for user in map(before_all, users) if user.history]
-        requests = [
-            Request(task.ask(self.prompts["eng"], items), name=f"{task.name} summary of {user.id}")
-            for user, items in zip(readable, self.select.select(task, readable), strict=True)
-        ]
+        requests = []
+        for user, items in zip(readable, self.select.select(task, readable), strict=True):
+            messages = task.ask(self.prompts["eng"], items)
+            requests.append(Request(messages, name=f"{task.name} summary of {user.id}"))
         answers = self._write(lm, requests, budget, "summaries")
         return {user.id: answer for user, answer in zip(readable, answers, strict=True)}
 
@@ -117,12 +122,12 @@ class LLMRec(Method):
         self, lm: LM, task: Task, users: Sequence[User], budget: Budget
     ) -> dict[str, Completion]:
         """By question id."""
-        prompt = self.prompts[f"{'basic' if self.arm == 'basic' else 'rec'}_{self.form}"]
+        prompt = self.prompts[self._description]
         queries = [query for user in users for query in user.queries]
-        requests = [
-            Request(task.ask(prompt, query=query), name=f"{task.name} description of {query.id}")
-            for query in queries
-        ]
+        requests = []
+        for query in queries:
+            name = f"{task.name} description of {query.id}"
+            requests.append(Request(task.ask(prompt, query=query), name=name))
         answers = self._write(lm, requests, budget, "descriptions")
         return {query.id: answer for query, answer in zip(queries, answers, strict=True)}
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 CODE_WORDS = 768
 """Words of each field of an item that is learnt (OPPU's code)."""
 
-TOLD_ITEMS, TOLD_WORDS = 20, 60
+NOTED_ITEMS, NOTED_WORDS = 20, 60
 """Of a history, what is kept beside the record to be read."""
 
 Form = Literal["plain", "rag", "pag"]
@@ -106,41 +106,41 @@ class OPPU(Method):
             from bench.lm.bank import UserTuning, train_all
 
         profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
-        summaries = {id: one.text for id, one in profiles.items()}
-        adapter, made, pairs = self._adapter(lm, task), [], []
-        for user in users:
+        adapter, lessons, jobs = self._adapter(lm, task), [], {}
+        for index, user in enumerate(users):
             budget.check()
-            made.append(self.pairs(task, before_all(user), summaries.get(user.id)))
-            pairs.append([pair for pair in made[-1] if _fits(lm, pair, adapter)])
-        jobs = {
-            index: UserTuning(
-                f"user {user.id}",
-                own,
-                self.seed if self.shared_start else _own_seed(self.seed, user.id),
-            )
-            for index, (user, own) in enumerate(zip(users, pairs, strict=True))
-            if own
-        }
+            profile = profiles.get(user.id)
+            pairs = self.pairs(task, before_all(user), profile.text if profile else None)
+            readable = [pair for pair in pairs if _fits(lm, pair, adapter)]
+            lessons.append(_Lesson(len(readable), len(pairs) - len(readable)))
+            if readable:
+                seed = self.seed if self.shared_start else _own_seed(self.seed, user.id)
+                jobs[index] = UserTuning(f"user {user.id}", readable, seed)
+
         trained = train_all(lm, list(jobs.values()), adapter, budget) if jobs else []
         patches = dict(zip(jobs, trained, strict=True))
-        found = []
-        for index, (user, ranking) in enumerate(
-            zip(users, self._ranked(task, users, budget=budget), strict=True)
-        ):
-            one = showing(user.queries, user.history, ranking.places, self.style, ranking.facts)
-            words = summaries.get(user.id)
-            notes: dict[str, Any] = {"history": _told(task, before_all(user).history)}
-            notes |= {} if words is None else {"profile": words}
-            told: dict[str, Any] = {
-                "items_learnt": len(pairs[index]),
+        personals = []
+        for index, ranking in enumerate(self._ranked(task, users, budget=budget)):
+            user = users[index]
+            prompt = showing(user.queries, user.history, ranking.places, self.style, ranking.facts)
+            profile = profiles.get(user.id)
+            notes: dict[str, Any] = {"history": _summary(task, before_all(user).history)}
+            if profile is not None:
+                notes["profile"] = profile.text
+
+            counts: dict[str, Any] = {
+                "items_learnt": lessons[index].learnt,
                 "without_patch": index not in patches,
+                "items_too_long": lessons[index].too_long,
             }
-            told["items_too_long"] = len(made[index]) - len(pairs[index])
-            told |= {} if self._shows_nothing else one.facts
-            told |= facts(profiles.get(user.id)) if self.form == "pag" else {}
+            if not self._shows_nothing:
+                counts |= prompt.facts
+            if self.form == "pag":
+                counts |= facts(profile)
+
             patch = (patches[index],) if index in patches else ()
-            found.append(replace(one, text=notes, patches=patch, facts=told, notes=notes))
-        return found
+            personals.append(replace(prompt, text=notes, patches=patch, facts=counts, notes=notes))
+        return personals
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         items = () if self._shows_nothing else personal.items_for(query)
@@ -160,23 +160,25 @@ class OPPU(Method):
 
         items = [self._learnt(item) for item in user.history]
         if not task.has_answers or any(task.one_sided(item) for item in items):
-            return [one for item in items if (one := self._as_text(task, item)).answer.strip()]
-        asked = [_question(task, user, item, place) for place, item in enumerate(items)]
-        older = [tuple(range(place)) for place in range(len(items))]
-        [ranked] = self._ranked(task, [replace(user, queries=tuple(asked))], [older])
-        found = []
-        for place, (query, best) in enumerate(zip(asked, ranked.places, strict=True)):
-            answer = task.answer(items[place])
+            texts = [self._as_text(task, item) for item in items]
+            return [example for example in texts if example.answer.strip()]
+
+        queries, older = [], []
+        for index, item in enumerate(items):
+            queries.append(_question(task, user, item, index))
+            older.append(tuple(range(index)))
+        [ranking] = self._ranked(task, [replace(user, queries=tuple(queries))], [older])
+
+        examples = []
+        for item, query, best in zip(items, queries, ranking.places, strict=True):
+            answer = task.answer(item)
             if not answer or not query.text.strip():
                 continue
-            earlier = [
-                user.history[at] for at in (sorted(best) if self.style == "personalized" else best)
-            ]
+            order = sorted(best) if self.style == "personalized" else best
+            earlier = [user.history[place] for place in order]
             messages = task.render(query, earlier, style=self.style, profile=profile, learnt=True)
-            found.append(
-                Example(Request(messages, name=f"{task.name} item {items[place].id}"), answer)
-            )
-        return found
+            examples.append(Example(Request(messages, name=f"{task.name} item {item.id}"), answer))
+        return examples
 
     def _learnt(self, item: Item) -> Item:
         """The item as it is learnt: as OPPU's code has it in its own prompt, else as a prompt of
@@ -206,26 +208,21 @@ class OPPU(Method):
 
         before, _, field = (task.one_sided(item) or task.oppu["OPPU_full"]).rpartition("{")
         target = item.fields[field.rstrip("}") if task.has_answers else task.source]
-        # OPPU's own release has it, LaMP has not
+        # What a paper cites is in OPPU's own release, and not in LaMP's.
         if task.name == "lamp1" and "citation" in item.fields:
-            before, target = (
-                before.replace("{title}", item.fields["title"]),
-                item.fields["citation"],
-            )
+            before = before.replace("{title}", item.fields["title"])
+            target = item.fields["citation"]
         elif task.name == "lamp1":
             before = before.partition("{title}")[0]
-        request = Request(
-            (Message("user", (before.rstrip(),)),), name=f"{task.name} item {item.id}"
-        )
-        return Example(request, target.strip())
+        messages = (Message("user", (before.rstrip(),)),)
+        return Example(Request(messages, name=f"{task.name} item {item.id}"), target.strip())
 
     def _adapter(self, lm: LM, task: Task) -> StackedAdapters:
         from bench.lm.multi_lora import StackedAdapters
         from bench.lm.tune import Tuning, module_names
 
-        epochs, batch = (
-            _of(self.recipes[self.recipe][what], task.name) for what in ("epochs", "batch")
-        )
+        recipe = self.recipes[self.recipe]
+        epochs, batch = _of(recipe["epochs"], task.name), _of(recipe["batch"], task.name)
         values = dict(self.kinds[self.peft])
         tokens = int(values.pop("virtual_tokens", 0))
         targets = module_names(lm, values.pop("targets", ()))
@@ -249,6 +246,14 @@ def _fits(lm: LM, pair: Example, adapter: StackedAdapters) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """How many items of a user are learnt, and how many are longer than the model reads."""
+
+    learnt: int
+    too_long: int
+
+
 def _question(task: Task, user: User, item: Item, place: int) -> Query:
     """A history item as a question, without its answer. Like a question's text it has no white
     space at its ends.
@@ -258,9 +263,9 @@ def _question(task: Task, user: User, item: Item, place: int) -> Query:
     return Query(f"{user.id}/{place}", asked, text, date=item.date)
 
 
-def _told(task: Task, learnt: Sequence[Item]) -> list[str]:
+def _summary(task: Task, learnt: Sequence[Item]) -> list[str]:
     """What has been learnt of a user, for the reader: the newest items, shortened."""
-    return [task.item_text(shortened(item, TOLD_WORDS)) for item in learnt[-TOLD_ITEMS:]]
+    return [task.item_text(shortened(item, NOTED_WORDS)) for item in learnt[-NOTED_ITEMS:]]
 
 
 def _own_seed(seed: int, user: str) -> int:

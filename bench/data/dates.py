@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from bench.types import Item, Query, User
 
@@ -57,19 +58,24 @@ def before_all(user: User) -> User:
     """The user with the history that all their questions may see: what is written once for the user
     reads no more.
     """
-    common = set(range(len(user.history))).intersection(
-        *(not_newer(user.history, query) for query in user.queries)
-    )
+    common = set(range(len(user.history)))
+    for query in user.queries:
+        common.intersection_update(not_newer(user.history, query))
     return replace(user, history=tuple(user.history[place] for place in sorted(common)))
 
 
-def withheld(user: User) -> tuple[int, int]:
-    """How many of the user's questions may not see the whole history, and how many items that is
-    over them all.
-    """
-    missing = [
-        len(user.history) - len(not_newer(user.history, query))
-        for query in user.queries
-        if query.date
-    ]
-    return sum(number > 0 for number in missing), sum(missing)
+class Withheld(NamedTuple):
+    """Questions that may not see the whole history, and the items that this is over them all."""
+
+    questions: int
+    items: int
+
+
+def withheld(user: User) -> Withheld:
+    """What dates keep from the user's questions."""
+    questions = items = 0
+    for query in user.queries:
+        missing = len(user.history) - len(not_newer(user.history, query))
+        questions += missing > 0
+        items += missing
+    return Withheld(questions, items)

@@ -47,19 +47,20 @@ def formatted(task: Task, users: Sequence[User], form: Format) -> list[User]:
             f"protocol.history_format={form}: a history item of {task.name} has no input and output"
             " side"
         )
-    return [
-        replace(user, history=tuple(_one_sided(task, item, form) for item in user.history))
-        for user in users
-    ]
+    found = []
+    for user in users:
+        history = [_one_sided(task, item, form) for item in user.history]
+        found.append(replace(user, history=tuple(history)))
+    return found
 
 
 def _one_sided(task: Task, item: Item, form: Format) -> Item:
     target = str(task.target)
     if form == "no_input":
         return replace(item, fields={target: item.fields[target]})
-    return replace(
-        item, fields={name: text for name, text in item.fields.items() if name != target}
-    )
+    fields = dict(item.fields)
+    fields.pop(target, None)
+    return replace(item, fields=fields)
 
 
 def sized(task: Task, users: Sequence[User], items: int | None, words: int | None) -> list[User]:
@@ -70,8 +71,11 @@ def sized(task: Task, users: Sequence[User], items: int | None, words: int | Non
     suffice, with the user's own answers beside them: for measuring time (OPPU, figure 8), never for
     quality. Items lose their dates. Users without any words are left out.
     """
-    spoken = [user for user in users if any(_words(task, user))]
-    return [replace(user, history=tuple(_items(task, user, items, words))) for user in spoken]
+    found = []
+    for user in users:
+        if _words(task, user):
+            found.append(replace(user, history=tuple(_items(task, user, items, words))))
+    return found
 
 
 def _items(task: Task, user: User, items: int | None, words: int | None) -> Iterator[Item]:
@@ -82,4 +86,7 @@ def _items(task: Task, user: User, items: int | None, words: int | None) -> Iter
 
 
 def _words(task: Task, user: User) -> list[str]:
-    return [word for item in user.history for word in item.fields[task.source].split()]
+    words = list[str]()
+    for item in user.history:
+        words += item.fields[task.source].split()
+    return words

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.data import citation
 from bench.data.task import Task
-from bench.types import Completion, Item, Query, Request, User
+from bench.types import Item, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.lm.base import BaseSpec
@@ -43,23 +43,14 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     profiles = replace(spec.profile, seed=spec.seed).write(
         lm, task, readers, lm.budget, phase="base"
     )
-    return [
-        Example(
-            Request(
-                task.render(
-                    pair.query, pair.shown, style=spec.style, profile=_text(profiles.get(pair.user))
-                ),
-                name=f"{task.name} {pair.query.id}",
-            ),
-            pair.answer,
-            pair.group,
-        )
-        for pair in chosen
-    ]
-
-
-def _text(profile: Completion | None) -> str | None:
-    return None if profile is None else profile.text
+    made = []
+    for pair in chosen:
+        written = profiles.get(pair.user)
+        profile = written.text if written else None
+        messages = task.render(pair.query, pair.shown, style=spec.style, profile=profile)
+        request = Request(messages, name=f"{task.name} {pair.query.id}")
+        made.append(Example(request, pair.answer, pair.group))
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +69,10 @@ def _pairs(
     later asked.
     """
     history = list(user.history)
-    asked = spec.leave_out if task.has_answers else spec.leave_out // 2 if task.cites else 0
+    # Of LaMP-1 half as many: each item is asked in both orders.
+    asked = spec.leave_out if task.has_answers else 0
+    if task.cites:
+        asked = spec.leave_out // 2
     size = min(len(history), stream.randint(min(3, spec.n_items), spec.n_items))
     size = min(size, max(1, len(history) - asked // 2)) if asked else size
     order = list(range(len(history)))
@@ -100,10 +94,8 @@ def _questions(task: Task, user: User, kept: Sequence[Item]) -> Iterator[tuple[Q
     for item in kept:
         answer, text = task.answer(item), item.fields.get(task.source, "")
         if answer and text.strip():
-            yield (
-                Query(item.id, task.input_template.replace("{" + task.source + "}", text), text),
-                answer,
-            )
+            asked = task.input_template.replace("{" + task.source + "}", text)
+            yield Query(item.id, asked, text), answer
     for query in user.queries:
         if query.gold is not None:
             yield replace(query, gold=None), query.gold
@@ -128,16 +120,14 @@ def _citations(
     for paper in papers if asked and len(users) > 1 else ():
         other = _stranger(user, users, stream)
         if other.history:
-            own, foreign = (
-                item.fields[task.source] for item in (paper, stream.choice(other.history))
-            )
-            found.append((replace(stream.choice(asked), id=paper.id), own, foreign))
-    for query, right_one, wrong_one in found:
+            foreign = stream.choice(other.history).fields[task.source]
+            asking = replace(stream.choice(asked), id=paper.id)
+            found.append((asking, paper.fields[task.source], foreign))
+    for query, right, wrong in found:
         title = citation.parse(query.input).title
-        for answer, (one, two) in zip(
-            task.labels, ((right_one, wrong_one), (wrong_one, right_one)), strict=True
-        ):
-            text = task.input_template.format(title=title, ref1=one, ref2=two)
+        orders = ((right, wrong), (wrong, right))
+        for answer, (first, second) in zip(task.labels, orders, strict=True):
+            text = task.input_template.format(title=title, ref1=first, ref2=second)
             yield replace(query, input=text, text=task.query_text(text), gold=None), answer
 
 
@@ -158,7 +148,7 @@ def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     weights = {label: len(pool) ** spec.balance for label, pool in pools.items()}
     most = max(len(pools[label]) / weight for label, weight in weights.items())
     share = min(limit / sum(weights.values()), most)
-    kept = {
-        id(pair) for label, pool in pools.items() for pair in pool[: round(share * weights[label])]
-    }
+    kept = set[int]()
+    for label, pool in pools.items():
+        kept.update(id(pair) for pair in pool[: round(share * weights[label])])
     return [pair for pair in found if id(pair) in kept]

@@ -39,8 +39,10 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
     config: Any
     if kind == "LoRA":
         ranks = {name: len(low.a) for name, low in patch.weights.items()}
-        most = max(ranks.values())
-        fewer = {name: rank for name, rank in ranks.items() if rank != most}
+        most, fewer = max(ranks.values()), {}
+        for name, rank in ranks.items():
+            if rank != most:
+                fewer[name] = rank
         # alpha = rank: PEFT's scaling is one, as the factors hold it already.
         config = LoraConfig(
             **common,
@@ -50,8 +52,9 @@ def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> N
             alpha_pattern=dict(fewer),
             target_modules=list(ranks),
         )
-        tensors |= {f"{PREFIX}{name}.lora_A.weight": low.a for name, low in patch.weights.items()}
-        tensors |= {f"{PREFIX}{name}.lora_B.weight": low.b for name, low in patch.weights.items()}
+        for name, low in patch.weights.items():
+            tensors[f"{PREFIX}{name}.lora_A.weight"] = low.a
+            tensors[f"{PREFIX}{name}.lora_B.weight"] = low.b
     elif kind == "IA3":
         inputs = [name for name, scale in patch.scales.items() if scale.side == "in"]
         config = IA3Config(**common, target_modules=list(patch.scales), feedforward_modules=inputs)
@@ -106,11 +109,10 @@ def joined(patches: Sequence[Patch]) -> Patch:
     for patch in patches:
         for name, low in patch.weights.items():
             old = weights.get(name)
-            weights[name] = (
-                low
-                if old is None
-                else LowRank(torch.cat([old.a, low.a]), torch.cat([old.b, low.b], dim=1))
-            )
+            if old is not None:
+                # B1 A1 + B2 A2 is one product: [B1 B2] times A1 above A2.
+                low = LowRank(torch.cat([old.a, low.a]), torch.cat([old.b, low.b], dim=1))
+            weights[name] = low
         for name, scale in patch.scales.items():
             before = scales.get(name)
             if before is not None and before.side != scale.side:
@@ -118,8 +120,8 @@ def joined(patches: Sequence[Patch]) -> Patch:
                     f"two patches scale both the input and the output of {name}: they cannot be"
                     " joined"
                 )
-            scales[name] = (
-                scale if before is None else Scale(before.vector * scale.vector, scale.side)
-            )
+            if before is not None:
+                scale = Scale(before.vector * scale.vector, scale.side)
+            scales[name] = scale
     prompts = [patch.prompt for patch in patches if patch.prompt is not None]
     return Patch(weights, patches[0].positions, scales, torch.cat(prompts) if prompts else None)
