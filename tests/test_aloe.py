@@ -171,7 +171,8 @@ def test_a_packed_sample_learns_as_if_it_were_alone(family: str) -> None:
     for packing in (False, True):
         how = SFTTuning(completion_only=True, packing=packing, max_length=400, full=False)
         batch = {"batch": 1, "micro_batch": 1} if packing else {"batch": 6, "micro_batch": 6}
-        patch, spent = sft.train(lm, rows(), how, training(**batch, dropout=0.0), budget())
+        tuned = sft.train(lm, rows(), how, training(**batch, dropout=0.0), budget())
+        patch, spent = tuned.patch, tuned.spent
         assert (spent.steps, spent.examples) == (1, 6)
         ids.append(patch)
     plain, packed = ids

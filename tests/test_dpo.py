@@ -46,7 +46,9 @@ def trained(lm: LM, **changes: Any) -> tuple[Patch, dict[str, Any]]:
         name: changes.pop(name) for name in list(changes) if name in preference.DPOTuning.__slots__
     }
     training = Training.of(fields("dpo", training=SMALL | changes)["training"], seed=0)
-    return preference.train(lm, pairs, preference.DPOTuning(**options), training, budget())  # type: ignore[arg-type]
+    tuning = preference.DPOTuning(**options)  # type: ignore[arg-type]
+    trained = preference.train(lm, pairs, tuning, training, budget())
+    return trained.patch, trained.facts
 
 
 @pytest.mark.parametrize("quantize", ["nf4", "none"])

@@ -92,7 +92,7 @@ class Aloe(BaselinePrompt):
         training = Training.of(self.training, self.seed)
         if self.full_finetune:
             training = replace(training, learning_rate=self.full_learning_rate)
-        patch, spent = sft.train(lm, rows + code, how, training, budget)
+        tuned = sft.train(lm, rows + code, how, training, budget)
         facts = {
             "fraction": self.fraction,
             "questions": len(asked),
@@ -100,7 +100,7 @@ class Aloe(BaselinePrompt):
             "trained": "linear layers (full rank)" if self.full_finetune else "LoRA",
             "loss_on": "answers" if self.completion_only or lm.seq2seq else "all tokens",
         } | facts
-        return Personalization(patches=(patch,), facts=facts | spent.facts())
+        return Personalization(patches=(tuned.patch,), facts=facts | tuned.spent.facts())
 
     def _row(self, lm: LM, name: str, dialogue: Dialogue) -> Row:
         """A question and its answer as the model reads them. One that is too long would lose its

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from bench.cost.budget import Budget, Spent
+from bench.cost.budget import Budget
 from bench.errors import MethodError
 from bench.lm.patch import LowRank, Patch
 from bench.lm.trainer import Training, run, shared_copy, undisturbed
+from bench.lm.tune import Tuned
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
@@ -55,9 +56,7 @@ class SFTTuning:
     full: bool
 
 
-def train(
-    lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budget: Budget
-) -> tuple[Patch, Spent]:
+def train(lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budget: Budget) -> Tuned:
     """Train on the rows, none of which may be longer than `max_length`; the model's own weights
     never change.
 
@@ -84,7 +83,7 @@ def train(
         raise MethodError(
             f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
         )
-    return patch, spent
+    return Tuned(patch, spent)
 
 
 def _causal(
@@ -94,16 +93,11 @@ def _causal(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    data = [
-        {
-            "input_ids": [*row.prompt, *row.answer],
-            "labels": [
-                *([-100] * len(row.prompt) if sft.completion_only else row.prompt),
-                *row.answer,
-            ],
-        }
-        for row in rows
-    ]
+    data = []
+    for row in rows:
+        # -100 is no label: the loss leaves that token out.
+        asked = [-100] * len(row.prompt) if sft.completion_only else row.prompt
+        data.append({"input_ids": [*row.prompt, *row.answer], "labels": [*asked, *row.answer]})
     packed = math.ceil(sum(map(len, rows)) / sft.max_length) if sft.packing else len(rows)
     how = SFTConfig(
         **training.arguments(lm, folder, packed),
@@ -158,14 +152,12 @@ def _full_copy(lm: LM) -> tuple[Any, list[str]]:
     """
     model = copy.deepcopy(lm.model).float()
     head = model.get_output_embeddings()
-    layers = {
-        name: one
-        for name, one in model.named_modules()
-        if isinstance(one, nn.Linear) and one is not head
-    }
-    for layer in layers.values():
-        layer.weight.requires_grad_(True)
-    return model, sorted(layers)
+    names = []
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear) and layer is not head:
+            layer.weight.requires_grad_(True)
+            names.append(name)
+    return model, sorted(names)
 
 
 def _weight_change(before: nn.Module, after: nn.Module, names: Sequence[str]) -> Patch:

@@ -98,13 +98,11 @@ class DPO(BaselinePrompt):
             rows.append(row)
             shortened += cut
         counts["prompts_shortened"] = shortened
-        patch, facts = preference.train(
-            lm, rows, how, Training.of(self.training, self.seed), budget
-        )
+        training = Training.of(self.training, self.seed)
+        trained = preference.train(lm, rows, how, training, budget)
         notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
-        return Personalization(
-            patches=(patch,), facts={"fraction": self.fraction} | counts | facts, notes=notes
-        )
+        facts = {"fraction": self.fraction} | counts | trained.facts
+        return Personalization(patches=(trained.patch,), facts=facts, notes=notes)
 
     def _pairs(
         self, lm: LM, task: Task, asked: Sequence[tuple[Query, tuple[Item, ...]]], budget: Budget

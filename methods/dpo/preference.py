@@ -93,22 +93,25 @@ class _FirstLoss(TrainerCallback):
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """The trained patch, and facts for the record."""
+
+    patch: Patch
+    facts: dict[str, Any]
+
+
 def train(
     lm: LM, pairs: Sequence[Preference], dpo: DPOTuning, training: Training, budget: Budget
-) -> tuple[Patch, dict[str, Any]]:
-    """Train one adapter on the pairs; the patch, and facts for the record. The model's own weights
-    never change.
+) -> Preferred:
+    """Train one adapter on the pairs; the model's own weights never change.
 
     Raises MethodError where the reference policy is not the base, and where nothing was learnt.
     """
-    data = [
-        {
-            "prompt_ids": list(pair.prompt),
-            "chosen_ids": list(pair.chosen),
-            "rejected_ids": list(pair.rejected),
-        }
-        for pair in pairs
-    ]
+    data = []
+    for pair in pairs:
+        prompt, chosen, rejected = list(pair.prompt), list(pair.chosen), list(pair.rejected)
+        data.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected})
     with undisturbed(), tempfile.TemporaryDirectory() as folder:
         with budget.phase("load"):
             nf4 = dpo.quantize == "nf4"
@@ -134,9 +137,8 @@ def train(
         spent = run(trainer, training, len(pairs), budget)
         drift = float((_reference(trainer, data[:PROBE_PAIRS]) - before).abs().max())
         patch = Patch.from_peft(trainer.model)
-    if not drift <= tolerance * max(
-        len(pair.chosen) + len(pair.rejected) for pair in pairs[:PROBE_PAIRS]
-    ):
+    longest = max(len(pair.chosen) + len(pair.rejected) for pair in pairs[:PROBE_PAIRS])
+    if not drift <= tolerance * longest:
         raise MethodError(
             f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base"
             " with the adapter off"
@@ -151,7 +153,7 @@ def train(
             f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
         )
     facts = {"step0_loss": first.loss, "reference_drift": drift, "nf4_layers": base.layers}
-    return patch, facts | _course(trainer.state.log_history) | spent.facts()
+    return Preferred(patch, facts | _course(trainer.state.log_history) | spent.facts())
 
 
 def _reference(trainer: Any, rows: Sequence[dict[str, Any]]) -> Tensor:
