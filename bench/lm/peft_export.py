@@ -110,7 +110,7 @@ def joined(patches: Sequence[Patch]) -> Patch:
         for name, low in patch.weights.items():
             old = weights.get(name)
             if old is not None:
-                # B1 A1 + B2 A2 is one product: [B1 B2] times A1 above A2.
+                # B A + D C is one product: B beside D, times A above C.
                 low = LowRank(torch.cat([old.a, low.a]), torch.cat([old.b, low.b], dim=1))
             weights[name] = low
         for name, scale in patch.scales.items():
