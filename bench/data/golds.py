@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.data.json_stream import Source, whole
-from bench.data.parse import identifier, rating_of, shown, text_of
+from bench.data.parse import identifier, in_words, rating_of, text_of
 from bench.data.task import Task
 from bench.disk.files import is_there
 from bench.errors import InputError
@@ -36,7 +36,7 @@ def golds_of(task: Task, source: Source, *, required: bool) -> ById | None:
         raise InputError(f'{source.label}: no list of golds (need {{"task": ..., "golds": [...]}})')
     if value.get("task", task.official) not in (task.official, task.submission):
         raise InputError(
-            f"{source.label}: golds of task {shown(value['task'])} (need {task.official})"
+            f"{source.label}: golds of task {in_words(value['task'])} (need {task.official})"
         )
     golds: dict[str, str] = {}
     for position, entry in enumerate(value["golds"]):
@@ -57,7 +57,9 @@ def golds_of(task: Task, source: Source, *, required: bool) -> ById | None:
 def _gold(task: Task, text: str) -> str:
     gold = rating_of(text, "output") if task.kind == "rating" else text.strip()
     if task.labels and gold not in task.labels:
-        raise InputError(f" has {shown(gold)} as 'output' (need one of {', '.join(task.labels)})")
+        raise InputError(
+            f" has {in_words(gold)} as 'output' (need one of {', '.join(task.labels)})"
+        )
     return gold
 
 
@@ -71,7 +73,7 @@ def groups_of(source: Source, folder: str) -> ById:
         section = value.get(folder, value.get(folder.rpartition("/")[0], {}))
     if not isinstance(section, dict):
         raise InputError(
-            f"{source.label}: {folder} is {shown(section)} (need an object of groups by"
+            f"{source.label}: {folder} is {in_words(section)} (need an object of groups by"
             " question id)"
         )
     groups: dict[str, str] = {}
@@ -79,7 +81,7 @@ def groups_of(source: Source, folder: str) -> ById:
         group = identifier(entry.get("group") if isinstance(entry, dict) else entry)
         if group is None:
             raise InputError(
-                f"{source.label}: {folder}: question {shown(name)} has no 'group' (need text)"
+                f"{source.label}: {folder}: question {in_words(name)} has no 'group' (need text)"
             )
         groups[name] = group
     return ById(groups, hashlib.sha256(data).hexdigest() if groups else "")

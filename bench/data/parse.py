@@ -89,13 +89,13 @@ class Builder:
         keys = ["id", "input", "profile", *(["user_id"] if self.kind == "time" else [])]
         place, need = f"{self.label}: record {index}", f"(need {', '.join(keys)})"
         if not isinstance(raw, dict):
-            raise InputError(f"{place} is {shown(raw)} {need}")
+            raise InputError(f"{place} is {in_words(raw)} {need}")
         for key in keys:
             if key not in raw:
                 raise InputError(f"{place} has no {key!r} {need}")
             if key in ("id", "user_id") and identifier(raw[key]) is None:
                 raise InputError(
-                    f"{place} has {shown(raw[key])} as {key!r} (need a word or a number)"
+                    f"{place} has {in_words(raw[key])} as {key!r} (need a word or a number)"
                 )
             place = f"{self.label}: question {identifier(raw['id'])}"
         return str(identifier(raw["id"])), str(
@@ -115,7 +115,7 @@ class Builder:
 
     def _profile(self, name: str, raw: Any, counts: Counter[str]) -> dict[str, Item]:
         if not isinstance(raw, list):
-            raise InputError(f" has {shown(raw)} as 'profile' (need a list of items)")
+            raise InputError(f" has {in_words(raw)} as 'profile' (need a list of items)")
         items: dict[str, Item] = {}
         for position, entry in enumerate(raw):
             try:
@@ -132,7 +132,7 @@ class Builder:
     def _fields(self, raw: Any, counts: Counter[str]) -> dict[str, str]:
         need, fields = ", ".join(self.task.fields), {}
         if not isinstance(raw, dict):
-            raise InputError(f" is {shown(raw)} (need an object with {need})")
+            raise InputError(f" is {in_words(raw)} (need an object with {need})")
         for key in self.task.fields:
             if key not in raw:
                 raise InputError(f" has no {key!r} (need {need})")
@@ -183,7 +183,7 @@ def text_of(value: Any, key: str, counts: Counter[str]) -> str:
     """
     if not isinstance(value, str):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise InputError(f" has {shown(value)} as {key!r} (need text)")
+            raise InputError(f" has {in_words(value)} as {key!r} (need text)")
         counts["fields_not_text"] += 1
         value = "" if value is None else str(value)
     counts["fields_empty"] += not value
@@ -198,7 +198,7 @@ def rating_of(text: str, key: str) -> str:
     try:
         return str([1.0, 2.0, 3.0, 4.0, 5.0].index(float(text)) + 1)
     except ValueError:
-        raise InputError(f" has {shown(text)} as {key!r} (need 1, 2, 3, 4 or 5)") from None
+        raise InputError(f" has {in_words(text)} as {key!r} (need 1, 2, 3, 4 or 5)") from None
 
 
 def _date_of(value: Any) -> str | None:
@@ -209,11 +209,11 @@ def _date_of(value: Any) -> str | None:
         or not isinstance(value, str | int)
         or not _DATE.fullmatch(str(value))
     ):
-        raise InputError(f" has {shown(value)} as 'date' (need YYYY-MM-DD or a year)")
+        raise InputError(f" has {in_words(value)} as 'date' (need YYYY-MM-DD or a year)")
     return str(value)
 
 
-def shown(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A value in a message: one line, short."""
     names = {dict: "an object", list: "a list", type(None): "null", bool: "true or false"}
     return names.get(type(value)) or repr(value)[:60]
