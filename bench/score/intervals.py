@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.score.sums import Floats
 
@@ -18,7 +19,12 @@ STARS = 4.0
 """The largest error of a rating from 1 to 5."""
 NO_SPREAD = 1e-12
 
-Bounds = tuple[float, float]
+
+class Bounds(NamedTuple):
+    """The two ends of an interval."""
+
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +76,13 @@ def of_metric(metric: str, one: Estimate, users: int) -> Bounds:
     make large, have theirs on the logarithm; an RMSE without spread has that of its square.
     """
     top = largest(metric)
-    # a share is as uneven as its value says, and Wilson's interval knows that already
+    # A share is as uneven as its value says, and Wilson's interval knows that already.
     t = quantile(0.5 + LEVEL / 2, users - 1 if top == 1 else one.freedom)
     if top is None or (metric.endswith("rmse") and one.error > NO_SPREAD):
         low, high = _on_logarithm(one, t)
-        return low, high if top is None or one.value > top else min(high, top)
+        return Bounds(low, high if top is None or one.value > top else min(high, top))
     if one.value > top:  # answers beyond the scale count as they are
-        return one.value - t * one.error, one.value + t * one.error
+        return Bounds(one.value - t * one.error, one.value + t * one.error)
     return _on_scale(metric, one, t, users, top)
 
 
@@ -90,8 +96,9 @@ def between(least: Estimate, most: Estimate, users: int) -> Bounds:
     if most.value < least.value:
         least, most = most, least
     critical = _critical(least, most, users - 1)
-    one, two = (_on_scale("", end, critical, users, 1.0) for end in (least, most))
-    return min(one[0], two[0]), max(one[1], two[1])
+    lower = _on_scale("", least, critical, users, 1.0)
+    upper = _on_scale("", most, critical, users, 1.0)
+    return Bounds(min(lower.low, upper.low), max(lower.high, upper.high))
 
 
 def of_difference(metric: str, point: float, one: Estimate, users: int) -> Bounds | None:
@@ -102,10 +109,12 @@ def of_difference(metric: str, point: float, one: Estimate, users: int) -> Bound
     """
     if one.error < NO_SPREAD:
         top = largest(metric)
-        hidden = None if top is None else top * (1 - (1 - LEVEL) ** (1 / users))
-        return None if hidden is None else (point - hidden, point + hidden)
+        if top is None:
+            return None
+        hidden = top * (1 - (1 - LEVEL) ** (1 / users))
+        return Bounds(point - hidden, point + hidden)
     reach = quantile(0.5 + LEVEL / 2, one.freedom) * one.error
-    return min(one.value - reach, point), max(one.value + reach, point)
+    return Bounds(min(one.value - reach, point), max(one.value + reach, point))
 
 
 def _on_scale(metric: str, one: Estimate, t: float, users: int, top: float) -> Bounds:
@@ -116,20 +125,18 @@ def _on_scale(metric: str, one: Estimate, t: float, users: int, top: float) -> B
     trials = share * (1 - share) / error**2 if spread else float(users)
     shift, stretch = t * t / trials, 1 + t * t / trials
     half = t * math.sqrt(share * (1 - share) / trials + (shift / 2) ** 2 / t**2)
-    low, high = (
-        max(0.0, (share + shift / 2 - half) / stretch),
-        min(1.0, (share + shift / 2 + half) / stretch),
-    )
+    low = max(0.0, (share + shift / 2 - half) / stretch)
+    high = min(1.0, (share + shift / 2 + half) / stretch)
     if metric.endswith("rmse"):
         low, high = math.sqrt(low), math.sqrt(high)
-    return low * top, high * top
+    return Bounds(low * top, high * top)
 
 
 def _on_logarithm(one: Estimate, t: float) -> Bounds:
     if one.value <= 0:
-        return one.value, one.value
+        return Bounds(one.value, one.value)
     reach = math.exp(t * one.error / one.value)
-    return one.value / reach, one.value * reach
+    return Bounds(one.value / reach, one.value * reach)
 
 
 def _critical(least: Estimate, most: Estimate, freedom: float) -> float:

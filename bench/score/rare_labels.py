@@ -11,6 +11,7 @@ interval holds both this value and the plain one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,15 +23,58 @@ MOST, LEAST = 8.0, 0.5
 differ.
 """
 
-Shrunk = tuple[float, Floats, float]
-"""A value, the values without each user [users], and the variance that comes from labels with few
-occurrences.
-"""
+
+@dataclass(frozen=True, slots=True)
+class _Shrunk:
+    """A value, the values without each user [users], and the variance that comes from labels with
+    few occurrences.
+    """
+
+    value: float
+    left_out: Floats
+    variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Of one arm: twice the hits, and golds plus answers, by user and label `[users, labels]`. F1
+    of a label is the one over the other.
+    """
+
+    right: Floats
+    count: Floats
+
+    @staticmethod
+    def of(prefix: str, sums: Sums) -> _Counts:
+        return _Counts(2 * sums[prefix + "right"], sums["gold"] + sums[prefix + "answered"])
+
+    @property
+    def total(self) -> Floats:
+        """Golds plus answers of all users, [labels]."""
+        total: Floats = self.count.sum(axis=0)
+        return total
+
+    @property
+    def f1(self) -> Floats:
+        """Of all users, [labels]."""
+        f1: Floats = self.right.sum(axis=0) / np.maximum(self.total, 1)
+        return f1
+
+    @property
+    def errors(self) -> Floats:
+        """Each user's part in the error of n_l f_l, e_ul = 2 hits_ul - f_l n_ul: [users, labels]."""
+        return self.right - self.f1 * self.count
+
+    def without(self, start: int, stop: int) -> tuple[Floats, Floats]:
+        """F1 and counts without each of these users, [users, labels]."""
+        counts = self.total - self.count[start:stop]
+        f1 = (self.right.sum(axis=0) - self.right[start:stop]) / np.maximum(counts, 1)
+        return f1, counts
 
 
 def of_arm(prefix: str, runs: list[Sums]) -> Estimate:
     """Macro-F1 of one arm (`prefix`: "" or "lenient_"), mean over runs."""
-    return _joined([_arm(prefix, one) for one in runs])
+    return _joined([_arm(prefix, run) for run in runs])
 
 
 def of_difference(prefix: str, a: list[Sums], b: list[Sums]) -> Estimate:
@@ -39,69 +83,63 @@ def of_difference(prefix: str, a: list[Sums], b: list[Sums]) -> Estimate:
     No variance is added for labels with few occurrences: two arms differ far less in those than
     each is unknown.
     """
-    found = [_difference(prefix, one, two) for one, two in zip(a, b, strict=True)]
-    return _joined([(value, left_out, 0.0) for value, left_out, _ in found])
+    differences = []
+    for run_a, run_b in zip(a, b, strict=True):
+        differences.append(replace(_difference(prefix, run_a, run_b), variance=0.0))
+    return _joined(differences)
 
 
-def _joined(runs: list[Shrunk]) -> Estimate:
+def _joined(runs: list[_Shrunk]) -> Estimate:
     """Labels that are rare in one run are so in all, so that the unknown part does not
     average out."""
-    values, left_out, variances = zip(*runs, strict=True)
-    unknown = float(np.mean(np.sqrt(variances))) ** 2
-    return jackknife(float(np.mean(values)), np.mean(left_out, axis=0), unknown)
+    value = float(np.mean([run.value for run in runs]))
+    left_out = np.mean([run.left_out for run in runs], axis=0)
+    unknown = float(np.mean(np.sqrt([run.variance for run in runs]))) ** 2
+    return jackknife(value, left_out, unknown)
 
 
-def _arm(prefix: str, sums: Sums) -> Shrunk:
-    right, count = 2 * sums[prefix + "right"], sums["gold"] + sums[prefix + "answered"]
-    total_right, total = right.sum(axis=0), count.sum(axis=0)
-    f1 = total_right / np.maximum(total, 1)
-    noise = float(((right - f1 * count) ** 2).sum())
+def _arm(prefix: str, sums: Sums) -> _Shrunk:
+    arm = _Counts.of(prefix, sums)
+    f1, total = arm.f1, arm.total
+    noise = float((arm.errors**2).sum())
     worth, variance = _worth(f1, total, noise)
 
-    def value(start: int, stop: int) -> Floats:
-        counts = total - count[start:stop]
-        return _shrunk((total_right - right[start:stop]) / np.maximum(counts, 1), counts, worth)
+    def without(start: int, stop: int) -> Floats:
+        f1, counts = arm.without(start, stop)
+        return _shrunk(f1, counts, worth)
 
     whole = float(_shrunk(f1[None], total[None], worth)[0])
-    return whole, _in_parts(len(right), value), variance
+    return _Shrunk(whole, _in_parts(len(arm.right), without), variance)
 
 
-def _difference(prefix: str, a: Sums, b: Sums) -> Shrunk:
-    # Of label l: change_l = f_al - f_bl, f = 2 hits / n, n = golds + answers; n_l = (n_al + n_bl) /
-    # 2. User u's part in the error of n_l change_l: n_l (e_aul / n_al - e_bul / n_bl), e_ul = 2
-    # hits_ul - f_l n_ul.
-    parts = [(2 * one[prefix + "right"], one["gold"] + one[prefix + "answered"]) for one in (a, b)]
-    totals = [(right.sum(axis=0), count.sum(axis=0)) for right, count in parts]
-    rates = [right / np.maximum(count, 1) for right, count in totals]
-    total = (totals[0][1] + totals[1][1]) / 2
-    change = rates[0] - rates[1]
-    errors = [
-        (right - rate * count) * (total / np.maximum(all_counts, 1))
-        for (right, count), (_, all_counts), rate in zip(parts, totals, rates, strict=True)
-    ]
-    noise = float(((errors[0] - errors[1]) ** 2).sum())
+def _difference(prefix: str, a: Sums, b: Sums) -> _Shrunk:
+    # Of label l: change_l = f_al - f_bl, and n_l = (n_al + n_bl) / 2 with n = golds + answers. User
+    # u's part in the error of n_l change_l is n_l (e_aul / n_al - e_bul / n_bl).
+    first, second = _Counts.of(prefix, a), _Counts.of(prefix, b)
+    total, change = (first.total + second.total) / 2, first.f1 - second.f1
+    errors_a = first.errors * (total / np.maximum(first.total, 1))
+    errors_b = second.errors * (total / np.maximum(second.total, 1))
+    noise = float(((errors_a - errors_b) ** 2).sum())
     worth, variance = _worth(change, total, noise)
 
-    def value(start: int, stop: int) -> Floats:
-        left = [
-            (all_right - right[start:stop], all_counts - count[start:stop])
-            for (right, count), (all_right, all_counts) in zip(parts, totals, strict=True)
-        ]
-        first, second = (right / np.maximum(count, 1) for right, count in left)
-        return _shrunk(first - second, (left[0][1] + left[1][1]) / 2, worth)
+    def without(start: int, stop: int) -> Floats:
+        f1_a, counts_a = first.without(start, stop)
+        f1_b, counts_b = second.without(start, stop)
+        return _shrunk(f1_a - f1_b, (counts_a + counts_b) / 2, worth)
 
     whole = float(_shrunk(change[None], total[None], worth)[0])
-    return whole, _in_parts(len(parts[0][0]), value), variance
+    return _Shrunk(whole, _in_parts(len(first.right), without), variance)
 
 
 def _worth(rates: Floats, counts: Floats, noise: float) -> tuple[float, float]:
     """How many occurrences the mean over labels is worth (noise of one over the variance between
     labels), and the variance of the mean of the labels that this leaves unknown.
     """
-    # s2 = noise / (N - L): the noise of one occurrence, of N = sum n_l of L labels; m = sum n_l r_l
-    # / N. t2 = (sum n_l (r_l - m)^2 - (L - 1) s2) / (N - sum n_l^2 / N): the variance between
-    # labels. worth w = s2 / t2; the mean of the labels is unknown by sum (w / (n_l + w))^2 (s2 / w)
-    # / labels^2.
+    # s2 = noise / (N - L): the noise of one occurrence, with N = sum n_l over L labels.
+    # m = sum n_l r_l / N.
+    # t2 = (sum n_l (r_l - m)^2 - (L - 1) s2) / (N - sum n_l^2 / N): the variance between labels.
+    # w = s2 / t2 is the worth. The mean of the labels is unknown by
+    # sum (w / (n_l + w))^2 (s2 / w) / labels^2.
     labels, total = int((counts > 0).sum()), float(counts.sum())
     single = noise / max(total - labels, 1.0)
     mean = float((counts * rates).sum()) / max(total, 1.0)
@@ -121,6 +159,7 @@ def _shrunk(rates: Floats, counts: Floats, worth: float) -> Floats:
 
 
 def _in_parts(users: int, value: Callable[[int, int], Floats]) -> Floats:
-    return np.concatenate(
-        [value(start, min(start + AT_ONCE, users)) for start in range(0, users, AT_ONCE)]
-    )
+    parts = []
+    for start in range(0, users, AT_ONCE):
+        parts.append(value(start, min(start + AT_ONCE, users)))
+    return np.concatenate(parts)

@@ -37,6 +37,13 @@ class CCSResult:
     plateau: float
 
 
+class PairedStates(NamedTuple):
+    """Activations `[layers, pairs, width]` of both sides, row i of both one pair."""
+
+    P: Tensor
+    N: Tensor
+
+
 class Nulls(NamedTuple):
     """Held-out losses where nothing can be found, `[draws, layers]` each: the bar that a layer has
     to get under.
@@ -69,12 +76,12 @@ def ccs(P: Tensor, N: Tensor, config: CCSConfig) -> CCSResult:
     fold_of = assign_folds(pairs, config)
     start = initial_probes(layers, width, config).to(P)
     # Row 0 fits all pairs; row f holds out fold f - 1.
-    train = torch.stack([fold_of != held_out for held_out in range(-1, int(fold_of.max()) + 1)]).to(
-        P
-    )
+    held_out = torch.arange(-1, int(fold_of.max()) + 1)[:, None]
+    train = (fold_of != held_out).to(P)
     train[0] = 1
     rows = _rows(P, N, config.norm)
     probes = _train(rows, start, train, config)
+    # [layers, folds + 1, restarts, pairs], as all that follows unless it says otherwise.
     g_p, g_n = _answers(rows, probes)
     loss = _pair_loss(g_p, g_n, config.conf_power)
     full = loss[:, 0].mean(-1)
@@ -90,14 +97,14 @@ def nulls(P: Tensor, N: Tensor, config: CCSConfig, draws: int = 1) -> Nulls:
     """Held-out CCS losses on re-matched pairs and on random differences: two fits of all layers per
     draw.
     """
-    rematched = [ccs(*rematched_pairs(P, N, config, draw), config).heldout for draw in range(draws)]
-    random = [ccs(*random_pairs(P, N, config.seed, draw), config).heldout for draw in range(draws)]
+    rematched, random = [], []
+    for draw in range(draws):
+        rematched.append(ccs(*rematched_pairs(P, N, config, draw), config).heldout)
+        random.append(ccs(*random_pairs(P, N, config.seed, draw), config).heldout)
     return Nulls(torch.stack(rematched), torch.stack(random))
 
 
-def rematched_pairs(
-    P: Tensor, N: Tensor, config: CCSConfig, draw: int = 0
-) -> tuple[Tensor, Tensor]:
+def rematched_pairs(P: Tensor, N: Tensor, config: CCSConfig, draw: int = 0) -> PairedStates:
     """The first null: the same rows, each beside a wrong partner from its own fold.
 
     P and N are first swapped in a random half of the pairs. CCS cannot see the swap; without it an
@@ -111,17 +118,18 @@ def rematched_pairs(
     for fold in sorted(set(fold_of.tolist())):
         members = (fold_of == fold).nonzero().squeeze(1)
         partner[members] = members[derangement(len(members), stream)]
-    return torch.where(swap, N, P), torch.where(swap, P, N)[:, partner.to(P.device)]
+    swapped = torch.where(swap, P, N)
+    return PairedStates(torch.where(swap, N, P), swapped[:, partner.to(P.device)])
 
 
-def random_pairs(P: Tensor, N: Tensor, seed: int, draw: int = 0) -> tuple[Tensor, Tensor]:
+def random_pairs(P: Tensor, N: Tensor, seed: int, draw: int = 0) -> PairedStates:
     """The second null: each pair keeps its midpoint and its distance, the difference points
     anywhere.
     """
     noise = torch.randn(P.shape, generator=generator(seed, f"random pairs {draw}")).to(P)
     half = unit(noise) * torch.linalg.vector_norm(P - N, dim=-1, keepdim=True) / 2
     middle = (P + N) / 2
-    return middle + half, middle - half
+    return PairedStates(middle + half, middle - half)
 
 
 def rank_layers(
@@ -156,11 +164,10 @@ def rank_layers(
     inside = range(exclude_first, total - exclude_last)
     below = (heldout < (1 - margin) * bar.clamp(max=plateau)).tolist()
     usable = tuple(layer in inside and below[layer] for layer in range(total))
-    candidates = [
-        layer
-        for layer in inside
-        if not math.isnan(loss[layer]) and (usable[layer] or not require_below_null)
-    ]
+    candidates = []
+    for layer in inside:
+        if not math.isnan(loss[layer]) and (usable[layer] or not require_below_null):
+            candidates.append(layer)
     ranked = sorted(candidates, key=lambda layer: (loss[layer], -layer))
     return LayerChoice(tuple(ranked[:n_layers]), usable, tuple(loss))
 
@@ -171,17 +178,16 @@ def assign_folds(pairs: int, config: CCSConfig) -> Tensor:
     """
     stream = generator(config.seed, "ccs folds")
     most = min(config.folds, pairs // 2)
+    none = torch.full((pairs,), -1)
     if config.groups is None:
-        return (
-            torch.randperm(pairs, generator=stream) % most
-            if most >= 2
-            else torch.full((pairs,), -1)
-        )
+        return torch.randperm(pairs, generator=stream) % most if most >= 2 else none
     if len(config.groups) != pairs:
         raise InputError(f"CCS: {len(config.groups)} groups for {pairs} pairs")
     sizes = Counter(config.groups)
     names = sorted(sizes)
     order = [names[index] for index in torch.randperm(len(names), generator=stream).tolist()]
+    # The largest first, each into the emptiest fold: folds come out about equal. Fewer folds are
+    # tried while one of them has a single pair.
     order.sort(key=lambda name: -sizes[name])
     for folds in range(min(most, len(order)), 1, -1):
         filled = [0] * folds
@@ -191,7 +197,7 @@ def assign_folds(pairs: int, config: CCSConfig) -> Tensor:
             filled[fold_of[name]] += sizes[name]
         if min(filled) >= 2:
             return torch.tensor([fold_of[name] for name in config.groups])
-    return torch.full((pairs,), -1)
+    return none
 
 
 def initial_probes(layers: int, width: int, config: CCSConfig) -> Tensor:
