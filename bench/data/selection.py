@@ -45,35 +45,33 @@ class PCASelection:
         """The items to show for each user. `check` is called now and then; what it raises ends the
         selection.
         """
-        # By place, not by id: a user stands here once for each past that their questions may see.
-        long = [
-            (place, user) for place, user in enumerate(users) if len(user.history) > self.n_items
-        ]
-        chosen: dict[int, tuple[Item, ...]] = {}
-        for start in range(0, len(long), WINDOW):
+        selected = [user.history for user in users]
+        # By index, not by id: a user stands here once for each past that their questions may see.
+        long = [index for index, history in enumerate(selected) if len(history) > self.n_items]
+        for first in range(0, len(long), WINDOW):
             check()
-            some, at = long[start : start + WINDOW], 0
-            vectors = embed(
-                [task.item_text(item) for _, user in some for item in user.history], self.embedder
-            )
-            for place, user in some:
-                rows = self.rank(vectors[at : at + len(user.history)])
-                at += len(user.history)
-                kept = rows if self.order == "score" else sorted(rows)
-                chosen[place] = tuple(user.history[row] for row in kept)
-        return [chosen.get(place, user.history) for place, user in enumerate(users)]
+            window, texts, start = long[first : first + WINDOW], list[str](), 0
+            for index in window:
+                texts += map(task.item_text, users[index].history)
+            # All users of a window in one call, so that batches are full.
+            vectors = embed(texts, self.embedder)
+            for index in window:
+                history = users[index].history
+                rows = self.rank(vectors[start : start + len(history)])
+                start += len(history)
+                if self.order == "history":
+                    rows.sort()
+                selected[index] = tuple(history[row] for row in rows)
+        return selected
 
     def cut(self, task: Task, users: Sequence[User]) -> list[int]:
         """Of each user's items that are compared, how many the embedder did not read to
         their end."""
-        return [
-            (
-                cut(map(task.item_text, user.history), self.embedder)
-                if len(user.history) > self.n_items
-                else 0
-            )
-            for user in users
-        ]
+        counts = []
+        for user in users:
+            compared = user.history if len(user.history) > self.n_items else ()
+            counts.append(cut(map(task.item_text, compared), self.embedder) if compared else 0)
+        return counts
 
     def rank(self, vectors: Array) -> list[int]:
         """The rows with the largest norm in the principal space, best first; [N, width] -> at most
@@ -86,6 +84,7 @@ class PCASelection:
         number, width = vectors.shape
         if number <= self.n_items:
             return list(range(number))
+        # E, and W of the paper: the rows of `axes` are its principal components, largest first.
         data = vectors - vectors.mean(0) if self.center == "fit" else vectors
         _, values, axes = np.linalg.svd(data.astype(np.float64), full_matrices=False)
         rank = int((values > 1e-7 * max(values[0], 1e-12)).sum())
@@ -98,6 +97,7 @@ class PCASelection:
                     " components"
                 )
             components = max(1, rank - 1)
+        # |z_i| with z_i = e_i W. Rounded, so that equal items are tied whatever the machine.
         norms = np.linalg.norm(data @ axes[:components].T, axis=1).round(9)
         order: list[int] = np.lexsort((-np.arange(number), -norms)).tolist()
         return order[: self.n_items]

@@ -62,7 +62,7 @@ class _Counts:
 
     @property
     def errors(self) -> Floats:
-        """Each user's part in the error of n_l f_l, e_ul = 2 hits_ul - f_l n_ul: [users, labels]."""
+        """Each user's part in the error of n_l f_l: 2 hits_ul - f_l n_ul, [users, labels]."""
         return self.right - self.f1 * self.count
 
     def without(self, start: int, stop: int) -> tuple[Floats, Floats]:
@@ -114,7 +114,7 @@ def _arm(prefix: str, sums: Sums) -> _Shrunk:
 
 def _difference(prefix: str, a: Sums, b: Sums) -> _Shrunk:
     # Of label l: change_l = f_al - f_bl, and n_l = (n_al + n_bl) / 2 with n = golds + answers. User
-    # u's part in the error of n_l change_l is n_l (e_aul / n_al - e_bul / n_bl).
+    # u's part in the error of n_l change_l is n_l (e_aul / n_al - e_bul / n_bl), e as in `errors`.
     first, second = _Counts.of(prefix, a), _Counts.of(prefix, b)
     total, change = (first.total + second.total) / 2, first.f1 - second.f1
     errors_a = first.errors * (total / np.maximum(first.total, 1))
