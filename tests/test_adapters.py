@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench.data.sample import generator
 from bench.errors import InputError
-from bench.lm import decode, prefill
+from bench.lm import branches, prefill
 from bench.lm.batched_patches import applied
 from bench.lm.load import tiny
 from bench.lm.patch import LowRank, Patch, Scale
@@ -74,7 +74,7 @@ def ours(lm: Any, patch: Patch | None) -> Tensor:
     with applied(lm.model, [request.patches]) as rows, torch.inference_mode():
         prefix = prefill.read(lm, [lm.encode(request)], rows)
         first = prefix.logits
-        return torch.cat([first, decode.branches(lm, prefix, [[lm.answer_ids(ANSWER)]])[0]])
+        return torch.cat([first, branches.branches(lm, prefix, [[lm.answer_ids(ANSWER)]])[0]])
 
 
 def plainly(lm: Any, model: Any) -> Tensor:
