@@ -36,23 +36,16 @@ class PAG(Method):
     ) -> list[Personalization]:
         ranked = self.retriever.top(task, users, self.k, budget=budget)
         profiles = self.profile.write(lm, task, users, budget)
-        found = []
+        personals = []
         for user, ranking in zip(users, ranked, strict=True):
-            one = showing(user.queries, user.history, ranking.places, self.style, ranking.facts)
+            prompt = showing(user.queries, user.history, ranking.places, self.style, ranking.facts)
             profile = profiles.get(user.id)
-            words = {} if profile is None else {"profile": profile.text}
-            found.append(
-                replace(
-                    one,
-                    text=words,
-                    facts={**one.facts, **facts(profile)},
-                    notes=words,
-                )
-            )
-        return found
+            text = {} if profile is None else {"profile": profile.text}
+            counts = {**prompt.facts, **facts(profile)}
+            personals.append(replace(prompt, text=text, facts=counts, notes=text))
+        return personals
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         profile = personal.text.get("profile")
-        return Request(
-            task.render(query, personal.items_for(query), style=self.style, profile=profile)
-        )
+        items = personal.items_for(query)
+        return Request(task.render(query, items, style=self.style, profile=profile))

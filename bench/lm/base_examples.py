@@ -43,14 +43,14 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     profiles = replace(spec.profile, seed=spec.seed).write(
         lm, task, readers, lm.budget, phase="base"
     )
-    made = []
+    lessons = []
     for pair in chosen:
         written = profiles.get(pair.user)
         profile = written.text if written else None
         messages = task.render(pair.query, pair.shown, style=spec.style, profile=profile)
         request = Request(messages, name=f"{task.name} {pair.query.id}")
-        made.append(Example(request, pair.answer, pair.group))
-    return made
+        lessons.append(Example(request, pair.answer, pair.group))
+    return lessons
 
 
 @dataclass(frozen=True, slots=True)

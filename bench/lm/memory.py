@@ -19,6 +19,7 @@ def free_bytes(device: torch.device) -> int:
     machine's.
     """
     if device.type == "cuda":
+        # What torch has taken from the device and does not use counts as free.
         reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + reserve)
     return int(min(_machine(), _container()))
@@ -34,10 +35,9 @@ def out_of_memory(error: BaseException) -> bool:
 def _machine() -> int:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(
-            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")
-        )
-    except (OSError, StopIteration):
+        [available] = [line for line in lines if line.startswith("MemAvailable:")]
+        return int(available.split()[1]) * 1024
+    except (OSError, ValueError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
@@ -54,6 +54,7 @@ def kept_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
     """Bytes that a forward pass keeps for its gradient, without those of the `known` tensors (the
     weights).
     """
+    # By storage: the many views that a pass saves of one tensor take its memory once.
     seen = {tensor.untyped_storage().data_ptr() for tensor in known}
     total = 0
 

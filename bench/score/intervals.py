@@ -68,7 +68,7 @@ def largest(metric: str) -> float | None:
     return STARS if metric.endswith(("mae", "rmse")) else 1.0
 
 
-def of_metric(metric: str, one: Estimate, users: int) -> Bounds:
+def of_metric(metric: str, estimate: Estimate, users: int) -> Bounds:
     """The interval of one arm's metric.
 
     On a scale with two ends it is Wilson's score interval, with as many trials as the error stands
@@ -77,13 +77,13 @@ def of_metric(metric: str, one: Estimate, users: int) -> Bounds:
     """
     top = largest(metric)
     # A share is as uneven as its value says, and Wilson's interval knows that already.
-    t = quantile(0.5 + LEVEL / 2, users - 1 if top == 1 else one.freedom)
-    if top is None or (metric.endswith("rmse") and one.error > NO_SPREAD):
-        low, high = _on_logarithm(one, t)
-        return Bounds(low, high if top is None or one.value > top else min(high, top))
-    if one.value > top:  # answers beyond the scale count as they are
-        return Bounds(one.value - t * one.error, one.value + t * one.error)
-    return _on_scale(metric, one, t, users, top)
+    t = quantile(0.5 + LEVEL / 2, users - 1 if top == 1 else estimate.freedom)
+    if top is None or (metric.endswith("rmse") and estimate.error > NO_SPREAD):
+        low, high = _on_logarithm(estimate, t)
+        return Bounds(low, high if top is None or estimate.value > top else min(high, top))
+    if estimate.value > top:  # answers beyond the scale count as they are
+        return Bounds(estimate.value - t * estimate.error, estimate.value + t * estimate.error)
+    return _on_scale(metric, estimate, t, users, top)
 
 
 def between(least: Estimate, most: Estimate, users: int) -> Bounds:
@@ -101,24 +101,24 @@ def between(least: Estimate, most: Estimate, users: int) -> Bounds:
     return Bounds(min(lower.low, upper.low), max(lower.high, upper.high))
 
 
-def of_difference(metric: str, point: float, one: Estimate, users: int) -> Bounds | None:
+def of_difference(metric: str, point: float, estimate: Estimate, users: int) -> Bounds | None:
     """The interval of a difference between two arms; it holds the `point` that is printed.
 
     Where no user differs (no error): as much as so many users may hide, which is a share of users
     that would all be alike by chance once in twenty, times the scale. None without a scale.
     """
-    if one.error < NO_SPREAD:
+    if estimate.error < NO_SPREAD:
         top = largest(metric)
         if top is None:
             return None
         hidden = top * (1 - (1 - LEVEL) ** (1 / users))
         return Bounds(point - hidden, point + hidden)
-    reach = quantile(0.5 + LEVEL / 2, one.freedom) * one.error
-    return Bounds(min(one.value - reach, point), max(one.value + reach, point))
+    reach = quantile(0.5 + LEVEL / 2, estimate.freedom) * estimate.error
+    return Bounds(min(estimate.value - reach, point), max(estimate.value + reach, point))
 
 
-def _on_scale(metric: str, one: Estimate, t: float, users: int, top: float) -> Bounds:
-    share, error = min(max(one.value / top, 0.0), 1.0), one.error / top
+def _on_scale(metric: str, estimate: Estimate, t: float, users: int, top: float) -> Bounds:
+    share, error = min(max(estimate.value / top, 0.0), 1.0), estimate.error / top
     if metric.endswith("rmse"):  # without spread, so that the error stays 0
         share = share**2
     spread = 0 < share < 1 and error > NO_SPREAD
@@ -132,11 +132,11 @@ def _on_scale(metric: str, one: Estimate, t: float, users: int, top: float) -> B
     return Bounds(low * top, high * top)
 
 
-def _on_logarithm(one: Estimate, t: float) -> Bounds:
-    if one.value <= 0:
-        return Bounds(one.value, one.value)
-    reach = math.exp(t * one.error / one.value)
-    return Bounds(one.value / reach, one.value * reach)
+def _on_logarithm(estimate: Estimate, t: float) -> Bounds:
+    if estimate.value <= 0:
+        return Bounds(estimate.value, estimate.value)
+    reach = math.exp(t * estimate.error / estimate.value)
+    return Bounds(estimate.value / reach, estimate.value * reach)
 
 
 def _critical(least: Estimate, most: Estimate, freedom: float) -> float:

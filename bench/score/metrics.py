@@ -207,7 +207,9 @@ def aggregate(kind: Kind, labels: Sequence[str], scored: Sequence[Scored]) -> di
     `f1_present` averages over the labels among the golds only. `user_mean_*` are means of each
     user's own mean.
     """
-    metrics = {name: _mean(one.values[name] for one in scored) for name in value_names(scored)}
+    metrics = {}
+    for name in value_names(scored):
+        metrics[name] = _mean(query.values[name] for query in scored)
     for prefix in ("", "lenient_"):
         if kind == "rating":
             metrics[prefix + "rmse"] = math.sqrt(metrics.pop(prefix + "mse"))

@@ -40,6 +40,9 @@ def swapped_differences(
         mean_a, mean_b = mean_over_runs(metrics_a), mean_over_runs(metrics_b)
         return {name: mean_a[name] - mean_b[name] for name in mean_a}
 
+    chunks: dict[str, list[Floats]] = {}
     step = max(1, min(CHUNK, WEIGHTS // users))
-    chunks = [swapped(min(step, draws - start)) for start in range(0, draws, step)]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    for start in range(0, draws, step):
+        for name, differences in swapped(min(step, draws - start)).items():
+            chunks.setdefault(name, []).append(differences)
+    return {name: np.concatenate(parts) for name, parts in chunks.items()}

@@ -127,11 +127,11 @@ class Chameleon(Method):
         chosen = [selection.common for selection in selections]
         insights = self._insights(lm, task, users, chosen, budget)
         questions = []
-        for user, selection, own in zip(users, selections, insights, strict=True):
+        for user, selection, of_user in zip(users, selections, insights, strict=True):
+            person = user.group or user.id
             for query in user.queries:
                 items = selection.items(query)
-                for one in own:
-                    questions.append(PairQuestion(query, items, one, user.group or user.id))
+                questions += [PairQuestion(query, items, own, person) for own in of_user]
 
         read = self._pairs(lm, task, questions, budget)
         made = read.pairs
@@ -290,6 +290,6 @@ def _notes(
     """The texts that the model wrote, to be read beside the record."""
     written = {}
     for user, own in zip(users, insights, strict=True):
-        written[user.id] = [[one.personal, one.neutral] for one in own]
+        written[user.id] = [[phrase.personal, phrase.neutral] for phrase in own]
     kept = [[pair.question.query.id, pair.personal, pair.neutral] for pair in made.kept]
     return {"insights": written, "pairs": kept}

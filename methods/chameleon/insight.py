@@ -61,7 +61,7 @@ def write(
 ) -> list[list[Insight]]:
     """`each` insights for every person, in their order."""
     neutrals = [person.id for person in people] if how.neutral == "own" else [""]
-    found: list[list[Insight]] = [[] for _ in people]
+    insights: list[list[Insight]] = [[] for _ in people]
     with budget.phase("insights", total=each * (len(people) + len(neutrals))) as progress:
         for turn in range(each):
             requests = [_personal(lm, task, person, how.writer) for person in people]
@@ -70,10 +70,12 @@ def write(
                 requests, max_new_tokens=64, decoding=how.draw(turn), advance=progress.advance
             )
             texts = [clean(answer.text) for answer in answers]
-            impersonal = texts[len(people) :] if how.neutral == "own" else texts[-1:] * len(people)
-            for own, personal, neutral in zip(found, texts[: len(people)], impersonal, strict=True):
-                own.append(Insight(personal, neutral))
-    return found
+            personal, neutral = texts[: len(people)], texts[len(people) :]
+            if how.neutral == "shared":
+                neutral = neutral * len(people)
+            for index, of_person in enumerate(insights):
+                of_person.append(Insight(personal[index], neutral[index]))
+    return insights
 
 
 def preferences(
