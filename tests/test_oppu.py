@@ -461,9 +461,9 @@ def test_the_baselines_prompt_shows_items_by_age_and_oppus_by_rank() -> None:
 
 
 def test_what_is_told_of_a_user_are_the_newest_twenty_items() -> None:
-    from methods.oppu import _told
+    from methods.oppu import _summary
 
-    told = _told(
+    told = _summary(
         task_named("lamp3"), reviews(*(f"number {at} " + "w " * 99 for at in range(25))).history
     )
     assert len(told) == 20 and "number 5 " in told[0] and "number 24 " in told[-1]
