@@ -4,7 +4,7 @@ to ours, and what it saves to read each prompt once.
     python benchmarks/answering.py --limit 64                                       # the embedded sample
     python benchmarks/answering.py --data FOLDER --task lamp4 --limit 200 --base ADAPTED_BASE.safetensors
     python benchmarks/answering.py --model tiny --limit 8 --patches 3 --results /tmp/small.json             # seconds
-    python benchmarks/answering.py --limit 0 --patches 0 --task lamp4 --readings 48 --dtype float32         # readings alone
+    python benchmarks/answering.py --limit 0 --patches 0 --task lamp4 --readings 64 --histories 3        # readings alone
 
 The baseline takes 16 prompts at a time in the file's order, padded on the left, writes up to 200
 new tokens greedily and cuts the answer at its first line afterwards. Both sides get the same token
@@ -19,7 +19,8 @@ batches by tokens. In the arms `in one batch` the first --patches prompts stand 
 each with its own patch (read in passes of like length, as always, and written together), and are
 compared with the same batch without patches.
 
-With --readings a generation task's prompts are answered and their golds scored (readings.py).
+With --readings and --histories a generation task's prompts are answered and their golds scored
+(readings.py).
 """
 
 from __future__ import annotations
@@ -174,8 +175,14 @@ def main(words: Sequence[str] | None = None) -> None:
         "--readings",
         type=int,
         default=0,
-        help="prompts of a generation task to answer and to score, in one reading and in two, and"
-        " as many behind shared histories; default 0: none",
+        help="prompts of a generation task to answer and to score, in one reading and in two;"
+        " default 0: none",
+    )
+    parser.add_argument(
+        "--histories",
+        type=int,
+        default=0,
+        help="users with ten questions behind one history, likewise; default 0: none",
     )
     parser.add_argument(
         "--results", type=Path, default=REPO / "benchmarks" / "results" / "answering.json"
@@ -208,7 +215,7 @@ def measured(args: Namespace) -> dict[str, Any]:
     }
     if args.limit:
         record |= against_generate(lm, prompts(args, users, args.limit), args)
-    if args.readings:
+    if args.readings or args.histories:
         record["readings"] = in_one_reading(lm, args)
     return record | frame(
         args,
@@ -216,6 +223,7 @@ def measured(args: Namespace) -> dict[str, Any]:
         patches=args.patches,
         repeats=args.repeats,
         readings=args.readings,
+        histories=args.histories,
         new_tokens=NEW_TOKENS,
         batch_of_generate=BATCH,
         most_rows_of_ours=batches.HELD * batches.MAX_ROWS,
@@ -248,18 +256,16 @@ def against_generate(lm: LM, requests: Sequence[Request], args: Namespace) -> di
 def in_one_reading(lm: LM, args: Namespace) -> dict[str, Any]:
     task = named_task(args.task)
     if task.labels:
-        sys.exit(f"--readings: {task.name} has labels; give a task that writes texts")
+        sys.exit(f"--readings, --histories: {task.name} has labels; give a task that writes texts")
     users = read_users(args, golds=True)
-    golds = [str(query.gold) for user in users for query in user.queries]
-    asked = readings.Asked(
-        prompts(args, [user.hidden() for user in users], args.readings), golds[: args.readings]
-    )
-    sets = {
-        "answer and gold": asked,
-        "ten questions behind one history": readings.shared_sets(
-            task, users, max(1, args.readings // readings.QUESTIONS)
-        ),
-    }
+    sets: dict[str, readings.Asked] = {}
+    if args.readings:
+        golds = [str(query.gold) for user in users for query in user.queries]
+        asked = prompts(args, [user.hidden() for user in users], args.readings)
+        sets["answer and gold"] = readings.Asked(asked, golds[: args.readings])
+    if args.histories:
+        asked_behind = readings.shared_sets(task, users, args.histories)
+        sets["ten questions behind one history"] = asked_behind
     return readings.rows(lm, task, sets, args.repeats)
 
 

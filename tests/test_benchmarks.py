@@ -83,8 +83,9 @@ def test_answering_gives_the_answers_of_plain_generate(run) -> None:  # type: ig
 
 
 def test_one_reading_gives_the_answers_and_likelihoods_of_two(run, capsys) -> None:  # type: ignore[no-untyped-def]
-    words = ("--limit", "0", "--patches", "0", "--repeats", "1", "--readings", "12")
-    found = run("answering", "--task", "lamp4", *words)
+    words = ("--limit", "0", "--patches", "0", "--repeats", "1")
+    sets = ("--readings", "12", "--histories", "1")
+    found = run("answering", "--task", "lamp4", *words, *sets)
     assert "ratio" not in found and found["weights"] == "float32"
     assert [row["prompts"] for row in found["readings"].values()] == [12, 10]
     for row in found["readings"].values():
