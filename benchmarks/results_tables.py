@@ -16,8 +16,8 @@ from pathlib import Path
 
 from real_questions import with_detects
 
-from bench.report import experiments, figures, output
-from bench.report.experiments import Results
+from bench.report import experiments, figures, output, runs
+from bench.report.runs import Results
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "results"
@@ -29,7 +29,7 @@ SCALE = "laptop"
 
 def results(name: str) -> Results:
     """The published cells of an experiment."""
-    return experiments.results(experiments.load(name, SCALE), [PUBLISHED])
+    return runs.results(experiments.load(name, SCALE), [PUBLISHED])
 
 
 def names() -> list[str]:

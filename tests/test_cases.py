@@ -14,7 +14,7 @@ from made import cell, conf, manifest
 from test_oppu import SHARED, oppu, reviewer
 
 from bench.cost.budget import Budget
-from bench.report import base_results, cases, caveats, experiments, output, tables
+from bench.report import base_results, cases, caveats, experiments, output, runs, tables
 from bench.report.__main__ import main
 
 
@@ -48,7 +48,7 @@ def case(folder: Path, user: str | None = None, *, texts: bool = True) -> list[l
         rules=False,
         family="task_adapted",
     )
-    found = experiments.results(
+    found = runs.results(
         experiments.load("made_table", "small", where), [made(folder, texts=texts)]
     )
     [one] = base_results.by_base(found)
@@ -81,7 +81,7 @@ def test_a_case_has_history_question_gold_and_every_answer(tmp_path: Path) -> No
 def test_a_case_reads_as_text_in_every_format(tmp_path: Path) -> None:
     case(tmp_path, "u4")
     found = experiments.load("made_table", "small", tmp_path / "conf")
-    for path in output.files(experiments.results(found, [tmp_path / "runs"]), tmp_path / "out"):
+    for path in output.files(runs.results(found, [tmp_path / "runs"]), tmp_path / "out"):
         assert "item 1 of u" in path.read_text()
     text = (tmp_path / "out" / "made_table-small.txt").read_text().splitlines()
     [first] = {line.index(word) for line in text for word in ("item 1", "line one") if word in line}

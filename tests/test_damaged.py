@@ -19,7 +19,7 @@ from bench.checks import shape
 from bench.cli import show
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import answers, experiments, output, tables
+from bench.report import answers, baseline, experiments, output, runs, tables
 from bench.report.__main__ import main
 from bench.report.inventory import readable
 
@@ -83,7 +83,8 @@ def test_whatever_a_record_lacks_or_has_it_is_left_out_or_shown_and_nothing_brea
             shown += 1
             assert GOOD[:8] in tables.table([one, good])
             tables.line(one)
-            assert isinstance(show._is_baseline(one, good), bool)  # pyright: ignore
+            assert isinstance(baseline.is_plain(one), bool)
+            assert isinstance(baseline.asked_alike(one, good), bool)
     assert shown > 1000  # most of a configuration may be anything
 
 
@@ -194,13 +195,13 @@ def test_odd_manifests_are_named_and_the_rest_is_shown(made):
     for place in places(content):
         for odd in (KeyError, *ODD):
             path.write_text(json.dumps(altered(content, place, odd)))
-            found = experiments.results(one, [made])
+            found = runs.results(one, [made])
             assert sum(run.arm == "instruct" and run.state == "ok" for run in found.runs) == 4
             assert all(
                 isinstance(run.seed, str) and found.place(run) is not None for run in found.runs
             )
     path.write_text("{")
-    assert f"Left out: {path}" in output.text([experiments.results(one, [made])], "text")
+    assert f"Left out: {path}" in output.text([runs.results(one, [made])], "text")
 
 
 def test_a_manifest_leads_to_no_folder_outside_the_results(made, tmp_path):
@@ -209,7 +210,7 @@ def test_a_manifest_leads_to_no_folder_outside_the_results(made, tmp_path):
     path = next((made / "experiments" / "made_table" / "small").glob("far-*.json"))
     for place in (f"../elsewhere/{elsewhere.name}", str(elsewhere), f"../../{elsewhere.name}"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"cell": place}))
-        found = experiments.results(experiments.load("made_table", "small"), [made])
+        found = runs.results(experiments.load("made_table", "small"), [made])
         assert all(run.arm != "far" for run in found.runs) and str(path) in " ".join(found.notes)
 
 

@@ -26,6 +26,7 @@ from bench.report import (
     number_grid,
     output,
     paper,
+    runs,
 )
 from bench.report.__main__ import main
 from bench.report.similarity import compare, of_cell
@@ -47,7 +48,7 @@ def made(tmp_path_factory):
 
 def results(made, scale="small", name="made_table"):
     root, where = made
-    return experiments.results(experiments.load(name, scale, where), [root])
+    return runs.results(experiments.load(name, scale, where), [root])
 
 
 def tables(made, scale="small"):
@@ -199,7 +200,7 @@ def test_arms_that_ran_on_different_data_are_a_note_and_the_rest_is_compared(tmp
 
 
 def test_the_papers_rows_of_no_known_place_stand_below(tmp_path):
-    [found] = base_results.by_base(experiments.results(experiments.load("oppu_table4"), [tmp_path]))
+    [found] = base_results.by_base(runs.results(experiments.load("oppu_table4"), [tmp_path]))
     below = number_grid.numbers(found).below
     assert (
         "Paper, row1_partial_unknown (lamp2, accuracy): retrieval_k1 0.530, oppu_k0 0.486, oppu_k1"
@@ -416,7 +417,7 @@ def test_a_failed_cell_of_the_experiment_does_not_hide_behind_a_try_with_other_o
 
 def test_the_same_cells_in_two_folders_are_no_other_runs(made, tmp_path):
     shutil.copytree(made[0], tmp_path / "copy")
-    twice = experiments.results(
+    twice = runs.results(
         experiments.load("made_table", "small", made[1]), [made[0], tmp_path / "copy"]
     )
     assert len(twice.runs) == len(results(made).runs) and not any(
@@ -512,7 +513,7 @@ def test_names_of_the_paper_are_found_where_an_axis_is_called_otherwise(tmp_path
 def test_every_experiment_renders_with_no_results_at_all_and_finds_its_paper_table():
     for name in experiments.names():
         found = experiments.load(name)
-        text = output.text([experiments.results(found, [])], "text")
+        text = output.text([runs.results(found, [])], "text")
         assert found.title in text
         if found.paper and found.show.kind == "table":
             assert "paper (" in text and len(paper.table(found.paper)) > 0, name

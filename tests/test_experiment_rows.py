@@ -16,6 +16,7 @@ from bench.report import (
     number_grid,
     output,
     questions,
+    runs,
     timing,
 )
 from bench.report.render import grids as rendered
@@ -25,9 +26,7 @@ AT = {"task": "lamp2", "model": "smollm2", "seed": 0}
 
 
 def tables(root, where, name="made_table", scale="small"):
-    [found] = base_results.by_base(
-        experiments.results(experiments.load(name, scale, where), [root])
-    )
+    [found] = base_results.by_base(runs.results(experiments.load(name, scale, where), [root]))
     return found
 
 
@@ -84,7 +83,7 @@ def test_a_printed_command_keeps_the_overrides_of_the_cells_at_hand(tmp_path, ex
 
 def test_arms_on_the_same_questions_stay_as_they_are(tmp_path):
     root, where = experiment(tmp_path / "results"), conf(tmp_path / "conf")
-    found = experiments.results(experiments.load("made_table", "small", where), [root])
+    found = runs.results(experiments.load("made_table", "small", where), [root])
     assert questions.same(found) is found
 
 
@@ -100,7 +99,7 @@ def test_cells_without_scores_are_told_apart_by_the_number_of_their_questions(tm
 
 def test_a_line_and_a_note_stand_between_the_papers_numbers_and_those_of_another_model(tmp_path):
     root, where = experiment(tmp_path / "results"), conf(tmp_path / "conf")
-    found = experiments.results(experiments.load("made_table", "small", where), [root])
+    found = runs.results(experiments.load("made_table", "small", where), [root])
     grid = number_grid.numbers(tables(root, where))
     whose = [row[grid.head.index("whose")] for row in grid.rows]
     assert grid.rule and all(word.startswith("paper") for word in whose[: grid.rule])
@@ -136,7 +135,7 @@ def test_the_papers_own_model_needs_no_line(tmp_path):
 
 def test_rows_of_oppus_third_table_are_named_as_in_the_paper(tmp_path):
     [found] = base_results.by_base(
-        experiments.results(experiments.load("oppu_table3", "laptop"), [tmp_path])
+        runs.results(experiments.load("oppu_table3", "laptop"), [tmp_path])
     )
     grid = number_grid.numbers(found)
     at = grid.head.index("least_similar")
@@ -204,8 +203,8 @@ def test_what_leaks_and_is_unparsed_stands_above_an_experiments_numbers(tmp_path
 def test_every_published_experiment_renders_and_its_markdown_is_tables(published):
     shown = 0
     for name in experiments.names():
-        for scale in experiments.scales(name, [published]):
-            found = experiments.results(experiments.load(name, scale), [published])
+        for scale in runs.scales(name, [published]):
+            found = runs.results(experiments.load(name, scale), [published])
             apart = base_results.by_base(found)
             assert not any(run.aside or run.damage for one in apart for run in one.results.runs)
             text = rendered(

@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from made import cell, conf, experiment, manifest
 
-from bench.report import base_results, cost_grid, experiments, figures, grids, output, plots
+from bench.report import (
+    base_results,
+    cost_grid,
+    cost_plots,
+    experiments,
+    figures,
+    grids,
+    output,
+    plots,
+    runs,
+)
 from bench.report.style import marks
 
 SIZES = (10, 20, 40)
@@ -21,7 +31,7 @@ SKILLS = {"instruct": (0.3, 0.3, 0.3), "chameleon": (0.4, 0.6, 0.9)}
 
 
 def tables(root: Path, where: Path) -> base_results.Tables:
-    found = experiments.results(experiments.load("made_table", "small", where), [root])
+    found = runs.results(experiments.load("made_table", "small", where), [root])
     [one] = base_results.by_base(found)
     return one
 
@@ -102,7 +112,7 @@ def test_bars_have_the_tables_heights(tmp_path: Path) -> None:
 
 
 def test_the_line_of_training_time_is_the_planted_one(tmp_path: Path) -> None:
-    figure = plots.efficiency(along(tmp_path, kind="efficiency"))
+    figure = cost_plots.efficiency(along(tmp_path, kind="efficiency"))
     assert figure is not None
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == [f"{arm}: 2 + 3 x, R² 1.000" for arm in SKILLS]
@@ -164,7 +174,7 @@ def test_the_frontier_holds_what_none_beats_in_both(
     higher: bool, expected: list[tuple[float, float]]
 ) -> None:
     points = [(2, 0.5), (3, 0.5), (1, 0.2), (3, 0.1), (2, 0.4)]
-    assert plots.frontier(points, higher=higher) == expected
+    assert cost_plots.frontier(points, higher=higher) == expected
 
 
 def test_series_differ_in_more_than_colour() -> None:
@@ -178,7 +188,7 @@ def test_series_differ_in_more_than_colour() -> None:
 
 def test_out_writes_every_format_and_figures_that_are_pictures(tmp_path: Path) -> None:
     root, where = experiment(tmp_path / "results"), conf(tmp_path / "conf")
-    found = experiments.results(experiments.load("made_table", "small", where), [root])
+    found = runs.results(experiments.load("made_table", "small", where), [root])
     paths = output.files(found, tmp_path / "out")
     assert {path.suffix for path in paths} >= {".md", ".csv", ".tex", ".html", ".png", ".svg"}
     for path in paths:

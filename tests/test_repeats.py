@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from bench.cell.repeats import check_sweep, drawn, expanded, seed_of
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import experiments, tables, values
+from bench.report import experiments, runs, tables, values
 from bench.report.spread import Spread, spread
 
 
@@ -205,21 +205,21 @@ def test_an_experiment_shows_repeats_as_one_row(
     root, skills = tmp_path / "results", (0.6, 0.9, 0.75)
     repeated(root, skills)
     known = experiments.load("made_table", "small", conf(tmp_path / "conf"))
-    found = experiments.results(known, [root])
+    found = runs.results(known, [root])
     [place] = [
         place for place in found.places if dict(place) == {"task": "lamp2", "model": "smollm2"}
     ]
-    runs = [run for run in found.cells[place, "chameleon"] if run.record]
-    shown = values.summary(runs).values["accuracy"]
-    single = [values.summary([run]).values["accuracy"] for run in runs]
+    cells_there = [run for run in found.cells[place, "chameleon"] if run.record]
+    shown = values.summary(cells_there).values["accuracy"]
+    single = [values.summary([run]).values["accuracy"] for run in cells_there]
     assert shown.value == pytest.approx(statistics.fmean(one.value for one in single))
     assert shown.sd == pytest.approx(statistics.stdev(one.value for one in single))
     assert shown.high - shown.low > max(one.high - one.low for one in single)
     base = [run for run in found.cells[place, "instruct"] if run.record]
     assert values.summary(base).seeds == 1 and values.summary(base).values["accuracy"].sd is None
-    both = values.comparison(runs, base)["accuracy"]
+    both = values.comparison(cells_there, base)["accuracy"]
     monkeypatch.setattr(values, "spread", lambda _: None)
-    bare = values.comparison(runs, base)["accuracy"]
+    bare = values.comparison(cells_there, base)["accuracy"]
     assert both.difference == pytest.approx(
         shown.value - values.summary(base).values["accuracy"].value
     )

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from bench import catalog
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import scores, tables
+from bench.report import runs, scores, tables
 from bench.report.inventory import outdated, readable
 from bench.report.pairs import power
 from bench.report.render import Format
@@ -163,12 +163,12 @@ def _answer(options: argparse.Namespace) -> str:
 def _experiment(name: str, roots: Sequence[Path], options: argparse.Namespace) -> str:
     from bench.report import experiments, output
 
-    scales = [options.scale] if options.scale else experiments.scales(name, roots) or ["paper"]
+    scales = [options.scale] if options.scale else runs.scales(name, roots) or ["paper"]
     loaded = [experiments.load(name, scale) for scale in scales]
     if options.user and loaded[0].show.kind != "case":
         raise InputError(f"--user is for a case study, as oppu_fig5 is; {name} has no such user")
     shown = [replace(one, show=replace(one.show, user=options.user)) for one in loaded]
-    found = [experiments.results(one, roots) for one in shown]
+    found = [runs.results(one, roots) for one in shown]
     if options.out:
         written = []
         for results in found:

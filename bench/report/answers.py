@@ -12,8 +12,8 @@ from bench.disk import store
 from bench.errors import InputError
 from bench.report import baseline, scores
 from bench.report.cells import kind_of, task_of
-from bench.report.experiments import Results
 from bench.report.inventory import left_out
+from bench.report.runs import Results
 from bench.score.metrics import PRIMARY
 from bench.sweep.design import repeat_of
 from bench.types import Sample

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from bench.errors import InputError
 from bench.report import comparability, paper, questions, values
-from bench.report.experiments import Experiment, Place, Results, Run
+from bench.report.experiments import Experiment
+from bench.report.runs import Place, Results, Run
 from bench.report.values import Summary
 
 if TYPE_CHECKING:

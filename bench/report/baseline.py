@@ -29,7 +29,7 @@ def is_plain(record: Record) -> bool:
     and batches as they are.
     """
     config = record["config"]
-    history = config["method"].get("history", "selected")
+    history = _section(config["method"]).get("history", "selected")
     answered = record["status"] == "ok" and record.get("schema") == store.SCHEMA
     named = record["cell"]["method"] == METHOD
     return bool(answered and named and history == "selected" and not config.get("noise_floor"))
@@ -66,14 +66,20 @@ def _distance(record: Record, other: Record) -> tuple[Any, ...]:
 
 def _selection(config: Mapping[str, Any]) -> dict[str, Any]:
     """Which items a question shows; a cell's method may say it in a section of its own."""
-    chosen = config.get("method", {}).get("select") or config.get("selection") or {}
+    chosen = _section(config.get("method")).get("select") or config.get("selection")
+    chosen = _section(chosen)
     return {name: value for name, value in chosen.items() if name != "_target_"}
 
 
 def _protocol(config: Mapping[str, Any]) -> dict[str, Any]:
     """Who is tested on what; a field that an older record does not have stands at its default."""
-    fields = _defaults() | dict(config.get("protocol", {}))
+    fields = _defaults() | _section(config.get("protocol"))
     return {name: value for name, value in fields.items() if name not in _FITTING}
+
+
+def _section(value: Any) -> dict[str, Any]:
+    """A part of a configuration; a damaged record may have anything in its place."""
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 @cache

@@ -14,9 +14,9 @@ from bench.report import scores
 from bench.report.answers import cell_of, golds_of, notes_of
 from bench.report.base_results import Tables
 from bench.report.cells import kind_of
-from bench.report.experiments import Place, Run
 from bench.report.inventory import left_out
 from bench.report.render import Grid
+from bench.report.runs import Place, Run
 from bench.score.metrics import PRIMARY
 from bench.types import Sample
 

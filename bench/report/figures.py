@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import base_results, plots
+from bench.report import base_results, plots, similarity_plot
 from bench.report.base_results import Tables
-from bench.report.experiments import Results
+from bench.report.runs import Results
 from bench.report.style import LOOK
 
 if TYPE_CHECKING:
@@ -72,5 +72,5 @@ def _similarity(tables: Tables) -> Iterator[tuple[str, Figure]]:
             if found:
                 seed = [f"seed {run.seed}"] if len(runs) > 1 else []
                 maps[", ".join([arm, *(value for _, value in place), *seed])] = found["kinds"]
-    if figure := plots.similarity(tables, maps):
+    if figure := similarity_plot.maps_of(tables, maps):
         yield "similarity", figure

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from bench.report import coverage_notes, footnotes, grid_head, paper
 from bench.report.base_results import Tables
 from bench.report.cells import interval
-from bench.report.experiments import Place
 from bench.report.grid_head import axes_of, short_names, title
 from bench.report.render import Grid
+from bench.report.runs import Place
 from bench.report.values import Summary, Value
 from bench.score.metrics import DIRECTION
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.disk import store
 from bench.report import base_results, csv_table, dataset_table, grids, render
-from bench.report.experiments import Results
 from bench.report.render import Format
+from bench.report.runs import Results
 from bench.terminal import escape
 
 SUFFIXES: dict[Format, str] = {

@@ -17,11 +17,11 @@ from typing import Any
 
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import base_results, caveats, experiments, figures, grid_head, grids
+from bench.report import base_results, caveats, experiments, figures, grid_head, grids, runs
 from bench.report.answers import Answers, baselines
 from bench.report.cells import NLL, cost, flat, kind_of, unedited, users
-from bench.report.experiments import Results
 from bench.report.inventory import readable
+from bench.report.runs import Results
 from bench.score.metrics import DIRECTION, PRIMARY
 from bench.terminal import escape
 
@@ -89,9 +89,9 @@ def collected(found: Sequence[tuple[Path, Data]], roots: Sequence[Path], users: 
     baselines.
     """
     shown = [
-        experiments.results(experiments.load(name, scale), roots)
+        runs.results(experiments.load(name, scale), roots)
         for name in experiments.names()
-        for scale in experiments.scales(name, roots)
+        for scale in runs.scales(name, roots)
     ]
     texts = Answers(users)
     answers = {

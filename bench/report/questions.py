@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from bench.errors import InputError
 from bench.report import scores
-from bench.report.experiments import Experiment, Results, Run
+from bench.report.experiments import Experiment
+from bench.report.runs import Results, Run
 
 
 def same(results: Results) -> Results:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bench.report.base_results import Tables
-from bench.report.experiments import Place
+from bench.report.runs import Place
 
 
 @dataclass(frozen=True)

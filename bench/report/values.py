@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report import significance
 from bench.report.cells import NLL, kind_of, task_of, unedited
-from bench.report.experiments import Results, Run
+from bench.report.runs import Results, Run
 from bench.report.spread import on_scale, spread
 from bench.score.metrics import PRIMARY, Kind
 from bench.sweep.design import repeat_of
