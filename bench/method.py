@@ -16,6 +16,7 @@ from bench.types import Item, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
+    from bench.lm.backend import Capability
     from bench.lm.model import LM
 
 
@@ -30,6 +31,13 @@ class Method(ABC):
 
     needs_model: ClassVar[bool] = True
     ONLY_WITH: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What the model must be able to do besides answering, with these settings. A cell whose
+        model cannot is refused before anything is loaded.
+        """
+        return frozenset()
 
     def check(self, task: Task) -> None:
         """Raise InputError where the settings do not go with the task. Called before any model is

@@ -15,6 +15,7 @@ from bench.types import Personalization, User
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
+    from bench.lm.backend import Capability
     from bench.lm.model import LM
 
 
@@ -27,6 +28,10 @@ class Adapter(BaselinePrompt):
     adapter: AdapterFolder
     select: PCASelection
     history: Literal["selected", "none"] = "selected"
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({"patches"})
 
     def reads_fit_users(self, task: Task) -> bool:
         return False

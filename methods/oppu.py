@@ -34,6 +34,7 @@ from bench.types import Item, Message, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
+    from bench.lm.backend import Capability
     from bench.lm.model import LM
     from bench.lm.multi_lora import StackedAdapters
     from bench.lm.tune import Example
@@ -93,6 +94,10 @@ class OPPU(Method):
     def __post_init__(self) -> None:
         one_of("method.peft", self.peft, tuple(self.kinds))
         one_of("method.recipe", self.recipe, tuple(self.recipes))
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({"training", "patches"})
 
     def check(self, task: Task) -> None:
         for what in ("epochs", "batch"):

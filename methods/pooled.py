@@ -19,6 +19,7 @@ from bench.types import Personalization, User
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
+    from bench.lm.backend import Capability
     from bench.lm.model import LM
 
 
@@ -41,6 +42,10 @@ class Pooled(BaselinePrompt):
     fraction: Annotated[float, SOME] = 1.0
     tuning: Annotated[Mapping[str, Any], Fields(Tuning, ("seed",))] = field(default_factory=dict)
     seed: Annotated[int, SEED] = 0
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({"training", "patches"})
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         with budget.phase("load"):

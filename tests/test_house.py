@@ -41,7 +41,13 @@ ONLY = {
 }
 METHODS_USE = {"errors", "types", "checks", "weights", "method", "data", "lm", "cost"}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "sentence_transformers", "evaluate"}
-LIGHT_IN_LM = ("bench.lm", "bench.lm.spec", "bench.lm.base", "bench.lm.base_examples")
+LIGHT_IN_LM = (
+    "bench.lm",
+    "bench.lm.backend",
+    "bench.lm.spec",
+    "bench.lm.base",
+    "bench.lm.base_examples",
+)
 
 KILOBYTE = 1024
 LARGEST_FILE = 5 * KILOBYTE**2

@@ -20,6 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from bench.cell import effects, repeats, settings
+from bench.cell.capabilities import check_capabilities
 from bench.cell.key import CellIdentity, by_content, fields_in_key, method_fields
 from bench.cell.variant import of_the_cell, portable, variant
 from bench.data import lamp
@@ -117,6 +118,8 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     alone = hydra.mode != RunMode.MULTIRUN
     values = repeats.drawn(settings.checked(config, hydra.runtime.choices), alone=alone)
     parts = _parts(values)
+    name = hydra.runtime.choices["method"]
+    check_capabilities(parts.spec, name, parts.method, parts.base, parts.decoding)
     effects.check_one(config, values, parts.task)
 
     splits = _splits(values["data"], parts, read)
@@ -130,7 +133,7 @@ def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -
     cell = store.Cell(
         store.place("results.root", values["results"]["root"]),
         parts.task.name,
-        hydra.runtime.choices["method"],
+        name,
         identity.key(),
     )
 

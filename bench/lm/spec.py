@@ -15,6 +15,7 @@ from bench.checks.bounds import COUNT, NAME, PLACE, Form
 from bench.data.convert import digest
 from bench.env import cache_folder
 from bench.errors import InputError
+from bench.lm.backend import ALL, Capability
 from bench.weights import hub
 
 DEVICE = Form(r"auto|cpu|mps|cuda(:\d{1,3})?", "choose auto, cpu, mps, cuda or cuda:NUMBER")
@@ -45,6 +46,11 @@ class ModelSpec:
     history_tokens: int = 768
     batch_tokens: Annotated[int, COUNT] = 8192
     base: Literal["instruct", "task_adapted"] = "instruct"
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """What the model can do besides answering: all, as its weights are in this process."""
+        return ALL
 
     def __post_init__(self) -> None:
         # Looking for `a.b` would import `a`: a package is found, never imported.

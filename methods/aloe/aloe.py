@@ -21,6 +21,7 @@ from methods.aloe.dialogues import Dialogue
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
+    from bench.lm.backend import Capability
     from bench.lm.model import LM
     from methods.aloe.sft import Row
 
@@ -65,6 +66,10 @@ class Aloe(BaselinePrompt):
         default_factory=dict
     )
     seed: Annotated[int, SEED] = 0
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({"training", "patches"})
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         with budget.phase("load"):

@@ -28,6 +28,7 @@ from methods.chameleon.states import Layout, Pool, Reading, ReadPairs, Space, T5
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
+    from bench.lm.backend import Capability
     from bench.lm.model import LM
     from bench.lm.patch import Patch
 
@@ -107,6 +108,13 @@ class Chameleon(Method):
                 "method.rank_by=train with method.ccs.folds=0 has no held-out loss: set"
                 " method.require_below_null=false"
             )
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """Nothing if a group is edited in no layer: then only the prompt is made."""
+        if self.mode == "group" and not self.n_layers:
+            return frozenset()
+        return frozenset({"activations", "patches"})
 
     def check(self, task: Task) -> None:
         if self.mode == "user" and not task.has_answers:

@@ -20,6 +20,7 @@ from bench.types import Item, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
+    from bench.lm.backend import Capability
     from bench.lm.model import LM
     from methods.dpo.preference import Preference
 
@@ -57,6 +58,10 @@ class DPO(BaselinePrompt):
         default_factory=dict
     )
     seed: Annotated[int, SEED] = 0
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({"training", "patches"})
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
         if lm.seq2seq:
