@@ -78,7 +78,7 @@ def test_the_code_that_writes_a_text_is_the_models_and_no_methods() -> None:
     assert {
         "bench/lm/decode.py",
         "bench/lm/model.py",
-        "bench/lm/render.py",
+        "bench/lm/prompt_text.py",
         "bench/lm/generate.py",
     } <= files
     assert not [name for name in files if name.startswith("methods")]

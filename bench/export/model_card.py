@@ -20,7 +20,7 @@ def example(cell: SourceCell, base: Base, personal: Personalization) -> str:
 
     Raises InputError where the recorded prompts do not fit the recorded task.
     """
-    from bench.lm.render import rendered
+    from bench.lm.prompt_text import rendered
 
     try:
         messages = _messages(cell, personal)

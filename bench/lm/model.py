@@ -22,7 +22,7 @@ from bench.lm import activations, generate
 from bench.lm import tensor_cache as kept
 from bench.lm.load import load
 from bench.lm.patch import Patch, virtual_tokens
-from bench.lm.render import Markers, map_lines, rendered
+from bench.lm.prompt_text import Markers, map_lines, rendered
 from bench.lm.response_cache import ResponseCache
 from bench.lm.spec import ModelSpec
 from bench.types import Completion, Decoding, Line, Message, Request

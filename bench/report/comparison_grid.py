@@ -6,7 +6,7 @@ from bench.report import coverage_notes, footnotes
 from bench.report.base_results import Tables
 from bench.report.cells import interval
 from bench.report.grid_head import axes_of, head, short_names, title
-from bench.report.pairs import DETECTS, sureness
+from bench.report.differences import DETECTS, sureness
 from bench.report.render import Grid
 from bench.score.metrics import DIRECTION
 

@@ -29,7 +29,7 @@ from bench.report.cells import (
     unedited,
     users,
 )
-from bench.report.pairs import differences
+from bench.report.differences import differences
 from bench.report.render import Format, aligned, flat_csv, piped
 from bench.report.spread import in_one_row
 from bench.report.width import prose
