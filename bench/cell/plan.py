@@ -111,7 +111,7 @@ class _Splits:
 
 
 def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
-    """Read the data and work out the cell. Raises InputError where the configuration or the data is
+    """Read the data and work out the cell. Raises InputError if the configuration or the data is
     wrong.
     """
     hydra = HydraConfig.get()

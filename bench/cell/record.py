@@ -89,7 +89,9 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
         "patch_bytes": sum(found.patches.values()),
         "patch_bytes_per_user": sum(found.patches.values()) / max(1, found.users),
     }
-    facts = dict(shared.facts) | {f"users_{name}": count for name, count in found.facts.items()}
+    facts = dict(shared.facts)
+    for name, count in found.facts.items():
+        facts[f"users_{name}"] = count
     if "edited" in found.facts:  # each user has an edit of their own, or none
         facts["edited"] = found.facts["edited"] > 0
     result = {"counts": counts, "facts": facts}
@@ -105,8 +107,10 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
 
 def _base(cohort: Cohort) -> str:
     """The fingerprint of the adapted base: a hash of its weights."""
+    if cohort.base_key is None:
+        return "instruct"
     path = cohort.base()
-    return "instruct" if cohort.base_key is None else fingerprint(path) if path else "not there"
+    return fingerprint(path) if path else "not there"
 
 
 def _protocol(plan: Plan) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _public(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without this machine's folders and without the task's prompts (its own file
     has them).
     """
-    shown = {name: by_content(value) for name, value in config.items() if name not in _PRIVATE}
-    return shown | {
-        "data": {name: value for name, value in config["data"].items() if name != "root"}
-    }
+    public = {name: by_content(value) for name, value in config.items() if name not in _PRIVATE}
+    public["data"] = dict(config["data"])
+    public["data"].pop("root", None)
+    return public

@@ -27,7 +27,7 @@ _TEXT = Form(r"[^\x00\ud800-\udfff]*", "text")
 
 
 def check_fields(path: str, part: object) -> None:
-    """Raises InputError where a field of a dataclass, or of one inside it, is not what its hint
+    """Raises InputError if a field of a dataclass, or of one inside it, is not what its hint
     says.
 
     `path`: what the command line calls the dataclass, as `method`.
@@ -40,7 +40,7 @@ def check_fields(path: str, part: object) -> None:
 
 
 def check(path: str, value: Any, hint: Any) -> None:
-    """Raises InputError where a configured value is not of the type, bounds and form of the hint.
+    """Raises InputError if a configured value is not of the type, bounds and form of the hint.
 
     `path`: what the command line calls it. A dataclass' values may be an instance, or a mapping
     with its `_target_`.

@@ -132,7 +132,7 @@ SCORE: Shape = {
 
 
 def problem(value: Any, shape: Shape) -> str:
-    """The first field that is missing or of a wrong kind, in words; empty where all fits."""
+    """The first field that is missing or of a wrong kind, in words; empty if all fits."""
     return next(_problems(value, shape, ""), "")
 
 

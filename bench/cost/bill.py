@@ -15,10 +15,10 @@ class Cost:
     """What one phase used: seconds, prompt and new tokens, peak resident memory in bytes, joules
     where readable.
 
-    `reused`: seconds that kept results, made by an earlier run and used here, took when they were
-    made. `cache_hits`: how many of the model's texts among them came from the response cache.
-    `cache_damaged`: kept results that did not fit their checksum and were made again. `inside`: the
-    step (base, fit, adapt) that the phase was part of, where it was.
+    `reused`: seconds that stored results of an earlier run, used here, took when they were made.
+    `cache_hits`: how many of the model's texts among them came from the response cache.
+    `cache_damaged`: stored results that did not fit their checksum and were made again. `inside`:
+    the step (base, fit, adapt) that the phase was part of, if it was part of one.
     """
 
     seconds: float = 0.0
@@ -32,7 +32,7 @@ class Cost:
     inside: str | None = None
 
     def add(self, other: Cost, sign: int = 1) -> None:
-        """Add another cost of the same phase; with sign -1 take it back, but for the memory."""
+        """Add another cost of the same phase; with sign -1 take it back, except for the memory."""
         for name in _SUMS:
             setattr(self, name, max(0, getattr(self, name) + sign * getattr(other, name)))
         self.peak_memory = max(self.peak_memory, other.peak_memory)
@@ -57,10 +57,9 @@ class Bill:
 
     def __sub__(self, other: Bill) -> Bill:
         """What came on top of an earlier bill: phases that cost nothing more are left out."""
-        left = self._with(other, -1)
-        return Bill(
-            {name: cost for name, cost in left.phases.items() if not cost.nothing}, left.limited
-        )
+        rest = self._with(other, -1)
+        phases = {name: cost for name, cost in rest.phases.items() if not cost.nothing}
+        return Bill(phases, rest.limited)
 
     def _with(self, other: Bill, sign: int) -> Bill:
         phases = {name: replace(cost) for name, cost in self.phases.items()}
@@ -76,7 +75,7 @@ class Bill:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Bill:
-        """Raises ValueError where it is none: of another shape, or with what is no number."""
+        """Raises ValueError if it is none: of another shape, or with a value that is no number."""
         try:
             phases = {name: Cost(**cost) for name, cost in value["phases"].items()}
             bill = Bill(phases, float(value["limited"]))
@@ -90,12 +89,12 @@ class Bill:
 def _check(cost: Cost) -> None:
     for name in (*_SUMS, *_LARGEST, "joules"):
         value = getattr(cost, name)
-        if not (value is None and name == "joules") and (
-            type(value) not in (int, float) or not value >= 0
-        ):
+        if value is None and name == "joules":
+            continue
+        if type(value) not in (int, float) or not value >= 0:
             raise ValueError(f"{name} is {value!r}, no number from 0")
     if not isinstance(cost.inside, str | None):
         raise ValueError(f"inside is {cost.inside!r}, no phase")
 
 
-assert {one.name for one in fields(Cost)} == {*_SUMS, *_LARGEST, "joules", "inside"}
+assert {field.name for field in fields(Cost)} == {*_SUMS, *_LARGEST, "joules", "inside"}

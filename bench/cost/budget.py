@@ -2,8 +2,8 @@
 progress bar.
 
 A phase's seconds are its own: a phase opened inside another stops the outer clock, so the phases of
-a cell add up. A result that was kept from an earlier run costs no time now; against a limit it
-counts with what it cost when made.
+a cell add up. A stored result of an earlier run costs no time now; against a limit it counts with
+what it cost when it was made.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ENERGY = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a training used: optimizer steps, of so many planned; examples, counted again in every
-    epoch; seconds.
+    """What a training used: optimizer steps, and how many were planned; examples, counted again in
+    each epoch; seconds.
     """
 
     steps: int
@@ -61,8 +61,8 @@ class Budget:
     """The clock of one cell. `minutes` limits the counted phases (fit and adapt); None means no
     limit.
 
-    Whoever works long asks it between steps: `check` where a half-done work is worth nothing,
-    `over` where it can end softly and keep what it has.
+    Work that takes long asks it between steps: `check` if half of the work is worth nothing, `over`
+    if it can end early with what it has.
     """
 
     def __init__(self, minutes: float | None = None, *, progress: bool = True) -> None:
@@ -94,7 +94,7 @@ class Budget:
             bar.close()
 
     def within(self, steps: float) -> None:
-        """Show that so many steps of the batch in work are done; see Screen.within."""
+        """Show how many steps of the batch at work are done; see Screen.within."""
         self._screen.within(steps)
 
     def count(self, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
@@ -104,19 +104,19 @@ class Budget:
             self.costs[self._open[-1]].tokens_out += tokens_out
 
     def tokens(self, phase: str, *, tokens_in: int, tokens_out: int = 0) -> None:
-        """Say how many tokens a phase has used, all runs of the cell together: where what is kept
-        tells it.
+        """Set how many tokens a phase has used, all runs of the cell together: for phases whose
+        results on disk tell it.
         """
         cost = self.costs.setdefault(phase, Cost())
         cost.tokens_in, cost.tokens_out = tokens_in, tokens_out
 
     def damaged(self) -> None:
-        """Count a kept result that does not fit its checksum: it is made again."""
+        """Count a stored result that does not fit its checksum: it is made again."""
         if self._open:
             self.costs[self._open[-1]].cache_damaged += 1
 
     def charge(self, seconds: float, *, cache_hits: int = 0) -> None:
-        """Count what a kept result took when it was made, so that a second run looks no cheaper
+        """Count what a stored result took when it was made, so that a second run looks no cheaper
         than the first.
         """
         if self._open:
@@ -136,8 +136,8 @@ class Budget:
         return self.minutes is not None and self._counting
 
     def over(self) -> bool:
-        """Whether the limit is passed, in a phase that is limited: a training stops softly and
-        keeps what it has.
+        """Whether the limit is passed, in a phase that is limited: a training stops early with what
+        it has.
         """
         return self.limiting and self.left() < 0
 
@@ -176,10 +176,11 @@ class Budget:
 
     def share(self, seconds: float, *, tokens_in: int) -> Bill:
         """A share of what the open phase uses."""
-        phases = {
-            name: Cost(seconds, tokens_in=tokens_in, inside=self.costs[name].inside)
-            for name in self._open[-1:]
-        }
+        phases = {}
+        if self._open:
+            name = self._open[-1]
+            inside = self.costs[name].inside
+            phases[name] = Cost(seconds, tokens_in=tokens_in, inside=inside)
         return Bill(phases, seconds if self._counting else 0.0)
 
     def add(self, bill: Bill) -> None:
@@ -198,13 +199,13 @@ class Budget:
         self._limited = max(0.0, self._limited - bill.limited)
 
     def again(self, part: str) -> bool:
-        """Whether a killed run of the same work made this part and kept it; then it costs what it
+        """Whether a killed run of the same work made and stored this part; then it costs what it
         cost.
         """
         return bool(self.pieces) and self.pieces[-1].again(part)
 
     def keep(self, part: str, bill: Bill) -> None:
-        """Note what a part has cost, on disk, before it is kept."""
+        """Note what a part has cost, on disk, before it is stored."""
         if self.pieces:
             self.pieces[-1].keep(part, bill)
 
@@ -266,9 +267,9 @@ def _peak() -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    # macOS counts bytes, others kilobytes
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _joules() -> float | None:

@@ -1,17 +1,18 @@
-"""What a cell has cost so far, on disk: cost belongs to what is kept, so that a killed cell ends up
-costing what an undisturbed one does.
+"""What a cell has cost so far, on disk: a cost belongs to a result, so that a cell that was killed
+ends up costing what an undisturbed one does.
 
 The work of a cell is done in pieces: what all users share (`fit`), each chunk of users, a base, and
 for the rest the run itself. A piece's line is written just before its result. Who is killed in
 between does the piece again and writes a line of the same name; the last one counts. Inside a
-piece, what a model wrote or learnt is kept part by part in a cache: each part has a line of its
-own, and counts again, as it was, when the piece is done again.
+piece, a cache stores part by part what a model wrote or learnt: each part has a line of its own,
+and counts again, as it was, when the piece is done again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ NAME = "cost.jsonl"
 
 
 class Piece:
-    """A piece of work at hand. `earlier`: its parts that a run which was killed has kept."""
+    """A piece of work at hand. `earlier`: its parts that a killed run has stored."""
 
     def __init__(self, ledger: Ledger, name: str, earlier: dict[str, Bill]) -> None:
         self._ledger, self._name, self._earlier = ledger, name, earlier
@@ -35,7 +36,7 @@ class Piece:
         self._ledger.write({"piece": self._name}, self._ledger.budget.bill() - self._since)
 
     def leave_out(self, bill: Bill) -> None:
-        """Of what is spent, this belongs to another piece."""
+        """Take off what belongs to another piece."""
         self._since += bill
 
     def again(self, part: str) -> bool:
@@ -48,7 +49,7 @@ class Piece:
         return bill is not None
 
     def keep(self, part: str, bill: Bill) -> None:
-        """Say what a part has cost, before it is kept."""
+        """Say what a part has cost, before it is stored."""
         self._ledger.write({"piece": self._name, "part": part}, bill)
 
 
@@ -62,7 +63,8 @@ class Ledger:
 
     def __init__(self, artifacts: Path, budget: Budget, *, counted: bool = True) -> None:
         self.path, self.budget, self._counted = artifacts / NAME, budget, counted
-        self._pieces, self._parts = _read(self.path)
+        costs = _read(self.path)
+        self._pieces, self._parts = costs.pieces, costs.parts
         if counted:
             budget.add(sum(self._pieces.values(), Bill()))
 
@@ -75,10 +77,11 @@ class Ledger:
 
     @contextmanager
     def piece(self, name: str) -> Iterator[Piece]:
-        """Inside, a piece is done, which a killed run may have done in part, or wholly but for the
-        result.
+        """Inside, a piece is done. A killed run may have done it in part, or all of it except for
+        the result.
         """
-        if (before := self._pieces.pop(name, None)) and self._counted:
+        before = self._pieces.pop(name, None)
+        if before and self._counted:
             self.budget.take_back(before)
         began, piece = self.budget.bill(), Piece(self, name, self._parts.pop(name, {}))
         self.budget.pieces.append(piece)
@@ -95,29 +98,32 @@ class Ledger:
 
 def total(artifacts: Path) -> Bill:
     """What all finished pieces have cost."""
-    return sum(_read(artifacts / NAME)[0].values(), Bill())
+    return sum(_read(artifacts / NAME).pieces.values(), Bill())
 
 
 def merge(artifacts: Path, parts: Bill) -> None:
     """Replace what the cell's runs have cost by the bill of its shards; what they have in common
     stays.
     """
-    common = {
-        name: bill
-        for name, bill in _read(artifacts / NAME)[0].items()
-        if not name.startswith(("run-", "adapt-"))
-    }
-    pieces = common | {"shards": parts}
-    files.replace(
-        artifacts / NAME,
-        [json_lines.sealed({"piece": name} | bill.as_json()) for name, bill in pieces.items()],
-    )
+    pieces = {}
+    for name, bill in _read(artifacts / NAME).pieces.items():
+        if not name.startswith(("run-", "adapt-")):
+            pieces[name] = bill
+    pieces["shards"] = parts
+    lines = [json_lines.sealed({"piece": name} | bill.as_json()) for name, bill in pieces.items()]
+    files.replace(artifacts / NAME, lines)
 
 
-def _read(path: Path) -> tuple[dict[str, Bill], dict[str, dict[str, Bill]]]:
-    """Pieces by name, and parts by piece and name."""
-    pieces: dict[str, Bill] = {}
-    parts: dict[str, dict[str, Bill]] = {}
+@dataclass(frozen=True)
+class _Costs:
+    """What a ledger's file holds: pieces by name, and parts by piece and name."""
+
+    pieces: dict[str, Bill] = field(default_factory=dict)
+    parts: dict[str, dict[str, Bill]] = field(default_factory=dict)
+
+
+def _read(path: Path) -> _Costs:
+    costs = _Costs()
     for number, line in enumerate(json_lines.stream(path), 1):
         if line is None:
             break
@@ -130,7 +136,7 @@ def _read(path: Path) -> tuple[dict[str, Bill], dict[str, dict[str, Bill]]]:
                 f" is short of it, or delete {path.parents[1]} to run the whole cell again"
             ) from None
         if part is None:
-            pieces[name] = bill
+            costs.pieces[name] = bill
         else:
-            parts.setdefault(name, {})[str(part)] = bill
-    return pieces, parts
+            costs.parts.setdefault(name, {})[str(part)] = bill
+    return costs

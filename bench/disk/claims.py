@@ -42,7 +42,7 @@ class Watch:
         self._last = self._still = 0.0
 
     def alive(self, claimed: Path) -> bool:
-        """Whether the holder may be at work. Raises FileNotFoundError where the claim was
+        """Whether the holder may be at work. Raises FileNotFoundError if the claim was
         released."""
         seen, now = (claimed.name, claimed.stat().st_mtime_ns), time.monotonic()
         if seen == self._seen:

@@ -46,7 +46,7 @@ _NO_PLACE = (
 
 
 def place(setting: str, text: object) -> Path:
-    """The folder that a setting names, `~` and `~user` expanded. Raises InputError where it can be
+    """The folder that a setting names, `~` and `~user` expanded. Raises InputError if it can be
     none.
     """
     try:
@@ -81,7 +81,7 @@ def is_there(path: Path, label: str = "") -> bool:
 
 
 def still_ours(path: Path) -> None:
-    """Raises ClaimLost where this process had claimed what it is about to write, and holds it no
+    """Raises ClaimLost if this process had claimed what it is about to write, and holds it no
     more.
     """
     if (claimed := lost(path)) is not None:
@@ -187,7 +187,7 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
 def replace(path: Path, parts: Iterable[str | bytes]) -> None:
     """Put parts, one after the other, in the place of a file, in one step.
 
-    Raises StoreError where the disk refuses, and where what is written has been taken over by
+    Raises StoreError if the disk refuses, and if what is written has been taken over by
     another process.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -213,7 +213,7 @@ def replace(path: Path, parts: Iterable[str | bytes]) -> None:
 def remove(path: Path) -> None:
     """Take away a file, or a folder with all in it, where there is one.
 
-    Raises StoreError where the disk refuses, and where it has been taken over by another process.
+    Raises StoreError if the disk refuses, and if it has been taken over by another process.
     """
     with writing(path.parent):
         still_ours(path)

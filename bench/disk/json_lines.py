@@ -47,7 +47,7 @@ def append(path: Path, lines: Sequence[str]) -> None:
     """Add lines in one write, on disk when this returns. A line that a crash cut off is removed
     first.
 
-    Raises ClaimLost where another process has taken over what is written to.
+    Raises ClaimLost if another process has taken over what is written to.
     """
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def each(root: Path, experiment: str, scale: str) -> Iterator[tuple[Path, Any]]:
-    """The manifests of an experiment at a scale by path, with what each says: None where it cannot
+    """The manifests of an experiment at a scale by path, with what each says: None if it cannot
     be read.
     """
     for path in sorted(root.glob(f"{FOLDER}/{experiment}/{scale}/*.json")):

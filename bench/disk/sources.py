@@ -82,7 +82,7 @@ def digest(files: Mapping[str, str]) -> str:
 
 
 def differing(before: Any, now: Mapping[str, str]) -> list[str]:
-    """Files that were added, removed or changed since; none where nothing is known of the files
+    """Files that were added, removed or changed since; none if nothing is known of the files
     before.
     """
     if not isinstance(before, Mapping) or not before:
@@ -99,7 +99,7 @@ def counts(differs: Sequence[str], stale: Stale, what: str) -> bool:
     """Whether work of other code is taken as it is. `what` it is, and how it came, in words for the
     error.
 
-    Raises InputError where `stale` is `error`.
+    Raises InputError if `stale` is `error`.
     """
     if not differs:
         return True
@@ -123,7 +123,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def edited(names: Collection[str]) -> list[str]:
-    """Those of the files that git shows as changed or untracked; none where no git is, as with an
+    """Those of the files that git shows as changed or untracked; none without git, as with an
     installed wheel.
     """
     return sorted(name for name in names if _changed(name))

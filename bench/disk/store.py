@@ -132,7 +132,7 @@ def _sample(line: bytes, where: str, ours: bool) -> Sample:
 
 
 def read_artifact(path: Path) -> Any:
-    """What an artifact holds, for a reader; earlier versions' have no checksum. InputError where it
+    """What an artifact holds, for a reader; earlier versions' have no checksum. InputError if it
     is damaged.
     """
     return seals.read(path, {}, f"delete {path.parents[1]} and run the cell again", older=True)
@@ -151,7 +151,7 @@ def finished(cell: Cell) -> dict[str, Any] | None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record as its file has it; InputError where it is none, or lacks a field that its readers
+    """A record as its file has it; InputError if it is none, or lacks a field that its readers
     count on.
 
     That of another schema is returned as it is: who reads it has to look.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bench.report import coverage_notes, footnotes
 from bench.report.base_results import Tables
 from bench.report.cells import interval
-from bench.report.grid_head import axes_of, head, short_names, title
 from bench.report.differences import DETECTS, sureness
+from bench.report.grid_head import axes_of, head, short_names, title
 from bench.report.render import Grid
 from bench.score.metrics import DIRECTION
 
