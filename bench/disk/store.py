@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.checks import shape
 from bench.disk import json_lines, seals
+from bench.disk.cell_folder import Cell as Cell
 from bench.disk.claims import Watch, beat, cover, held, me, take, uncover
 from bench.disk.files import ClaimLost as ClaimLost
 from bench.disk.files import StoreError as StoreError
@@ -47,40 +48,6 @@ def key(parts: Mapping[str, Any]) -> str:
     """
     text = json.dumps(json_value(parts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The place of one cell's results: `root/task/method/key`."""
-
-    root: Path
-    task: str
-    method: str
-    key: str
-
-    @property
-    def folder(self) -> Path:
-        return self.root / self.task / self.method / self.key
-
-    @property
-    def record(self) -> Path:
-        return self.folder / "record.json"
-
-    @property
-    def samples(self) -> Path:
-        return self.folder / "samples.jsonl"
-
-    @property
-    def scores(self) -> Path:
-        return self.folder / "scores.json"
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "config.yaml"
-
-    @property
-    def artifacts(self) -> Path:
-        return self.folder / "artifacts"
 
 
 def append(cell: Cell, samples: Sequence[Sample]) -> None:

@@ -16,7 +16,7 @@ from bench.env import cache_folder
 from bench.errors import InputError
 
 BENCH = Path(__file__).parents[1]
-READS = ("cells", "significance", "pairs", "scores")
+READS = ("cells", "significance", "differences", "scores")
 """Modules of this package that hand the scores to the code in `score`."""
 Found = Mapping[str, Mapping[str, Any]]
 
