@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Values = dict[str, tuple[float, int]]
 """By question: the negative log-likelihood of its gold for each token (nats), and how many prompt
-tokens were read for it alone: none where the reading for the answer served.
+tokens were read for it alone: none if the reading for the answer served.
 """
 
 _REMEDY = "delete the file and run the cell again: it is worked out again"
@@ -31,7 +31,7 @@ _REMEDY = "delete the file and run the cell again: it is worked out again"
 
 @dataclass(frozen=True)
 class File:
-    """The values of one window, by question id; none where a rule gave the answers."""
+    """The values of one window, by question id; none if a rule gave the answers."""
 
     artifacts: Path
     number: int
@@ -54,7 +54,7 @@ class File:
         return {"cell": self.cell, "name": self.path.stem}
 
     def read(self) -> Values:
-        """All values of a window that is done. Raises InputError where they are not as they were
+        """All values of a window that is done. Raises InputError if they are not as they were
         written.
         """
         return _values(seals.read(self.path, self._owner, _REMEDY))
