@@ -14,8 +14,8 @@ from bench import catalog
 from bench.disk import store
 from bench.errors import InputError
 from bench.report import runs, scores, tables
-from bench.report.inventory import outdated, readable
 from bench.report.differences import power
+from bench.report.inventory import outdated, readable
 from bench.report.render import Format
 from bench.terminal import escape, silence, stops
 from bench.terminal.pipe import unpiped
