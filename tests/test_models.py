@@ -12,7 +12,8 @@ import torch
 from conftest import tiny_lm
 
 from bench.lm.load import tiny
-from bench.lm.model import LM, MOST_NEW_TOKENS
+from bench.lm.model import LM
+from bench.lm.network import MOST_NEW_TOKENS
 from bench.lm.spec import ModelSpec
 from bench.types import Line, Message, Request
 

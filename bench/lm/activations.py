@@ -18,7 +18,8 @@ from bench.lm.prefill import Prefix, padded, read
 from bench.lm.prefix import can_share
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM, Encoded
+    from bench.lm.model import LM
+    from bench.lm.network import Encoded
 
 Space = Literal["mlp", "resid"]
 Pool = Literal["last", "mean_answer", "last_eos"]

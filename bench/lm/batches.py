@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.lm.prefix import Family, alone, cost, families
 
 if TYPE_CHECKING:
-    from bench.lm.model import Encoded
+    from bench.lm.network import Encoded
 
 MAX_ROWS = 64
 """Rows of one pass, at the most."""

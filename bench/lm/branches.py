@@ -19,7 +19,8 @@ from bench.lm.batched_patches import Rows
 from bench.lm.prefill import Prefix, padded, read
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM, Encoded
+    from bench.lm.model import LM
+    from bench.lm.network import Encoded
 
 
 Answers = Sequence[Sequence[Sequence[int]]]

@@ -20,7 +20,8 @@ from bench.lm.prefill import Prefix, joined, read, step
 from bench.types import Completion, Decoding
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM, Encoded
+    from bench.lm.model import LM
+    from bench.lm.network import Encoded
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from bench.lm.response_cache import ResponseCache
 from bench.types import Completion, Decoding, Request
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM, Encoded
+    from bench.lm.model import LM
+    from bench.lm.network import Encoded
 
 Known = tuple[Completion, float | None]
 """A cached answer, and the seconds that it took where that is known."""

@@ -15,7 +15,8 @@ from bench.lm.kv_cache import ROOM, GrowingLayer
 from bench.lm.prefix import Family, can_share, families, pays
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM, Encoded
+    from bench.lm.model import LM
+    from bench.lm.network import Encoded
 
 
 @dataclass

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.lm.model import LM, Side
+from bench.lm.model import LM
+from bench.lm.network import Side
 from bench.lm.patch import LowRank, Patch, Positions
 from methods.chameleon.directions import Directions
 from methods.chameleon.vectors import unit
