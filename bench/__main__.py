@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     """`asked`, with every error as a line on stderr and an exit code; one of ours keeps its
     traceback.
     """
-    from bench.cli.mistakes import told
+    from bench.cli.mistakes import explain
     from bench.disk.files import StoreError
 
     silence.libraries()
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         mistaken = _is_input(error)
         if not mistaken and not isinstance(error, StoreError):
             traceback.print_exc()  # not the user's mistake: say where
-        escape.say(f"error: {told(error, arguments)}", sys.stderr)
+        escape.say(f"error: {explain(error, arguments)}", sys.stderr)
         return 2 if mistaken else 1
 
 

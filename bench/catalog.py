@@ -62,7 +62,7 @@ def near(name: str, options: Iterable[str]) -> list[str]:
     return inside[:3] or get_close_matches(name, known, n=1)
 
 
-def meant(names: Sequence[str]) -> str:
+def did_you_mean(names: Sequence[str]) -> str:
     """` (did you mean a or b?)`, or nothing."""
     return f" (did you mean {' or '.join(names)}?)" if names else ""
 
@@ -71,7 +71,7 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
-def chosen(words: Iterable[str]) -> dict[str, str]:
+def options_of(words: Iterable[str]) -> dict[str, str]:
     """The option of each group: what the words say, else the default."""
     listed = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
     named = {

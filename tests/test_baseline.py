@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from made import cell
 
-from bench.cli import show
+from bench.cli import comparison
 from bench.report import answers, baseline
 
 CONFIG: dict[str, Any] = {
@@ -47,7 +47,7 @@ def _cell(root: Path, method: str, config: dict[str, Any], **changes: Any) -> di
 def _told(root: Path, mine: dict[str, Any]) -> str | None:
     place = SimpleNamespace(root=root, folder=mine["folder"])
     plan = SimpleNamespace(cell=place, task=SimpleNamespace(name="lamp3"))
-    return show.baseline(SimpleNamespace(record=mine, plan=plan))  # type: ignore[arg-type]
+    return comparison.with_baseline(SimpleNamespace(record=mine, plan=plan))  # type: ignore[arg-type]
 
 
 def test_the_plain_baseline_is_found(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from conftest import ROOT
 from made import cell, conf, experiment, manifest
 
 from bench.checks import shape
-from bench.cli import show
 from bench.disk import store
 from bench.errors import InputError
 from bench.report import answers, baseline, experiments, output, runs, tables
@@ -220,7 +219,7 @@ def test_a_damaged_record_beside_a_run_is_named_and_its_comparison_goes_on(made,
     damaged.write_text(json.dumps({"schema": 1}))
     place = store.Cell(made, "lamp2", "chameleon", mine.parent.name)
     plan = SimpleNamespace(cell=place, task=SimpleNamespace(name="lamp2"))
-    show.baseline(SimpleNamespace(plan=plan, record=store.read_record(mine)))  # type: ignore[arg-type]
+    comparison.with_baseline(SimpleNamespace(plan=plan, record=store.read_record(mine)))  # type: ignore[arg-type]
     said = capsys.readouterr().err
     assert said.startswith(f"left out: {damaged}: key is missing") and said.count("\n") == 1
 

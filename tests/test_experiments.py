@@ -19,7 +19,7 @@ from bench.disk import manifest
 from bench.errors import InputError
 from bench.report.__main__ import main as report
 from bench.sweep import forecast
-from bench.sweep.design import Design, Given, Planned, key_of, merged
+from bench.sweep.design import Argument, Design, PlannedCell, key_of, merged
 from tests import cells
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -43,7 +43,7 @@ def text(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def design(name: str, scale: str, *given: Given) -> Design:
+def design(name: str, scale: str, *given: Argument) -> Design:
     experiment, of_scale = (
         read(f"experiment/{name}.yaml")["experiment"],
         read(f"scale/{scale}.yaml"),
@@ -51,11 +51,13 @@ def design(name: str, scale: str, *given: Given) -> Design:
     return Design(experiment, of_scale, given, read("config.yaml")["rules"], kind_of, text)
 
 
-def given(key: str, *values: Any) -> Given:
-    return Given(key, values, tuple(f"{key}={text(value)}" for value in values))
+def given(key: str, *values: Any) -> Argument:
+    return Argument(key, values, tuple(f"{key}={text(value)}" for value in values))
 
 
-def made_up(*words: Given, scale: Mapping[str, Any] | None = None, **changes: Any) -> list[Planned]:
+def made_up(
+    *words: Argument, scale: Mapping[str, Any] | None = None, **changes: Any
+) -> list[PlannedCell]:
     """The cells of a small experiment, with changes to it."""
     experiment = {
         "name": "made_up",
@@ -288,7 +290,7 @@ def test_file_and_experiment_have_one_name() -> None:
 # Running them
 
 
-def checked(name: str, folder: Path, planned: Sequence[Planned], code: int) -> None:
+def checked(name: str, folder: Path, planned: Sequence[PlannedCell], code: int) -> None:
     """Every planned cell left a manifest and a record with numbers; CHAMELEON of one user alone may
     refuse, which the exit code tells. The report shows them.
     """

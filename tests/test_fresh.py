@@ -73,7 +73,7 @@ def test_a_result_that_was_done_is_told_with_todays_interval(tmp_path, capsys):
     place = SimpleNamespace(folder=folder, record=folder / "record.json", root=tmp_path)
     plan = SimpleNamespace(cell=place, task=SimpleNamespace(name="lamp3"))
     assert (
-        show.told(
+        show.report(
             SimpleNamespace(missing="", plan=plan, record=record, cached=True, told="was done")
         )
         == 0

@@ -303,6 +303,29 @@ def test_a_heavy_import_inside_a_function_or_for_types_is_none() -> None:
     )
 
 
+def private(source: str) -> list[str]:
+    """Each private module or name that a module imports from a library."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            ours = name.partition(".")[0] in ("bench", "methods", "__future__")
+            if not ours and re.search(r"(^|\.)_", name):
+                found.append(name)
+    return found
+
+
+def test_no_private_part_of_a_library_is_imported() -> None:
+    assert {name: private(source) for name, source in house().items() if private(source)} == {}
+    assert private("from hydra._internal import hydra") == ["hydra._internal.hydra"]
+    assert private("import torch._C") == ["torch._C"]
+    assert private("from json import _default_decoder") == ["json._default_decoder"]
+
+
 def loaded(*command: str) -> set[str]:
     """The top-level names of all modules that a fresh interpreter imports for a command."""
     done = subprocess.run(

@@ -17,7 +17,7 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 from bench.data.sample import generator
-from bench.sweep import launch
+from bench.sweep import forecast, launch
 from bench.sweep.launch import Prefixed, take_accelerator, tell_of_hidden_accelerators
 
 SWEEP = ("method=instruct", "protocol.history=own,none", "seed=0,1", "limit=6")
@@ -160,6 +160,19 @@ def test_a_job_that_is_shown_no_accelerator_says_so(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     tell_of_hidden_accelerators()
     assert "none of the 1 accelerators here" in capsys.readouterr().err
+
+
+def test_a_name_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "data.root=\x1b[2Jdata\u202e"
+    jobs = launch.Jobs()
+    jobs.names = [hostile, "seed=1"]
+    jobs.on_job_start(
+        OmegaConf.create({"progress": True, "dry": False, "hydra": {"job": {"num": 0}}})
+    )
+    cells = [forecast.Outlook(hostile, "to do"), forecast.Outlook("b", f"refused: {hostile}")]
+    text = "".join(forecast.lines(cells)) + capsys.readouterr().err
+    assert "cell 1 of 2: data.root=" in text and "2 cells: " in text
+    assert text.count("\\x1b[2J") == 3 and "\x1b" not in text and "\u202e" not in text
 
 
 def test_lines_of_a_job_come_whole_and_with_its_number() -> None:

@@ -48,7 +48,7 @@ def text(arguments: Sequence[str]) -> str:
         word for word in arguments if word not in ("-h", "--help", "help", "--help=all", "all")
     ]
     given = spelling.read([word for word in asked if word not in ("-m", "--multirun")])
-    options = catalog.chosen(given)
+    options = catalog.options_of(given)
     known = catalog.settings(options)
     parts = [
         _HEAD,

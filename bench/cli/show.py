@@ -16,11 +16,11 @@ from bench.cell import staleness
 from bench.cell.cohort import Cohort, cohort
 from bench.cell.plan import resolve
 from bench.cell.run import Result, run
+from bench.cli.comparison import with_baseline
 from bench.data.dates import as_of
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import baseline as baselines
-from bench.report import scores, tables
+from bench.report import tables
 from bench.report.significance import fresh
 from bench.terminal import escape, stops
 from bench.types import Personalization
@@ -34,7 +34,7 @@ def cell(config: DictConfig) -> int:
         if config.dry:
             escape.say(plan_text(cohort(resolve(config))))
             return 0
-        return told(run(config))
+        return report(run(config))
     except InputError as error:
         escape.say(f"error: {error}", sys.stderr)
         return 2
@@ -48,8 +48,8 @@ def cell(config: DictConfig) -> int:
         raise SystemExit(stops.told(stop)) from None
 
 
-def told(result: Result) -> int:
-    """Print a cell's result; the exit code."""
+def report(result: Result) -> int:
+    """Print a cell's result. The exit code."""
     if result.missing:
         escape.say(
             f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}"
@@ -58,31 +58,13 @@ def told(result: Result) -> int:
     said = fresh(result.plan.cell.folder, result.record)
     escape.say(tables.line(said) + (f"  ({result.told})" if result.cached else ""))
     try:
-        comparison = baseline(result)
+        comparison = with_baseline(result)
     except InputError as error:  # of another cell's folder: this one is done all the same
         comparison = f"  no comparison with the baseline: {error}"
     if comparison:
         escape.say(comparison)
     escape.say(f"  record: {result.plan.cell.record}")
     return 0 if result.record["status"] == "ok" else 1
-
-
-def baseline(result: Result) -> str | None:
-    """The paired comparison with the instruct baseline on the same questions, where there is
-    one."""
-    mine = result.record
-    if mine["status"] != "ok" or mine["unscored"]:
-        return None
-    records = store.records(result.plan.cell.root / result.plan.task.name / "instruct")
-    for _, reason in records.broken:
-        escape.say(f"left out: {escape.line(reason)}", sys.stderr)
-    folders = {other["key"]: path for path, other in records.records}
-    other = baselines.find(mine, (record for _, record in records.records))
-    if other is None:
-        return None
-    own = scores.read(result.plan.cell.folder, mine)
-    theirs = scores.read(folders[other["key"]], other)
-    return tables.against(dict(mine), own, other, theirs)
 
 
 def plan_text(who: Cohort) -> str:

@@ -90,7 +90,7 @@ def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experimen
     """
     conf, known = conf or CONF, names(conf)
     if name not in known:
-        near = catalog.meant(catalog.near(name, known))
+        near = catalog.did_you_mean(catalog.near(name, known))
         raise InputError(
             f"{name}: no such experiment{near}; there are {', '.join(known) or 'none'}"
         )

@@ -31,7 +31,7 @@ def repeat_of(at: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Given:
+class Argument:
     """What the command line says of a key, one value or a sweep: it narrows an axis, or goes to
     every cell.
     """
@@ -42,7 +42,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCell:
     """One cell of an experiment. `at`: its place on the axes; `words`: all its overrides; `extra`:
     what the command line added to every cell, without PLACES; `own`: the keys that are not the same
     throughout the experiment by its own file or the scale's.
@@ -102,12 +102,12 @@ class Design:
 
     experiment: Mapping[str, Any]
     scale: Mapping[str, Any]
-    given: Sequence[Given]
+    given: Sequence[Argument]
     rules: Mapping[str, Sequence[str]]
     kind_of: Callable[[Sequence[str]], str]
     text: Callable[[Any], str] = str
 
-    def cells(self) -> list[Planned]:
+    def cells(self) -> list[PlannedCell]:
         """Every arm at every place on the axes, the arms of a place one after the other.
 
         Raises InputError on an arm that is not there, and on a value that an arm does not know.
@@ -115,7 +115,7 @@ class Design:
         axes, arms, wanted = self.axes(), dict(self.experiment.get("arms") or {}), self._wanted()
         last = [word for one in self.given if one.key not in axes for word in one.words]
         extra = tuple(word for word in last if key_of(word) not in PLACES)
-        planned: dict[tuple[Any, ...], Planned] = {}
+        planned: dict[tuple[Any, ...], PlannedCell] = {}
         for values in product(*axes.values()):
             at = dict(zip(axes, values, strict=True))
             for arm, entries in {**arms, **self._rules([*self._words(at), *last])}.items():
@@ -129,7 +129,7 @@ class Design:
                 if not place.get(REPEAT):  # the first repeat is the cell without any
                     place = {axis: value for axis, value in place.items() if axis != REPEAT}
                 planned.setdefault(
-                    (words, json.dumps(place)), Planned(arm, place, words, extra, keys)
+                    (words, json.dumps(place)), PlannedCell(arm, place, words, extra, keys)
                 )
         return list(planned.values())
 

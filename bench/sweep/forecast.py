@@ -20,9 +20,11 @@ from bench.cell.plan import Plan, resolve
 from bench.data import lamp
 from bench.disk import store
 from bench.errors import InputError
+from bench.terminal import escape
 
 # what costs the same however many questions are asked; the rest goes with them
 ONCE = {"load", "fit"}
+REFUSED = "refused: "
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Outlook:
     state: str
     seconds: float | None = None
 
+    @property
+    def is_refused(self) -> bool:
+        return self.state.startswith(REFUSED)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the cell is still to run."""
+        return self.state != "done" and not self.is_refused
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -42,81 +53,102 @@ class Measured:
 
     records: Sequence[Mapping[str, Any]]
 
+    @classmethod
+    def below(cls, root: Path) -> Measured:
+        records = []
+        for _, record in store.records(root).records:
+            if record.get("status") == "ok" and record.get("schema") == store.SCHEMA:
+                records.append(record)
+        return cls(records)
+
     def seconds(self, plan: Plan, questions: int) -> float | None:
         """Expected seconds without training the base: the median of the same task, method and
-        model, else without regard to the task; None where nothing like it has finished.
+        model, else without regard to the task; None if nothing like it has finished.
         """
-        names = plan.names
-        alike = [
-            one
-            for one in self.records
-            if all(one["cell"][name] == names[name] for name in ("method", "model"))
-        ]
-        alike = [one for one in alike if one["cell"]["task"] == names["task"]] or alike
-        return median(_expected(one, questions) for one in alike) if alike else None
+        method, model = plan.names["method"], plan.names["model"]
+        of_task: list[float] = []
+        of_others: list[float] = []
+        for record in self.records:
+            cell = record["cell"]
+            if cell["method"] == method and cell["model"] == model:
+                same = cell["task"] == plan.names["task"]
+                (of_task if same else of_others).append(_expected(record, questions))
+        alike = of_task or of_others
+        return median(alike) if alike else None
 
     def base(self, plan: Plan) -> float | None:
         """Expected seconds of training the cell's base, from those that were trained of this
-        model."""
-        took = [
-            one["cost"]["base"]["seconds"]
-            for one in self.records
-            if _trained(one, plan.names["model"])
-        ]
-        return median(took) if took else None
+        model.
+        """
+        seconds = []
+        for record in self.records:
+            took = record["cost"].get("base", {}).get("seconds", 0)
+            if record["cell"]["model"] == plan.names["model"] and took > 0:
+                seconds.append(took)
+        return median(seconds) if seconds else None
 
 
 def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
-    """Print every cell on a line, and the sum. InputError where no cell can run, with the reason of
+    """Print every cell on a line, and the sum. InputError if no cell can run, with the reason of
     the first.
     """
-    found = outlooks(names, configs)
-    refused = [one for one in found if one.state.startswith("refused")]
-    if found and len(refused) == len(found):
-        raise InputError(refused[0].state.removeprefix("refused: "))
-    width = max((len(one.name) for one in found), default=0)
-    for one in found:
-        clock = "" if one.state == "done" or one in refused else f"  {clocked(one.seconds)}"
-        print(f"{one.name:<{width}}  {one.state}{clock}")
-    left = [one for one in found if one.state != "done" and one not in refused]
-    known = [one.seconds for one in left if one.seconds is not None]
-    total = f", about {clocked(sum(known))}" if known else ""
-    total += (
-        f" and {len(left) - len(known)} cells of unknown time" if len(known) < len(left) else ""
-    )
-    states = Counter(one.state.partition(":")[0] for one in found)
+    cells = outlooks(names, configs)
+    refused = [cell for cell in cells if cell.is_refused]
+    if cells and len(refused) == len(cells):
+        raise InputError(refused[0].state.removeprefix(REFUSED))
+    for text in lines(cells):
+        escape.say(text)
+
+
+def lines(cells: Sequence[Outlook]) -> list[str]:
+    """A line for each cell, and one with the sums."""
+    names = [escape.line(cell.name) for cell in cells]
+    width = max(map(len, names), default=0)
+    text = []
+    for name, cell in zip(names, cells, strict=True):
+        clock = f"  {clocked(cell.seconds)}" if cell.is_left else ""
+        text.append(f"{name:<{width}}  {escape.line(cell.state)}{clock}")
+    return [*text, _sums(cells)]
+
+
+def _sums(cells: Sequence[Outlook]) -> str:
+    """`8 cells: 3 done, 5 to do; 5 to run, about 3 min`."""
+    states = Counter(cell.state.partition(":")[0] for cell in cells)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
-    print(f"{len(found)} cells: {counts or 'none'}; {len(left)} to run{total}")
+
+    left = [cell for cell in cells if cell.is_left]
+    known = [cell.seconds for cell in left if cell.seconds is not None]
+    total = f", about {clocked(sum(known))}" if known else ""
+    if len(known) < len(left):
+        total += f" and {len(left) - len(known)} cells of unknown time"
+    return f"{len(cells)} cells: {counts or 'none'}; {len(left)} to run{total}"
 
 
 def outlooks(names: Sequence[str], configs: Iterable[DictConfig]) -> list[Outlook]:
     """What becomes of each cell. No weights are loaded, and each data file is read once."""
-    read, measured, bases, known = (
-        _reader(),
-        dict[Path, Measured](),
-        set[str](),
-        dict[str, Cohort](),
-    )
-    found = []
+    read = _reader()
+    measured: dict[Path, Measured] = {}
+    bases: set[str] = set()
+    cohorts: dict[str, Cohort] = {}
+
+    cells = []
     for name, config in zip(names, configs, strict=True):
         try:
             plan = _resolved(config, read)
             state = _state(plan)
-            who = None if state == "done" else _who(plan, known)
+            if state == "done":
+                cells.append(Outlook(name, state))
+                continue
+            people = _cohort(plan, cohorts)
         except InputError as error:
-            found.append(Outlook(name, f"refused: {error}"))
+            cells.append(Outlook(name, f"{REFUSED}{error}"))
             continue
+
         root = plan.cell.root
         if root not in measured:
-            finished = [
-                record for _, record in store.records(root).records if record.get("status") == "ok"
-            ]
-            measured[root] = Measured(
-                [one for one in finished if one.get("schema") == store.SCHEMA]
-            )
-        seconds = None if who is None else _left(who, measured[root], bases)
-        found.append(Outlook(name, state, seconds))
-    return found
+            measured[root] = Measured.below(root)
+        cells.append(Outlook(name, state, _left(people, measured[root], bases)))
+    return cells
 
 
 def clocked(seconds: float | None) -> str:
@@ -139,7 +171,7 @@ def _state(plan: Plan) -> str:
     return "interrupted" if cell.samples.exists() or cell.artifacts.exists() else "to do"
 
 
-def _who(plan: Plan, known: dict[str, Cohort]) -> Cohort:
+def _cohort(plan: Plan, known: dict[str, Cohort]) -> Cohort:
     """Who takes part, looked for once for all cells that choose and leave out the same people."""
     data = [
         plan.task.name,
@@ -148,39 +180,40 @@ def _who(plan: Plan, known: dict[str, Cohort]) -> Cohort:
         plan.protocol.identity(),
         plan.adapted,
     ]
-    key = store.key(
-        {"data": data, "config": [plan.config[name] for name in ("seed", "limit", "leak")]}
-    )
+    config = [plan.config[name] for name in ("seed", "limit", "leak")]
+    key = store.key({"data": data, "config": config})
     known[key] = replace(known[key], plan=plan) if key in known else cohort(plan)
     return known[key]
 
 
-def _left(who: Cohort, measured: Measured, bases: set[str]) -> float | None:
-    """The cell's seconds, and those of its base where no cell before it has trained that one."""
-    seconds = measured.seconds(who.plan, sum(len(user.queries) for user in who.shown))
-    if who.base_key is None or who.base_key in bases or who.base() is not None:
+def _left(people: Cohort, measured: Measured, bases: set[str]) -> float | None:
+    """The cell's seconds, and those of its base unless a cell before it trains that one."""
+    questions = sum(len(user.queries) for user in people.shown)
+    seconds = measured.seconds(people.plan, questions)
+    if people.base_key is None or people.base_key in bases or people.base() is not None:
         return seconds
-    bases.add(who.base_key)
-    training = measured.base(who.plan)
+
+    bases.add(people.base_key)
+    training = measured.base(people.plan)
     return None if seconds is None or training is None else seconds + training
 
 
 def _expected(record: Mapping[str, Any], questions: int) -> float:
-    phases = [(phase, {name, phase.get("inside")}) for name, phase in record["cost"].items()]
-    took = [
-        (phase["seconds"] + (phase.get("reused") or 0), names)
-        for phase, names in phases
-        if "base" not in names
-    ]
-    once: float = sum(seconds for seconds, names in took if names & ONCE)
-    rest: float = sum(seconds for seconds, _ in took) - once
+    """Seconds of the recorded cell if it had this many questions, without training its base.
+
+    A phase inside another (`inside`) counts as that one does: once, or with the questions.
+    """
+    once, rest = 0.0, 0.0
+    for phase, cost in record["cost"].items():
+        names = {phase, cost.get("inside")}
+        seconds = cost["seconds"] + (cost.get("reused") or 0)
+        if "base" in names:
+            continue
+        if names & ONCE:
+            once += seconds
+        else:
+            rest += seconds
     return once + rest * questions / max(1, int(record["data"]["queries"]))
-
-
-def _trained(record: Mapping[str, Any], model: str) -> bool:
-    return bool(
-        record["cell"]["model"] == model and record["cost"].get("base", {}).get("seconds", 0) > 0
-    )
 
 
 def _resolved(config: DictConfig, read: Callable[..., lamp.Dataset]) -> Plan:

@@ -23,7 +23,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from bench.terminal import silence
+from bench.terminal import escape, silence
 from bench.terminal.pipe import Unpiped
 
 # The launchers' defaults stand in conf/hydra/launcher under the plug-ins' own names, which is what
@@ -38,6 +38,7 @@ _ended: dict[int, int] = {}
 """The exit code of each job that has ended, by its number in the sweep; a single run is number 0.
 """
 _told: list[Path] = []  # where jobs in other processes tell theirs
+_callbacks: list[Jobs] = []  # of this process, where Hydra makes them
 
 
 class Jobs(Callback):
@@ -53,6 +54,7 @@ class Jobs(Callback):
         self.told: Path | None = None
         self.names: list[str] = []
         self._streams: tuple[TextIO, TextIO] | None = None
+        _callbacks.append(self)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         # read when a local cluster is started
@@ -86,11 +88,9 @@ class Jobs(Callback):
             )
         if len(self.names) > 1 and config.progress is True and not config.dry:
             number = _number(config)
-            print(
-                f"cell {number + 1} of {len(self.names)}: {self.names[number]}",
-                file=sys.stderr,
-                flush=True,
-            )
+            name = escape.line(self.names[number])
+            escape.say(f"cell {number + 1} of {len(self.names)}: {name}", sys.stderr)
+            sys.stderr.flush()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         code = _code(job_return)
@@ -137,6 +137,12 @@ class Prefixed:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def name_jobs(names: Sequence[str]) -> None:
+    """The name of each job of the sweep that is about to start, by number."""
+    for callback in _callbacks:
+        callback.names = list(names)
 
 
 def note(results: Sequence[JobReturn], first: int) -> None:

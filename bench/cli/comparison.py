@@ -1,0 +1,30 @@
+"""The paired comparison of a cell with its baseline, as the command line says it.
+
+Which cell is the baseline: bench/report/baseline.py.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from bench.cell.run import Result
+from bench.disk import store
+from bench.report import baseline, scores, tables
+from bench.terminal import escape
+
+
+def with_baseline(result: Result) -> str | None:
+    """The paired comparison with the instruct baseline on the same questions; None without one."""
+    record = result.record
+    if record["status"] != "ok" or record["unscored"]:
+        return None
+    records = store.records(result.plan.cell.root / result.plan.task.name / baseline.METHOD)
+    for _, reason in records.broken:
+        escape.say(f"left out: {escape.line(reason)}", sys.stderr)
+
+    folders = {other["key"]: folder for folder, other in records.records}
+    other = baseline.find(record, (other for _, other in records.records))
+    if other is None:
+        return None
+    scored = scores.read(result.plan.cell.folder, record)
+    return tables.against(dict(record), scored, other, scores.read(folders[other["key"]], other))
