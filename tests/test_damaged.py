@@ -16,6 +16,7 @@ from conftest import ROOT
 from made import cell, conf, experiment, manifest
 
 from bench.checks import shape
+from bench.cli import comparison
 from bench.disk import store
 from bench.errors import InputError
 from bench.report import answers, baseline, experiments, output, runs, tables
