@@ -14,7 +14,7 @@ from bench.sweep.design import Argument, key_of
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """One cell to run: its name in progress and messages, and all its overrides."""
 
     name: str
@@ -52,7 +52,7 @@ def _single(key: str, override: Override) -> Argument:
     return Argument(key_of(key), (override.value(),), (word,))
 
 
-def combinations(given: Sequence[Argument]) -> list[Job]:
+def combinations(given: Sequence[Argument]) -> list[SweepJob]:
     """The cells of a sweep without an experiment, named by the words that vary.
 
     Of two arguments for one key, the last counts.
@@ -64,7 +64,7 @@ def combinations(given: Sequence[Argument]) -> list[Job]:
         for entry, word in zip(arguments, words, strict=True):
             if len(entry.words) > 1:
                 varying.append(word)
-        jobs.append(Job(" ".join(varying or words), words))
+        jobs.append(SweepJob(" ".join(varying or words), words))
     return jobs
 
 

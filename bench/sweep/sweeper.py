@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench.disk.files import StoreError, writing
 from bench.errors import InputError
 from bench.sweep import launch
-from bench.sweep.arguments import Job, argument, combinations, experiment_override
+from bench.sweep.arguments import SweepJob, argument, combinations, experiment_override
 from bench.sweep.design import Argument, Design, PlannedCell, key_of
 from bench.sweep.overrides import expanded
 from bench.terminal import escape
@@ -95,7 +95,7 @@ class Experiments(Sweeper):
         for named in designs:
             for cell in named.design.cells():
                 words = [*cell.words, *_membership(cell, named)]
-                jobs.append(Job(cell.name, tuple(words)))
+                jobs.append(SweepJob(cell.name, tuple(words)))
 
         configs = self._check(given, jobs)
         if self.config.dry:
@@ -162,7 +162,7 @@ class Experiments(Sweeper):
         """The kind of the task that a cell's overrides name."""
         return str(self._compose(word for word in words if key_of(word) == "task").task.kind)
 
-    def _check(self, given: Sequence[Argument], jobs: Sequence[Job]) -> list[DictConfig]:
+    def _check(self, given: Sequence[Argument], jobs: Sequence[SweepJob]) -> list[DictConfig]:
         """The configuration of each job. Raises if one of them does not compose, or if a setting
         that is given has an effect in none: before anything runs.
         """
@@ -192,7 +192,7 @@ class Experiments(Sweeper):
             for words in named.design.places():
                 statistics.count(self._compose([*chosen, *words]), named.scale)
 
-    def _launch(self, jobs: Sequence[Job]) -> list[Sequence[JobReturn]]:
+    def _launch(self, jobs: Sequence[SweepJob]) -> list[Sequence[JobReturn]]:
         """The results of all jobs, batch by batch."""
         if not self.config.dry:
             _make_root(Path(self.config.results.root))
