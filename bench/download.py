@@ -31,7 +31,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from bench.catalog import alike
+from bench.checks.catalog import alike
 from bench.data import convert, json_stream
 from bench.data.fetch import DownloadError, Fetched, fetch, forget
 from bench.errors import InputError

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.catalog import CONF, alike
+from bench.checks.catalog import CONF, alike
 from bench.errors import InputError
 from bench.terminal import escape
 from bench.terminal.pipe import unpiped

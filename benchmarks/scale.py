@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import env
+from bench.disk import env
 from bench.types import Completion, Request
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"

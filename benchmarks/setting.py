@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPO))
 from bench.data import lamp, task
 from bench.data.retrieval import Retriever
 from bench.data.sample import generator
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.types import User
 
 MODELS = ("smollm2", "tiny", "llama7b-shape")

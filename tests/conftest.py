@@ -65,7 +65,7 @@ def shared_data() -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _cache_folder(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     """The sample and adapted bases of this test run are its own; unpacked models are shared."""
-    from bench.env import cache_folder
+    from bench.disk.env import cache_folder
 
     models = cache_folder() / "models"
     own = tmp_path_factory.mktemp("cache")

@@ -17,8 +17,8 @@ import pytest
 from cells import TINY, run
 from conftest import ROOT
 
-from bench import catalog
 from bench.__main__ import run as bench
+from bench.checks import catalog
 from bench.cli import guide, spelling
 from bench.data.sample import generator
 from bench.disk import store

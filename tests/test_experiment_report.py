@@ -581,8 +581,8 @@ def test_similarity_is_kept_beside_the_record_when_the_artifacts_are_gone(tmp_pa
 
 
 def test_statistics_of_the_data_stand_beside_the_papers(tmp_path, capsys):
-    from bench import statistics
     from bench.data.sample import generator
+    from bench.sweep import data_statistics
 
     generator.write(tmp_path / "data")
     arguments = [
@@ -595,7 +595,7 @@ def test_statistics_of_the_data_stand_beside_the_papers(tmp_path, capsys):
         "--results",
         str(tmp_path),
     ]
-    assert statistics.main([*arguments, "--scale", "laptop"]) == 0
+    assert data_statistics.main([*arguments, "--scale", "laptop"]) == 0
     counts = json.loads((tmp_path / "experiments/oppu_table2/statistics-laptop.json").read_text())[
         "tasks"
     ]["lamp3"]

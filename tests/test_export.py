@@ -19,7 +19,7 @@ from test_house import HEAVY, loaded
 from bench.cell.artifacts import load_users, save_personalizations
 from bench.data.sample import generator
 from bench.data.selection import PCASelection
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.export.model_card import _copy, example
 from bench.export.source_cell import Base, SourceCell
 from bench.export.writer import main

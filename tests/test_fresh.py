@@ -9,7 +9,7 @@ import pytest
 from made import cell
 
 from bench.cli import show
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.report import significance, statistics_cache
 from bench.report.__main__ import main
 from bench.score import stats

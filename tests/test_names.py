@@ -114,11 +114,11 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
 def test_a_circle_of_rooms_is_found() -> None:
     modules = made_up(
         bench__checks__a="from bench.terminal import b",
-        bench__terminal__b="def later():\n    from bench.env import x",
-        bench__env="import bench.checks.a",
+        bench__terminal__b="def later():\n    from bench.disk.c import x",
+        bench__disk__c="import bench.checks.a",
         bench__errors="",
     )
-    assert circles(rooms_used(modules)) == {"bench.checks", "bench.terminal", "bench.env"}
+    assert circles(rooms_used(modules)) == {"bench.checks", "bench.terminal", "bench.disk"}
 
 
 # Citations

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench.cell import cohort, plan
 from bench.cli import show
 from bench.data import lamp
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.errors import InputError
 
 CONF = Path(__file__).parent.parent / "conf"

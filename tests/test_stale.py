@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from cells import TINY, run
 
-from bench import env
-from bench.disk import json_lines, sources
+from bench.disk import env, json_lines, sources
 
 WORDS = (*TINY, "method=majority", "base=instruct", "limit=3")
 HERE = {"methods/majority.py": "a" * 12, "bench/cell/job.py": "b" * 12}
@@ -170,7 +169,7 @@ def test_a_file_that_git_does_not_track_makes_the_code_dirty(
     for name in ("bench", "methods", "conf", "hydra_plugins"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "env.py").write_text("")
-    monkeypatch.setattr(env, "__file__", str(tmp_path / "bench" / "env.py"))
+    monkeypatch.setattr(env, "__file__", str(tmp_path / "bench" / "disk" / "env.py"))
     git(tmp_path, "init")
     assert env._git.__wrapped__() is None  # this repository does not hold the code
     git(tmp_path, "add", ".")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.cost.budget import Budget
 from bench.disk import sources
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm import base as bases
 from methods.chameleon import directions

@@ -20,13 +20,13 @@ from test_patch import random_patch
 
 from bench.cell.key import by_content
 from bench.data import embed as embeddings
+from bench.data import hub
 from bench.errors import InputError
 from bench.lm import base as bases
 from bench.lm.load import load, tiny, unpacked
 from bench.lm.peft_export import to_peft
 from bench.lm.peft_folders import from_peft
 from bench.lm.spec import ModelSpec
-from bench.weights import hub
 
 Tensors = dict[str, torch.Tensor]
 DOWN = "model.layers.1.mlp.down_proj.weight"

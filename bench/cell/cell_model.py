@@ -13,7 +13,7 @@ from bench.cell.cohort import Cohort
 from bench.cost.budget import Budget
 from bench.cost.ledger import Ledger
 from bench.disk import sources, store
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.lm import base as bases
 
 if TYPE_CHECKING:

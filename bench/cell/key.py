@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.cell.schema import TARGET, in_schema_1
+from bench.data import hub
 from bench.data.convert import digest
 from bench.data.embed import known_embedder
 from bench.data.task import OPPU_WORDS, Task
 from bench.disk import store
+from bench.disk.env import cache_folder
 from bench.disk.files import is_there
-from bench.env import cache_folder
 from bench.lm.spec import ModelSpec
 from bench.method import Method
 from bench.types import Decoding
-from bench.weights import hub
 
 _EMBEDDERS = ("embedder", "encoder")
 """Settings that name a sentence encoder."""

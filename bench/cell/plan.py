@@ -31,7 +31,7 @@ from bench.data.sample import generator
 from bench.data.task import Task
 from bench.data.templates import check_task
 from bench.disk import store
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm.base import BaseSpec
 from bench.lm.spec import ModelSpec

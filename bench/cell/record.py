@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import env
 from bench.cell import staleness
 from bench.cell.cohort import Cohort
 from bench.cell.key import by_content
 from bench.cell.plan import Plan
 from bench.cell.scoring import Tally
 from bench.cost.budget import Budget
-from bench.disk import store
+from bench.disk import env, store
 from bench.lm.base import fingerprint
 from bench.score import stats
 from bench.types import Personalization, User

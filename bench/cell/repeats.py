@@ -95,9 +95,7 @@ def _anew(path: str, part: Mapping[str, Any], repeat: int) -> dict[str, Any]:
 
 def _read(path: str, part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The fields of a part that are read as the others stand (`ONLY_WITH` of its class)."""
-    from bench.checks.fields import (
-        unread,  # it imports Hydra, for which the command line cannot wait
-    )
+    from bench.checks.fields import unread
 
     ignored = unread(path, part)
     for name, value in part.items():

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from bench import catalog
-from bench.catalog import Setting
+from bench.checks import catalog
+from bench.checks.catalog import Setting
 
 WIDTH = 100
 _COLUMN = 33

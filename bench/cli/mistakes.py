@@ -13,7 +13,7 @@ from hydra.errors import (
 )
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from bench import catalog
+from bench.checks import catalog
 from bench.cli.spelling import is_sweep
 from bench.sweep.overrides import parsed_override
 

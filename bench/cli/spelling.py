@@ -15,7 +15,7 @@ from itertools import zip_longest
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from bench.catalog import alike, groups
+from bench.checks.catalog import alike, groups
 from bench.errors import InputError
 from bench.sweep.overrides import expanded, parsed_override, quoted
 

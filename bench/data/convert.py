@@ -19,10 +19,10 @@ import numpy as np
 
 from bench.data.file_bar import bar
 from bench.data.json_stream import Source, records
+from bench.disk.env import cache_folder
 from bench.disk.shortcut import load_checked, save_checked
 from bench.disk.shortcut import load_json as load_json
 from bench.disk.shortcut import save_json as save_json
-from bench.env import cache_folder
 from bench.errors import InputError
 from bench.terminal import escape
 

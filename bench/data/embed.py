@@ -9,9 +9,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.budget import loading as loading_time
+from bench.data import hub
+from bench.disk.integrity import loading, of_body, refuse_partial
 from bench.terminal.silence import libraries
-from bench.weights import hub
-from bench.weights.integrity import loading, of_body, refuse_partial
 
 if TYPE_CHECKING:
     import numpy as np

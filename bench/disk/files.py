@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.disk.claims import lost
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.errors import InputError
 
 

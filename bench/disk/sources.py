@@ -26,10 +26,9 @@ _WRITES = "bench.lm.generate"
 _TRAINS = "bench.lm.base"
 _READS = "bench.data.lamp"
 _PRODUCT = ("bench", "methods")
-_HARMLESS_ROOMS = ("bench.checks", "bench.cost", "bench.disk", "bench.terminal", "bench.weights")
+_HARMLESS_ROOMS = ("bench.checks", "bench.cost", "bench.disk", "bench.terminal")
 _HARMLESS = frozenset(
     {
-        "bench.catalog",
         "bench.cell.artifacts",
         "bench.cell.effects",
         "bench.cell.record",
@@ -40,9 +39,9 @@ _HARMLESS = frozenset(
         "bench.data.convert",
         "bench.data.fetch",
         "bench.data.file_bar",
+        "bench.data.hub",
         "bench.data.json_stream",
         "bench.data.sample.generator",
-        "bench.env",
         "bench.errors",
         "bench.lm.response_cache",
         "bench.lm.tensor_cache",

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.disk import store
+from bench.disk.env import cache_folder
 from bench.disk.fingerprints import today
-from bench.env import cache_folder
 from bench.errors import InputError
 from bench.export.model_card import readme
 from bench.export.source_cell import Base, SourceCell

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from bench.checks.bounds import COUNT, SEED, SHARE, Fields
 from bench.data.task import OPPU_WORDS, Kind, Task
 from bench.disk import fingerprints, sources
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm.base_examples import examples as examples
 from bench.lm.profile import Profile

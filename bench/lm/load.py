@@ -12,20 +12,14 @@ from typing import Any
 
 import torch
 
+from bench.data import hub
+from bench.disk.env import cache_folder
+from bench.disk.integrity import as_written, loading, refuse_other_vocabulary, refuse_partial, seal
 from bench.disk.store import writing
-from bench.env import cache_folder
 from bench.errors import InputError
 from bench.lm.spec import ModelSpec, package_gguf
 from bench.terminal import escape
 from bench.terminal.silence import libraries
-from bench.weights import hub
-from bench.weights.integrity import (
-    as_written,
-    loading,
-    refuse_other_vocabulary,
-    refuse_partial,
-    seal,
-)
 
 ANSWER_TOKENS = 256
 _TINY_TEMPLATE = (

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bench.disk.integrity import some
 from bench.errors import InputError
 from bench.lm.patch import LowRank, Patch, Scale, Side
 from bench.lm.peft_settings import KNOWN, PLAIN_STARTS, by_pattern, refuse_odd, scaling, targeted
 from bench.lm.spec import AdapterFolder
-from bench.weights.integrity import some
 
 CONFIG, WEIGHTS = AdapterFolder.FILES
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from bench.checks.bounds import COUNT, NAME, PLACE, Form
+from bench.data import hub
 from bench.data.convert import digest
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm.backend import ALL, Capability
-from bench.weights import hub
 
 DEVICE = Form(r"auto|cpu|mps|cuda(:\d{1,3})?", "choose auto, cpu, mps, cuda or cuda:NUMBER")
 

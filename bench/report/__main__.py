@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from bench import catalog
+from bench.checks import catalog
 from bench.disk import store
 from bench.errors import InputError
 from bench.report import runs, scores, tables

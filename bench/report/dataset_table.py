@@ -1,5 +1,5 @@
 """OPPU's Table 2: the statistics of the data as printed and as counted here (`python -m
-bench.statistics`).
+bench.sweep.data_statistics`).
 """
 
 from __future__ import annotations

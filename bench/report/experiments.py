@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import catalog
+from bench.checks import catalog
 from bench.errors import InputError, one_of
 from bench.report.cells import task_of
 from bench.sweep.design import Design, key_of

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.disk import store
-from bench.env import cache_folder
+from bench.disk.env import cache_folder
 from bench.errors import InputError
 
 BENCH = Path(__file__).parents[1]

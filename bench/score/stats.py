@@ -18,14 +18,7 @@ from bench.score import power, rare_labels
 from bench.score.intervals import jackknife
 from bench.score.metrics import DIRECTION, Kind, Scored, value_names
 from bench.score.permutation import swapped_differences
-from bench.score.sums import (
-    Floats,
-    Sums,
-    clusters_of,
-    left_out,
-    sums_of,
-    whole,
-)
+from bench.score.sums import Floats, Sums, clusters_of, left_out, sums_of, whole
 
 TIE = 1e-12  # differences below this are rounding
 MACRO = {"f1": "", "lenient_f1": "lenient_"}

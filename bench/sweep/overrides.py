@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from bench.catalog import groups
+from bench.checks.catalog import groups
 
 
 def expanded(words: Iterable[str]) -> list[str]:

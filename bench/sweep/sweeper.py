@@ -185,12 +185,12 @@ class Experiments(Sweeper):
 
     def _count_data(self, designs: Iterable[NamedDesign]) -> None:
         """The statistics of each place of an experiment without arms."""
-        from bench import statistics
+        from bench.sweep import data_statistics
 
         for named in designs:
             chosen = (f"experiment={named.name}", f"scale={named.scale}")
             for words in named.design.places():
-                statistics.count(self._compose([*chosen, *words]), named.scale)
+                data_statistics.count(self._compose([*chosen, *words]), named.scale)
 
     def _launch(self, jobs: Sequence[SweepJob]) -> list[Sequence[JobReturn]]:
         """The results of all jobs, batch by batch."""

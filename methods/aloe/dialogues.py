@@ -17,9 +17,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast, get_args
 
+from bench.data import hub
 from bench.errors import InputError
 from bench.types import Message, Role
-from bench.weights import hub
 
 BUILT_IN = "built-in (generated)"
 SIZE = 120

@@ -61,7 +61,7 @@ def _git() -> dict[str, object] | None:
     None outside of a repository, or in another's: an environment may lie inside some project of the
     user.
     """
-    here = Path(__file__).parents[1]
+    here = Path(__file__).parents[2]
 
     def run(*command: str) -> str:
         return subprocess.run(
@@ -69,7 +69,7 @@ def _git() -> dict[str, object] | None:
         ).stdout.strip()
 
     try:
-        run("ls-files", "--error-unmatch", "bench/env.py")
+        run("ls-files", "--error-unmatch", "bench/disk/env.py")
         changed = run("status", "--porcelain", "--untracked-files=no")
         new = run("status", "--porcelain", "--untracked-files=all", "--", *_CODE)
         return {"revision": run("rev-parse", "HEAD"), "dirty": bool(changed or new)}

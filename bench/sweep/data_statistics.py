@@ -1,5 +1,6 @@
-"""`python -m bench.statistics --data FOLDER`: the statistics of OPPU's data (Table 2), for
-`bench.report oppu_table2`.
+"""The statistics of OPPU's data (Table 2), for `bench.report oppu_table2`.
+
+    python -m bench.sweep.data_statistics --data FOLDER
 
 Counts what the protocol `oppu` would use; loads no model and no torch.
 """
@@ -25,7 +26,7 @@ from bench.errors import InputError
 from bench.terminal import escape, silence
 from bench.types import User
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 NAME = "oppu_table2"
 TASKS = ("lamp1", "lamp2n", "lamp2", "lamp3", "lamp4", "lamp5", "lamp7")  # of the paper's table
 Row = dict[str, Any]
@@ -34,7 +35,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count and write. Exit code 0, or 2 with one line that says what was wrong with the input."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.statistics", description=__doc__.split(":")[1].strip()
+        prog="python -m bench.sweep.data_statistics", description=__doc__.split(":")[1].strip()
     )
     parser.add_argument(
         "--data",
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = counted(_task(name), options.data, options.kind, options.n_test)
             path = _keep(options.results, options.scale, name, found | {"data": options.data.name})
     except (InputError, store.StoreError) as error:
-        escape.say(f"bench.statistics: {escape.line(str(error))}", sys.stderr)
+        escape.say(f"bench.sweep.data_statistics: {escape.line(str(error))}", sys.stderr)
         return 2
     escape.say(f"wrote {path}; python -m bench.report {NAME} shows it")
     return 0

@@ -1,1 +1,0 @@
-"""Files of models: which commit of the hub they are, and whether they are whole."""
