@@ -29,8 +29,8 @@ from bench.report import (
     runs,
 )
 from bench.report.__main__ import main
+from bench.report.comparison_text import against
 from bench.report.similarity import compare, of_cell
-from bench.report.tables import against
 from bench.score.metrics import score_one
 from bench.score.stats import holm, intervals_of_runs
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import pytest
 
-from bench.report import cells, page, tables
+from bench.report import cells, comparison_text, page, tables
 from bench.report.__main__ import main
 from bench.score.metrics import Scored, score_one
 from bench.score.stats import holm, intervals, paired
@@ -371,7 +371,7 @@ def test_comparison_of_f1_averages_over_the_labels_of_the_task():
         for answers in (["[1]", "[1]", "[2]"], ["[2]", "[2]", "[1]"])
     ]
     made = [record(key * 16, task="lamp1") for key in "ab"]
-    text = tables.compare_text(
+    text = comparison_text.compare_text(
         made[0], [asdict(one) for one in arms[0]], made[1], [asdict(one) for one in arms[1]]
     )
     assert f"{paired('classification', labels, *arms)['f1'].difference:+.3f}" in row(text, "f1  ")
@@ -380,11 +380,11 @@ def test_comparison_of_f1_averages_over_the_labels_of_the_task():
 def test_comparison_warns_where_more_than_the_method_differs():
     rows = [asdict(one) for one in scores(0.5)]
     other = record("b" * 16, base="task_adapted", data={**record("")["data"], "hash": "other"})
-    text = tables.compare_text(record("a" * 16), rows, other, rows)
+    text = comparison_text.compare_text(record("a" * 16), rows, other, rows)
     assert "not the same data, base" in row(text, "warning")
     other = record("b" * 16, cell={**record("")["cell"], "model": "llama3"})
     assert "not the same model" in row(
-        tables.compare_text(record("a" * 16), rows, other, rows), "warning"
+        comparison_text.compare_text(record("a" * 16), rows, other, rows), "warning"
     )
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from bench.data.sample import generator
-from bench.data.sample.phrasing import Errand, Event, Habit, Study, Voice
+from bench.data.sample.habits import Errand, Event, Habit, Study, Voice
 from bench.data.sample.vocabulary import (
     citations,
     headlines,

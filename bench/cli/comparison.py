@@ -9,7 +9,7 @@ import sys
 
 from bench.cell.run import Result
 from bench.disk import store
-from bench.report import baseline, scores, tables
+from bench.report import baseline, comparison_text, scores
 from bench.terminal import escape
 
 
@@ -27,4 +27,6 @@ def with_baseline(result: Result) -> str | None:
     if other is None:
         return None
     scored = scores.read(result.plan.cell.folder, record)
-    return tables.against(dict(record), scored, other, scores.read(folders[other["key"]], other))
+    return comparison_text.against(
+        dict(record), scored, other, scores.read(folders[other["key"]], other)
+    )

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from bench.checks import catalog
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import runs, scores, tables
+from bench.report import comparison_text, runs, scores, tables
 from bench.report.differences import power
 from bench.report.inventory import outdated, readable
 from bench.report.render import Format
@@ -206,7 +206,7 @@ def _comparison(a: str, b: str, roots: Sequence[Path]) -> str:
     (record_a, scores_a), (record_b, scores_b) = (
         _cell(store.resolve(name, roots)) for name in (a, b)
     )
-    return tables.compare_text(record_a, scores_a, record_b, scores_b)
+    return comparison_text.compare_text(record_a, scores_a, record_b, scores_b)
 
 
 def _cell(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -35,7 +35,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count and write. Exit code 0, or 2 with one line that says what was wrong with the input."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.sweep.data_statistics", description=__doc__.split(":")[1].strip()
+        prog="python -m bench.sweep.data_statistics", description=__doc__.splitlines()[0]
     )
     parser.add_argument(
         "--data",

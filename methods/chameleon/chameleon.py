@@ -158,7 +158,9 @@ class Chameleon(Method):
             "stopped_by_budget": made.asked < len(questions),
         }
         facts |= dict(found.facts) | {"edited": bool(patches)}
-        return Personalization(patches=patches, facts=facts, notes=_notes(users, insights, made))
+        return Personalization(
+            patches=patches, facts=facts, notes=pairs.notes_of(users, insights, made)
+        )
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
@@ -290,14 +292,3 @@ class Chameleon(Method):
 
 def _people(users: Sequence[User], chosen: Sequence[Sequence[Item]]) -> list[Author]:
     return [Author(user.id, items) for user, items in zip(users, chosen, strict=True)]
-
-
-def _notes(
-    users: Sequence[User], insights: Sequence[Sequence[Insight]], made: Pairs
-) -> dict[str, Any]:
-    """The texts that the model wrote, to be read beside the record."""
-    written = {}
-    for user, own in zip(users, insights, strict=True):
-        written[user.id] = [[phrase.personal, phrase.neutral] for phrase in own]
-    kept = [[pair.question.query.id, pair.personal, pair.neutral] for pair in made.kept]
-    return {"insights": written, "pairs": kept}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.task import Task
-from bench.types import Item, Query, Request
+from bench.types import Item, Query, Request, User
 from methods.chameleon.insight import Insight
 
 if TYPE_CHECKING:
@@ -139,3 +139,14 @@ def _prompts(task: Task, question: PairQuestion, verbatim: bool) -> tuple[Reques
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+def notes_of(
+    users: Sequence[User], insights: Sequence[Sequence[Insight]], made: Pairs
+) -> dict[str, Any]:
+    """The texts that the model wrote, to be read beside the record."""
+    written = {}
+    for user, own in zip(users, insights, strict=True):
+        written[user.id] = [[phrase.personal, phrase.neutral] for phrase in own]
+    kept = [[pair.question.query.id, pair.personal, pair.neutral] for pair in made.kept]
+    return {"insights": written, "pairs": kept}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from bench.data.sample import habits
 from bench.data.sample import phrasing as texts
 from bench.data.sample.vocabulary import citations, headlines, mails, movies, news, titles, tweets
 
@@ -202,7 +203,7 @@ def _reviewer(rng: Random, turn: int) -> SamplePerson:
 
 def _journalist(rng: Random, turn: int) -> SamplePerson:
     form = rng.choice(tuple(headlines.FORMS))
-    habit = texts.Habit(
+    habit = habits.Habit(
         form=form,
         case=rng.choice(("title", "sentence")),
         # two colons in one headline read badly
@@ -211,19 +212,19 @@ def _journalist(rng: Random, turn: int) -> SamplePerson:
     )
 
     def write(rng: Random, n: int) -> Fields:
-        event = texts.Event.draw(rng)
+        event = habits.Event.draw(rng)
         return {"text": event.text(rng), "title": event.title(habit)}
 
     return _title_asker(write, "text", "title", "Generate a headline for the following article:")
 
 
 def _scholar(rng: Random, turn: int) -> SamplePerson:
-    habit = texts.Habit(
+    habit = habits.Habit(
         form=rng.choice(tuple(titles.FORMS)), case=rng.choice(("title", "sentence"))
     )
 
     def write(rng: Random, n: int) -> Fields:
-        study = texts.Study.draw(rng)
+        study = habits.Study.draw(rng)
         return {"abstract": study.text(rng), "title": study.title(habit)}
 
     return _title_asker(
@@ -232,7 +233,7 @@ def _scholar(rng: Random, turn: int) -> SamplePerson:
 
 
 def _mail_sender(rng: Random, turn: int) -> SamplePerson:
-    habit = texts.Habit(
+    habit = habits.Habit(
         form=rng.choice(tuple(mails.FORMS)),
         case=rng.choice(("title", "sentence", "lower")),
         prefix=rng.choice(mails.PREFIXES),
@@ -240,14 +241,14 @@ def _mail_sender(rng: Random, turn: int) -> SamplePerson:
     )
 
     def write(rng: Random, n: int) -> Fields:
-        errand = texts.Errand.draw(rng)
+        errand = habits.Errand.draw(rng)
         return {"text": errand.text(rng), "title": errand.title(habit)}
 
     return _title_asker(write, "text", "title", "Generate a subject for the following email:")
 
 
 def _tweeter(rng: Random, turn: int) -> SamplePerson:
-    voice = texts.Voice(
+    voice = habits.Voice(
         case=rng.choice(("lower", "lower", "lower", "sentence", "upper")),
         short=frozenset(
             rng.sample(sorted(tweets.SHORT_FORMS), rng.randint(2, len(tweets.SHORT_FORMS)))
@@ -258,10 +259,10 @@ def _tweeter(rng: Random, turn: int) -> SamplePerson:
     )
 
     def write(rng: Random, n: int) -> Fields:
-        return {"text": voice.say(texts.plain_tweet(rng))}
+        return {"text": voice.say(habits.plain_tweet(rng))}
 
     def ask(rng: Random) -> SampleQuestion:
-        plain = texts.plain_tweet(rng)
+        plain = habits.plain_tweet(rng)
         instruction = "Paraphrase the following tweet without any explanation before or after it:"
         gold = voice.say(plain)
         return SampleQuestion(f"{instruction} {plain}", gold, (plain, gold))
