@@ -40,10 +40,9 @@ class Adapter(BaselinePrompt):
         """The adapter as a patch. Raises InputError where it does not fit the model, or changes
         nothing.
         """
-        from bench.lm.patch import Patch
-        from bench.lm.peft_folders import refuse_partial
+        from bench.lm.peft_folders import from_peft, refuse_partial
 
-        patch = Patch.from_peft(self.adapter.folder)
+        patch = from_peft(self.adapter.folder)
         if not patch.changes:
             raise InputError(
                 f"{self.adapter.folder}: the adapter changes nothing (was it saved before"

@@ -12,7 +12,8 @@ from bench.checks.bounds import COUNT, SEED, SHARE, SOME, Fields
 from bench.data.selection import PCASelection
 from bench.data.task import Task
 from bench.errors import MethodError
-from bench.lm.base import BaseSpec, examples
+from bench.lm.base import BaseSpec
+from bench.lm.base_examples import examples
 from bench.lm.recipes import Tuning
 from bench.method import BaselinePrompt
 from bench.types import Personalization, User

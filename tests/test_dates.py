@@ -22,7 +22,8 @@ from bench.data.question_items import selected
 from bench.data.retrieval import Retriever
 from bench.data.selection import PCASelection
 from bench.data.task import Style
-from bench.lm.base import BaseSpec, examples
+from bench.lm.base import BaseSpec
+from bench.lm.base_examples import examples
 from bench.method import Method
 from bench.types import Item, Personalization, Query, User
 from methods.chameleon import chameleon as chameleon

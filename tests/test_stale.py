@@ -123,7 +123,7 @@ def test_the_files_are_those_that_are_imported_and_none_is_run(
     (package / "more.py").write_text("")
     (package / "unused.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = sources._closure("plugin_of_mine.method", "bench.cell.job")
+    found = sources._closure("plugin_of_mine.method", "bench.cell.steps")
     own = {name for name in found if name.startswith("plugin_of_mine/")}
     assert own == {
         f"plugin_of_mine/{name}"
@@ -181,7 +181,7 @@ def test_a_file_that_git_does_not_track_makes_the_code_dirty(
 
 
 def test_looking_for_the_files_loads_nothing_heavy() -> None:
-    look = "from bench.disk import sources\nsources._closure('methods.oppu', 'bench.cell.job')\n"
+    look = "from bench.disk import sources\nsources._closure("methods.oppu", "bench.cell.steps")\n"
     code = f"import sys\n{look}print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

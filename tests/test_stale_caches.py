@@ -23,6 +23,7 @@ from bench.disk import sources
 from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm import base as bases
+from bench.lm import base_training
 from methods.chameleon import directions
 
 EDIT = "methods/chameleon/edit.py"
@@ -95,7 +96,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAMPLIGHT_CACHE", str(tmp_path))
     trained(monkeypatch, BEFORE)
     few = bases.BaseSpec(max_examples={"rating": 2}, tuning={"epochs": 1})
-    bases.adapt(
+    base_training.adapt(
         tiny_lm(),
         task_named("lamp3"),
         people("lamp3", 2),
@@ -148,7 +149,7 @@ def test_a_base_that_does_not_say_its_code_is_kept(
 
 def test_files_that_only_check_show_and_keep_make_nothing_stale() -> None:
     found = json.dumps(
-        sorted(sources._closure("methods.oppu", "bench.cell.job", "bench.cell.scoring"))
+        sorted(sources._closure("methods.oppu", "bench.cell.steps", "bench.cell.scoring"))
     )
     names = (
         "settings",

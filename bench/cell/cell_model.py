@@ -15,6 +15,7 @@ from bench.cost.ledger import Ledger
 from bench.disk import sources, store
 from bench.disk.env import cache_folder
 from bench.lm import base as bases
+from bench.lm import base_training
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
@@ -72,7 +73,7 @@ class CellModel:
 
         plan = self._plan
         with self._ledger.piece("base") as piece, self._budget.phase("base"):
-            path = bases.adapt(
+            path = base_training.adapt(
                 lm,
                 plan.task,
                 self._cohort.trainers,

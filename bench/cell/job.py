@@ -1,5 +1,6 @@
-"""One cell at work: fit -> adapt -> answer -> score, on its base. Every step goes on where a killed
-run stopped.
+"""What the steps of one cell share: its users, its model, its costs, and the window at work.
+
+The steps themselves: bench/cell/steps.py.
 """
 
 from __future__ import annotations
@@ -7,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
-from bench.cell import adaptation, generation, likelihoods, scoring
-from bench.cell import record as records
 from bench.cell.cell_model import CellModel
 from bench.cell.cohort import Cohort
 from bench.cell.windows import Question, Window, windows
@@ -53,37 +51,6 @@ class Job:
         """Another composition of the batches, for the noise floor."""
         return "noise floor" if self.plan.config["noise_floor"] else ""
 
-    def part(self) -> dict[str, Any]:
-        """All that needs the model; nothing for the record yet."""
-        self._steps()
-        return {}
-
-    def whole(self) -> dict[str, Any]:
-        """All steps; the part of the record that only a finished cell has."""
-        plan, shared = self.plan, self._steps()
-        with self.budget.phase("score", total=self.questions) as progress:
-            tally = scoring.tally(
-                plan.task,
-                self.cell,
-                self.windows(),
-                lambda window: self._personals(window, shared),
-                golds=plan.tested.golds,
-                advance=progress.advance,
-            )
-        scoring.write(plan.task, self.cell, tally, golds=plan.tested.golds, model=plan.spec.name)
-        return records.results(self.cohort, tally, shared, self.dropped)
-
-    def _steps(self) -> Personalization:
-        """What the users are given, their answers and the likelihood of their golds, on disk; what
-        all users share.
-        """
-        shared = adaptation.fit(self)
-        adaptation.adapt(self, shared)
-        generation.answer(self, shared)
-        likelihoods.work_out(self, shared)
-        self._at_hand = None
-        return shared
-
     def windows(self) -> Iterator[Window]:
         return windows(self.users, self.plan.config["window"])
 
@@ -105,11 +72,16 @@ class Job:
         where = " or ".join(next(iter(split.files), split.split) for split in splits)
 
         questions = []
-        for user, query, personal in window.asked(self._personals(window, shared)):
+        for user, query, personal in window.asked(self.personals(window, shared)):
             request = plan.method.request(plan.task, user, query, personal)
             request = replace(request, name=f"{where}: question {query.id}")
             questions.append(Question(user, query, request))
         return questions
 
-    def _personals(self, window: Window, shared: Personalization) -> list[Personalization]:
+    def forget_window(self) -> None:
+        """Nobody asks for the questions of the window at work any more."""
+        self._at_hand = None
+
+    def personals(self, window: Window, shared: Personalization) -> list[Personalization]:
+        """What each user of the window is given."""
         return window.personals(self.cell.artifacts, shared, self.plan.cell.key)

@@ -8,12 +8,13 @@ import datetime
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
 
 from bench.cell import record as records
-from bench.cell import shard, staleness
+from bench.cell import shard, staleness, steps
 from bench.cell.cell_claim import claimed
 from bench.cell.cohort import Cohort, cohort
 from bench.cell.job import Job
@@ -71,7 +72,7 @@ def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
     plan = who.plan
     budget = Budget(plan.config["budget"]["minutes"], progress=plan.config["progress"])
     job = Job(who, budget, plan.cell, who.users, dropped)
-    frame = _attempt(who, budget, job.whole)
+    frame = _attempt(who, budget, partial(steps.whole, job))
     if shards > 1:
         frame["environment"]["shards"] = shards
     store.write_json(plan.cell.config, plan.config)
@@ -112,7 +113,7 @@ def _work_on(who: Cohort, part: Shard) -> dict[str, Any]:
     """A shard's work; what the record says if it failed, else nothing."""
     budget = Budget(progress=who.plan.config["progress"])
     job = Job(who, budget, part.cell, part.users(who.users))
-    frame = _attempt(who, budget, job.part)
+    frame = _attempt(who, budget, partial(steps.part, job))
     if frame["status"] != "ok":
         return frame
     part.finish(job.users, job.dropped)

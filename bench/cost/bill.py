@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 _LARGEST = ("peak_memory",)
 _SUMS = ("seconds", "reused", "cache_hits", "cache_damaged", "tokens_in", "tokens_out")
@@ -98,3 +98,15 @@ def _check(cost: Cost) -> None:
 
 
 assert {field.name for field in fields(Cost)} == {*_SUMS, *_LARGEST, "joules", "inside"}
+
+
+class PieceOfWork(Protocol):
+    """What a budget asks of a piece of work whose cost is on disk (bench/cost/ledger.py)."""
+
+    def write(self) -> None: ...
+
+    def leave_out(self, bill: Bill) -> None: ...
+
+    def again(self, part: str) -> bool: ...
+
+    def keep(self, part: str, bill: Bill) -> None: ...

@@ -16,14 +16,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench.cost.bill import Bill, Cost
+from bench.cost.bill import Bill, Cost, PieceOfWork
 from bench.errors import OverBudget
 from bench.terminal.progress import Progress, Screen
-
-if TYPE_CHECKING:
-    from bench.cost.ledger import Piece
 
 UNLIMITED = ("load", "base", "generate", "score")
 """Phases that no budget limits: they are not the method's own."""
@@ -72,7 +68,7 @@ class Budget:
         self._since = time.monotonic()
         self._limited = 0.0
         self._energy = _joules()
-        self.pieces: list[Piece] = []
+        self.pieces: list[PieceOfWork] = []
         """Of the cell's ledger (bench/cost/ledger.py): the work at hand, the innermost last."""
         self._screen = Screen(show=progress)
 

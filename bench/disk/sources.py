@@ -21,9 +21,9 @@ from bench.errors import InputError
 Stale = Literal["auto", "rerun", "keep", "error"]
 """What becomes of work that other code has done (bench/cell/staleness.py)."""
 
-_ENGINE = "bench.cell.job"
+_ENGINE = "bench.cell.steps"
 _WRITES = "bench.lm.generate"
-_TRAINS = "bench.lm.base"
+_TRAINS = "bench.lm.base_training"
 _READS = "bench.data.lamp"
 _PRODUCT = ("bench", "methods")
 _HARMLESS_ROOMS = ("bench.checks", "bench.cost", "bench.disk", "bench.terminal")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -19,14 +19,10 @@ from bench.data.task import OPPU_WORDS, Kind, Task
 from bench.disk import fingerprints, sources
 from bench.disk.env import cache_folder
 from bench.errors import InputError
-from bench.lm.base_examples import examples as examples
 from bench.lm.profile import Profile
 from bench.lm.recipes import Tuning
-from bench.types import User
 
 if TYPE_CHECKING:
-    from bench.cost.budget import Budget
-    from bench.lm.model import LM
     from bench.lm.patch import Patch
 
 MOST: Mapping[Kind, int] = {"rating": 2000, "classification": 1200, "generation": 600}
@@ -194,42 +190,3 @@ def _again(path: Path) -> str:
 def place(model: str, task: Task, key: str) -> Path:
     """Where a base that is trained here is kept."""
     return cache_folder() / "bases" / f"{model}-{task.name}-{key}.safetensors"
-
-
-def adapt(
-    lm: LM,
-    task: Task,
-    users: Sequence[User],
-    spec: BaseSpec,
-    budget: Budget,
-    *,
-    key: str,
-    before: Callable[[], None],
-) -> Path:
-    """Train the adapted base on the users and keep it in the cache; `before` is called when it is
-    about to be kept.
-    """
-    import torch
-
-    from bench.lm.tune import recipe, tune
-
-    chosen = examples(lm, task, users, spec)
-    patch: Patch = tune(
-        lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base"
-    ).rounded(torch.bfloat16)
-    path = place(lm.spec.name, task, key)
-    if not patch.finite:
-        raise InputError(
-            f"the base of {task.name} diverged while it was trained: lower"
-            " base.tuning.learning_rate"
-        )
-    notes = {
-        "examples": str(len(chosen)),
-        "task": task.name,
-        "model": lm.spec.name,
-        "patch": patch.id,
-    }
-    notes["sources"] = json.dumps(sources.training())
-    before()
-    patch.save(path, dtype=torch.bfloat16, notes=notes)
-    return path

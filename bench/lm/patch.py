@@ -215,16 +215,6 @@ class Patch:
                 scales[name] = Scale(tensor, "out")
         return Patch(weights, positions, scales, tensors.get("prompt"))
 
-    @staticmethod
-    def from_peft(source: Any) -> Patch:
-        """The patch that equals a PEFT adapter: a folder, or the active adapter of a `PeftModel`.
-
-        Raises InputError for a missing or damaged folder, and for what a patch cannot express.
-        """
-        from bench.lm.peft_folders import from_peft
-
-        return from_peft(source)
-
 
 def check(model: nn.Module, patches: Iterable[Patch]) -> None:
     """Raises InputError unless the model has every module and width that the patches change."""

@@ -20,6 +20,7 @@ from torch import nn
 from bench.cost.budget import Budget
 from bench.errors import MethodError
 from bench.lm.patch import LowRank, Patch
+from bench.lm.peft_folders import from_peft
 from bench.lm.trainer import Training, run, shared_copy, undisturbed
 from bench.lm.tune import Tuned
 
@@ -71,9 +72,7 @@ def train(lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budge
         make = _seq2seq if lm.seq2seq else _causal
         trainer = make(lm, model, rows, sft, training, folder)
         spent = run(trainer, training, len(rows), budget)
-        patch = (
-            _weight_change(lm.model, model, names) if sft.full else Patch.from_peft(trainer.model)
-        )
+        patch = _weight_change(lm.model, model, names) if sft.full else from_peft(trainer.model)
     if not patch.finite:
         raise MethodError(
             "training diverged: the adapter has numbers that are not finite; lower the learning"

@@ -24,6 +24,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from bench.cost.budget import Budget
 from bench.errors import MethodError
 from bench.lm.patch import Patch
+from bench.lm.peft_folders import from_peft
 from bench.lm.trainer import QuantizedModel, Training, nf4_copy, run, shared_copy, undisturbed
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def train(
         before = _reference(trainer, data[:PROBE_PAIRS])
         spent = run(trainer, training, len(pairs), budget)
         drift = float((_reference(trainer, data[:PROBE_PAIRS]) - before).abs().max())
-        patch = Patch.from_peft(trainer.model)
+        patch = from_peft(trainer.model)
     longest = max(len(pair.chosen) + len(pair.rejected) for pair in pairs[:PROBE_PAIRS])
     if not drift <= tolerance * longest:
         raise MethodError(
