@@ -125,7 +125,7 @@ def test_seconds_before_a_kill_belong_to_the_cell(
     assert before > 0
     code, said = run(*words, folder=tmp_path)
     assert code == 0, said
-    pieces = ledger._read(artifacts / ledger.NAME)[0]
+    pieces = ledger._read(artifacts / ledger.NAME).pieces
     noted = [pieces[name].phases[phase].seconds for name in ("run-0", "run-1")]
     assert noted[0] == before and noted[1] > 0
     assert cost(tmp_path)[phase]["seconds"] >= sum(noted) - 0.01
@@ -178,7 +178,7 @@ def test_an_inner_piece_is_not_the_outer_ones(tmp_path: Path) -> None:
     rest.write()
     written = {
         name: bill.phases["pairs"].tokens_in
-        for name, bill in ledger._read(tmp_path / ledger.NAME)[0].items()
+        for name, bill in ledger._read(tmp_path / ledger.NAME).pieces.items()
     }
     assert written == {"base": 10, "fit": 3, "run-0": 100}
     again = Budget(progress=False)

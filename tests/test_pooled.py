@@ -73,11 +73,11 @@ def test_past_the_budget_it_keeps_what_it_has_learnt() -> None:
 
 
 def test_what_cannot_stop_half_way_still_says_over_budget() -> None:
-    from bench.lm import base, tune
+    from bench.lm import tune
     from bench.lm.base import BaseSpec
 
     lm = tiny_lm()
-    examples = base.examples(lm, TASK, people(6), BaseSpec(max_examples={"rating": None}))
+    examples = base_examples.examples(lm, TASK, people(6), BaseSpec(max_examples={"rating": None}))
     with pytest.raises(OverBudget, match="tuning: past its budget"):
         tune.tune(lm, examples, tune.Tuning(epochs=2), budget(minutes=1e-6))
 

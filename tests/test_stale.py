@@ -166,8 +166,8 @@ def test_what_git_shows_as_changed_or_untracked_is_edited(
 def test_a_file_that_git_does_not_track_makes_the_code_dirty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("bench", "methods", "conf", "hydra_plugins"):
-        (tmp_path / name).mkdir()
+    for name in ("bench/disk", "methods", "conf", "hydra_plugins"):
+        (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "env.py").write_text("")
     monkeypatch.setattr(env, "__file__", str(tmp_path / "bench" / "disk" / "env.py"))
     git(tmp_path, "init")
@@ -181,7 +181,7 @@ def test_a_file_that_git_does_not_track_makes_the_code_dirty(
 
 
 def test_looking_for_the_files_loads_nothing_heavy() -> None:
-    look = "from bench.disk import sources\nsources._closure("methods.oppu", "bench.cell.steps")\n"
+    look = "from bench.disk import sources\nsources._closure('methods.oppu', 'bench.cell.steps')\n"
     code = f"import sys\n{look}print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
