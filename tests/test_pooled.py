@@ -73,7 +73,7 @@ def test_past_the_budget_it_keeps_what_it_has_learnt() -> None:
 
 
 def test_what_cannot_stop_half_way_still_says_over_budget() -> None:
-    from bench.lm import tune
+    from bench.lm import base_examples, tune
     from bench.lm.base import BaseSpec
 
     lm = tiny_lm()
