@@ -149,6 +149,8 @@ def test_a_mistake_is_one_line_that_says_what_to_write(
         ("method=glob(x*)", "method=glob(x*): no value fits"),
         ("seed=range(0,0)", "seed=range(0,0): no value fits"),
         ("seed=interval(0,1)", "give the values one by one"),
+        ("hydra.sweeper.max_batch_size=0", "give a number from 1, or null"),
+        ("hydra.sweeper.max_batch_size=x", "give a number from 1, or null"),
     ],
 )
 def test_a_sweep_of_nothing_is_bad_input(typed: str, told: str, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class NamedDesign:
 class Experiments(Sweeper):
     """The cells of a sweep, or of experiments (hydra_plugins/lamplight.py makes it known to Hydra).
 
-    `max_batch_size`: how many jobs the launcher is handed at once; None: all.
+    `max_batch_size`: how many jobs the launcher is handed at once; None or -1: all.
     """
 
     config: DictConfig
@@ -65,6 +65,11 @@ class Experiments(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Hydra's way to hand over the composed configuration and the function of a job."""
+        size = self.max_batch_size
+        if size == -1:
+            self.max_batch_size = None
+        elif size is not None and (type(size) is not int or size < 1):
+            raise InputError(f"hydra.sweeper.max_batch_size={size}: give a number from 1, or null")
         self.config = config
         self.hydra_context = hydra_context
         self.loader = hydra_context.config_loader
