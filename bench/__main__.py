@@ -54,8 +54,8 @@ def _is_input(error: Exception) -> bool:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`asked`, with every error as a line on stderr and an exit code; one of ours keeps its
-    traceback.
+    """`asked`, with every error as a line on stderr and an exit code;
+    one of ours keeps its traceback.
     """
     from bench.cli.mistakes import explain
     from bench.disk.files import StoreError

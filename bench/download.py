@@ -215,8 +215,8 @@ def _ids(source: json_stream.Source, path: Path) -> list[str]:
 
 
 def _must_match(questions: _File, golds: _File) -> None:
-    """Raises DownloadError unless there is one gold for each question; what was fetched now is not
-    kept then.
+    """Raises DownloadError unless there is one gold for each question;
+    what was fetched now is not kept then.
     """
     odd = sorted(set(questions.ids) ^ set(golds.ids))
     if not odd and len(questions.ids) == len(golds.ids):

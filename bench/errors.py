@@ -20,8 +20,9 @@ class MethodError(Exception):
 
 
 class OverBudget(Exception):
-    """A method ran past its wall-clock budget where it cannot stop half-way. The cell's status is
-    `over_budget`.
+    """A method ran past its wall-clock budget where it cannot stop half-way.
+
+    The cell's status is `over_budget`.
     """
 
 

@@ -40,14 +40,16 @@ class Method(ABC):
         return frozenset()
 
     def check(self, task: Task) -> None:
-        """Raise InputError where the settings do not go with the task. Called before any model is
-        loaded.
+        """Raise InputError where the settings do not go with the task.
+
+        Called before any model is loaded.
         """
         return
 
     def reads_fit_users(self, task: Task) -> bool:
-        """Whether `fit` reads the fit users: a cell whose method does not runs without a fit
-        split."""
+        """Whether `fit` reads the fit users:
+        a cell whose method does not runs without a fit split.
+        """
         return type(self).fit is not Method.fit
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
@@ -57,21 +59,24 @@ class Method(ABC):
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
     ) -> Sequence[Personalization]:
-        """One personalization for each user of a chunk; the users' golds are hidden. Default: the
-        shared one.
+        """One personalization for each user of a chunk; the users' golds are hidden.
+
+        Default: the shared one.
         """
         return [shared] * len(users)
 
     @abstractmethod
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
         """The request for one question, of a user whose history ends where the question is dated.
+
         Pure and cheap.
         """
 
 
 class BaselinePrompt(Method):
-    """A method with the instruct baseline's prompt: selected history, or none. `fit` may learn a
-    patch for all.
+    """A method with the instruct baseline's prompt: selected history, or none.
+
+    `fit` may learn a patch for all.
     """
 
     ONLY_WITH: ClassVar[Mapping[str, Any]] = {"select": ("history", ("selected",))}

@@ -1,5 +1,7 @@
-"""The values that flow through the harness: users, prompts, answers. Frozen dataclasses, no
-torch."""
+"""The values that flow through the harness: users, prompts, answers.
+
+Frozen dataclasses, no torch.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry of a user's history: LaMP's fields as text, and its day (`YYYY-MM-DD` or a year) if
-    it has one.
+    """One entry of a user's history: LaMP's fields as text,
+    and its day (`YYYY-MM-DD` or a year) if it has one.
     """
 
     id: str
@@ -28,8 +30,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. `input` is LaMP's own string; `text` the bare review, description or tweet
-    inside it.
+    """One question.
+
+    `input` is LaMP's own string; `text` the bare review, description or tweet inside it.
     """
 
     id: str
@@ -177,8 +180,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answered question, a line of `samples.jsonl`. Holds no gold: golds are joined when
-    scoring.
+    """One answered question, a line of `samples.jsonl`.
+
+    Holds no gold: golds are joined when scoring.
     """
 
     id: str

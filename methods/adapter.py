@@ -37,8 +37,9 @@ class Adapter(BaselinePrompt):
         return False
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
-        """The adapter as a patch. Raises InputError where it does not fit the model, or changes
-        nothing.
+        """The adapter as a patch.
+
+        Raises InputError where it does not fit the model, or changes nothing.
         """
         from bench.lm.peft_folders import from_peft, refuse_partial
 

@@ -1,5 +1,5 @@
-"""LLM-REC: texts that the model writes about the user's history and about the question stand in the
-prompt.
+"""LLM-REC: texts that the model writes about the user's history and
+about the question stand in the prompt.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class LLMRec(Method):
         return personals
 
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        """The prompt without history lines; Lyu et al. put a description behind the text it
-        describes.
+        """The prompt without history lines;
+        Lyu et al. put a description behind the text it describes.
         """
         description = personal.text.get(f"description/{query.id}")
         asked = replace(query, text=f"{query.text}\n{description}") if description else query

@@ -51,8 +51,9 @@ Peft = Literal["lora", "ia3", "prompt_tuning"]
 
 @dataclass(frozen=True)
 class OPPURecipe:
-    """Epochs and batch of a user's training by task; `other` is for all tasks that are not
-    named."""
+    """Epochs and batch of a user's training by task;
+    `other` is for all tasks that are not named.
+    """
 
     epochs: Mapping[str, Annotated[int, COUNT]]
     batch: Mapping[str, Annotated[int, COUNT]]
@@ -239,8 +240,8 @@ class OPPU(Method):
 
 
 def _fits(lm: LM, pair: Example, adapter: StackedAdapters) -> bool:
-    """Whether the item can be asked: a question is never cut, so one that is longer than the model
-    reads cannot.
+    """Whether the item can be asked: a question is never cut,
+    so one that is longer than the model reads cannot.
     """
     from bench.lm.bank import encoded
 

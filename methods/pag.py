@@ -1,5 +1,5 @@
-"""PAG: the prompt begins with a written profile of the user and may show retrieved history items as
-well.
+"""PAG: the prompt begins with a written profile of the user and may
+show retrieved history items as well.
 """
 
 from __future__ import annotations

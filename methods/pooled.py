@@ -1,5 +1,6 @@
-"""Pooled tuning: one LoRA on all fit users' examples. What a patch of one's own must beat before it
-is personal.
+"""Pooled tuning: one LoRA on all fit users' examples.
+
+What a patch of one's own must beat before it is personal.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Pooled(BaselinePrompt):
         return Personalization(patches=(tuned.patch,), facts=counts | tuned.spent.facts())
 
     def _spec(self, task: Task) -> BaseSpec:
-        """Which examples: as for an adapted base, all of them, showing as many items as the test's
-        prompts do.
+        """Which examples: as for an adapted base, all of them,
+        showing as many items as the test's prompts do.
         """
         return BaseSpec(
             form="history" if self.history == "selected" else "plain",

@@ -1,5 +1,5 @@
-"""The random baseline: the prompt shows k history items drawn at random, the user's own or
-anybody's.
+"""The random baseline: the prompt shows k history items drawn at random,
+the user's own or anybody's.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Run `python -m bench ...` in a forked child: as real as a new process, without importing torch
-again.
+"""Run `python -m bench ...` in a forked child: as real as a new process,
+without importing torch again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Shared fixtures: tiny random models, tasks from their YAML; one thread, as two processes on two
-cores fight.
+"""Shared fixtures: tiny random models, tasks from their YAML;
+one thread, as two processes on two cores fight.
 """
 
 from __future__ import annotations

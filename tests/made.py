@@ -1,5 +1,5 @@
-"""Made-up experiments on disk for the report's tests: a configuration, manifests, records, scores
-and answers.
+"""Made-up experiments on disk for the report's tests: a configuration,
+manifests, records, scores and answers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ WORDS = [
 
 
 def conf(folder: Path, name: str = "made_table", **changes: Any) -> Path:
-    """A conf folder with this one experiment, and the scale `small` with two of its seeds beside
-    `paper`.
+    """A conf folder with this one experiment,
+    and the scale `small` with two of its seeds beside `paper`.
     """
     experiment = {
         "name": name,
@@ -71,8 +71,8 @@ def conf(folder: Path, name: str = "made_table", **changes: Any) -> Path:
 def answered(
     task: str, skill: float, *, seed: int = 0, users: int = 20
 ) -> list[tuple[Sample, str]]:
-    """Answers of users with one to three questions, and the golds; right with the given
-    probability.
+    """Answers of users with one to three questions, and the golds;
+    right with the given probability.
     """
     kind, labels = (lambda one: (one.kind, list(one.labels)))(task_named(task))
     rng, golds, found = random.Random(f"{seed}{skill}"), random.Random(9), []
@@ -197,8 +197,8 @@ def manifest(
 def experiment(
     root: Path, name: str = "made_table", *, texts: bool = False, base: str = "task_adapted"
 ) -> Path:
-    """Two tasks, two seeds: a rule, the baseline and a method that is better; its last seed of
-    lamp3 failed.
+    """Two tasks, two seeds: a rule, the baseline and a method that is better;
+    its last seed of lamp3 failed.
     """
     for task in ("lamp2", "lamp3"):
         for seed in (0, 1):

@@ -51,8 +51,9 @@ def patch_of(lm: Any, kind: str) -> Patch:
 
 
 def chameleon_edit(lm: Any) -> Patch:
-    """CHAMELEON's edit of two layers, as its method makes it: rank 2, on the last layer of
-    the MLP."""
+    """CHAMELEON's edit of two layers, as its method makes it:
+    rank 2, on the last layer of the MLP.
+    """
     names = lm.mlp_outputs()
     modules = dict(lm.model.named_modules())
     width = modules[names[0]].out_features

@@ -1,5 +1,5 @@
-"""ALOE learns conversations as it will read them; packed samples do not see each other; code joins
-by its rule.
+"""ALOE learns conversations as it will read them; packed samples do not see each other;
+code joins by its rule.
 """
 
 from __future__ import annotations

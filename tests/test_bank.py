@@ -40,8 +40,9 @@ PEFTS: tuple[Peft, ...] = ("lora", "ia3", "prompt_tuning")
 
 @cache
 def calm_lm(family: str) -> LM:
-    """A tiny model of its own. T5 divides attention by nothing: large random queries would make
-    rounding grow.
+    """A tiny model of its own.
+
+    T5 divides attention by nothing: large random queries would make rounding grow.
     """
     lm = LM(ModelSpec(name="tiny", source=f"tiny:{family}", dtype="float32", device="cpu"))
     for name, module in lm.model.named_modules():

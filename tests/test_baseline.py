@@ -1,5 +1,5 @@
-"""Which cell a run compares itself with: the plain baseline of the same questions, shown and
-answered alike.
+"""Which cell a run compares itself with: the plain baseline of the same questions,
+shown and answered alike.
 """
 
 from __future__ import annotations

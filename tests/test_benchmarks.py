@@ -1,5 +1,6 @@
-"""The benchmarks of language models run from end to end on a tiny model and say what they
-measured."""
+"""The benchmarks of language models run from end to end on a
+tiny model and say what they measured.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Phases add up, nested ones do not count twice, and the limit is enforced on what is the method's
-own.
+"""Phases add up, nested ones do not count twice,
+and the limit is enforced on what is the method's own.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def test_an_interrupted_run_keeps_what_it_had_spent() -> None:
 
 
 def test_bars_of_nested_phases_share_one_display() -> None:
-    """Two displays on one terminal erase each other's lines: one alone hides and shows the cursor,
-    once.
+    """Two displays on one terminal erase each other's lines:
+    one alone hides and shows the cursor, once.
     """
     code = (
         "import time; from bench.cost.budget import Budget; budget = Budget()\n"

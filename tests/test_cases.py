@@ -1,5 +1,5 @@
-"""OPPU's Figure 5, one user's case from the files of its cells; and what was counted stands beside
-the result.
+"""OPPU's Figure 5, one user's case from the files of its cells;
+and what was counted stands beside the result.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from bench.report.__main__ import main
 
 
 def made(folder: Path, *, texts: bool = True) -> Path:
-    """Two arms that answer the same questions, one of which has noted what it learnt of
-    every user."""
+    """Two arms that answer the same questions,
+    one of which has noted what it learnt of every user.
+    """
     root = folder / "runs"
     for arm, method, skill in (("plain", "instruct", 0.2), ("own", "oppu", 0.9)):
         place = cell(root, "lamp2", method, skill=skill, users=6, texts=texts, base="task_adapted")

@@ -22,8 +22,8 @@ GROUPS = ("method", "model", "base", "protocol", "decoding")
 
 
 def parts() -> Iterator[tuple[str, str, Any]]:
-    """Group, option and dataclass of everything that a configuration makes; folders of a model or
-    adapter not.
+    """Group, option and dataclass of everything that a configuration makes;
+    folders of a model or adapter not.
     """
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for group in GROUPS:

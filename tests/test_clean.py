@@ -32,8 +32,8 @@ PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Results in which every text of a record, a manifest, a sample and a note is hostile; and the
-    conf folder.
+    """Results in which every text of a record, a manifest, a sample and a note is hostile;
+    and the conf folder.
     """
     folder = tmp_path_factory.mktemp("hostile")
     root = experiment(folder / "results", texts=True)

@@ -1,5 +1,5 @@
-"""Who takes part: whom a leak takes out, whom a base may learn from, and what is counted of the
-rest.
+"""Who takes part: whom a leak takes out, whom a base may learn from,
+and what is counted of the rest.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def test_a_base_to_be_made_again_is_none_of_those_that_are_shipped(
 
 
 def test_leaks_are_looked_for_among_those_who_fit_and_in_what_a_base_reads() -> None:
-    """Without a base only the group learns, and only from its questions; a base reads every
-    history.
+    """Without a base only the group learns, and only from its questions;
+    a base reads every history.
     """
     reader = person("r", BOB.queries[0].text)
     group = cohort(plan([ANN, BOB], [*FIT, reader], group_size=6))

@@ -1,5 +1,5 @@
-"""The command line as a person types it, what it says of mistakes, its help, and exit codes of
-sweeps.
+"""The command line as a person types it, what it says of mistakes,
+its help, and exit codes of sweeps.
 """
 
 from __future__ import annotations
@@ -340,8 +340,8 @@ def test_workers_end_with_their_parent(small: tuple[str, ...], tmp_path: Path) -
 
 
 def _at_work(pid: int) -> bool:
-    """Whether a process runs; one that has ended may still be listed where nobody collects its
-    code.
+    """Whether a process runs; one that has ended may still be
+    listed where nobody collects its code.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -57,8 +57,8 @@ def cost(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def killed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on a process dies before (odd) or after (even) the write of that number that it
-    makes sure of.
+    """From here on a process dies before (odd) or after (even) the write
+    of that number that it makes sure of.
     """
     real, count = os.fsync, iter(range(10**9))
 
@@ -105,8 +105,8 @@ def test_a_cell_killed_at_any_write_costs_the_tokens_of_an_undisturbed_one(
 def test_seconds_before_a_kill_belong_to_the_cell(
     writes: tuple[Any, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the second batch: what the first had taken is on disk, and is counted beside what
-    comes after.
+    """Killed in the second batch: what the first had taken is on disk,
+    and is counted beside what comes after.
     """
     phase = "generate"
     words = (*SMALL, "data=lamp", f"data.root={data}", "task=lamp4", "method=instruct")

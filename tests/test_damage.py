@@ -1,5 +1,5 @@
-"""What was damaged, edited or put in another's place on disk is never used: an error that names it,
-or made again.
+"""What was damaged, edited or put in another's place on disk is never used:
+an error that names it, or made again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Records, scores and samples with a field missing or of a wrong kind: left out by name, and the
-rest goes on.
+"""Records, scores and samples with a field missing or of a wrong kind:
+left out by name, and the rest goes on.
 """
 
 from __future__ import annotations

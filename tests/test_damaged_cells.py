@@ -1,5 +1,5 @@
-"""Every JSON file that a cell leaves, damaged in turn: a run that meets it ends with one line, with
-no traceback.
+"""Every JSON file that a cell leaves, damaged in turn:
+a run that meets it ends with one line, with no traceback.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""One rule for all methods: an item later than a question is never shown for it. Undated questions
-see everything.
+"""One rule for all methods: an item later than a question is never shown for it.
+
+Undated questions see everything.
 """
 
 from __future__ import annotations
@@ -111,8 +112,8 @@ def test_a_rule_sees_the_history_as_of_the_question() -> None:
 
 
 def test_training_prompts_have_no_later_item() -> None:
-    """ALOE's and DPO's through the selection; the adapted base's and pooled tuning's through
-    `render`.
+    """ALOE's and DPO's through the selection;
+    the adapted base's and pooled tuning's through `render`.
     """
     user = dated()
     told = methods.questions_with_items(
@@ -222,8 +223,9 @@ def test_a_cell_on_dated_questions_shows_and_records_it(tmp_path: Path) -> None:
 
 
 def write(folder: Path, split: str, user: User) -> None:
-    """The user as LaMP's dated files have one: a record for each question, with the whole
-    history."""
+    """The user as LaMP's dated files have one:
+    a record for each question, with the whole history.
+    """
     profile = [{"id": item.id, "date": item.date, **item.fields} for item in user.history]
     questions = [
         {
@@ -242,8 +244,9 @@ def write(folder: Path, split: str, user: User) -> None:
 
 
 def test_dates_of_questions_are_part_of_what_the_data_are(tmp_path: Path) -> None:
-    """Cells of before the rule are not taken for cells of after it; undated data keep their
-    hash."""
+    """Cells of before the rule are not taken for cells of after it;
+    undated data keep their hash.
+    """
     import hashlib
 
     from bench.data import lamp

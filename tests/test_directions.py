@@ -1,5 +1,5 @@
-"""CHAMELEON's directions: the algebra of the edit, CCS on planted data, its nulls, and the choice
-of layers.
+"""CHAMELEON's directions: the algebra of the edit, CCS on planted data,
+its nulls, and the choice of layers.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def planted(
     layers: int, pairs: int, width: int, offset: float, spread: float = 0.3
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """P and N lie `offset` to either side of a shared context along u; also a large mean that both
-    share.
+    """P and N lie `offset` to either side of a shared context along u;
+    also a large mean that both share.
     """
     u = unit(noise(layers, 1, width, seed=1))
     shared = spread * noise(layers, pairs, width, seed=2) + noise(layers, 1, width, seed=3)
@@ -268,8 +268,8 @@ class Published:
     def fitted(
         self, starts: Tensor, epochs: int, lr: float, weight_decay: float
     ) -> tuple[Tensor, Tensor]:
-        """The direction of the best try, and every try's loss; `starts` [tries, width + 1], bias
-        last.
+        """The direction of the best try, and every try's loss;
+        `starts` [tries, width + 1], bias last.
         """
         losses, directions = [], []
         for start in starts:

@@ -19,8 +19,8 @@ PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
 
 def faults(text: str) -> list[str]:
-    """The tables that are none, or whose rows have other numbers of cells than the head, each by
-    its line.
+    """The tables that are none, or whose rows have other numbers of cells than the head,
+    each by its line.
     """
     lines, found = text.splitlines(), []
     for token in PARSER.parse(text):

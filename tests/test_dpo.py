@@ -1,5 +1,5 @@
-"""DPO starts at the reference, which is the base with the adapter off and in four bits, and learns
-from its pairs.
+"""DPO starts at the reference, which is the base with the adapter off and in four bits,
+and learns from its pairs.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def test_dropout_is_off_unless_asked_for() -> None:
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2"])
 def test_four_bits_are_near_the_weights_of_every_layer(family: str) -> None:
-    """NF4's widest step is .304 of a block's largest weight: no weight is further off than half of
-    it.
+    """NF4's widest step is .304 of a block's largest weight:
+    no weight is further off than half of it.
     """
     import bitsandbytes
 

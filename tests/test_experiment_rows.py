@@ -1,5 +1,5 @@
-"""Rows of an experiment: on the same questions, apart from the paper's, named as in the paper; and
-their warnings.
+"""Rows of an experiment: on the same questions, apart from the paper's,
+named as in the paper; and their warnings.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def ours(found, arm):
 
 
 def few_and_many(root, extra=("limit=12",)):
-    """Two arms with 12 users and one with 20, as where an experiment was begun without an
-    override."""
+    """Two arms with 12 users and one with 20,
+    as where an experiment was begun without an override.
+    """
     for arm, users in (("instruct", 12), ("chameleon", 12), ("majority_user", 20)):
         made = cell(
             root, "lamp2", "majority" if users == 20 else arm, users=users, variant=str(users)

@@ -1,5 +1,5 @@
-"""Experiments: what their cells are, that all of them compose and run, and what a dry run says of
-them.
+"""Experiments: what their cells are, that all of them compose and run,
+and what a dry run says of them.
 """
 
 from __future__ import annotations
@@ -207,8 +207,8 @@ def test_a_cell_is_named_by_its_place_and_what_was_added_but_not_by_where_it_run
 
 @pytest.fixture(scope="module")
 def composed() -> Iterator[Callable[[Sequence[str]], Any]]:
-    """Compose a cell; cells that differ in plain values alone compose alike, so one of them is
-    enough.
+    """Compose a cell; cells that differ in plain values alone compose alike,
+    so one of them is enough.
     """
     known: dict[frozenset[str], Any] = {}
 

@@ -1,5 +1,5 @@
-"""Export: what `python -m bench.export` writes does, in plain transformers and peft, what the
-harness does.
+"""Export: what `python -m bench.export` writes does,
+in plain transformers and peft, what the harness does.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ def plain(words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def patched(cell: Path, patches: list[tuple[Patch, ...]]) -> list[str]:
-    """The cell as if its method had given its first users these patches, in turn. The users'
-    ids."""
+    """The cell as if its method had given its first users these patches, in turn.
+
+    The users' ids.
+    """
     found = load_users(cell / "artifacts")
     personals = [replace(one, patches=()) for one in found.values()]
     for index, given in enumerate(patches):
@@ -182,8 +184,9 @@ def test_a_t5_cell_is_exported_for_an_encoder_decoder(
 def test_the_readmes_example_is_of_a_user_whose_adapter_is_exported(
     plain: Path, tmp_path: Path
 ) -> None:
-    """The first user may have neither adapter nor history: then the prompt of the others is
-    shown."""
+    """The first user may have neither adapter nor history:
+    then the prompt of the others is shown.
+    """
     names = patched(plain, [(), (patch_of(tiny_lm(), "lora"),)])
     found = load_users(plain / "artifacts")
     bare = [replace(found[names[0]], items=()), *list(found.values())[1:]]
@@ -196,8 +199,8 @@ def test_the_readmes_example_is_of_a_user_whose_adapter_is_exported(
 
 
 def test_the_rendered_example_is_what_the_model_reads(plain: Path, tmp_path: Path) -> None:
-    """The template of the README is the harness's own: with the names put in, the same text comes
-    out.
+    """The template of the README is the harness's own:
+    with the names put in, the same text comes out.
     """
     patched(plain, [(patch_of(tiny_lm(), "lora"),)])
     exported(plain, tmp_path / "out")

@@ -1,5 +1,5 @@
-"""Figures show the tables' numbers, lines fit what was planted, and series can be told apart
-without colour.
+"""Figures show the tables' numbers, lines fit what was planted,
+and series can be told apart without colour.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def tables(root: Path, where: Path) -> base_results.Tables:
 
 
 def along(folder: Path, **show: Any) -> base_results.Tables:
-    """Two arms at three sizes of the group, one task, one seed; fit takes 2 + 3 seconds a fit user,
-    for 20 users.
+    """Two arms at three sizes of the group, one task, one seed;
+    fit takes 2 + 3 seconds a fit user, for 20 users.
     """
     root, axis = folder / "results", "protocol.group_size"
     axes = {"task": ["lamp2"], axis: list(SIZES), "model": ["smollm2"], "seed": [0]}

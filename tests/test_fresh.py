@@ -1,5 +1,5 @@
-"""Intervals are made when a report is made: from the scores at hand, by the code at hand, and kept
-by content.
+"""Intervals are made when a report is made: from the scores at hand,
+by the code at hand, and kept by content.
 """
 
 import json

@@ -1,5 +1,5 @@
-"""Batching, stopping and scoring change no answer: all is compared with one request alone or plain
-transformers.
+"""Batching, stopping and scoring change no answer:
+all is compared with one request alone or plain transformers.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A results folder is data that people share: whatever it names, no command that reads it
-runs it."""
+"""A results folder is data that people share: whatever it names,
+no command that reads it runs it.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ Json = dict[str, Any]
 
 
 def calls(marker: Path) -> list[Json]:
-    """Configurations that `instantiate` would run: each makes the marker file, or starts a program
-    that does.
+    """Configurations that `instantiate` would run: each makes the marker file,
+    or starts a program that does.
     """
     return [
         {"_target_": "pathlib.Path.touch", "self": str(marker)},

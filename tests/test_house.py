@@ -1,5 +1,5 @@
-"""The rules of the house: who may import whom, what stays light, and how large a file or a function
-may grow.
+"""The rules of the house: who may import whom, what stays light,
+and how large a file or a function may grow.
 """
 
 from __future__ import annotations

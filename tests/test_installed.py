@@ -1,5 +1,5 @@
-"""Installed from a wheel, away from the checkout: everything that a command needs is in the
-packages.
+"""Installed from a wheel, away from the checkout:
+everything that a command needs is in the packages.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ran(site: Path, folder: Path, *words: str) -> str:
-    """What a command says that sees this installation alone: without `site`, the checkout is not on
-    the path.
+    """What a command says that sees this installation alone:
+    without `site`, the checkout is not on the path.
     """
     libraries = [path for path in sys.path if path.endswith("site-packages")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *libraries])}

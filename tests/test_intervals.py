@@ -1,5 +1,5 @@
-"""Intervals against their definitions: the jackknife, Wilson's score interval, an estimate between
-two ends.
+"""Intervals against their definitions: the jackknife, Wilson's score interval,
+an estimate between two ends.
 """
 
 import math

@@ -1,5 +1,5 @@
-"""Sweeps in other processes: joblib, a real local Ray cluster, submitit; the records are those of a
-serial sweep.
+"""Sweeps in other processes: joblib, a real local Ray cluster, submitit;
+the records are those of a serial sweep.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def answer(rule: str, name: str, answers: list[str], text: str = "", most: str =
     [("global", "1"), ("user", "5"), ("median", "3"), ("auto", "5")],
 )
 def test_of_ratings(rule: str, expected: str) -> None:
-    """Median 3, most frequent 5, greatest 5, least 2: each rule has its own answer; `auto` is
-    `user`.
+    """Median 3, most frequent 5, greatest 5, least 2:
+    each rule has its own answer; `auto` is `user`.
     """
     assert answer(rule, "lamp3", ["5", "2", "3", "2", "5", "3", "5"]) == expected
 

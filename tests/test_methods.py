@@ -1,5 +1,5 @@
-"""Every method on every task, causal and seq2seq, from the command line; or the refusal it
-promises.
+"""Every method on every task, causal and seq2seq, from the command line;
+or the refusal it promises.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def test_every_method_runs_on_every_task(family: str, data: Path, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_one_sweep_of_all_methods(tmp_path: Path) -> None:
-    """The words a new user writes, on the embedded sample: defaults stand, but for what makes it
-    long.
+    """The words a new user writes, on the embedded sample:
+    defaults stand, but for what makes it long.
     """
     words = ("-m", "method=glob(*)", "task=lamp2,lamp3,lamp7", "limit=8")
     path = adapter("llama", tmp_path / "adapter")

@@ -1,5 +1,5 @@
-"""The metrics against the rules of LaMP's evaluator, written out again here in plain Python without
-the harness.
+"""The metrics against the rules of LaMP's evaluator,
+written out again here in plain Python without the harness.
 """
 
 import math

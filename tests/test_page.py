@@ -1,5 +1,5 @@
-"""The page: nothing of a record or an answer becomes markup; and used as a reader would, in a real
-browser.
+"""The page: nothing of a record or an answer becomes markup;
+and used as a reader would, in a real browser.
 """
 
 import hashlib
@@ -37,8 +37,9 @@ FLAGS = (
 
 
 def with_evil(root):
-    """A cell in which an answer, a prompt, a gold, a user's name, a variant and a fact hold
-    markup."""
+    """A cell in which an answer, a prompt, a gold, a user's name,
+    a variant and a fact hold markup.
+    """
     folder = cell(
         root, "lamp4", "chameleon", skill=0.4, users=3, texts=True, variant=EVIL, facts={EVIL: EVIL}
     )
@@ -73,8 +74,8 @@ def data(text):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A page of an experiment, a cell full of markup, a failed cell and one without texts; and its
-    text.
+    """A page of an experiment, a cell full of markup,
+    a failed cell and one without texts; and its text.
     """
     folder = tmp_path_factory.mktemp("page")
     root = experiment(folder / "results", texts=True)

@@ -48,8 +48,8 @@ def random_patch(lm, seed: int, rank: int = 2, positions: str = "all") -> Patch:
 
 
 def random_scales(lm, seed: int, positions: str = "all") -> Patch:  # type: ignore[no-untyped-def]
-    """As IA3 has them: on what attention's keys and values say, and on what the MLP's last layer
-    reads.
+    """As IA3 has them: on what attention's keys and values say,
+    and on what the MLP's last layer reads.
     """
     stream = torch.Generator().manual_seed(seed)
     modules = dict(lm.model.named_modules())
@@ -205,8 +205,8 @@ def test_the_negative_takes_a_patch_back(any_lm) -> None:  # type: ignore[no-unt
 
 
 def test_a_soft_prompt_is_read_as_vectors_before_the_prompt(any_lm) -> None:  # type: ignore[no-untyped-def]
-    """The oracle: the vectors laid before the embedded prompt, and the whole answer read in one
-    pass.
+    """The oracle: the vectors laid before the embedded prompt,
+    and the whole answer read in one pass.
     """
     patch = random_prompt(any_lm, 3, 5)
     [(_, [(found, _)])] = any_lm.likelihood([prompts((patch,))[1]], [["comedy"]])
@@ -263,8 +263,8 @@ def test_activations_are_read_without_patches() -> None:
 
 
 def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[no-untyped-def]
-    """Acceptance check 4: the edit of the MLP's output, its fold into the weights, and the patch
-    are one.
+    """Acceptance check 4: the edit of the MLP's output,
+    its fold into the weights, and the patch are one.
     """
     names = any_lm.mlp_outputs()
     modules = dict(any_lm.model.named_modules())
@@ -347,8 +347,8 @@ def test_positions_limit_where_the_patch_acts() -> None:
 
 @pytest.mark.parametrize("made", ["low rank", "scale"])
 def test_the_start_token_of_a_decoder_is_no_new_token(made: str) -> None:
-    """With positions=generated an answer is as likely as by hooks that leave the start token as it
-    is.
+    """With positions=generated an answer is as likely as by hooks
+    that leave the start token as it is.
     """
     lm = tiny_lm("t5")
     patch = (random_patch if made == "low rank" else random_scales)(lm, 1, positions="generated")

@@ -1,5 +1,5 @@
-"""What a configuration asks for: the key by which a cell is found, and the words by which it is
-told.
+"""What a configuration asks for: the key by which a cell is found,
+and the words by which it is told.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ def test_a_pool_has_both_splits_and_golds_only_where_both_have_them() -> None:
 
 
 def test_a_setting_younger_than_published_records_is_in_no_key_at_its_default() -> None:
-    """CHAMELEON's cells were made when there was one shared neutral insight, and no such
-    setting."""
+    """CHAMELEON's cells were made when there was one shared neutral insight,
+    and no such setting.
+    """
     said = resolved("method.insight_neutral=shared")
     method, fields = said.method, dict(said.fields)
     assert "insight_neutral" not in fields_in_key(method, fields)

@@ -1,5 +1,5 @@
-"""Pooled tuning learns from all fit users, with no more examples and time than it is given, and
-says how much.
+"""Pooled tuning learns from all fit users, with no more examples and time than it is given,
+and says how much.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What a comparison could have seen: the formula against simulation, and the command that
-asks it."""
+"""What a comparison could have seen: the formula against simulation,
+and the command that asks it.
+"""
 
 import math
 
@@ -17,8 +18,8 @@ STARS = ["1", "2", "3", "4", "5"]
 
 
 def arms(users, effect, rng, each=3):
-    """Two arms that rate `each` questions of a user; how much arm a errs less differs by user and
-    by question.
+    """Two arms that rate `each` questions of a user;
+    how much arm a errs less differs by user and by question.
     """
     level, gain = rng.uniform(1, 3, users), rng.normal(effect, 0.4, users)
     found = ([], [])

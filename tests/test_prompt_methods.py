@@ -92,8 +92,8 @@ def people(task: Task = TASK) -> list[User]:
 
 
 class Writer:
-    """Stands for a model: writes a text of its own for every prompt, and remembers what it was
-    asked.
+    """Stands for a model: writes a text of its own for every prompt,
+    and remembers what it was asked.
     """
 
     as_instruct = ("as instruct",)
@@ -331,8 +331,8 @@ def test_a_sweep_over_k_pays_for_the_profiles_once(tmp_path: Path, calls: list[i
 
 
 def test_a_profile_is_one_text_behind_every_adapted_base(tmp_path: Path, calls: list[int]) -> None:
-    """PAG's k = 0 and k = 1 stand on two bases; the model that writes is the same one, before
-    either.
+    """PAG's k = 0 and k = 1 stand on two bases;
+    the model that writes is the same one, before either.
     """
     users, found = people(), []
     for number in (1, 2):

@@ -1,5 +1,5 @@
-"""What protocols guarantee: nobody tested fits, nothing after the question, the same questions for
-every method.
+"""What protocols guarantee: nobody tested fits, nothing after the question,
+the same questions for every method.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def protocol(name: str, **changes: Any) -> Protocol:
 def reviewer(
     name: str, items: int, *, asked: Sequence[str] = (), day: str | None = None, group: str = ""
 ) -> User:
-    """Someone with so many items, one a day from 2020-01-01, and a question on `day` for
-    each id."""
+    """Someone with so many items, one a day from 2020-01-01,
+    and a question on `day` for each id.
+    """
     history = tuple(
         Item(
             f"{name}{at}",

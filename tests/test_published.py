@@ -82,8 +82,8 @@ def test_a_published_cell_of_every_method_is_found_done(
 
 
 def found_done(data: Path, *words: str) -> bool:
-    """If this fails, a key has changed: leave what is new out of it at its default, or publish the
-    cells again.
+    """If this fails, a key has changed: leave what is new out of it at its default,
+    or publish the cells again.
     """
     command = [sys.executable, "-m", "bench", *COMMON, f"data.root={data}", *words]
     done = subprocess.run(

@@ -49,8 +49,9 @@ def test_the_commands_say_nothing_but_their_own_lines(tmp_path: Path) -> None:
 def test_neither_trainers_nor_files_in_other_formats_say_anything(
     method: str, tmp_path: Path
 ) -> None:
-    """TRL, PEFT and bitsandbytes; the packaged model's GGUF, unpacked anew; its sentence
-    encoder."""
+    """TRL, PEFT and bitsandbytes; the packaged model's GGUF,
+    unpacked anew; its sentence encoder.
+    """
     model = (
         "model=smollm2",
         "selection.n_items=2",

@@ -1,5 +1,5 @@
-"""Rankers: LaMP's BM25 item by item, the other orders, and that nothing newer than the question is
-ever ranked.
+"""Rankers: LaMP's BM25 item by item, the other orders,
+and that nothing newer than the question is ever ranked.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The real small model: SmolLM2-135M from its package, on the sample and, where at hand, on real
-questions.
+"""The real small model: SmolLM2-135M from its package, on the sample and,
+where at hand, on real questions.
 """
 
 from __future__ import annotations

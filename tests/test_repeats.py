@@ -1,5 +1,5 @@
-"""Repeats of a method: what is drawn anew, how a command asks for them, and the one row that tells
-of them.
+"""Repeats of a method: what is drawn anew, how a command asks for them,
+and the one row that tells of them.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def test_the_spread_is_pooled_over_seeds_and_widens_the_interval() -> None:
 
 
 def test_intervals_with_the_repeats_part_cover() -> None:
-    """Of 24 users and 3 repeats: the truth lies inside in 94 of 100 cases, without the repeats'
-    part in fewer.
+    """Of 24 users and 3 repeats: the truth lies inside in 94 of 100 cases,
+    without the repeats' part in fewer.
     """
     rng, covered, bare, significant = random.Random(0), 0, 0, 0
     for _ in range(2000):

@@ -1,5 +1,5 @@
-"""Tables and comparisons from made-up cells on disk: what a reader must see, and what must never
-share a table.
+"""Tables and comparisons from made-up cells on disk: what a reader must see,
+and what must never share a table.
 """
 
 import csv
@@ -64,8 +64,9 @@ def record(
 
 
 def scores(skill, seed=0, users=20):
-    """Scored rating queries of users with one to three queries: right with the given
-    probability."""
+    """Scored rating queries of users with one to three queries:
+    right with the given probability.
+    """
     rng, golds = random.Random(seed), random.Random(9)
     found = []
     for user in range(users):

@@ -1,5 +1,5 @@
-"""Which rows share a table, what a reader is warned of where the number stands, and how wide a
-table may be.
+"""Which rows share a table, what a reader is warned of where the number stands,
+and how wide a table may be.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""PCA selection (acceptance check 8): planted outliers, a planted theme, short and identical
-histories.
+"""PCA selection (acceptance check 8): planted outliers, a planted theme,
+short and identical histories.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def test_the_packaged_embedder_knows_meaning() -> None:
 
 
 def test_items_that_the_embedder_does_not_read_to_their_end_are_counted() -> None:
-    """MiniLM reads 256 word pieces, two markers among them; the 255th word of a text changes
-    nothing.
+    """MiniLM reads 256 word pieces, two markers among them;
+    the 255th word of a text changes nothing.
     """
     read, beyond = "word " * 254, "word " * 255
     assert [cut([text], "minilm") for text in (read, beyond, "short", "")] == [0, 1, 0, 0]

@@ -257,8 +257,8 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_bytes_change_only_with_the_version(tmp_path: Path) -> None:
-    """A failure means: the generator's output changed, so raise `sample.VERSION` and enter the new
-    digest here.
+    """A failure means: the generator's output changed,
+    so raise `sample.VERSION` and enter the new digest here.
     """
     generator.write(tmp_path / "s", train_users=20, dev_users=10)
     known = {"2": "797f34aec50cbb1a0442d4e9dcf1c5b899ae588b8a7ce29ae88eb8d030224ace"}

@@ -1,5 +1,5 @@
-"""Every setting is checked before a model is loaded: odd values end in one line, or in a plan that
-can be shown.
+"""Every setting is checked before a model is loaded:
+odd values end in one line, or in a plan that can be shown.
 """
 
 from __future__ import annotations
@@ -169,8 +169,9 @@ def settings_of(words: tuple[str, ...]) -> list[str]:
 
 
 def planned(words: tuple[str, ...], path: str, value: Any) -> str | None:
-    """What a dry run says of the cell with this one setting; the error's line where it is
-    refused."""
+    """What a dry run says of the cell with this one setting;
+    the error's line where it is refused.
+    """
     config = copy.deepcopy(composed(words))
     try:
         with open_dict(config):

@@ -1,5 +1,5 @@
-"""A cell in shards and in windows is the cell as a whole; identical sweeps at once do each cell
-once.
+"""A cell in shards and in windows is the cell as a whole;
+identical sweeps at once do each cell once.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def cell(folder: Path) -> Path:
 
 
 def left(folder: Path) -> dict[str, Any]:
-    """What a reader finds: record without clock and machine, scores, samples by id, artifacts by
-    name.
+    """What a reader finds: record without clock and machine, scores,
+    samples by id, artifacts by name.
     """
     at = cell(folder)
     record = json.loads((at / "record.json").read_text())
@@ -61,8 +61,9 @@ def left(folder: Path) -> dict[str, Any]:
 
 
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
-    """Where two values differ; numbers may by the rounding that other neighbours in a batch
-    bring."""
+    """Where two values differ; numbers may by the rounding that
+    other neighbours in a batch bring.
+    """
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return [
             found

@@ -1,5 +1,5 @@
-"""What other code has computed or trained is not used again: tensors, texts and bases that cells
-share.
+"""What other code has computed or trained is not used again:
+tensors, texts and bases that cells share.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ WORDS = ["news", "of", "the", "cat", "dog", "2024"]
 
 
 def arm(kind, *, users=12, seed=0, skill=0.5):
-    """One arm's scored queries: users with 1-6 queries each; golds depend on the position, answers
-    on the seed.
+    """One arm's scored queries: users with 1-6 queries each;
+    golds depend on the position, answers on the seed.
     """
     rng, golds = random.Random(seed), random.Random(99)
     labels = {"classification": LABELS, "rating": STARS, "generation": []}[kind]
@@ -200,8 +200,8 @@ def test_a_label_that_does_not_occur_may_be_as_good_as_the_others():
 
 
 def test_intervals_of_macro_f1_cover_the_truth_with_24_users(coverage):
-    """Of one arm and of a difference; percentiles of resampled users held it in half of the samples
-    or fewer.
+    """Of one arm and of a difference;
+    percentiles of resampled users held it in half of the samples or fewer.
     """
     world = next(world for world in coverage.WORLDS if world.name == "15 uneven labels")
     many = coverage.drawn(world, 20_000, np.random.default_rng(1))
@@ -387,8 +387,8 @@ def test_helped_means_better_whatever_the_direction_of_the_metric():
 
 
 def test_where_one_user_makes_all_the_difference_its_error_is_not_trusted():
-    """Of 24 users one differs: as much is known of that spread as of two users, so that t is 3.8
-    and not 2.07.
+    """Of 24 users one differs: as much is known of that spread as of two users,
+    so that t is 3.8 and not 2.07.
     """
     a = [rating(user, 0, 1.0 if user == 0 else 0.0) for user in range(24)]
     b = [rating(user, 0, 0.0) for user in range(24)]

@@ -532,8 +532,8 @@ def test_a_part_of_a_cell_that_another_holds_writes_nothing_into_it(
 
 @pytest.mark.parametrize("name", ["notes", "7x", "\u0663", "9" * 60])
 def test_a_foreign_file_in_a_claim_is_no_traceback(cell: Cell, name: str) -> None:
-    """It may be a claim of a later version: it is waited for, and taken over when it gives no sign
-    of life.
+    """It may be a claim of a later version: it is waited for,
+    and taken over when it gives no sign of life.
     """
     (cell.folder / "claim").mkdir(parents=True)
     foreign = cell.folder / "claim" / "@".join((name, *me().split("@")[1:3], "", "token"))

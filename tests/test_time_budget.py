@@ -1,5 +1,5 @@
-"""One clock for a cell: every method asks it, loading is free, and what was kept counts with what
-it cost.
+"""One clock for a cell: every method asks it, loading is free,
+and what was kept counts with what it cost.
 """
 
 from __future__ import annotations
@@ -212,8 +212,8 @@ def asked(made: Chameleon, budget: Budget) -> tuple[Pairs, int]:
 
 
 def test_chameleon_past_the_limit_keeps_the_pairs_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part of four asks the budget twice: before its answers, and before their activations are
-    read.
+    """Each part of four asks the budget twice: before its answers,
+    and before their activations are read.
     """
     monkeypatch.setattr("methods.chameleon.states.PART", 4)
     some, read = asked(chameleon(min_pairs=1), Ticking(5))

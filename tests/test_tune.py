@@ -1,5 +1,5 @@
-"""Tuning learns what it is shown, shares prefixes without changing the loss, and touches nothing
-but the patch.
+"""Tuning learns what it is shown, shares prefixes without changing the loss,
+and touches nothing but the patch.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def test_the_rate_climbs_over_the_warm_up_and_then_falls() -> None:
 
 
 def test_a_training_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every kind of it: a base's and a pooled LoRA's, that of OPPU's users, and those of the
-    libraries.
+    """In every kind of it: a base's and a pooled LoRA's, that of OPPU's users,
+    and those of the libraries.
     """
     asked: list[float] = []
     schedule = tune.schedule

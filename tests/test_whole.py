@@ -1,5 +1,5 @@
-"""What is damaged, of another model or out of reach is one line that names it, before anything is
-answered.
+"""What is damaged, of another model or out of reach is one line that names it,
+before anything is answered.
 """
 
 from __future__ import annotations

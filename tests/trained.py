@@ -53,8 +53,9 @@ def budget(minutes: float | None = None) -> Budget:
 
 
 def weights(lm: LM) -> str:
-    """A hash of everything in the model that could be changed: weights, names, whether they
-    learn."""
+    """A hash of everything in the model that could be changed:
+    weights, names, whether they learn.
+    """
     digest = hashlib.sha256()
     for name, value in lm.model.named_parameters():
         digest.update(f"{name} {value.requires_grad} {value.grad is None}".encode())

@@ -46,8 +46,8 @@ def _learn(job: Job) -> Personalization:
 
 
 def adapt(job: Job, shared: Personalization) -> None:
-    """One personalization for each user, chunk by chunk; each chunk is on disk before the next
-    starts.
+    """One personalization for each user, chunk by chunk;
+    each chunk is on disk before the next starts.
     """
     with job.budget.phase("adapt", total=len(job.users)) as progress:
         for start in range(0, len(job.users), CHUNK):

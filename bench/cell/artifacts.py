@@ -1,5 +1,6 @@
-"""Personalizations on disk: what a method fits and adapts, as JSON beside the patches'
-safetensors."""
+"""Personalizations on disk: what a method fits and adapts,
+as JSON beside the patches' safetensors.
+"""
 
 from __future__ import annotations
 

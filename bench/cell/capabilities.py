@@ -15,8 +15,8 @@ from bench.types import Decoding
 def check_capabilities(
     spec: ModelSpec, name: str, method: Method, base: BaseSpec, decoding: Decoding
 ) -> None:
-    """Raise InputError if the model lacks what the method (called `name`), the base or the decoding
-    needs.
+    """Raise InputError if the model lacks what the method (called `name`),
+    the base or the decoding needs.
     """
     if not method.needs_model:
         return

@@ -34,8 +34,9 @@ class CellModel:
 
     @cached_property
     def lm(self) -> LM:
-        """The model on its base. Where the base is not there yet, one process trains it and others
-        wait.
+        """The model on its base.
+
+        Where the base is not there yet, one process trains it and others wait.
         """
         key = self._cohort.base_key
         base = self._base_at_hand()

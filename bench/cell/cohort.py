@@ -67,8 +67,8 @@ class Cohort:
         return _emptied(self.leaks) if dropped and not self.drawn else ""
 
     def base(self) -> Path | None:
-        """The adapted base, if it is at hand; one that is to be made again counts only from the
-        cache.
+        """The adapted base, if it is at hand;
+        one that is to be made again counts only from the cache.
         """
         if self.base_key is None:
             return None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Answered:
-    """The questions that have answers on disk, and these answers' tokens, which are what answering
-    has cost.
+    """The questions that have answers on disk, and these answers' tokens,
+    which are what answering has cost.
     """
 
     ids: set[str] = field(default_factory=set)

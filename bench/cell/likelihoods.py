@@ -54,14 +54,15 @@ class File:
         return {"cell": self.cell, "name": self.path.stem}
 
     def read(self) -> Values:
-        """All values of a window that is done. Raises InputError if they are not as they were
-        written.
+        """All values of a window that is done.
+
+        Raises InputError if they are not as they were written.
         """
         return _values(seals.read(self.path, self._owner, _REMEDY))
 
     def begun(self) -> Values:
-        """What a killed run had worked out; a line that is damaged is left out, and worked out
-        again.
+        """What a killed run had worked out; a line that is damaged is left out,
+        and worked out again.
         """
         values: Values = {}
         for line in json_lines.stream(self.partial):

@@ -85,8 +85,8 @@ def _class_of(name: Any, where: str, plugins: Sequence[str]) -> Any:
 
 
 def _plugin_method(name: str, plugin: str, where: str) -> Any:
-    """A method's class in a package that the user trusts; other callables of the package stay out
-    of reach.
+    """A method's class in a package that the user trusts;
+    other callables of the package stay out of reach.
     """
     from bench.method import Method
 

@@ -111,8 +111,9 @@ class _Splits:
 
 
 def resolve(config: DictConfig, read: Callable[..., lamp.Dataset] = lamp.read) -> Plan:
-    """Read the data and work out the cell. Raises InputError if the configuration or the data is
-    wrong.
+    """Read the data and work out the cell.
+
+    Raises InputError if the configuration or the data is wrong.
     """
     hydra = HydraConfig.get()
     alone = hydra.mode != RunMode.MULTIRUN
@@ -248,8 +249,8 @@ def _fit_split(
 
 
 def _made(values: Mapping[str, Any]) -> Any:
-    """The dataclass that a group of the configuration describes; what is wrong with a value is bad
-    input.
+    """The dataclass that a group of the configuration describes;
+    what is wrong with a value is bad input.
     """
     try:
         return instantiate(values, _convert_="all")

@@ -1,5 +1,6 @@
-"""The record of a cell (docs/record.md): what ran, on what, what came out and what it cost. Holds
-no user text.
+"""The record of a cell (docs/record.md): what ran, on what, what came out and what it cost.
+
+Holds no user text.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
 
 
 def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int) -> dict[str, Any]:
-    """The part that only a finished cell has: metrics with intervals, counts, the method's
-    facts."""
+    """The part that only a finished cell has: metrics with intervals,
+    counts, the method's facts.
+    """
     plan, task = cohort.plan, cohort.plan.task
     counts = {
         **{f"data_{name}": count for name, count in plan.tested.counts.items()},
@@ -128,8 +130,8 @@ def _people(users: Sequence[User]) -> dict[str, int]:
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without this machine's folders and without the task's prompts (its own file
-    has them).
+    """The configuration without this machine's folders and without the
+    task's prompts (its own file has them).
     """
     public = {name: by_content(value) for name, value in config.items() if name not in _PRIVATE}
     public["data"] = dict(config["data"])

@@ -21,8 +21,9 @@ MOST = 1000
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """The command line with `repeats=N` as the sweep `repeat=0,...,N-1`. InputError if N is no
-    count.
+    """The command line with `repeats=N` as the sweep `repeat=0,...,N-1`.
+
+    InputError if N is no count.
     """
     given = [word for word in arguments if word.startswith("repeats=")]
     if not given:
@@ -58,8 +59,9 @@ def drawn(values: dict[str, Any], *, alone: bool) -> dict[str, Any]:
 
 
 def check_sweep(cells: Sequence[Mapping[str, Any]]) -> None:
-    """Raises InputError if a sweep asks for repeats and none of its methods draws. `cells`: their
-    settings.
+    """Raises InputError if a sweep asks for repeats and none of its methods draws.
+
+    `cells`: their settings.
     """
     repeated = [values for values in cells if values["repeat"]]
     if repeated and not any(draws(values["method"]) for values in repeated):
@@ -109,8 +111,8 @@ def _nothing(values: Mapping[str, Any]) -> str:
 
 
 def seed_of(seed: int, repeat: int) -> int:
-    """The number that a repeat draws from: below 2**28, so that what is made of it fits any
-    generator.
+    """The number that a repeat draws from: below 2**28,
+    so that what is made of it fits any generator.
     """
     if not repeat:
         return seed

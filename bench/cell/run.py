@@ -1,5 +1,5 @@
-"""Run one cell, or a shard of it: find it done, or claim it, work, and leave a record, also of a
-failure.
+"""Run one cell, or a shard of it: find it done, or claim it, work,
+and leave a record, also of a failure.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Result:
 
 
 def run(config: DictConfig) -> Result:
-    """Run a cell, or find it done. A cell that fails leaves a record that says so. InputError for
-    bad input.
+    """Run a cell, or find it done.
+
+    A cell that fails leaves a record that says so. InputError for bad input.
     """
     plan = resolve(config)
     if plan.config["experiment"]:
@@ -66,8 +67,9 @@ def run(config: DictConfig) -> Result:
 
 
 def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
-    """All steps. One that has left its files before is not repeated; `dropped` lines of them were
-    cut off.
+    """All steps.
+
+    One that has left its files before is not repeated; `dropped` lines of them were cut off.
     """
     plan = who.plan
     budget = Budget(plan.config["budget"]["minutes"], progress=plan.config["progress"])

@@ -1,5 +1,5 @@
-"""Join answers and golds, which nothing before this has looked at: rows of scores, and what a
-record counts.
+"""Join answers and golds, which nothing before this has looked at:
+rows of scores, and what a record counts.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def tally(
     golds: bool,
     advance: Callable[[int], None],
 ) -> Tally:
-    """Read everything that the steps before have left on disk, once and in the order of the
-    questions.
+    """Read everything that the steps before have left on disk,
+    once and in the order of the questions.
     """
     total = Tally()
     samples = Ahead(_samples(cell))
@@ -110,8 +110,8 @@ def tally(
 
 
 def write(task: Task, cell: Cell, total: Tally, *, golds: bool, model: str) -> None:
-    """scores.json, and the golds' texts for the report; without golds the predictions as LaMP's
-    submission.
+    """scores.json, and the golds' texts for the report;
+    without golds the predictions as LaMP's submission.
     """
     if golds:
         store.write_rows(cell.scores, (asdict(row) for row in total.scored))

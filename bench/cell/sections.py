@@ -63,8 +63,9 @@ class ResultsSection:
 
 @dataclass(frozen=True)
 class ExperimentSection:
-    """What a cell knows of its experiment (bench/sweep/sweeper.py); its manifest is called
-    by it."""
+    """What a cell knows of its experiment (bench/sweep/sweeper.py);
+    its manifest is called by it.
+    """
 
     name: Annotated[str, NAME]
     scale: Annotated[str, NAME]
@@ -77,8 +78,8 @@ class ExperimentSection:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of conf/config.yaml: groups and sections by their dataclasses, single settings by type
-    and bounds.
+    """All of conf/config.yaml: groups and sections by their dataclasses,
+    single settings by type and bounds.
     """
 
     seed: Annotated[int, SEED]

@@ -94,8 +94,8 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _not_there(config: DictConfig, text: str) -> str:
-    """What is wrong with a name by which other settings are looked up, and the names that there
-    are.
+    """What is wrong with a name by which other settings are looked up,
+    and the names that there are.
     """
     match = re.search(r"Interpolation key '([\w.-]+)' not found.*full_key: ([\w.]+)", text)
     if not match:
@@ -111,8 +111,8 @@ def _not_there(config: DictConfig, text: str) -> str:
 
 
 def _check_alone(config: DictConfig) -> None:
-    """The groups that can be read by themselves: of a wrong value that others are looked up by, the
-    better error.
+    """The groups that can be read by themselves:
+    of a wrong value that others are looked up by, the better error.
     """
     for name in ("data", "selection", "method"):
         try:

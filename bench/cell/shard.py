@@ -61,8 +61,8 @@ class Shard:
         return int(seals.read(self._mark, self._owner, remedy)["lines_dropped"])
 
     def users(self, users: Sequence[User]) -> Sequence[User]:
-        """Its part of the users, who have their protocol's history already: a stretch of their
-        order.
+        """Its part of the users, who have their protocol's history already:
+        a stretch of their order.
         """
         start = len(users) * self.index // self.count
         end = len(users) * (self.index + 1) // self.count
@@ -83,8 +83,9 @@ class Shard:
 
 
 def asked(config: Mapping[str, Any], whole: Cell) -> Shard | None:
-    """The part that the settings ask for; None for a whole cell. Raises InputError if they make no
-    sense.
+    """The part that the settings ask for; None for a whole cell.
+
+    Raises InputError if they make no sense.
     """
     index, count = config["shard"]["index"], config["shard"]["count"]
     if count < 1 or not 0 <= index < count:

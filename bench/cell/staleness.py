@@ -74,8 +74,8 @@ def begin(plan: Plan) -> None:
 
 
 def noted(plan: Plan) -> dict[str, Any]:
-    """Of a cell at work, for its record: the hash of each file that made it, and files that changed
-    on the way.
+    """Of a cell at work, for its record: the hash of each file that made it,
+    and files that changed on the way.
     """
     return _noted(plan) or {"sources": sources.of(plan.method), "sources_mixed": []}
 
@@ -86,8 +86,8 @@ def _counts(plan: Plan, differs: Sequence[str], what: str) -> bool:
 
 
 def _clear(plan: Plan) -> None:
-    """Remove all that earlier code left; its record first, so that it never stands beside new
-    answers.
+    """Remove all that earlier code left; its record first,
+    so that it never stands beside new answers.
     """
     cell = plan.cell
     left = [
@@ -112,8 +112,9 @@ def _owner(plan: Plan) -> seals.Owner:
 
 
 def _noted(plan: Plan) -> dict[str, Any] | None:
-    """What the cell at work says of its code; None if it says nothing. Raises InputError if that is
-    damaged.
+    """What the cell at work says of its code; None if it says nothing.
+
+    Raises InputError if that is damaged.
     """
     if not _note(plan).exists():
         return None

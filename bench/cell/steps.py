@@ -35,8 +35,8 @@ def whole(job: Job) -> dict[str, Any]:
 
 
 def _work(job: Job) -> Personalization:
-    """What the users are given, their answers and the likelihood of their golds, on disk; what all
-    users share.
+    """What the users are given, their answers and the likelihood of their golds, on disk;
+    what all users share.
     """
     shared = adaptation.fit(job)
     adaptation.adapt(job, shared)

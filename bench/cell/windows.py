@@ -33,8 +33,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Window:
-    """Some users in a row, with golds. `number` counts the windows, `start` is the index of the
-    first user.
+    """Some users in a row, with golds.
+
+    `number` counts the windows, `start` is the index of the first user.
     """
 
     number: int
@@ -74,8 +75,8 @@ class Window:
     def asked(
         self, personals: Sequence[Personalization]
     ) -> list[tuple[User, Query, Personalization]]:
-        """Every question with its user, as of the question, and personalization; the golds are
-        hidden.
+        """Every question with its user, as of the question, and personalization;
+        the golds are hidden.
         """
         asked = []
         for user, personal in zip(self.users, personals, strict=True):
@@ -112,8 +113,9 @@ class Ahead(Generic[T]):
         self._early: dict[str, T] = {}
 
     def take(self, ids: Sequence[str]) -> list[T]:
-        """The values of these ids, which are forgotten here. KeyError if the stream ends without
-        one of them.
+        """The values of these ids, which are forgotten here.
+
+        KeyError if the stream ends without one of them.
         """
         missing = set(ids).difference(self._early)
         while missing:

@@ -1,3 +1,4 @@
-"""Values from outside: what a setting or a record may be. Imports nothing of the product but its
-errors.
+"""Values from outside: what a setting or a record may be.
+
+Imports nothing of the product but its errors.
 """

@@ -42,8 +42,8 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Of a mapping: its keys are the fields of a dataclass that is made later, those left out that
-    are set then.
+    """Of a mapping: its keys are the fields of a dataclass that is made later,
+    those left out that are set then.
     """
 
     of: type

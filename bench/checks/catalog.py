@@ -48,8 +48,8 @@ def groups() -> dict[str, list[str]]:
 
 
 def alike(name: str, options: Iterable[str]) -> str | None:
-    """The option that is meant by a name in another spelling: `lamp3` by `LaMP-3`, `llm_rec` by
-    `LLM-REC`.
+    """The option that is meant by a name in another spelling:
+    `lamp3` by `LaMP-3`, `llm_rec` by `LLM-REC`.
     """
     bare = _letters(name)
     return next((option for option in options if bare and _letters(option) == bare), None)

@@ -1,5 +1,5 @@
-"""`python -m bench --help`: one screen with the choices, and the settings of the chosen method and
-task.
+"""`python -m bench --help`: one screen with the choices,
+and the settings of the chosen method and task.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ def _of_group(known: Mapping[str, Setting], group: str, *, whole: bool) -> list[
 def _common(
     known: Mapping[str, Setting], options: Mapping[str, str], *, whole: bool
 ) -> list[Setting]:
-    """Settings of no group; of those that several methods share, the ones that this method
-    reads."""
+    """Settings of no group; of those that several methods share,
+    the ones that this method reads.
+    """
     common = {key.partition(".")[0] for key in catalog.settings({})} - set(catalog.groups())
     found = [one for one in known.values() if one.key.partition(".")[0] in common and not one.inner]
     if whole:

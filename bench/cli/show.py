@@ -1,5 +1,5 @@
-"""What the command line says of a cell: a dry run's plan, the result in a line, the comparison with
-the baseline.
+"""What the command line says of a cell: a dry run's plan, the result in a line,
+the comparison with the baseline.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from bench.types import Personalization
 
 
 def cell(config: DictConfig) -> int:
-    """Run (or with `dry=true` only plan) one cell and say what came of it. Returns the exit
-    code."""
+    """Run (or with `dry=true` only plan) one cell and say what came of it.
+
+    Returns the exit code.
+    """
     stops.listen()  # here too: a sweep's job may run in a process that another has started
     try:
         if config.dry:

@@ -160,8 +160,9 @@ def _is_misread(parsed: Override, value: str, *, sweeps: bool) -> bool:
 
 
 def _choice(group: str, value: str) -> str:
-    """The options of a group by their own names. Functions of Hydra (`glob(*)`) and unknown names
-    are left alone.
+    """The options of a group by their own names.
+
+    Functions of Hydra (`glob(*)`) and unknown names are left alone.
     """
     if group == "model" and (value.startswith("~") or os.path.isdir(os.path.expanduser(value))):
         return quoted(os.path.expanduser(value))

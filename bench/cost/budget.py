@@ -112,8 +112,8 @@ class Budget:
             self.costs[self._open[-1]].cache_damaged += 1
 
     def charge(self, seconds: float, *, cache_hits: int = 0) -> None:
-        """Count what a stored result took when it was made, so that a second run looks no cheaper
-        than the first.
+        """Count what a stored result took when it was made,
+        so that a second run looks no cheaper than the first.
         """
         if self._open:
             self.costs[self._open[-1]].reused += seconds
@@ -132,8 +132,8 @@ class Budget:
         return self.minutes is not None and self._counting
 
     def over(self) -> bool:
-        """Whether the limit is passed, in a phase that is limited: a training stops early with what
-        it has.
+        """Whether the limit is passed, in a phase that is limited:
+        a training stops early with what it has.
         """
         return self.limiting and self.left() < 0
 
@@ -148,8 +148,8 @@ class Budget:
         return max(0.0, -self.left())
 
     def spent(self) -> dict[str, float] | None:
-        """For the record: the limit, what was spent of it and past it (seconds); None without a
-        limit.
+        """For the record: the limit, what was spent of it and past it (seconds);
+        None without a limit.
         """
         if self.minutes is None:
             return None
@@ -180,8 +180,8 @@ class Budget:
         return Bill(phases, seconds if self._counting else 0.0)
 
     def add(self, bill: Bill) -> None:
-        """Take over what an interrupted run of the same cell cost, and what of it counts against
-        the limit.
+        """Take over what an interrupted run of the same cell cost,
+        and what of it counts against the limit.
         """
         self._settle()
         for name, cost in bill.phases.items():
@@ -195,8 +195,8 @@ class Budget:
         self._limited = max(0.0, self._limited - bill.limited)
 
     def again(self, part: str) -> bool:
-        """Whether a killed run of the same work made and stored this part; then it costs what it
-        cost.
+        """Whether a killed run of the same work made and stored this part;
+        then it costs what it cost.
         """
         return bool(self.pieces) and self.pieces[-1].again(part)
 
@@ -218,8 +218,9 @@ class Budget:
 
     @property
     def _counting(self) -> bool:
-        """Whether time counts against the limit: inside a phase, and inside none that is
-        unlimited."""
+        """Whether time counts against the limit: inside a phase,
+        and inside none that is unlimited.
+        """
         return bool(self._open) and not any(name in UNLIMITED for name in self._open)
 
 

@@ -40,8 +40,9 @@ class Piece:
         self._since += bill
 
     def again(self, part: str) -> bool:
-        """Whether an earlier run of the same piece made this part; then it costs what it cost. True
-        only once.
+        """Whether an earlier run of the same piece made this part; then it costs what it cost.
+
+        True only once.
         """
         bill = self._earlier.pop(part, None)
         if bill is not None:
@@ -77,8 +78,9 @@ class Ledger:
 
     @contextmanager
     def piece(self, name: str) -> Iterator[Piece]:
-        """Inside, a piece is done. A killed run may have done it in part, or all of it except for
-        the result.
+        """Inside, a piece is done.
+
+        A killed run may have done it in part, or all of it except for the result.
         """
         before = self._pieces.pop(name, None)
         if before and self._counted:
@@ -102,8 +104,8 @@ def total(artifacts: Path) -> Bill:
 
 
 def merge(artifacts: Path, parts: Bill) -> None:
-    """Replace what the cell's runs have cost by the bill of its shards; what they have in common
-    stays.
+    """Replace what the cell's runs have cost by the bill of its shards;
+    what they have in common stays.
     """
     pieces = {}
     for name, bill in _read(artifacts / NAME).pieces.items():

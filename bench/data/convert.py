@@ -113,8 +113,8 @@ def _open(folder: Path) -> Lines:
 
 @contextmanager
 def _written(cache: Path, folder: Path, size: int) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when the block is done, and goes when it
-    is not.
+    """A temporary folder that takes the place of `folder` when the block is done,
+    and goes when it is not.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)

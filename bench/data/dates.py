@@ -24,8 +24,8 @@ def day(date: str) -> tuple[int, ...]:
 
 
 def later(date: str, other: str) -> bool:
-    """Whether a date is later than another one, as far as both are given: `2018` is not later than
-    `2018-03-01`.
+    """Whether a date is later than another one, as far as both are given:
+    `2018` is not later than `2018-03-01`.
     """
     one, two = day(date), day(other)
     return one[: len(two)] > two[: len(one)]
@@ -55,8 +55,8 @@ def as_of(user: User, query: Query) -> User:
 
 
 def before_all(user: User) -> User:
-    """The user with the history that all their questions may see: what is written once for the user
-    reads no more.
+    """The user with the history that all their questions may see:
+    what is written once for the user reads no more.
     """
     common = set(range(len(user.history)))
     for query in user.queries:

@@ -1,5 +1,5 @@
-"""One file over HTTP: a broken connection goes on where it stopped, as long as the server still has
-the same file.
+"""One file over HTTP: a broken connection goes on where it stopped,
+as long as the server still has the same file.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class DownloadError(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """A complete answer: the file that holds it, and the address it came from in the end, behind
-    all redirects.
+    """A complete answer: the file that holds it, and the address it came from in the end,
+    behind all redirects.
     """
 
     path: Path
@@ -132,8 +132,8 @@ def _attempt(url: str, target: Path, timeout: float) -> Fetched:
 
 
 def _state(target: Path) -> dict[str, Any]:
-    """What is known of an unfinished download: its `validator`; once it is complete, its `bytes`
-    and `url`.
+    """What is known of an unfinished download: its `validator`;
+    once it is complete, its `bytes` and `url`.
     """
     return convert.load_json(_part(target, ".part.json"))
 
@@ -156,8 +156,8 @@ def _extent(answer: Any, have: int) -> tuple[int, int | None]:
 
 
 def _validator(answer: Any) -> str | None:
-    """What tells one version of the file from the next: a strong ETag, else the time of its last
-    change.
+    """What tells one version of the file from the next:
+    a strong ETag, else the time of its last change.
     """
     tag: str = answer.headers.get("ETag", "")
     changed: str | None = answer.headers.get("Last-Modified")

@@ -43,8 +43,8 @@ def pinned(id: str, revision: str | None = None) -> str:
 
 
 def check(id: str, revision: str | None, advice: str) -> None:
-    """Raises InputError, with the advice, where the weights can come neither from the hub nor from
-    its cache.
+    """Raises InputError, with the advice,
+    where the weights can come neither from the hub nor from its cache.
     """
     known = commit(id, revision)
     if known is None:
@@ -77,8 +77,9 @@ def _on_the_hub(id: str, revision: str, kind: Kind) -> str | None:
 
 
 def _in_the_cache(id: str, revision: str, kind: Kind) -> str | None:
-    """The commit that the cache's reference names; its files are there whether or not the
-    hub is."""
+    """The commit that the cache's reference names;
+    its files are there whether or not the hub is.
+    """
     path = _folder(id, kind) / "refs" / revision
     try:
         said = path.read_text(encoding="utf-8").strip()

@@ -31,8 +31,8 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 @dataclass(frozen=True)
 class Source:
-    """A file, the name it has in messages (below the data root), and the command that fetches it
-    again.
+    """A file, the name it has in messages (below the data root),
+    and the command that fetches it again.
     """
 
     path: Path
@@ -51,8 +51,8 @@ def whole(source: Source, data: bytes) -> Any:
 
 
 def records(source: Source, file: BinaryIO) -> Iterator[tuple[Any, str]]:
-    """Each entry of a JSON list with its own text, in file order, in memory for one entry and a
-    chunk of 8 MB.
+    """Each entry of a JSON list with its own text, in file order,
+    in memory for one entry and a chunk of 8 MB.
     """
     window = _Window(source, file)
     if window.start_of_json() != "[":
@@ -89,8 +89,9 @@ class _Window:
         self.ended = False
 
     def more(self) -> bool:
-        """Forget what is parsed and read on: at least as much again as is waiting. False at the end
-        of the file.
+        """Forget what is parsed and read on: at least as much again as is waiting.
+
+        False at the end of the file.
         """
         if self.ended:
             return False
@@ -128,8 +129,9 @@ class _Window:
         return mark
 
     def value(self, name: str) -> tuple[Any, str]:
-        """The next value and its text. A mistake that stays the same with more text is a mistake,
-        not a cut.
+        """The next value and its text.
+
+        A mistake that stays the same with more text is a mistake, not a cut.
         """
         last: tuple[str, int] | None = None
         while True:

@@ -143,8 +143,9 @@ def _must_exist(root: Path, questions: Source) -> None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What one pass over all records finds: the records of each user, all question ids, the
-    counts."""
+    """What one pass over all records finds: the records of each user,
+    all question ids, the counts.
+    """
 
     rows: list[list[int]]
     ids: list[str]

@@ -141,8 +141,8 @@ class _Tested:
 
 
 def apply(users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
-    """Test users without the offending history items (`drop`), as they are (`flag`), or InputError
-    (`error`).
+    """Test users without the offending history items (`drop`),
+    as they are (`flag`), or InputError (`error`).
     """
     _refuse(report, policy)
     if policy == "flag" or not report.items:
@@ -205,8 +205,8 @@ def _near(question: set[bytes], words: list[bytes]) -> bool:
 
 
 def _question(task: Task, query: Query) -> str:
-    """The text to look for in the history: for LaMP-1 the paper's own title, without the
-    candidates.
+    """The text to look for in the history: for LaMP-1 the paper's own title,
+    without the candidates.
     """
     return citation.parse(query.input).title if task.cites else query.text
 

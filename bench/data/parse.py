@@ -62,8 +62,8 @@ class Builder:
         return list(users.values())
 
     def user(self, raws: Sequence[Any], row: Sequence[int], counts: Counter[str]) -> User:
-        """The user of these records, numbered `row` in the file; what was mended is added to
-        `counts`.
+        """The user of these records, numbered `row` in the file;
+        what was mended is added to `counts`.
         """
         queries, profiles, owner = [], [], ""
         for raw, index in zip(raws, row, strict=True):
@@ -148,8 +148,8 @@ class Builder:
 
 
 def common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], int]:
-    """The items that stand in every profile, oldest first (undated ones before), and how many items
-    do not.
+    """The items that stand in every profile, oldest first (undated ones before),
+    and how many items do not.
     """
     items = list(profiles[0].values())
     left = 0
@@ -170,16 +170,16 @@ def common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], in
 
 
 def identifier(value: Any) -> str | None:
-    """An id as text; None if it cannot serve as one (ids stand in messages and file names: short
-    and printable).
+    """An id as text; None if it cannot serve as one
+    (ids stand in messages and file names: short and printable).
     """
     text = "" if isinstance(value, bool) or not isinstance(value, str | int) else str(value)
     return text if 0 < len(text) <= 100 and text.isprintable() else None
 
 
 def text_of(value: Any, key: str, counts: Counter[str]) -> str:
-    """A field as text: numbers are written out, null is empty, characters no encoder takes become
-    U+FFFD.
+    """A field as text: numbers are written out, null is empty,
+    characters no encoder takes become U+FFFD.
     """
     if not isinstance(value, str):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):

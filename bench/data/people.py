@@ -124,8 +124,9 @@ def joined(parts: Sequence[User]) -> Person:
 
 
 def longest(users: Sequence[User], count: int) -> list[int]:
-    """Places of the `count` longest histories, longest first; of equal ones the first in the
-    file."""
+    """Places of the `count` longest histories, longest first;
+    of equal ones the first in the file.
+    """
     sizes = [len(user.history) for user in users]
     if count >= len(sizes):
         raise InputError(
@@ -137,8 +138,8 @@ def longest(users: Sequence[User], count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Level:
-    """A level of activity: the places of those drawn from it, and its smallest and largest history,
-    in items.
+    """A level of activity: the places of those drawn from it,
+    and its smallest and largest history, in items.
     """
 
     places: tuple[int, ...]

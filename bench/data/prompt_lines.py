@@ -16,8 +16,8 @@ _SLOT = re.compile(r"\[(HISTORY|QUERY|INSIGHT)\]")
 
 
 def item_line(template: str, elastic: str, item: Item, number: int, rank: int) -> Line:
-    """One item in a template such as `{i}. {score} is ... "{text}".`; `elastic` is the field that
-    may shrink.
+    """One item in a template such as `{i}. {score} is ... "{text}".`;
+    `elastic` is the field that may shrink.
     """
     before, text, after = "", "", ""
     for literal, name, _, _ in Formatter().parse(template):

@@ -121,8 +121,8 @@ class Protocol:
         return People(tested, left.users, left.away, counts)
 
     def learnt(self, fitted: str, tested: str, seed: int) -> str:
-        """What an adapted base learns from, by the hashes of the splits: the fit split, or the pool
-        but the tested.
+        """What an adapted base learns from, by the hashes of the splits:
+        the fit split, or the pool but the tested.
         """
         if not self.pool:
             return fitted
@@ -132,8 +132,9 @@ class Protocol:
         return f"{fitted} and {tested} but {but}"
 
     def group(self, users: Sequence[User], seed: int) -> list[User]:
-        """The fit users: a random group, the larger groups of a seed containing the smaller
-        ones."""
+        """The fit users: a random group,
+        the larger groups of a seed containing the smaller ones.
+        """
         order = list(range(len(users)))
         random.Random(f"group/{seed}").shuffle(order)
         return [users[index] for index in sorted(order[: self.group_size])]

@@ -1,5 +1,5 @@
-"""Which items a user's questions show: the selection, made for each question that may not see the
-whole history.
+"""Which items a user's questions show: the selection,
+made for each question that may not see the whole history.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Selected:
 
     @property
     def common(self) -> tuple[Item, ...]:
-        """What is chosen from the items that all the user's questions may see, for texts that are
-        written once.
+        """What is chosen from the items that all the user's questions may see,
+        for texts that are written once.
         """
         return self.choices[min(self.choices, key=len)]
 

@@ -1,5 +1,5 @@
-"""CHAMELEON's selection of history items: the largest in the space of a history's principal
-components.
+"""CHAMELEON's selection of history items:
+the largest in the space of a history's principal components.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class PCASelection:
     def select(
         self, task: Task, users: Sequence[User], check: Callable[[], object] = lambda: None
     ) -> list[tuple[Item, ...]]:
-        """The items to show for each user. `check` is called now and then; what it raises ends the
-        selection.
+        """The items to show for each user.
+
+        `check` is called now and then; what it raises ends the selection.
         """
         selected = [user.history for user in users]
         # By index, not by id: a user stands here once for each past that their questions may see.
@@ -65,8 +66,9 @@ class PCASelection:
         return selected
 
     def cut(self, task: Task, users: Sequence[User]) -> list[int]:
-        """Of each user's items that are compared, how many the embedder did not read to
-        their end."""
+        """Of each user's items that are compared,
+        how many the embedder did not read to their end.
+        """
         counts = []
         for user in users:
             compared = user.history if len(user.history) > self.n_items else ()

@@ -78,8 +78,8 @@ class Task:
         raise InputError(f"no {' or '.join(map(repr, self.markers))} in the input")
 
     def retrieval_query(self, query: Query) -> str:
-        """What a retriever looks for, as in LaMP's code: the query text; for LaMP-1 the two
-        candidates.
+        """What a retriever looks for, as in LaMP's code: the query text;
+        for LaMP-1 the two candidates.
         """
         if not self.cites:
             return query.text
@@ -117,8 +117,8 @@ class Task:
         return "{ref1}" in self.input_template
 
     def answer(self, item: Item) -> str | None:
-        """The answer side of a history item, as the task would have it answered; None where it has
-        none.
+        """The answer side of a history item, as the task would have it answered;
+        None where it has none.
         """
         if not self.has_answers or self.target not in item.fields:
             return None
@@ -161,16 +161,18 @@ class Task:
     def ask_insight(
         self, side: Literal["personal", "neutral"], items: Sequence[Item]
     ) -> tuple[Message, ...]:
-        """The prompt by which the model writes an insight. The paper does not print it: this is
-        ours (A4).
+        """The prompt by which the model writes an insight.
+
+        The paper does not print it: this is ours (A4).
         """
         history = joined(self.history_lines(items), "\n")
         parts = fill(self.chameleon[f"insight_{side}"], {"HISTORY": history})
         return (Message("user", tuple(parts)),)
 
     def ask_profile(self, items: Sequence[Item]) -> tuple[Message, ...]:
-        """The prompt by which the model writes a profile summary (OPPU, after Richardson et
-        al.)."""
+        """The prompt by which the model writes a profile summary
+        (OPPU, after Richardson et al.).
+        """
         before, _, after = self.oppu["profile_prompt"].partition("{}")
         lines = self._ranked_lines(self.oppu["profile_line"], items)
         return (Message("user", (before, *joined(lines, " | "), after)),)
@@ -189,8 +191,8 @@ class Task:
         return (Message("user", tuple(fill(template, slots))),)
 
     def history_lines(self, items: Sequence[Item]) -> list[Line]:
-        """The history as CHAMELEON's prompt shows it, oldest first; the newest line is the last to
-        be left out.
+        """The history as CHAMELEON's prompt shows it, oldest first;
+        the newest line is the last to be left out.
         """
         return self._numbered_lines(self.chameleon["history_line"], items)
 

@@ -1,5 +1,5 @@
-"""A task's file, checked: its templates have the slots that are filled, and its fields are fields
-of its items.
+"""A task's file, checked: its templates have the slots that are filled,
+and its fields are fields of its items.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""An item's texts cut after so many words: as OPPU's code does it, or with the white space left as
-it is.
+"""An item's texts cut after so many words: as OPPU's code does it,
+or with the white space left as it is.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _WORD = re.compile(r"\S+")
 
 
 def shortened(item: Item, words: int) -> Item:
-    """The item with at most so many words of each field, joined by single blanks: line breaks are
-    lost (OPPU).
+    """The item with at most so many words of each field, joined by single blanks:
+    line breaks are lost (OPPU).
     """
     return replace(
         item, fields={name: " ".join(text.split()[:words]) for name, text in item.fields.items()}

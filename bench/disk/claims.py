@@ -42,8 +42,10 @@ class Watch:
         self._last = self._still = 0.0
 
     def alive(self, claimed: Path) -> bool:
-        """Whether the holder may be at work. Raises FileNotFoundError if the claim was
-        released."""
+        """Whether the holder may be at work.
+
+        Raises FileNotFoundError if the claim was released.
+        """
         seen, now = (claimed.name, claimed.stat().st_mtime_ns), time.monotonic()
         if seen == self._seen:
             self._still += min(now - self._last, max(self._stale_after / 6, 1.0))
@@ -90,8 +92,8 @@ def uncover(places: Sequence[Path], mine: Path) -> None:
 
 
 def lost(path: Path) -> Path | None:
-    """What this process had claimed and holds no more, of the claims that cover this path; None if
-    all is well.
+    """What this process had claimed and holds no more, of the claims that cover this path;
+    None if all is well.
     """
     for place in (path, *path.parents):
         if (mine := _ours.get(place)) is not None:
@@ -104,8 +106,9 @@ def lost(path: Path) -> Path | None:
 
 
 def held(claim: Path) -> bool:
-    """Whether somebody seems to hold this claim, at a glance. For a reader: nobody may be locked
-    out by it.
+    """Whether somebody seems to hold this claim, at a glance.
+
+    For a reader: nobody may be locked out by it.
     """
     try:
         return any(_seems_alive(one) for one in claim.iterdir())
@@ -143,8 +146,8 @@ def beat(mine: Path, done: threading.Event, seconds: float) -> None:
 
 
 def me() -> str:
-    """The file name of a claim of this process: number, machine, start time and a token that makes
-    it unique.
+    """The file name of a claim of this process: number, machine,
+    start time and a token that makes it unique.
     """
     pid = os.getpid()
     return "@".join((str(pid), *_machine(), _start(pid) or "", secrets.token_hex(4)))
@@ -172,8 +175,8 @@ def _dead(holder: str) -> bool:
 
 
 def _start(pid: int) -> str | None:
-    """When a live process started, in clock ticks ("" where the system does not tell); None for a
-    dead one.
+    """When a live process started, in clock ticks ("" where the system does not tell);
+    None for a dead one.
     """
     try:
         state, *rest = (

@@ -23,8 +23,8 @@ class StoreError(Exception):
 
 
 class ClaimLost(StoreError):
-    """Another process has taken over what this one was writing: it must stop, and the other goes
-    on.
+    """Another process has taken over what this one was writing:
+    it must stop, and the other goes on.
     """
 
 
@@ -46,8 +46,9 @@ _NO_PLACE = (
 
 
 def place(setting: str, text: object) -> Path:
-    """The folder that a setting names, `~` and `~user` expanded. Raises InputError if it can be
-    none.
+    """The folder that a setting names, `~` and `~user` expanded.
+
+    Raises InputError if it can be none.
     """
     try:
         if not str(text) or "\0" in str(text):
@@ -81,8 +82,8 @@ def is_there(path: Path, label: str = "") -> bool:
 
 
 def still_ours(path: Path) -> None:
-    """Raises ClaimLost if this process had claimed what it is about to write, and holds it no
-    more.
+    """Raises ClaimLost if this process had claimed what it is about to write,
+    and holds it no more.
     """
     if (claimed := lost(path)) is not None:
         raise ClaimLost(
@@ -124,8 +125,8 @@ def _advice(number: int | None) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """A lone surrogate is no UTF-8; backslashreplace writes it as \\ud800, which is how JSON spells
-    it.
+    """A lone surrogate is no UTF-8; backslashreplace writes it as \\ud800,
+    which is how JSON spells it.
     """
     return text.encode("utf-8", "backslashreplace")
 
@@ -163,15 +164,15 @@ def _json_text(value: Any) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` in one step: a reader, or a crash at any moment, sees the old file or the new
-    one.
+    """Replace `path` in one step: a reader, or a crash at any moment,
+    sees the old file or the new one.
     """
     replace(path, [_json_text(value) + "\n"])
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> None:
-    """The file that `write_json` writes for a list of objects, with one of them in memory at a
-    time.
+    """The file that `write_json` writes for a list of objects,
+    with one of them in memory at a time.
     """
 
     def texts() -> Iterator[str]:

@@ -124,8 +124,8 @@ def some(names: Collection[str]) -> str:
 
 
 def of_body(names: Iterable[str], model: Any) -> list[str]:
-    """Those of the names that belong to a part which the model has: the heads of a training before
-    are no fault.
+    """Those of the names that belong to a part which the model has:
+    the heads of a training before are no fault.
     """
     parts = {name for name, _ in model.named_children()}
     prefix = f"{model.base_model_prefix}."

@@ -63,8 +63,9 @@ def append(path: Path, lines: Sequence[str]) -> None:
 
 
 def stream(path: Path) -> Iterator[bytes | None]:
-    """The lines of a file, one at a time; at the end None for a line that a crash cut off. No file
-    has none.
+    """The lines of a file, one at a time; at the end None for a line that a crash cut off.
+
+    No file has none.
     """
     if not os.path.exists(path):
         return

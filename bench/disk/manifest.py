@@ -1,5 +1,5 @@
-"""Which cells an experiment has: one small file for each, written before the cell runs and read by
-the report.
+"""Which cells an experiment has: one small file for each,
+written before the cell runs and read by the report.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _says(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def each(root: Path, experiment: str, scale: str) -> Iterator[tuple[Path, Any]]:
-    """The manifests of an experiment at a scale by path, with what each says: None if it cannot
-    be read.
+    """The manifests of an experiment at a scale by path, with what each says:
+    None if it cannot be read.
     """
     for path in sorted(root.glob(f"{FOLDER}/{experiment}/{scale}/*.json")):
         try:

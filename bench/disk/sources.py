@@ -81,8 +81,8 @@ def digest(files: Mapping[str, str]) -> str:
 
 
 def differing(before: Any, now: Mapping[str, str]) -> list[str]:
-    """Files that were added, removed or changed since; none if nothing is known of the files
-    before.
+    """Files that were added, removed or changed since;
+    none if nothing is known of the files before.
     """
     if not isinstance(before, Mapping) or not before:
         return []
@@ -165,8 +165,8 @@ def _imported(module: str, path: Path) -> Iterator[str]:
 
 
 def _origin(node: ast.ImportFrom, package: str) -> str:
-    """The full name of the module that a `from` names; each dot but the first leads one package
-    up.
+    """The full name of the module that a `from` names;
+    each dot but the first leads one package up.
     """
     if not node.level:
         return node.module or ""
@@ -176,8 +176,9 @@ def _origin(node: ast.ImportFrom, package: str) -> str:
 
 
 def _path(module: str) -> Path | None:
-    """The file of a module; None for a name that is no module. It looks at files and imports
-    nothing.
+    """The file of a module; None for a name that is no module.
+
+    It looks at files and imports nothing.
     """
     if not module:
         return None

@@ -51,8 +51,9 @@ def key(parts: Mapping[str, Any]) -> str:
 
 
 def append(cell: Cell, samples: Sequence[Sample]) -> None:
-    """Add a batch in one write, on disk when this returns. A line that a crash cut off is removed
-    first.
+    """Add a batch in one write, on disk when this returns.
+
+    A line that a crash cut off is removed first.
     """
     json_lines.append(cell.samples, [json_lines.sealed(asdict(sample)) for sample in samples])
 
@@ -69,8 +70,8 @@ def stream_samples(cell: Cell, *, ours: bool = False) -> Iterator[Sample | None]
 
 
 def read_samples(cell: Cell) -> tuple[list[Sample], int]:
-    """The samples (the first of each id), and how many lines were dropped: 1 if a crash cut off the
-    last, else 0.
+    """The samples (the first of each id), and how many lines were dropped:
+    1 if a crash cut off the last, else 0.
     """
     samples, cut = dict[str, Sample](), 0
     for sample in stream_samples(cell):
@@ -99,15 +100,17 @@ def _sample(line: bytes, where: str, ours: bool) -> Sample:
 
 
 def read_artifact(path: Path) -> Any:
-    """What an artifact holds, for a reader; earlier versions' have no checksum. InputError if it
-    is damaged.
+    """What an artifact holds, for a reader; earlier versions' have no checksum.
+
+    InputError if it is damaged.
     """
     return seals.read(path, {}, f"delete {path.parents[1]} and run the cell again", older=True)
 
 
 def write_record(cell: Cell, record: Mapping[str, Any]) -> None:
-    """Write the record, after everything else: with status `ok` it means that the cell is
-    complete."""
+    """Write the record, after everything else:
+    with status `ok` it means that the cell is complete.
+    """
     write_json(cell.record, record)
 
 
@@ -138,8 +141,8 @@ def read_record(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Found:
-    """Records with their cell folders, by path; and the folders that could not be read, with the
-    reason.
+    """Records with their cell folders, by path;
+    and the folders that could not be read, with the reason.
     """
 
     records: list[tuple[Path, dict[str, Any]]]

@@ -1,5 +1,6 @@
-"""The README of exported adapters: how to load them, how a prompt is rendered, how an answer
-ends."""
+"""The README of exported adapters: how to load them,
+how a prompt is rendered, how an answer ends.
+"""
 
 from __future__ import annotations
 
@@ -114,8 +115,9 @@ _PLAIN = "Plain text without trailing space, tokenized with the tokenizer's own 
 
 
 def _copy(spec: ModelSpec, weights: str) -> str:
-    """What to know where the cell read a quantized copy of the model, carried by a Python
-    package."""
+    """What to know where the cell read a quantized copy of the model,
+    carried by a Python package.
+    """
     kind, _, package = spec.source.partition(":")
     if kind != "package" or weights.startswith("hub:"):
         return ""
@@ -151,8 +153,8 @@ def _decoding(cell: SourceCell) -> str:
 
 
 def _fenced(text: str) -> str:
-    """A code block whose fence is longer than any run of backticks in the text, so that none can
-    end it.
+    """A code block whose fence is longer than any run of backticks in the text,
+    so that none can end it.
     """
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

@@ -95,8 +95,9 @@ class SourceCell:
 
 @dataclass(frozen=True)
 class Base:
-    """The model that the adapters belong to. `source`: a hub id or folder; `patch`: merged into it
-    first, if any.
+    """The model that the adapters belong to.
+
+    `source`: a hub id or folder; `patch`: merged into it first, if any.
     """
 
     spec: ModelSpec
@@ -125,8 +126,8 @@ def _part(config: Any, kind: type, where: str) -> Any:
 
 
 def _checked(path: Path, needed: Mapping[str, type]) -> dict[str, Any]:
-    """The JSON object in a file; InputError unless it has the needed values (dotted names) with
-    their types.
+    """The JSON object in a file;
+    InputError unless it has the needed values (dotted names) with their types.
     """
     content = store.read_json(path)
     for name, kind in needed.items():

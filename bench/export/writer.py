@@ -110,8 +110,8 @@ def _personals(cell: SourceCell, user: str | None) -> dict[str, Personalization]
 
 
 def _fullest(personals: Iterable[Personalization]) -> Personalization:
-    """Of those who have a patch, one whose prompt shows the most: with words of their own, and the
-    most items.
+    """Of those who have a patch, one whose prompt shows the most:
+    with words of their own, and the most items.
     """
     return max(personals, key=lambda one: (bool(one.patches), bool(one.text), len(one.items or ())))
 
@@ -124,8 +124,8 @@ def _patch(personal: Personalization) -> Patch | None:
 
 
 def _base(cell: SourceCell) -> Base:
-    """The model's tokenizer and the patch of its task-adapted base, which is found by its
-    fingerprint.
+    """The model's tokenizer and the patch of its task-adapted base,
+    which is found by its fingerprint.
     """
     from bench.lm.load import reader
 
@@ -173,8 +173,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _folder(cell: Path) -> Path:
-    """The folder of a cell that may be named by its key, or the beginning of it, below
-    results/runs.
+    """The folder of a cell that may be named by its key,
+    or the beginning of it, below results/runs.
     """
     return (
         cell

@@ -1,3 +1,4 @@
-"""The language model: loading, generating, patching, tuning. The only part of the harness that
-imports torch.
+"""The language model: loading, generating, patching, tuning.
+
+The only part of the harness that imports torch.
 """

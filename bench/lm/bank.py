@@ -203,8 +203,9 @@ class _Group:
                 (losses / total[users]).sum().backward()  # type: ignore[no-untyped-call]
 
     def _bytes_per_token(self) -> float:
-        """Measured on the longest example: what a pass keeps for its gradient, for each
-        token read."""
+        """Measured on the longest example: what a pass keeps for its gradient,
+        for each token read.
+        """
         longest = max((row for rows in self.read for row in rows), key=_length)
 
         first = torch.zeros(1, dtype=torch.long, device=self.lm.device)

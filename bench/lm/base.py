@@ -64,8 +64,9 @@ class BaseSpec:
     retrain: bool = False
 
     def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:
-        """A hash of the recipe: the model, the prompts, the training data, these fields. It finds
-        the artifact.
+        """A hash of the recipe: the model, the prompts, the training data, these fields.
+
+        It finds the artifact.
         """
         unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
         unsaid |= {"profile"} if self.form != "profile" else set()
@@ -141,8 +142,9 @@ def fingerprint(path: Path) -> str:
 
 
 def load(path: Path) -> Patch:
-    """The base as a patch. Raises InputError where the file is damaged, or holds numbers that are
-    none.
+    """The base as a patch.
+
+    Raises InputError where the file is damaged, or holds numbers that are none.
     """
     from bench.lm.patch import Patch
 

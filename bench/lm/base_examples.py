@@ -1,5 +1,5 @@
-"""What an adapted base learns from: the training users' questions, and items of their histories
-that are asked.
+"""What an adapted base learns from: the training users' questions,
+and items of their histories that are asked.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class _Pair:
 def _pairs(
     task: Task, user: User, spec: BaseSpec, stream: random.Random, group: str, users: Sequence[User]
 ) -> list[_Pair]:
-    """One user's pairs over one choice of history; of a dated one the earlier part is shown, the
-    later asked.
+    """One user's pairs over one choice of history;
+    of a dated one the earlier part is shown, the later asked.
     """
     history = list(user.history)
     # Of LaMP-1 half as many: each item is asked in both orders.

@@ -1,5 +1,5 @@
-"""Apply patches while a batch is read and answered: the rows of one batch may each carry patches of
-their own.
+"""Apply patches while a batch is read and answered:
+the rows of one batch may each carry patches of their own.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class _Stack:
     b: Tensor
 
     def add(self, output: Tensor, x: Tensor, start: int) -> Tensor:
-        """`output` [rows, tokens, out] with the change of `x` added in place, from token `start`
-        on.
+        """`output` [rows, tokens, out] with the change of `x` added in place,
+        from token `start` on.
         """
         # The factors come in float32, normalised there, and take the model's dtype last, once.
         # A product of bfloat16 is summed in float32 and rounded once, and
@@ -154,8 +154,8 @@ class Rows:
             self._stacks, self._scales, self._prompts, self.ids = whole
 
     def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
-        """The module's output with all low-rank changes of `x` (its input) added in place, then
-        scaled.
+        """The module's output with all low-rank changes of `x`
+        (its input) added in place, then scaled.
         """
         for positions in self._acting():
             stack = self._stacks.get((name, positions))
@@ -177,8 +177,8 @@ class Rows:
         return x
 
     def begun(self, vectors: Tensor) -> Tensor:
-        """The embedded tokens [rows, tokens, width] with the rows' soft prompts as the first of the
-        prompt's body.
+        """The embedded tokens [rows, tokens, width] with the rows' soft
+        prompts as the first of the prompt's body.
         """
         if self.reading != "body":
             return vectors
@@ -228,8 +228,8 @@ def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[
 
 
 def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Stack:
-    """Factors of all rows, padded with zeros to one rank; several patches of a row are laid side by
-    side.
+    """Factors of all rows, padded with zeros to one rank;
+    several patches of a row are laid side by side.
     """
     pairs: list[list[LowRank]] = []
     for row in unique:

@@ -36,8 +36,10 @@ def score_batch(
 
 
 def branch_scores(lm: LM, prefix: Prefix, answers: Answers) -> list[list[float]]:
-    """Total log-probability (nats) of each answer behind its prompt. The prefix is left as it
-    was."""
+    """Total log-probability (nats) of each answer behind its prompt.
+
+    The prefix is left as it was.
+    """
     # The prompt's last logits are those of every answer's first token; what follows an answer's
     # last token is of no interest, so that the last tokens are not read.
     first = prefix.logits.log_softmax(-1)

@@ -180,8 +180,8 @@ def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generato
 
 
 def _stream(prompt: Encoded, decoding: Decoding) -> torch.Generator:
-    """A generator from the seed, the prompt and whose draw it is, so that a draw does not depend on
-    the batch.
+    """A generator from the seed, the prompt and whose draw it is,
+    so that a draw does not depend on the batch.
     """
     source = f"{decoding.seed}\n{prompt.text}" + (f"\n{prompt.draw}" if prompt.draw else "")
     digest = hashlib.sha256(source.encode("utf-8", "replace")).digest()

@@ -1,5 +1,5 @@
-"""Answer many requests at once: batches by token budget, mixed patches, stop rules, results as
-batches finish.
+"""Answer many requests at once: batches by token budget, mixed patches,
+stop rules, results as batches finish.
 """
 
 from __future__ import annotations
@@ -197,8 +197,9 @@ def score(
 
 
 def halving(work: Callable[[list[S]], list[T]], batch: list[S], names: Sequence[str]) -> list[T]:
-    """Do a batch; when memory runs out, each half on its own. One request alone that does not fit
-    is an error.
+    """Do a batch; when memory runs out, each half on its own.
+
+    One request alone that does not fit is an error.
     """
     try:
         return work(batch)

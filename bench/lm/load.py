@@ -1,5 +1,5 @@
-"""Load a model and its tokenizer: the packaged GGUF, a folder, a hub id, or a tiny random one for
-tests.
+"""Load a model and its tokenizer: the packaged GGUF, a folder,
+a hub id, or a tiny random one for tests.
 """
 
 from __future__ import annotations
@@ -117,8 +117,9 @@ def _unpack(gguf: Path, package: str, folder: Path) -> None:
 
 
 def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
-    """A random model of a few thousand weights with a byte tokenizer. Families: llama, mistral,
-    qwen2, t5.
+    """A random model of a few thousand weights with a byte tokenizer.
+
+    Families: llama, mistral, qwen2, t5.
     """
     from transformers import (
         AutoModelForCausalLM,
@@ -176,8 +177,8 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
 
 
 def _refuse_short_window(config: Any, spec: ModelSpec) -> None:
-    """Layers with a sliding window count the padding between a prompt and its answer: they must see
-    past both.
+    """Layers with a sliding window count the padding between a prompt and its answer:
+    they must see past both.
     """
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"]

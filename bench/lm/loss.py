@@ -27,8 +27,8 @@ computed in full.
 
 
 def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
-    """Sum over the rows (prompt and answer, token ids) in nats; what all prompts begin with is read
-    once for all.
+    """Sum over the rows (prompt and answer, token ids) in nats;
+    what all prompts begin with is read once for all.
     """
     alike = 0
     if len(rows) > 1 and not lm.seq2seq:

@@ -1,5 +1,5 @@
-"""How much memory there is, and how much training takes: measured, so that no batch size has to be
-guessed.
+"""How much memory there is, and how much training takes:
+measured, so that no batch size has to be guessed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _SIGNS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that could be taken now: the device's (with what torch holds in reserve), or this
-    machine's.
+    """Memory that could be taken now: the device's (with what torch holds in reserve),
+    or this machine's.
     """
     if device.type == "cuda":
         # What torch has taken from the device and does not use counts as free.
@@ -51,8 +51,8 @@ def _container() -> float:
 
 
 def kept_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
-    """Bytes that a forward pass keeps for its gradient, without those of the `known` tensors (the
-    weights).
+    """Bytes that a forward pass keeps for its gradient,
+    without those of the `known` tensors (the weights).
     """
     # By storage: the many views that a pass saves of one tensor take its memory once.
     seen = {tensor.untyped_storage().data_ptr() for tensor in known}

@@ -98,8 +98,8 @@ class LM(Network):
         decoding: Decoding | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> list[Completion]:
-        """The answers in the order of the requests, through the response cache; `advance` hears of
-        each batch.
+        """The answers in the order of the requests, through the response cache;
+        `advance` hears of each batch.
         """
         found: dict[int, Completion] = {}
         for batch in self.generate(
@@ -129,8 +129,8 @@ class LM(Network):
         pool: activations.Pool = "last",
         side: Side = "decoder",
     ) -> Tensor:
-        """Activations at the answer that follows each prompt: [layers, n, width] float32 on the
-        CPU.
+        """Activations at the answer that follows each prompt:
+        [layers, n, width] float32 on the CPU.
         """
         encoded = [self.encode(replace(request, patches=())) for request in requests]
         return activations.run(self, encoded, answers, space, pool, side)
@@ -138,8 +138,8 @@ class LM(Network):
     def remember(
         self, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Tensors that were computed before from the same parts on the same model, or computed now
-        and kept.
+        """Tensors that were computed before from the same parts on the same model,
+        or computed now and kept.
         """
         known = self.recall(parts)
         if known is None:

@@ -1,5 +1,6 @@
-"""The model of this process: cells of a sweep that want the same model on the same base
-share one."""
+"""The model of this process:
+cells of a sweep that want the same model on the same base share one.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ def holds(spec: ModelSpec, base: Path | None) -> bool:
 
 
 def adopt(lm: LM, base: Path) -> None:
-    """Merge a base that was just trained on the kept model; from here on it is kept as the adapted
-    one.
+    """Merge a base that was just trained on the kept model;
+    from here on it is kept as the adapted one.
     """
     lm.adopt(bases.load(base), fingerprint(base))
     _held.clear()
@@ -49,8 +50,8 @@ def adopt(lm: LM, base: Path) -> None:
 
 
 def _let_go(*, but: str) -> None:
-    """Drop every other model, and what the last cell left: modules that were trained refer to each
-    other.
+    """Drop every other model, and what the last cell left:
+    modules that were trained refer to each other.
     """
     for key in _held.keys() - {but}:
         del _held[key]

@@ -1,5 +1,5 @@
-"""Adapters of many users, stacked: their start, how rows of a batch meet their own, and each as a
-patch.
+"""Adapters of many users, stacked: their start, how rows of a batch meet their own,
+and each as a patch.
 """
 
 from __future__ import annotations

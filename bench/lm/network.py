@@ -76,13 +76,15 @@ class Network:
         )
 
     def text(self, messages: Sequence[Message]) -> str:
-        """The rendered prompt: the chat template's text, or the plain text without trailing
-        space."""
+        """The rendered prompt: the chat template's text,
+        or the plain text without trailing space.
+        """
         return rendered(messages, self.tokenizer, chat=self.chat)
 
     def answer_ids(self, answer: str, *, end: bool = True) -> list[int]:
-        """The tokens of an answer as the model would write it after a prompt, with its end
-        token."""
+        """The tokens of an answer as the model would write it after a prompt,
+        with its end token.
+        """
         lead = "" if self.chat or self.seq2seq else " "
         ids = list(
             self.tokenizer(lead + self._markers.plain(answer), add_special_tokens=False)[

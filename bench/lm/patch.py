@@ -133,8 +133,9 @@ class Patch:
         return Patch(weights, self.positions, scales, prompt)
 
     def negative(self) -> Patch:
-        """The patch that takes this one back. Raises InputError for a soft prompt, and for a scale
-        with a zero.
+        """The patch that takes this one back.
+
+        Raises InputError for a soft prompt, and for a scale with a zero.
         """
         if self.prompt is not None:
             raise InputError(
@@ -264,8 +265,8 @@ def _digest(digest: Any, name: str, *tensors: Tensor) -> None:
 
 
 def _taken_back(low: LowRank, scale: Scale | None) -> LowRank:
-    """`s (W + B A)` is taken back by the scale 1/s around `- (s B) A`; likewise where the input is
-    scaled.
+    """`s (W + B A)` is taken back by the scale 1/s around `- (s B) A`;
+    likewise where the input is scaled.
     """
     if scale is None:
         return LowRank(low.a, -low.b)

@@ -74,8 +74,8 @@ PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 
 
 def refuse_odd(where: str, config: Mapping[str, Any]) -> None:
-    """Raises InputError for a LoRA's rank or alpha that is no number above 0, and for a pattern
-    that is none.
+    """Raises InputError for a LoRA's rank or alpha that is no number above 0,
+    and for a pattern that is none.
     """
     said = {"r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
     for name in ("rank_pattern", "alpha_pattern"):
@@ -103,8 +103,8 @@ def by_pattern(config: Mapping[str, Any], patterns: str, default: str, name: str
 
 
 def scaling(config: Mapping[str, Any], name: str, rank: int) -> float:
-    """alpha / rank (LoRA) or alpha / sqrt(rank) (rsLoRA), alpha by the first pattern that fits the
-    module's name.
+    """alpha / rank (LoRA) or alpha / sqrt(rank) (rsLoRA),
+    alpha by the first pattern that fits the module's name.
     """
     alpha = by_pattern(config, "alpha_pattern", "lora_alpha", name)
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -1,5 +1,6 @@
-"""Profile summaries: what a model writes about a user from their history (PAG; OPPU with
-profiles)."""
+"""Profile summaries: what a model writes about a user from their
+history (PAG; OPPU with profiles).
+"""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ class Profile:
     def write(
         self, lm: LM, task: Task, users: Sequence[User], budget: Budget, *, phase: str = "profiles"
     ) -> dict[str, Completion]:
-        """The summary of every user who has something to summarize, by user id; its cost is counted
-        under `phase`.
+        """The summary of every user who has something to summarize, by user id;
+        its cost is counted under `phase`.
         """
         readable = [user for user in map(before_all, users) if user.history]
         requests = []

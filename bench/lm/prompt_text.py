@@ -1,5 +1,5 @@
-"""From messages to the text that a model reads: the chat template, lines of history, markers made
-harmless.
+"""From messages to the text that a model reads: the chat template,
+lines of history, markers made harmless.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The response cache: what a model answered to a prompt, in one SQLite file that several processes
-may share.
+"""The response cache: what a model answered to a prompt,
+in one SQLite file that several processes may share.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class ResponseCache:
     def get(
         self, key: str, damaged: Callable[[], None] = lambda: None
     ) -> tuple[Completion, float | None] | None:
-        """The answer, and the seconds that it took. `damaged` hears of a row that does not fit its
-        checksum.
+        """The answer, and the seconds that it took.
+
+        `damaged` hears of a row that does not fit its checksum.
         """
         with writing(self.folder), self._disk():
             row = self._connection.execute(
@@ -79,8 +80,8 @@ class ResponseCache:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        """SQLite's own words for a full or read-only disk, as the system's error; InputError for a
-        damaged file.
+        """SQLite's own words for a full or read-only disk, as the system's error;
+        InputError for a damaged file.
         """
         try:
             yield

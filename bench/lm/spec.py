@@ -1,5 +1,6 @@
-"""Which model to load, as data (`conf/model/*.yaml`), and what it is without loading it. Imports no
-torch.
+"""Which model to load, as data (`conf/model/*.yaml`), and what it is without loading it.
+
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class ModelSpec:
             )
 
     def identity(self) -> dict[str, str | int | bool | None]:
-        """What can change the model's answers: name, where the weights come from and their version,
-        dtype, chat.
+        """What can change the model's answers:
+        name, where the weights come from and their version, dtype, chat.
         """
         return {
             "name": self.name,
@@ -153,8 +154,8 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """A PEFT adapter in a folder of this machine: known by the bytes of its files, not by its
-    place.
+    """A PEFT adapter in a folder of this machine:
+    known by the bytes of its files, not by its place.
     """
 
     FILES: ClassVar = ("adapter_config.json", "adapter_model.safetensors")
@@ -190,8 +191,9 @@ def package_gguf(package: str) -> Path | None:
 
 
 def folder_hash(folder: Path) -> str:
-    """A hash of every file of a model folder; a large file is read again only when it has
-    changed."""
+    """A hash of every file of a model folder;
+    a large file is read again only when it has changed.
+    """
     if not folder.is_dir():
         raise InputError(f"model.source={folder}: no such folder")
     paths = sorted(path for path in folder.iterdir() if path.is_file())

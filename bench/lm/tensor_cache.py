@@ -1,5 +1,5 @@
-"""Tensors on disk with what they took to make and a checksum: a cache's, so that what is damaged is
-made again.
+"""Tensors on disk with what they took to make and a checksum:
+a cache's, so that what is damaged is made again.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from bench.disk.files import replace
 def save_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file at once: whole or not at all. Raises StoreError where the disk
-    refuses.
+    """Write a safetensors file at once: whole or not at all.
+
+    Raises StoreError where the disk refuses.
     """
     replace(path, [save(dict(tensors), metadata=dict(metadata or {}))])

@@ -1,5 +1,5 @@
-"""Have a model write texts about users, such as profile summaries: through the response cache, with
-their own cost.
+"""Have a model write texts about users, such as profile summaries:
+through the response cache, with their own cost.
 """
 
 from __future__ import annotations

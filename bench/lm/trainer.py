@@ -37,8 +37,8 @@ multiple of it.
 
 @dataclass(frozen=True)
 class Training(TrainingFields):
-    """One training with a library's trainer: its hyper-parameters, as PEFT and the trainers are
-    told them.
+    """One training with a library's trainer: its hyper-parameters,
+    as PEFT and the trainers are told them.
     """
 
     @staticmethod
@@ -132,8 +132,8 @@ def run(trainer: Any, training: Training, examples: int, budget: Budget) -> Spen
 
 
 def shared_copy(lm: LM) -> Any:
-    """The model again, with modules of its own around the same frozen weights: an adapter may be
-    put into it.
+    """The model again, with modules of its own around the same frozen weights:
+    an adapter may be put into it.
     """
     # deepcopy's memo of what is copied already: each weight stands for its own copy.
     weights: dict[int, Any] = {id(weight): weight for weight in lm.model.parameters()}
@@ -188,8 +188,8 @@ def nf4_copy(lm: LM) -> QuantizedModel:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, a trainer may seed torch's global generators: nothing else in the harness may depend
-    on them.
+    """Inside, a trainer may seed torch's global generators:
+    nothing else in the harness may depend on them.
     """
     libraries()
     with torch.random.fork_rng():

@@ -144,8 +144,8 @@ def train(
 
 
 def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
-    """LoRA's start: A uniform (Kaiming), B zero, for every target module; drawn in the order of the
-    names.
+    """LoRA's start: A uniform (Kaiming), B zero, for every target module;
+    drawn in the order of the names.
     """
     generator = torch.Generator().manual_seed(tuning.seed)
     factors = {}

@@ -49,8 +49,10 @@ FORMATS = get_args(Format)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print or write what was asked. Exit code 0; 1 (not written) or 2 (bad input) with one
-    line."""
+    """Print or write what was asked.
+
+    Exit code 0; 1 (not written) or 2 (bad input) with one line.
+    """
     silence.libraries()
     options = _parser().parse_intermixed_args(arguments)
     try:

@@ -1,5 +1,5 @@
-"""Users' questions for the page: prompt, answer, gold, and which baseline answered the same
-questions.
+"""Users' questions for the page: prompt, answer, gold,
+and which baseline answered the same questions.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Answers:
         self._places: dict[str, int] = {}
 
     def of(self, folder: Path, record: Mapping[str, Any]) -> list[Row]:
-        """The questions of a cell's first users, in the order of their answers; none without
-        samples.jsonl.
+        """The questions of a cell's first users, in the order of their answers;
+        none without samples.jsonl.
         """
         try:
             return self._of(folder, record)
@@ -97,8 +97,8 @@ class Answers:
 
 
 def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) -> dict[str, str]:
-    """The key of the cell to compare with, by key: an experiment's baseline, or else the plain
-    instruct cell.
+    """The key of the cell to compare with, by key: an experiment's baseline,
+    or else the plain instruct cell.
     """
     keys: dict[str, str] = {}
     for record in records:
@@ -172,8 +172,8 @@ def cell_of(folder: Path) -> store.Cell:
 
 
 def golds_of(folder: Path, task: str, scored: Mapping[str, Any]) -> dict[str, str]:
-    """The golds as texts: of golds.json, or where that is missing the labels and ratings of
-    scores.json.
+    """The golds as texts: of golds.json,
+    or where that is missing the labels and ratings of scores.json.
     """
     path = folder / "golds.json"
     if path.exists():

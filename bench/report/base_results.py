@@ -27,8 +27,9 @@ BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
 
 @dataclass(frozen=True)
 class Tables:
-    """An experiment's results on one base, ready to be laid out. Bases are never in one table: see
-    `by_base`.
+    """An experiment's results on one base, ready to be laid out.
+
+    Bases are never in one table: see `by_base`.
     """
 
     results: Results
@@ -69,8 +70,9 @@ class Tables:
         return values.metrics_of(values.kind_at(self.results, place), self.at(place))
 
     def paper_numbers(self, place: Place, metric: str, arm: str) -> dict[str, paper.Printed]:
-        """The paper's number for each of its models; only that of our model where it is the
-        same."""
+        """The paper's number for each of its models;
+        only that of our model where it is the same.
+        """
         names = {metric, *(value for _, value in place), *re.split(r"[/ .]", arm), arm}
         names |= {
             self.experiment.show.names[name] for name in names if name in self.experiment.show.names
@@ -86,8 +88,8 @@ class Tables:
 
     @cached_property
     def corrected(self) -> dict[tuple[Place, str, str], tuple[float, float]]:
-        """Of each comparison p with Holm's correction over its own metrics, as a run prints it, and
-        over all rows.
+        """Of each comparison p with Holm's correction over its own metrics,
+        as a run prints it, and over all rows.
         """
         from bench.score.stats import holm
 

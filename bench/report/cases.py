@@ -1,5 +1,5 @@
-"""One user's case (OPPU, Figure 5): the history, and of each question its text, the gold and every
-arm's answer.
+"""One user's case (OPPU, Figure 5): the history, and of each question its text,
+the gold and every arm's answer.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def _question(arms: Sequence[Arm], id: str, baseline: str | None) -> Iterator[li
 
 
 def _read(name: str, run: Run) -> Arm | None:
-    """None for a cell without texts (published ones have none) or with damaged ones, which are
-    named.
+    """None for a cell without texts (published ones have none) or with damaged ones,
+    which are named.
     """
     assert run.folder is not None and run.record is not None
     try:
@@ -133,8 +133,8 @@ def _history(runs: Iterator[Run], user: str) -> list[str]:
 
 
 def _differing(arms: Sequence[Arm]) -> str:
-    """The first user of whose questions one is answered differently; the first of all where none
-    is.
+    """The first user of whose questions one is answered differently;
+    the first of all where none is.
     """
     first = arms[0].samples
     return next(

@@ -1,5 +1,5 @@
-"""What a reader must know before believing a cell's number: what leaks, and which answers could not
-be read.
+"""What a reader must know before believing a cell's number:
+what leaks, and which answers could not be read.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def unparsed(record: Record) -> str:
 
 
 def counted(record: Record) -> list[str]:
-    """What else says less than it seems: golds without a word, rankings by ties, items that were
-    not read whole.
+    """What else says less than it seems: golds without a word, rankings by ties,
+    items that were not read whole.
     """
     facts, counts = record.get("facts") or {}, record["counts"]
     found = (

@@ -1,5 +1,7 @@
-"""What a record says, in the words and numbers that every table needs. Loads no torch and no
-numpy."""
+"""What a record says, in the words and numbers that every table needs.
+
+Loads no torch and no numpy.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,8 @@ def scored_rows(record: Record, rows: Sequence[Record]) -> list[Scored]:
 
 @cache
 def task_of(name: str) -> tuple[Kind, tuple[str, ...]]:
-    """Kind and labels (macro-F1 is averaged over them), which are in the task's file and not in the
-    record.
+    """Kind and labels (macro-F1 is averaged over them),
+    which are in the task's file and not in the record.
     """
     import yaml
 
@@ -80,8 +82,8 @@ def interval(low: float | None, high: float | None, users: int) -> str:
 
 
 def label(record: Record) -> str:
-    """The method, with the settings that make it another variant, and whether it left the model as
-    it was.
+    """The method, with the settings that make it another variant,
+    and whether it left the model as it was.
     """
     cell = record["cell"]
     name = f"{cell['method']} ({cell['variant']})" if cell["variant"] else str(cell["method"])
@@ -122,8 +124,9 @@ def run_name(record: Record) -> str:
 
 
 def note(record: Record) -> str:
-    """Why there is no score, or what a mean over seeds hides; empty where there is nothing
-    to say."""
+    """Why there is no score, or what a mean over seeds hides;
+    empty where there is nothing to say.
+    """
     if record["status"] != "ok":
         return f"{record['status']}: {record['error'] or 'no message'}"
     notes = [f"unscored: {record['unscored']}"] if record["unscored"] else []
@@ -135,8 +138,8 @@ def note(record: Record) -> str:
 
 
 def overlap(records: Sequence[Record]) -> float | None:
-    """Share of edited layers that two cells have in common (Jaccard), mean over the pairs of cells;
-    None for none.
+    """Share of edited layers that two cells have in common (Jaccard),
+    mean over the pairs of cells; None for none.
     """
     chosen = [set(record["facts"]["layers"]) for record in records if "layers" in record["facts"]]
     pairs = list(combinations(chosen, 2))

@@ -39,8 +39,8 @@ def groups(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
 
 
 def head(members: list[Record]) -> str:
-    """What the rows share: task, data, questions, and of those with a model that, its base and the
-    protocol.
+    """What the rows share: task, data, questions, and of those with a model that,
+    its base and the protocol.
     """
     record = next((one for one in members if one["cell"]["method"] != RULE), members[0])
     cell, data = record["cell"], record["data"]
@@ -58,8 +58,10 @@ def head(members: list[Record]) -> str:
 
 
 def _asked(record: Record) -> Hashable:
-    """Which questions, of which data. Where the seed chooses the users, their number says
-    nothing."""
+    """Which questions, of which data.
+
+    Where the seed chooses the users, their number says nothing.
+    """
     cell, data, config = record["cell"], record["data"], record["config"]
     protocol = config.get("protocol") or {}
     choose = protocol.get("choose") if isinstance(protocol.get("choose"), str) else "all"
@@ -77,8 +79,8 @@ def _answered(record: Record) -> Hashable:
 
 
 def _once(rules: list[Record]) -> list[Record]:
-    """A rule that ran beside several models is one row: it answered the same each time, to the same
-    users.
+    """A rule that ran beside several models is one row:
+    it answered the same each time, to the same users.
     """
     found: dict[Hashable, Record] = {}
     for record in rules:

@@ -41,8 +41,8 @@ def against(
 
 
 def _compared(a: Record, b: Record) -> list[str]:
-    """The head of a comparison: the two cells, where their configs differ, and what makes them hard
-    to compare.
+    """The head of a comparison: the two cells, where their configs differ,
+    and what makes them hard to compare.
     """
     names = [
         f"{label(record)}, seed {run_name(record)}, key {record['key'][:8]}" for record in (a, b)

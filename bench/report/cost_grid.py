@@ -88,8 +88,8 @@ def times(tables: Tables) -> Grid:
 
 
 def cosines(tables: Tables) -> Grid:
-    """How alike two users' patches are: over all pairs of different users, for A, B and BA of each
-    cell.
+    """How alike two users' patches are: over all pairs of different users,
+    for A, B and BA of each cell.
     """
     from bench.report import similarity
 

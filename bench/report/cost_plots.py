@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def pareto(tables: Tables) -> Figure | None:
-    """Seconds per user against the first metric; the line joins the arms that none beats in
-    both."""
+    """Seconds per user against the first metric;
+    the line joins the arms that none beats in both.
+    """
     points = {
         place: [
             (arm, one.cost.seconds, one.values[metric])
@@ -70,8 +71,10 @@ def pareto(tables: Tables) -> Figure | None:
 
 
 def frontier(points: Sequence[tuple[float, float]], *, higher: bool) -> list[tuple[float, float]]:
-    """The points that no other beats in both: cheaper or as cheap, and better or as good. By
-    cost."""
+    """The points that no other beats in both: cheaper or as cheap, and better or as good.
+
+    By cost.
+    """
     best: list[tuple[float, float]] = []
     for cost, value in sorted(
         points, key=lambda point: (point[0], -point[1] if higher else point[1])
@@ -82,8 +85,8 @@ def frontier(points: Sequence[tuple[float, float]], *, higher: bool) -> list[tup
 
 
 def efficiency(tables: Tables) -> Figure | None:
-    """Seconds of training per user against each axis of `show.x`, with the least-squares line of
-    every arm.
+    """Seconds of training per user against each axis of `show.x`,
+    with the least-squares line of every arm.
     """
     style = marks(tables.results.arms)
     found: dict[tuple[str, Place], list[timing.FittedLine]] = {}

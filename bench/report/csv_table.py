@@ -10,8 +10,8 @@ from bench.report.render import flat_csv
 
 
 def as_csv(found: Sequence[Tables]) -> str:
-    """One row per place, arm and metric, not rounded: the paper's numbers, ours, the comparison,
-    cost and state.
+    """One row per place, arm and metric, not rounded: the paper's numbers,
+    ours, the comparison, cost and state.
     """
     rows: list[dict[str, Any]] = []
     for tables in found:

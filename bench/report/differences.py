@@ -1,5 +1,5 @@
-"""Two cells, metric by metric: their difference, how sure it is, what it could have shown, and whom
-it helped.
+"""Two cells, metric by metric: their difference, how sure it is,
+what it could have shown, and whom it helped.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def family(metrics: Mapping[str, Paired]) -> str:
 def power(
     a: tuple[Record, Sequence[Record]], b: tuple[Record, Sequence[Record]], effect: float
 ) -> str:
-    """How many users like those of two cells it takes to see an effect of that size, for each
-    metric.
+    """How many users like those of two cells it takes to see an effect of that size,
+    for each metric.
     """
     from bench.score.power import users_needed
 

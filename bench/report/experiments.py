@@ -55,8 +55,8 @@ class Show:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What conf/experiment/NAME.yaml says; `design`: its arms and axes, those of the scale in place
-    of the paper's.
+    """What conf/experiment/NAME.yaml says; `design`: its arms and axes,
+    those of the scale in place of the paper's.
     """
 
     name: str
@@ -85,8 +85,8 @@ class Experiment:
 
 
 def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experiment:
-    """The experiment of that name at a scale; InputError where there is none, or its file lacks a
-    field.
+    """The experiment of that name at a scale; InputError where there is none,
+    or its file lacks a field.
     """
     conf, known = conf or CONF, names(conf)
     if name not in known:

@@ -15,8 +15,8 @@ SURE = 0.05
 
 
 def doubts(tables: Tables) -> list[str]:
-    """What leaks, which answers were unparsed and which arms answered other questions: before the
-    numbers.
+    """What leaks, which answers were unparsed and which arms answered other questions:
+    before the numbers.
     """
     done = [(run, run.record) for run in tables.results.runs if run.record and run.state == "ok"]
     unread = [
@@ -68,8 +68,8 @@ def few_users(tables: Tables) -> list[str]:
 
 
 def without_scores(tables: Tables) -> Iterator[str]:
-    """Finished cells whose scores are not at hand: what is known of them is the value in the
-    record.
+    """Finished cells whose scores are not at hand:
+    what is known of them is the value in the record.
     """
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:

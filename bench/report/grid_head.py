@@ -46,8 +46,8 @@ def head(tables: Tables) -> list[str]:
 
 
 def _revision(record: Mapping[str, Any]) -> str:
-    """Of the checkout that ran the cell; empty for an installed package, and for a rule, which asks
-    no model.
+    """Of the checkout that ran the cell; empty for an installed package,
+    and for a rule, which asks no model.
     """
     git = (
         record.get("environment", {}).get("git") if record["cell"]["method"] != "majority" else None

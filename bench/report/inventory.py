@@ -1,5 +1,5 @@
-"""Every readable record below some folders; what cannot be read is said on stderr, not left out in
-silence.
+"""Every readable record below some folders;
+what cannot be read is said on stderr, not left out in silence.
 """
 
 from __future__ import annotations

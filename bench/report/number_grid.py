@@ -78,8 +78,9 @@ def _of_paper(row: Sequence[str]) -> bool:
 
 
 def _other_models(tables: Tables) -> bool:
-    """Whether the paper's numbers are of another model than ours: then a line stands between
-    them."""
+    """Whether the paper's numbers are of another model than ours:
+    then a line stands between them.
+    """
     models = {dict(place).get("model") for place in tables.results.places}
     return bool(models - {number.model for number in tables.printed})
 

@@ -31,8 +31,9 @@ Data = dict[str, Any]
 
 
 def write(roots: Sequence[Path], path: Path, *, users: int) -> str:
-    """Write the page; a line that says where. `users`: so many of each cell are shown with their
-    texts.
+    """Write the page; a line that says where.
+
+    `users`: so many of each cell are shown with their texts.
     """
     if users < 0:
         raise InputError(
@@ -76,8 +77,8 @@ def page(roots: Sequence[Path], *, users: int = 50) -> str:
 
 
 def embedded(value: Any) -> str:
-    """JSON that can stand inside a script element: nothing in it can end the element or begin
-    another.
+    """JSON that can stand inside a script element:
+    nothing in it can end the element or begin another.
     """
     # ASCII: line separators and lone surrogates are escaped too
     text = json.dumps(value, separators=(",", ":"))
@@ -85,8 +86,8 @@ def embedded(value: Any) -> str:
 
 
 def collected(found: Sequence[tuple[Path, Data]], roots: Sequence[Path], users: int) -> Data:
-    """All that the page knows, as JSON values: cells, experiments, answers (with each text once),
-    baselines.
+    """All that the page knows, as JSON values: cells, experiments,
+    answers (with each text once), baselines.
     """
     shown = [
         runs.results(experiments.load(name, scale), roots)

@@ -1,5 +1,5 @@
-"""The numbers that the papers print (`bench/assets/paper_tables.yaml`), under the names that our
-records use.
+"""The numbers that the papers print (`bench/assets/paper_tables.yaml`),
+under the names that our records use.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def table(path: str | None) -> tuple[Printed, ...]:
 
 
 def find(numbers: Sequence[Printed], names: Collection[str]) -> dict[str, Printed]:
-    """The number of each model that stands under these names alone (`names` may hold more than a
-    number needs).
+    """The number of each model that stands under these names alone
+    (`names` may hold more than a number needs).
     """
     known = set(names)
     return {number.model: number for number in numbers if number.where <= known}

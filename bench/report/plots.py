@@ -64,8 +64,8 @@ def lines(tables: Tables) -> Figure | None:
 
 
 def bars(tables: Tables) -> Figure | None:
-    """Arms side by side for every value of `show.x`, or on the axis themselves where it is null or
-    `arm`.
+    """Arms side by side for every value of `show.x`,
+    or on the axis themselves where it is null or `arm`.
     """
     axes_x = _x(tables)
     x = axes_x[0] if axes_x and axes_x[0] != "arm" else None
@@ -157,8 +157,8 @@ def kinds() -> Mapping[str, Callable[[Tables], Figure | None]]:
 
 
 def drawn(tables: Tables) -> Iterator[tuple[str, Figure]]:
-    """The figures of an experiment but the similarity maps, by name; none where nothing has
-    finished.
+    """The figures of an experiment but the similarity maps, by name;
+    none where nothing has finished.
     """
     kind = tables.experiment.show.kind
     own = kinds()[kind](tables) if kind in kinds() else None

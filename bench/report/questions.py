@@ -45,8 +45,8 @@ def same(results: Results) -> Results:
 
 
 def commands(experiment: Experiment, runs: Iterable[Run]) -> str:
-    """How to run an experiment's cells, with the overrides of the command line that those at hand
-    have.
+    """How to run an experiment's cells,
+    with the overrides of the command line that those at hand have.
     """
     scale = [] if experiment.scale == "paper" else [f"scale={experiment.scale}"]
     words = ["python -m bench", f"experiment={experiment.name}", *scale]
@@ -55,8 +55,9 @@ def commands(experiment: Experiment, runs: Iterable[Run]) -> str:
 
 
 def _asked(run: Run) -> Hashable:
-    """The ids of a cell's questions; where its scores are not at hand, how many it says
-    there are."""
+    """The ids of a cell's questions; where its scores are not at hand,
+    how many it says there are.
+    """
     assert run.record is not None and run.folder is not None  # a finished one
     try:
         rows = scores.read(run.folder, run.record)

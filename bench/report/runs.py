@@ -60,8 +60,8 @@ class Run:
 
     @property
     def scores(self) -> list[dict[str, Any]]:
-        """The rows of scores.json; none where the cell has no golds, did not finish, or has a
-        damaged file.
+        """The rows of scores.json; none where the cell has no golds,
+        did not finish, or has a damaged file.
         """
         return self._read[0]
 
@@ -110,8 +110,8 @@ class Results:
 
     @cached_property
     def arms(self) -> list[str]:
-        """Trivial rules, which no configuration names, come first: they are what every method has
-        to beat.
+        """Trivial rules, which no configuration names, come first:
+        they are what every method has to beat.
         """
         seen = dict.fromkeys(run.arm for run in self.runs)
         return [*(arm for arm in seen if arm not in self.experiment.arms), *self.experiment.arms]
@@ -132,8 +132,8 @@ def scales(name: str, roots: Sequence[Path]) -> list[str]:
 
 
 def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
-    """The experiment's cells at its scale: those that it should have, and what has been run of them
-    or beside them.
+    """The experiment's cells at its scale: those that it should have,
+    and what has been run of them or beside them.
     """
     notes: list[str] = []
     cells: dict[tuple[str, Place], Run] = {}
@@ -163,8 +163,8 @@ def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
 
 
 def _rank(experiment: Experiment, axis: str, found: Sequence[Any]) -> dict[str, int]:
-    """The place of each value on an axis: numbers by size, all else as the experiment has it, then
-    by name.
+    """The place of each value on an axis: numbers by size,
+    all else as the experiment has it, then by name.
     """
     known = [*experiment.axes.get(axis, ()), *sorted(found, key=str)]
     if all(isinstance(value, int | float) or value is None for value in known):
@@ -185,8 +185,9 @@ def _freshness(run: Run) -> tuple[bool, bool, bool, str]:
 
 
 def _manifests(experiment: Experiment, roots: Sequence[Path], notes: list[str]) -> Iterator[Run]:
-    """Each manifest of the roots as a run, with the record that any of the roots has of its
-    cell."""
+    """Each manifest of the roots as a run,
+    with the record that any of the roots has of its cell.
+    """
     for root in roots:
         for path, said in manifest.each(root, experiment.name, experiment.scale):
             try:
@@ -204,8 +205,9 @@ def _manifests(experiment: Experiment, roots: Sequence[Path], notes: list[str]) 
 
 
 def _told(said: Any) -> tuple[str, dict[str, Any], Path, tuple[str, ...]]:
-    """A manifest's arm, place, cell and extra overrides. A cell is `task/method/key`: a path leads
-    nowhere else.
+    """A manifest's arm, place, cell and extra overrides.
+
+    A cell is `task/method/key`: a path leads nowhere else.
     """
     arm, at, cell, extra = (
         said["arm"],

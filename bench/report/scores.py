@@ -23,8 +23,9 @@ NEEDED: Mapping[Kind, tuple[str, ...]] = {
 
 
 def read(folder: Path, record: Record) -> list[Row]:
-    """The rows; none where the cell has no scores.json. Raises InputError that names the file and
-    the question.
+    """The rows; none where the cell has no scores.json.
+
+    Raises InputError that names the file and the question.
     """
     path = folder / "scores.json"
     if not path.exists():

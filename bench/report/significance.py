@@ -28,8 +28,8 @@ BARE = "no scores at hand, so no interval"
 
 
 def fresh(folder: Path, record: Record) -> dict[str, Any]:
-    """The record with metrics from the scores beside it; without scores its values stay, and no
-    interval.
+    """The record with metrics from the scores beside it;
+    without scores its values stay, and no interval.
     """
     if not record["metrics"]:
         return dict(record)
@@ -80,6 +80,7 @@ def compared(
 
 
 def scored(folder: Path, record: Record) -> list[Scored]:
-    """The rows of a cell's scores.json; InputError where they are damaged, or of another
-    version."""
+    """The rows of a cell's scores.json; InputError where they are damaged,
+    or of another version.
+    """
     return scored_rows(record, scores.read(folder, record))

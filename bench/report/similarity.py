@@ -46,8 +46,8 @@ def of_cell(folder: Path) -> dict[str, Any] | None:
 
 
 def apart(folder: Path) -> list[tuple[str, float, float, float]]:
-    """Kind, median, least and greatest cosine of two different users' patches; empty for less than
-    two users.
+    """Kind, median, least and greatest cosine of two different users' patches;
+    empty for less than two users.
     """
     found = of_cell(folder)
     if found is None or len(found["users"]) < 2:
@@ -98,8 +98,8 @@ def compare(paths: Sequence[Path]) -> dict[str, Floats]:
 
 
 def _inner(factors: Floats) -> Floats:
-    """[users, rank, width] -> inner products of every two rows of every two users, [users, users,
-    rank, rank].
+    """[users, rank, width] -> inner products of every two rows of every two users,
+    [users, users, rank, rank].
     """
     users, rank, width = factors.shape
     rows = factors.reshape(users * rank, width)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def maps_of(tables: Tables, maps: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    """Cosines of every two users' patches, a map for A, B and BA of each cell. `maps`: by the
-    cell's name.
+    """Cosines of every two users' patches, a map for A, B and BA of each cell.
+
+    `maps`: by the cell's name.
     """
     shown = [(cell, kind, matrix) for cell, kinds in maps.items() for kind, matrix in kinds.items()]
     if not shown:

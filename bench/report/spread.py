@@ -33,8 +33,8 @@ class Spread:
     def wider(
         self, value: float, low: float | None, high: float | None, users: int
     ) -> tuple[float | None, float | None]:
-        """The interval over users with the repeats' part added; without one there is nothing to
-        widen.
+        """The interval over users with the repeats' part added;
+        without one there is nothing to widen.
         """
         # half = t(f) sqrt(v_u + v_r): v_u = (half of users / t(users - 1))^2, v_r = sd^2 / runs; f
         # = (v_u + v_r)^2 / (v_u^2 / (users - 1) + v_r^2 / freedom). Each end by itself, and never
@@ -54,8 +54,8 @@ class Spread:
         return math.sqrt(total), total**2 / parts if parts else users - 1.0
 
     def p(self, difference: float, error: float, users: int) -> float:
-        """Two-sided p of a mean difference, by both parts; 1 where there is no spread to tell it
-        from.
+        """Two-sided p of a mean difference, by both parts;
+        1 where there is no spread to tell it from.
         """
         from scipy.special import stdtr
 

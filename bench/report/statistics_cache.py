@@ -1,5 +1,6 @@
-"""Statistics kept by content: of equal scores, computed by equal code, nothing is computed
-twice."""
+"""Statistics kept by content: of equal scores, computed by equal code,
+nothing is computed twice.
+"""
 
 from __future__ import annotations
 

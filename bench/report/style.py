@@ -55,8 +55,8 @@ class Mark:
 
 
 def marks(names: Sequence[str]) -> dict[str, Mark]:
-    """The same mark for the same name throughout a figure; no two of twenty alike even without
-    colour.
+    """The same mark for the same name throughout a figure;
+    no two of twenty alike even without colour.
     """
     return {
         name: Mark(

@@ -101,8 +101,9 @@ def _with_means(records: Iterable[Record]) -> list[Record]:
 
 
 def _told_apart(records: Sequence[Record]) -> list[list[Record]]:
-    """Records of one label by their settings; where there are several, the label gets what
-    differs."""
+    """Records of one label by their settings; where there are several,
+    the label gets what differs.
+    """
     found: dict[tuple[tuple[str, str], ...], list[Record]] = {}
     for record in records:
         found.setdefault(tuple(sorted(_settings(record).items())), []).append(record)
@@ -137,8 +138,8 @@ def _settings(record: Record) -> dict[str, str]:
 
 
 def _mean(arm: Sequence[Record]) -> list[Record]:
-    """A record-like row: metrics and cost averaged over seeds, and each metric's sd; none for a
-    single seed.
+    """A record-like row: metrics and cost averaged over seeds, and each metric's sd;
+    none for a single seed.
     """
     scored = [record for record in arm if record["status"] == "ok" and record["metrics"]]
     # where a seed occurs twice, the cells differ in something no label names: no average of those
@@ -173,8 +174,8 @@ def _mean(arm: Sequence[Record]) -> list[Record]:
 
 
 def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
-    """One table with its head, what leaks above it, and below it what the cells themselves have to
-    say.
+    """One table with its head, what leaks above it,
+    and below it what the cells themselves have to say.
     """
     asked = [
         record for record in records if record["cell"]["method"] != comparability.RULE

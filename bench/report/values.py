@@ -106,8 +106,8 @@ def _with_spread(runs: Sequence[Run], found: Mapping[str, Value]) -> dict[str, V
 
 
 def _widened(pairs: Sequence[tuple[Run, Run]], name: str, one: Paired) -> Paired:
-    """A difference whose interval, error and p know that its repeats differ. p is the larger: of
-    users, of both.
+    """A difference whose interval, error and p know that its repeats differ. p is the larger:
+    of users, of both.
     """
     apart = spread(
         _by_seed([(run.seed, _metric(run, name) - _metric(base, name)) for run, base in pairs])

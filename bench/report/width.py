@@ -1,5 +1,5 @@
-"""Text tables no wider than the terminal, or 100 columns where there is none: what does not fit
-stands below.
+"""Text tables no wider than the terminal, or 100 columns where there is none:
+what does not fit stands below.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def limit() -> int:
 
 
 def prose(lines: Sequence[str], columns: int | None = None) -> list[str]:
-    """Lines of prose, each broken where it is too long; what goes on is set in. A command stays in
-    one piece.
+    """Lines of prose, each broken where it is too long; what goes on is set in.
+
+    A command stays in one piece.
     """
     columns = columns or limit()
     found = []
@@ -106,15 +107,15 @@ def _parts(rows: Rows, told: Sequence[bool], rule: int) -> list[tuple[Rows, Sequ
 
 
 def _is_told(row: Sequence[str], places: Sequence[int], says: bool, block: int) -> bool:
-    """Whether a row stands in this block: it has something there, or nothing anywhere and this is
-    the first.
+    """Whether a row stands in this block: it has something there,
+    or nothing anywhere and this is the first.
     """
     return any(row[place] not in NOTHING for place in places) or (not says and block == 0)
 
 
 def _fitting(widths: list[int], labels: int, columns: int) -> list[int]:
-    """The widths, with labels in little more than half of the line and every other column in what
-    is then left.
+    """The widths, with labels in little more than half of the line and
+    every other column in what is then left.
     """
     most = columns * 11 // 20
     shown = widths[:labels]

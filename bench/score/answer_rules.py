@@ -41,8 +41,8 @@ def official_rating(raw: str) -> float | None:
 
 
 def farther_end(gold: float) -> float:
-    """The rating LaMP assumes where the answer is none: the end of 1..5 farther from gold, 5 on a
-    tie.
+    """The rating LaMP assumes where the answer is none:
+    the end of 1..5 farther from gold, 5 on a tie.
     """
     return LOWEST if abs(LOWEST - gold) > abs(HIGHEST - gold) else HIGHEST
 
@@ -77,6 +77,7 @@ def lenient_rating(raw: str) -> int | None:
 
 
 def lenient_text(raw: str) -> str:
-    """The first line that is not blank, without the quotes around it (ROUGE itself ignores
-    quotes)."""
+    """The first line that is not blank,
+    without the quotes around it (ROUGE itself ignores quotes).
+    """
     return next((line for line in map(str.strip, raw.splitlines()) if line), "").strip(QUOTES)

@@ -56,8 +56,9 @@ class _LampMetric(evaluate.Metric):  # type: ignore[misc]
 
 
 class LampAccuracy(_LampMetric):
-    """Accuracy of label tasks (LaMP-1, 2, 2N): exact match after stripping. Give the task's full
-    label list.
+    """Accuracy of label tasks (LaMP-1, 2, 2N): exact match after stripping.
+
+    Give the task's full label list.
     """
 
     kind = "classification"
@@ -72,8 +73,8 @@ class LampF1(_LampMetric):
 
 
 class LampRating(_LampMetric):
-    """MAE and RMSE of LaMP-3; an answer that is no finite number counts as the end of 1..5 farther
-    from the gold.
+    """MAE and RMSE of LaMP-3; an answer that is no finite number counts
+    as the end of 1..5 farther from the gold.
     """
 
     kind = "rating"

@@ -83,8 +83,8 @@ class Scored:
 
 
 def unparsed(kind: Kind, labels: Sequence[str], raw: str) -> bool:
-    """Whether the official rules find no answer in the text: no label, no rating from 1 to 5, or
-    nothing at all.
+    """Whether the official rules find no answer in the text:
+    no label, no rating from 1 to 5, or nothing at all.
     """
     if kind == "classification":
         return official_label(raw, labels) == UNPARSED
@@ -184,8 +184,8 @@ def _nll_label(
 
 
 def value_names(scored: Sequence[Scored]) -> tuple[str, ...]:
-    """The names of the additive values, the same for every query; InputError where there is none or
-    one differs.
+    """The names of the additive values, the same for every query;
+    InputError where there is none or one differs.
     """
     if not scored:
         raise InputError("no scored queries: nothing to compute a metric from")

@@ -1,5 +1,5 @@
-"""The permutation test of two arms: what their difference would be if a user's arms were swapped at
-random.
+"""The permutation test of two arms:
+what their difference would be if a user's arms were swapped at random.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ WEIGHTS = 2**19  # and so many numbers of theirs: fewer swaps at once for more t
 def swapped_differences(
     kind: Kind, first: list[Sums], second: list[Sums], draws: int, seed: int
 ) -> dict[str, Floats]:
-    """The difference of every metric in each draw, in which the arms of a user are swapped or not:
-    [draws].
+    """The difference of every metric in each draw,
+    in which the arms of a user are swapped or not: [draws].
     """
     if draws < 1:
         raise InputError(f"draws is {draws}, must be at least 1")

@@ -20,8 +20,8 @@ MOST = 10**9
 
 
 def detectable(error: float, freedom: float) -> float:
-    """The smallest difference that a two-sided test at .05 finds in four of five samples like this
-    one.
+    """The smallest difference that a two-sided test at .05 finds in
+    four of five samples like this one.
     """
     return (quantile(0.5 + LEVEL / 2, freedom) + quantile(POWER, freedom)) * error
 

@@ -90,8 +90,9 @@ def of_difference(prefix: str, a: list[Sums], b: list[Sums]) -> Estimate:
 
 
 def _joined(runs: list[_Shrunk]) -> Estimate:
-    """Labels that are rare in one run are so in all, so that the unknown part does not
-    average out."""
+    """Labels that are rare in one run are so in all,
+    so that the unknown part does not average out.
+    """
     value = float(np.mean([run.value for run in runs]))
     left_out = np.mean([run.left_out for run in runs], axis=0)
     unknown = float(np.mean(np.sqrt([run.variance for run in runs]))) ** 2

@@ -56,8 +56,8 @@ def lenient(prediction: str, reference: str) -> dict[str, float]:
 
 
 def has_word(text: str) -> bool:
-    """Whether official ROUGE finds a word in the text; against a gold without one every answer
-    scores 0.
+    """Whether official ROUGE finds a word in the text;
+    against a gold without one every answer scores 0.
     """
     return bool(_OFFICIAL.search(text.lower()))
 

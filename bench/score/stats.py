@@ -29,8 +29,8 @@ MACRO = {"f1": "", "lenient_f1": "lenient_"}
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A metric and its 95 % interval over `users` clusters; None where one user alone says nothing
-    of others.
+    """A metric and its 95 % interval over `users` clusters;
+    None where one user alone says nothing of others.
     """
 
     value: float
@@ -66,8 +66,8 @@ class Paired:
 
 
 def intervals(kind: Kind, labels: Sequence[str], scored: Sequence[Scored]) -> dict[str, Interval]:
-    """Every metric of `aggregate` with its interval, whole clusters being what was drawn from all
-    users.
+    """Every metric of `aggregate` with its interval,
+    whole clusters being what was drawn from all users.
     """
     return intervals_of_runs(kind, labels, [scored])
 
@@ -170,8 +170,8 @@ def paired_runs(
 
 
 def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjusted p-values (family-wise error), in the order given; ValueError
-    outside 0..1.
+    """Holm's step-down adjusted p-values (family-wise error), in the order given;
+    ValueError outside 0..1.
     """
     if not all(0 <= p <= 1 for p in pvalues.values()):
         raise ValueError(f"p-values must lie in 0..1: {dict(pvalues)}")

@@ -1,5 +1,5 @@
-"""Sums over users that determine every metric, macro-F1 and RMSE included: what `bench.score.stats`
-leaves out.
+"""Sums over users that determine every metric, macro-F1 and RMSE included:
+what `bench.score.stats` leaves out.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _COUNTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums that determine every metric: rows are clusters or draws, `columns` name the parts of
-    `rows`.
+    """Sums that determine every metric: rows are clusters or draws,
+    `columns` name the parts of `rows`.
     """
 
     columns: Mapping[str, slice]
@@ -61,8 +61,8 @@ def sums_of(
     names: Collection[str],
     users: int,
 ) -> Sums:
-    """One row for each of the `users`, numbered by `clusters`; zeros for a user without a query
-    here.
+    """One row for each of the `users`, numbered by `clusters`;
+    zeros for a user without a query here.
     """
     count: Floats = np.bincount(clusters, minlength=users).astype(np.float64)
     parts: dict[str, Floats] = {
@@ -114,8 +114,9 @@ def whole(kind: Kind, runs: Sequence[Sums]) -> dict[str, float]:
 
 
 def left_out(kind: Kind, runs: Sequence[Sums]) -> dict[str, Floats]:
-    """Every metric without each user in turn, mean over runs: [users]. A run that has no other user
-    has no say.
+    """Every metric without each user in turn, mean over runs: [users].
+
+    A run that has no other user has no say.
     """
     totals = [run.rows.sum(axis=0) for run in runs]
     parts = []
@@ -129,8 +130,8 @@ def left_out(kind: Kind, runs: Sequence[Sums]) -> dict[str, Floats]:
 
 
 def mean_over_runs(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
-    """Mean over the runs of the metrics that all have; a row without any user of a run (nan) has no
-    say in it.
+    """Mean over the runs of the metrics that all have;
+    a row without any user of a run (nan) has no say in it.
     """
     if len(runs) == 1:
         return dict(runs[0])

@@ -1,2 +1,3 @@
-"""Many cells: what an experiment consists of, what is left to run, and the processes that
-run it."""
+"""Many cells: what an experiment consists of, what is left to run,
+and the processes that run it.
+"""

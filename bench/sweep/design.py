@@ -32,8 +32,8 @@ def repeat_of(at: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Argument:
-    """What the command line says of a key, one value or a sweep: it narrows an axis, or goes to
-    every cell.
+    """What the command line says of a key, one value or a sweep:
+    it narrows an axis, or goes to every cell.
     """
 
     key: str

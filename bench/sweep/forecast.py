@@ -1,5 +1,5 @@
-"""What an experiment would run: its cells, which are done, and how long the rest takes by what
-others took.
+"""What an experiment would run: its cells, which are done,
+and how long the rest takes by what others took.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Measured:
         return median(alike) if alike else None
 
     def base(self, plan: Plan) -> float | None:
-        """Expected seconds of training the cell's base, from those that were trained of this
-        model.
+        """Expected seconds of training the cell's base,
+        from those that were trained of this model.
         """
         seconds = []
         for record in self.records:
@@ -89,8 +89,9 @@ class Measured:
 
 
 def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
-    """Print every cell on a line, and the sum. InputError if no cell can run, with the reason of
-    the first.
+    """Print every cell on a line, and the sum.
+
+    InputError if no cell can run, with the reason of the first.
     """
     cells = outlooks(names, configs)
     refused = [cell for cell in cells if cell.is_refused]

@@ -113,8 +113,8 @@ class Jobs(Callback):
 
 
 class Prefixed:
-    """A stream for one of several jobs: whole lines, each with the job's number; no terminal, so no
-    moving bars.
+    """A stream for one of several jobs: whole lines, each with the job's number;
+    no terminal, so no moving bars.
     """
 
     def __init__(self, stream: TextIO | Unpiped, prefix: str) -> None:
@@ -146,8 +146,8 @@ def name_jobs(names: Sequence[str]) -> None:
 
 
 def note(results: Sequence[JobReturn], first: int) -> None:
-    """The codes of jobs as their launcher gives them back; `first`: the number of the first of
-    them.
+    """The codes of jobs as their launcher gives them back; `first`:
+    the number of the first of them.
     """
     for number, result in enumerate(results, first):
         _ended[number] = _code(result)
@@ -174,8 +174,8 @@ def _number(config: DictConfig) -> int:
 
 
 def _sweep_in(folder: str, config: DictConfig) -> None:
-    """Hydra's own folder of the sweep; said as an override too, from which it makes the jobs'
-    configurations.
+    """Hydra's own folder of the sweep; said as an override too,
+    from which it makes the jobs' configurations.
     """
     with read_write(config.hydra):
         config.hydra.sweep.dir = folder

@@ -1,5 +1,5 @@
-"""Overrides in the words that Hydra's grammar knows: a hub id or a folder as a model, a value in
-quotes.
+"""Overrides in the words that Hydra's grammar knows:
+a hub id or a folder as a model, a value in quotes.
 """
 
 from __future__ import annotations

@@ -230,8 +230,9 @@ class Experiments(Sweeper):
 
 
 def _make_root(root: Path) -> None:
-    """The folder of results. InputError if it neither is there nor can be made; StoreError on a
-    full disk.
+    """The folder of results.
+
+    InputError if it neither is there nor can be made; StoreError on a full disk.
     """
     try:
         with writing(root):

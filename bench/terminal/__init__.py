@@ -1,3 +1,3 @@
-"""What reaches a user: escaped text, progress, broken pipes, the silence of libraries, a clean
-stop.
+"""What reaches a user: escaped text, progress, broken pipes,
+the silence of libraries, a clean stop.
 """

@@ -68,8 +68,8 @@ def terminal(text: str) -> str:
 
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """Print to stdout (or `file`) what may hold words of others; what its encoding has not is spelt
-    out too.
+    """Print to stdout (or `file`) what may hold words of others;
+    what its encoding has not is spelt out too.
     """
     out = file or sys.stdout
     coding = getattr(out, "encoding", None) or "utf-8"
@@ -89,8 +89,8 @@ def markdown(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """For a line of Markdown's prose, which at its beginning could also be a heading, a list or a
-    rule.
+    """For a line of Markdown's prose, which at its beginning could also be a heading,
+    a list or a rule.
     """
     shown = markdown(text)
     block = _BLOCK_MARKDOWN.match(shown)
@@ -98,8 +98,8 @@ def prose(text: str) -> str:
 
 
 def csv(value: Any) -> Any:
-    """For a cell of a table that a spreadsheet may open: a text that would be a formula begins with
-    an apostrophe.
+    """For a cell of a table that a spreadsheet may open:
+    a text that would be a formula begins with an apostrophe.
     """
     if not isinstance(value, str):
         return value

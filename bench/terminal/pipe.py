@@ -1,5 +1,5 @@
-"""Output whose reader may have gone: `python -m bench ... | head` ends, or goes on working, without
-a traceback.
+"""Output whose reader may have gone: `python -m bench ... | head` ends,
+or goes on working, without a traceback.
 """
 
 from __future__ import annotations

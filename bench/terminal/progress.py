@@ -1,5 +1,5 @@
-"""How far the work is: bars with the time left on a terminal, a line every half minute on a plain
-stream.
+"""How far the work is: bars with the time left on a terminal,
+a line every half minute on a plain stream.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ SECONDS = 30.0
 
 
 class Screen:
-    """All open bars of a cell as one display, since two that each redraw the same lines erase each
-    other.
+    """All open bars of a cell as one display,
+    since two that each redraw the same lines erase each other.
     """
 
     def __init__(self, *, show: bool) -> None:
@@ -30,15 +30,15 @@ class Screen:
         return Progress(self, name, total)
 
     def within(self, steps: float) -> None:
-        """So many steps of the batch in work are behind the innermost bar, until its next
-        `advance`.
+        """So many steps of the batch in work are behind the innermost bar,
+        until its next `advance`.
         """
         if self._open:
             self._open[-1].within(steps)
 
     def open(self, bar: Progress) -> Any:
-        """The line of a bar on the terminal; None where there is no terminal, or nothing is to be
-        shown.
+        """The line of a bar on the terminal; None where there is no terminal,
+        or nothing is to be shown.
         """
         self._open.append(bar)
         if not self.show:
@@ -74,8 +74,8 @@ class Screen:
             self._live, self._tasks = None, {}
 
     def _report(self, ended: threading.Event, stream: Any) -> None:
-        """On a plain stream, how far the innermost bar is, every half minute, also while one batch
-        takes long.
+        """On a plain stream, how far the innermost bar is, every half minute,
+        also while one batch takes long.
         """
         while not ended.wait(SECONDS):
             if self._open:
@@ -105,8 +105,8 @@ class Progress:
         self.within(0.0)
 
     def within(self, steps: float) -> None:
-        """So many more steps than are done, of a batch in work: they may move back when the batch
-        ends elsewhere.
+        """So many more steps than are done, of a batch in work:
+        they may move back when the batch ends elsewhere.
         """
         self._within = steps
         if self._line is not None:
@@ -118,8 +118,8 @@ class Progress:
         self._screen.close(self, self._line)
 
     def report(self, stream: Any) -> None:
-        """A line: how many steps are done, and the time left where it can be told, else the time
-        that went by.
+        """A line: how many steps are done, and the time left where it can be told,
+        else the time that went by.
         """
         took, done = time.monotonic() - self._start, self.done + self._within
         if self.total is not None and done:

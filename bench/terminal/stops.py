@@ -9,14 +9,15 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end (TERM): everything that ends cleanly when it is stopped by hand
-    does so now.
+    """The process was asked to end (TERM):
+    everything that ends cleanly when it is stopped by hand does so now.
     """
 
 
 def listen() -> None:
-    """From now on TERM raises Terminated. Who handles it already (a launcher that puts jobs back)
-    keeps doing so.
+    """From now on TERM raises Terminated.
+
+    Who handles it already (a launcher that puts jobs back) keeps doing so.
     """
     here = threading.current_thread() is threading.main_thread()  # signals are the main thread's
     if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:

@@ -30,8 +30,8 @@ Dialogue = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class CodeDialogues:
-    """Dialogues that end with the assistant; `source` says where they are from, `hash` what they
-    are.
+    """Dialogues that end with the assistant;
+    `source` says where they are from, `hash` what they are.
     """
 
     dialogues: tuple[Dialogue, ...]

@@ -33,8 +33,8 @@ PROBE_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample: the tokens of the conversation so far, and those of the answer with its end
-    token.
+    """One sample: the tokens of the conversation so far,
+    and those of the answer with its end token.
     """
 
     prompt: Sequence[int]
@@ -116,8 +116,8 @@ def _causal(
 def _seq2seq(
     lm: LM, model: Any, rows: Sequence[Row], sft: SFTTuning, training: Training, folder: str
 ) -> Any:
-    """TRL trains no encoder-decoder models: the conversation so far is the input, the answer the
-    target.
+    """TRL trains no encoder-decoder models:
+    the conversation so far is the input, the answer the target.
     """
     from datasets import Dataset
     from peft import get_peft_model
@@ -160,8 +160,8 @@ def _full_copy(lm: LM) -> tuple[Any, list[str]]:
 
 
 def _weight_change(before: nn.Module, after: nn.Module, names: Sequence[str]) -> Patch:
-    """What training did to whole weights, as factors of full rank: the change itself, and an
-    identity.
+    """What training did to whole weights, as factors of full rank:
+    the change itself, and an identity.
     """
     old, new = dict(before.named_modules()), dict(after.named_modules())
     weights = {}

@@ -45,8 +45,8 @@ class PairedStates(NamedTuple):
 
 
 class Nulls(NamedTuple):
-    """Held-out losses where nothing can be found, `[draws, layers]` each: the bar that a layer has
-    to get under.
+    """Held-out losses where nothing can be found, `[draws, layers]` each:
+    the bar that a layer has to get under.
     """
 
     rematched: Tensor
@@ -94,8 +94,8 @@ def ccs(P: Tensor, N: Tensor, config: CCSConfig) -> CCSResult:
 
 
 def nulls(P: Tensor, N: Tensor, config: CCSConfig, draws: int = 1) -> Nulls:
-    """Held-out CCS losses on re-matched pairs and on random differences: two fits of all layers per
-    draw.
+    """Held-out CCS losses on re-matched pairs and on random differences:
+    two fits of all layers per draw.
     """
     rematched, random = [], []
     for draw in range(draws):
@@ -123,8 +123,8 @@ def rematched_pairs(P: Tensor, N: Tensor, config: CCSConfig, draw: int = 0) -> P
 
 
 def random_pairs(P: Tensor, N: Tensor, seed: int, draw: int = 0) -> PairedStates:
-    """The second null: each pair keeps its midpoint and its distance, the difference points
-    anywhere.
+    """The second null: each pair keeps its midpoint and its distance,
+    the difference points anywhere.
     """
     noise = torch.randn(P.shape, generator=generator(seed, f"random pairs {draw}")).to(P)
     half = unit(noise) * torch.linalg.vector_norm(P - N, dim=-1, keepdim=True) / 2
@@ -173,8 +173,8 @@ def rank_layers(
 
 
 def assign_folds(pairs: int, config: CCSConfig) -> Tensor:
-    """The fold of each pair, `[pairs]`; -1 throughout where pairs or people are too few for two
-    folds.
+    """The fold of each pair, `[pairs]`;
+    -1 throughout where pairs or people are too few for two folds.
     """
     stream = generator(config.seed, "ccs folds")
     most = min(config.folds, pairs // 2)
@@ -240,8 +240,8 @@ def _pair_loss(g_p: Tensor, g_n: Tensor, power: int) -> Tensor:
 
 
 def _rows(P: Tensor, N: Tensor, norm: Norm) -> Tensor:
-    """P's rows, then N's, normalised, with a column of ones for the bias: `[layers, 2 pairs, width
-    + 1]`.
+    """P's rows, then N's, normalised, with a column of ones for the bias:
+    `[layers, 2 pairs, width + 1]`.
     """
     rows: Tensor = torch.stack([P, N], dim=1)
     if norm != "none":

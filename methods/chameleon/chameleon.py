@@ -198,8 +198,8 @@ class Chameleon(Method):
         chosen: Sequence[tuple[Item, ...]],
         budget: Budget,
     ) -> list[Personalization]:
-        """Single-user mode: each history item is asked as a question (without its answer), the
-        others shown.
+        """Single-user mode: each history item is asked as a question (without its answer),
+        the others shown.
         """
         if not task.has_answers or any(
             task.source not in item.fields for items in chosen for item in items

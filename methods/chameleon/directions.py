@@ -56,8 +56,8 @@ class DirectionRecipe:
 
 @dataclass(frozen=True)
 class Directions:
-    """`theta_p`, `theta_n` [layers, width], unit; the layers to edit, best first; facts for the
-    record.
+    """`theta_p`, `theta_n` [layers, width], unit; the layers to edit,
+    best first; facts for the record.
     """
 
     theta_p: Tensor

@@ -25,8 +25,8 @@ Neutral = Literal["own", "shared"]
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """One pair of insights: a noun phrase after "The user prefers", a verb phrase after "Your
-    answer should".
+    """One pair of insights: a noun phrase after "The user prefers",
+    a verb phrase after "Your answer should".
     """
 
     personal: str
@@ -81,8 +81,8 @@ def write(
 def preferences(
     lm: LM, task: Task, people: Sequence[Author], how: Writing, budget: Budget
 ) -> list[str]:
-    """One personal insight for every person, for a prompt at the test: nothing impersonal is
-    written.
+    """One personal insight for every person, for a prompt at the test:
+    nothing impersonal is written.
     """
     with budget.phase("insights", total=len(people)) as progress:
         requests = [_personal(lm, task, person, how.writer) for person in people]
@@ -110,8 +110,8 @@ def _patches(lm: LM, writer: Writer) -> tuple[Patch, ...]:
 
 
 def clean(text: str) -> str:
-    """The phrase alone: no quotes, no repeated sentence beginning, no final period, at most forty
-    words.
+    """The phrase alone: no quotes, no repeated sentence beginning,
+    no final period, at most forty words.
     """
     line = re.sub(r"\s+", " ", text).strip().strip("\"'“”‘’`").strip()
     line = re.sub(

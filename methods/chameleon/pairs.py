@@ -44,8 +44,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The pairs that were kept, and the questions that gave none because the answers were equal or
-    empty.
+    """The pairs that were kept,
+    and the questions that gave none because the answers were equal or empty.
     """
 
     kept: tuple[Pair, ...]
@@ -89,8 +89,9 @@ def make(
     verbatim: bool,
     equal: Equal = "folded",
 ) -> Pairs:
-    """Answer every question twice, greedily, and keep what differs, by `equal`. An empty answer
-    makes no pair.
+    """Answer every question twice, greedily, and keep what differs, by `equal`.
+
+    An empty answer makes no pair.
     """
     requests: list[Request] = []
     for question in questions:
@@ -115,8 +116,8 @@ def make(
 def own_questions(
     task: Task, items: Sequence[Item], insights: Sequence[Insight]
 ) -> list[PairQuestion]:
-    """Each item asked as a question, without its answer and with the others shown, once for each
-    insight.
+    """Each item asked as a question, without its answer and with the others shown,
+    once for each insight.
     """
     questions = []
     for index, item in enumerate(items):

@@ -17,8 +17,8 @@ from bench.errors import InputError
 
 
 class Cosines(NamedTuple):
-    """|cos| of theta^P, `[layers]`, to P's mean and N's top direction: near 1, it is what all
-    answers share.
+    """|cos| of theta^P, `[layers]`, to P's mean and N's top direction:
+    near 1, it is what all answers share.
     """
 
     mean_P: Tensor
@@ -42,8 +42,8 @@ def top_direction(P: Tensor, center: bool = False) -> Tensor:
 
 
 def cosines(P: Tensor, N: Tensor, theta_p: Tensor) -> Cosines:
-    """How much theta^P `[layers, width]` is just the mean activation of P, or the top singular
-    vector of N.
+    """How much theta^P `[layers, width]` is just the mean activation of P,
+    or the top singular vector of N.
     """
     own = unit(theta_p)
     return Cosines((own * mean_direction(P)).sum(-1).abs(), (own * top_direction(N)).sum(-1).abs())
@@ -60,15 +60,16 @@ def random_unit(layers: int, width: int, seed: int) -> Tensor:
 
 
 def rematch(N: Tensor, seed: int) -> Tensor:
-    """Control for theta^N: the rows of N in an order where none stays beside its own P, the same in
-    all layers.
+    """Control for theta^N: the rows of N in an order where none stays beside its own P,
+    the same in all layers.
     """
     return N[:, derangement(N.shape[1], generator(seed, "rematch")).to(N.device)]
 
 
 def unit(theta: Tensor) -> Tensor:
-    """`[..., width]` scaled to length 1. A zero or non-finite direction is an error, not a silent
-    no-op.
+    """`[..., width]` scaled to length 1.
+
+    A zero or non-finite direction is an error, not a silent no-op.
     """
     norm: Tensor = torch.linalg.vector_norm(theta, dim=-1, keepdim=True)
     if not bool(((norm > 0) & norm.isfinite()).all()):
@@ -85,8 +86,9 @@ def generator(seed: int, purpose: str) -> torch.Generator:
 
 
 def derangement(size: int, stream: torch.Generator) -> Tensor:
-    """An order of `size` things, `[size]`, in which none stays in its place. Raises InputError
-    below two.
+    """An order of `size` things, `[size]`, in which none stays in its place.
+
+    Raises InputError below two.
     """
     if size < 2:
         raise InputError(f"directions: {size} pair cannot be re-matched; at least 2 are needed")
@@ -95,8 +97,8 @@ def derangement(size: int, stream: torch.Generator) -> Tensor:
 
 
 def check(*activations: Tensor) -> None:
-    """Raise InputError unless all are `[layers, pairs, width]` of one shape, finite, and of two
-    pairs or more.
+    """Raise InputError unless all are `[layers, pairs, width]` of one shape,
+    finite, and of two pairs or more.
     """
     first = activations[0]
     got = ", ".join(f"{list(rows.shape)} {rows.dtype}" for rows in activations)

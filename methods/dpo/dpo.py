@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RankedPair:
-    """A question with the history its prompt shows, the answer to prefer and the answer to
-    avoid."""
+    """A question with the history its prompt shows,
+    the answer to prefer and the answer to avoid.
+    """
 
     query: Query
     items: tuple[Item, ...]

@@ -41,8 +41,9 @@ kernels.
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A prompt, the answer to prefer, the answer to avoid: token ids, answers with their end
-    token."""
+    """A prompt, the answer to prefer, the answer to avoid:
+    token ids, answers with their end token.
+    """
 
     prompt: Sequence[int]
     chosen: Sequence[int]
@@ -65,8 +66,8 @@ class DPOTuning:
 
 
 class TokenDPOTrainer(DPOTrainer):
-    """TRL's trainer, fed with token ids: its own tokenizing would render and shorten prompts in
-    another way.
+    """TRL's trainer, fed with token ids:
+    its own tokenizing would render and shorten prompts in another way.
     """
 
     def _prepare_dataset(self, dataset: Any, *_args: Any) -> Any:

@@ -160,8 +160,8 @@ def _round(rng: Random, person: SamplePerson, fresh: Fresh) -> tuple[SampleQuest
 def _dated_rounds(
     rng: Random, person: SamplePerson, fresh: Fresh
 ) -> list[tuple[SampleQuestion, list[Fields]]]:
-    """A person's questions in time; each sees the items of earlier days, and no question is ever an
-    item.
+    """A person's questions in time; each sees the items of earlier days,
+    and no question is ever an item.
     """
     day = date(2014, 1, 1) + timedelta(days=rng.randrange(1000))
     profile: list[Fields] = []

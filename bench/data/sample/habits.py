@@ -21,8 +21,8 @@ from bench.data.sample.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """How a person titles things: sentence form, prefix, capitals, ending, and a favourite number
-    for lists.
+    """How a person titles things: sentence form, prefix, capitals,
+    ending, and a favourite number for lists.
     """
 
     form: str

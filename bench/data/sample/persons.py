@@ -1,5 +1,5 @@
-"""The people of the embedded sample: what each prefers, what they wrote, and what can be asked
-about them.
+"""The people of the embedded sample: what each prefers, what they wrote,
+and what can be asked about them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Fields = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SampleQuestion:
-    """One question: LaMP's input string, the answer, and the texts in it that nobody may have seen
-    before.
+    """One question: LaMP's input string, the answer,
+    and the texts in it that nobody may have seen before.
     """
 
     input: str
@@ -71,8 +71,8 @@ def _asker(
     instruction: str,
     new: tuple[str, ...],
 ) -> SamplePerson:
-    """A person whose questions are items like those of their history: given field `about`, what is
-    field `gold`?
+    """A person whose questions are items like those of their history:
+    given field `about`, what is field `gold`?
     """
 
     def ask(rng: Random) -> SampleQuestion:
@@ -115,8 +115,10 @@ def _citing_author(rng: Random, turn: int) -> SamplePerson:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """An order of labels, best first. A person's first `favourites` labels come up again and
-    again."""
+    """An order of labels, best first.
+
+    A person's first `favourites` labels come up again and again.
+    """
 
     order: tuple[str, ...]
     favourites: int

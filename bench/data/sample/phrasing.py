@@ -78,8 +78,9 @@ def _listed(phrases: Sequence[str], rng: Random) -> str:
 
 
 def description(rng: Random, tags: Sequence[str]) -> str:
-    """A movie description of 18 to 30 words with one cue phrase for each tag, in the order
-    given."""
+    """A movie description of 18 to 30 words with one cue phrase for each tag,
+    in the order given.
+    """
     return fitting(18, 30, lambda: _description(rng, tags), str)
 
 
@@ -98,8 +99,8 @@ class Article:
 
 
 def article(rng: Random, categories: Sequence[str], gold: str) -> Article:
-    """An article of 18 to 30 words with one cue phrase for each category; its title names the
-    gold's cue.
+    """An article of 18 to 30 words with one cue phrase for each category;
+    its title names the gold's cue.
     """
     return fitting(18, 30, lambda: _article(rng, categories, gold), lambda made: made.text)
 
@@ -165,8 +166,8 @@ class Interest:
 
 
 def undecided(rng: Random, area: str, topics: Sequence[str]) -> str:
-    """A paper title that suits two topics of an area equally: it names the area, or a term of each
-    in order.
+    """A paper title that suits two topics of an area equally:
+    it names the area, or a term of each in order.
     """
     return fitting(5, 9, lambda: _undecided(rng, area, topics), str)
 

@@ -14,8 +14,9 @@ WORDS = Path(__file__).parent / "words"
 
 
 class Vocabulary:
-    """One file of words, read when its first word is needed: `movies.HEROES` is a tuple of
-    phrases."""
+    """One file of words, read when its first word is needed:
+    `movies.HEROES` is a tuple of phrases.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -46,8 +47,8 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _frozen(value: Any) -> Any:
-    """Lists as tuples, also inside mappings, so that nobody changes a vocabulary that others draw
-    from.
+    """Lists as tuples, also inside mappings,
+    so that nobody changes a vocabulary that others draw from.
     """
     if isinstance(value, list):
         return tuple(_frozen(entry) for entry in value)
