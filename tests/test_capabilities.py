@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from answering_spec import MOCK
 from cells import run
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from mock_backend import MOCK
 
 from bench.cell.plan import resolve
 from bench.disk.store import Cell

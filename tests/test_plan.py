@@ -15,6 +15,7 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
+from bench.cell import key as keys
 from bench.cell import plan as plans
 from bench.cell.key import by_content, fields_in_key
 from bench.cell.plan import Plan, resolve
@@ -94,6 +95,21 @@ def test_a_key_is_of_what_published_records_knew_and_of_a_limit_where_there_is_o
     assert set(plain) == published
     assert set(limited) == published | {"minutes"} and limited["minutes"] == 5
     assert plain["base"] == "instruct" and trained["base"] != limited["base"]
+
+
+def test_where_prompts_are_cut_is_in_the_key_of_the_style_that_cuts_them_and_in_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def key_of(style: str) -> str:
+        words = ["model=tiny", "method=oppu", f"method.style={style}"]
+        config = compose("config", words, return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        return resolve(config, read).cell.key
+
+    before = {style: key_of(style) for style in ("oppu", "personalized")}
+    monkeypatch.setattr(keys, "OPPU_WORDS", keys.OPPU_WORDS + 1)
+    assert key_of("oppu") != before["oppu"]
+    assert key_of("personalized") == before["personalized"]
 
 
 @pytest.mark.parametrize("word", ["progress=false", "dry=true", "results.root=elsewhere"])

@@ -31,29 +31,6 @@ PATHS = {
 }
 """Settings that may be folders or files of this machine."""
 
-_FLAGS = {
-    "-m",
-    "--multirun",
-    "-r",
-    "--run",
-    "-c",
-    "--cfg",
-    "--resolve",
-    "-p",
-    "--package",
-    "-cn",
-    "--config-name",
-    "-cp",
-    "--config-path",
-    "-cd",
-    "--config-dir",
-    "-i",
-    "--info",
-    "--hydra-help",
-    "-sc",
-    "--shell-completion",
-}
-"""What Hydra takes, of which some have a value behind them."""
 _VALUED = {
     "-c",
     "--cfg",
@@ -68,6 +45,18 @@ _VALUED = {
     "-i",
     "--info",
 }
+"""Flags of Hydra with a value behind them."""
+_FLAGS = _VALUED | {
+    "-m",
+    "--multirun",
+    "-r",
+    "--run",
+    "--resolve",
+    "--hydra-help",
+    "-sc",
+    "--shell-completion",
+}
+"""All flags that Hydra takes."""
 _OTHERS = {
     "report": "bench.report",
     "compare": "bench.report compare",

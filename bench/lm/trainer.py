@@ -20,7 +20,7 @@ from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 
 from bench.cost.budget import Budget, Spent
-from bench.errors import InputError
+from bench.errors import InputError, MethodError
 from bench.lm.recipes import TrainingFields
 from bench.lm.tune import module_names
 from bench.terminal.progress import Progress
@@ -28,6 +28,7 @@ from bench.terminal.silence import libraries
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
+    from bench.lm.patch import Patch
 
 NF4_BLOCK = 64
 """Weights that share one scale in NF4. On the CPU bitsandbytes 0.50 misreads rows that are no
@@ -129,6 +130,19 @@ def run(trainer: Any, training: Training, examples: int, budget: Budget) -> Spen
     done, left = divmod(steps, training.steps(rows) // training.epochs)
     seen = done * rows + min(left * training.batch, rows)
     return Spent(steps, planned, round(seen * examples / rows), time.monotonic() - started)
+
+
+def refuse_untrained(patch: Patch, spent: Spent) -> None:
+    """Raises MethodError if the training diverged, or left the weights as they were."""
+    if not patch.finite:
+        raise MethodError(
+            "training diverged: the adapter has numbers that are not finite; lower the learning"
+            " rate"
+        )
+    if not patch.changes:
+        raise MethodError(
+            f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
+        )
 
 
 def shared_copy(lm: LM) -> Any:

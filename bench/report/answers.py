@@ -101,8 +101,9 @@ def baselines(records: Sequence[Mapping[str, Any]], shown: Sequence[Results]) ->
     or else the plain instruct cell.
     """
     keys: dict[str, str] = {}
+    candidates = list(filter(baseline.is_plain, records))
     for record in records:
-        plain = baseline.find(record, records) if record["status"] == "ok" else None
+        plain = baseline.find(record, candidates) if record["status"] == "ok" else None
         if plain is not None:
             keys[record["key"]] = plain["key"]
     for results in shown:

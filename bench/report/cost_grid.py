@@ -18,6 +18,10 @@ COSTS = (
         " cells took when made."
     ),
     "Tokens of such results are counted in the cell that made them.",
+    (
+        "A gold whose likelihood is worked out behind the reading for its answer counts with the"
+        " answer (docs/record.md)."
+    ),
 )
 
 

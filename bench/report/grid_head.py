@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.report import questions
@@ -16,14 +16,7 @@ def head(tables: Tables) -> list[str]:
     scale = tables.experiment.scale
     if not records:
         return [f"Scale {scale}: nothing has run yet. {run_hint(tables)}", *tables.results.notes]
-    models = _listed(
-        f"{record['cell']['model']} {record.get('model', {}).get('dtype', '')}".strip()
-        for record in records
-    )
-    data = _listed(
-        f"{one['data']['name']}/{one['data']['split']} ({one['data']['kind']} split)"
-        for one in records
-    )
+    models, data = _listed(map(_model, records)), _listed(map(_data, records))
     protocols = _listed(record["cell"]["protocol"] for record in records)
     family = tables.experiment.family
     odd = "" if tables.base == BASES[family] else f" (NOT the paper's: {FAMILIES[family]})"
@@ -31,27 +24,44 @@ def head(tables: Tables) -> list[str]:
         f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol"
         f" {protocols}."
     )
-    missing = sum(one.problem != "" for one in tables.summaries.values())
-    state = (
-        f"{missing} of {len(tables.summaries)} arms are missing or incomplete. {run_hint(tables)}"
-    )
-    codes = sorted({code[:7] for record in records if (code := _revision(record))})
-    mixed = f"Its cells ran on {len(codes)} revisions of the code: {', '.join(codes)}."
-    return [
-        ours,
-        *([state] if missing else []),
-        *([mixed] if len(codes) > 1 else []),
-        *tables.results.notes,
-    ]
+    return [ours, *_missing(tables), *_revisions(records), *tables.results.notes]
+
+
+def _model(record: Mapping[str, Any]) -> str:
+    """Name and number format, as `smollm2-135m bfloat16`."""
+    return f"{record['cell']['model']} {record.get('model', {}).get('dtype', '')}".strip()
+
+
+def _data(record: Mapping[str, Any]) -> str:
+    data = record["data"]
+    return f"{data['name']}/{data['split']} ({data['kind']} split)"
+
+
+def _missing(tables: Tables) -> list[str]:
+    """How many arms are not whole, and the command that runs them; nothing if all are."""
+    summaries = tables.summaries.values()
+    missing = sum(summary.problem != "" for summary in summaries)
+    if not missing:
+        return []
+    count = f"{missing} of {len(summaries)} arms are missing or incomplete."
+    return [f"{count} {run_hint(tables)}"]
+
+
+def _revisions(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which revisions of the code the cells ran on; nothing if it was one."""
+    revisions = sorted({_revision(record)[:7] for record in records} - {""})
+    if len(revisions) < 2:
+        return []
+    return [f"Its cells ran on {len(revisions)} revisions of the code: {', '.join(revisions)}."]
 
 
 def _revision(record: Mapping[str, Any]) -> str:
     """Of the checkout that ran the cell; empty for an installed package,
     and for a rule, which asks no model.
     """
-    git = (
-        record.get("environment", {}).get("git") if record["cell"]["method"] != "majority" else None
-    )
+    if record["cell"]["method"] == "majority":
+        return ""
+    git = record.get("environment", {}).get("git")
     return str(git["revision"]) if git else ""
 
 
@@ -65,12 +75,17 @@ def title(tables: Tables) -> str:
 
 def axes_of(tables: Tables) -> list[str]:
     """The axes that tell rows apart: one model for all is said in the head."""
-    places = tables.results.places
-    axes = list(dict.fromkeys(axis for place in places for axis, _ in place))
-    one = len({dict(place).get("model") for place in places}) == 1 and any(
-        run.record for run in tables.results.runs
-    )
-    return [axis for axis in axes if not (one and axis == "model")]
+    axes: dict[str, None] = {}
+    models = set()
+    for place in tables.results.places:
+        values = dict(place)
+        axes |= dict.fromkeys(values)
+        models.add(values.get("model"))
+
+    has_run = any(run.record for run in tables.results.runs)
+    if has_run and len(models) == 1:
+        axes.pop("model", None)
+    return list(axes)
 
 
 def short_names(axes: Sequence[str]) -> list[str]:
@@ -79,5 +94,5 @@ def short_names(axes: Sequence[str]) -> list[str]:
     return last if len(set(last)) == len(last) else list(axes)
 
 
-def _listed(names: Iterator[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))

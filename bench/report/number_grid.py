@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, product
 
 from bench.report import coverage_notes, footnotes, grid_head, paper
 from bench.report.base_results import Tables
@@ -35,95 +37,115 @@ def numbers(tables: Tables) -> Grid:
     """As in the paper: rows are places and metrics, columns are arms; the paper's number stands
     above ours.
 
-    Where no paper says how they stand and the arms are many, they are rows too.
+    If no paper says how they stand and the arms are many, they are rows too.
     """
-    axes, arms = axes_of(tables), tables.results.arms
+    arms = tables.results.arms
     upright = not tables.printed and len(arms) > MANY
-    lay = _below_each_other if upright else _rows
-    rows = [
-        row
-        for place in tables.results.places
-        for metric in tables.metrics(place)
-        for row in lay(tables, place, metric)
-    ]
-    printed = [row for row in rows if _of_paper(row[1])] if _other_models(tables) else []
-    rows = [*printed, *(row for row in rows if row not in printed)] if printed else rows
+    lay_out = _below_each_other if upright else _side_by_side
+    rows: list[NumberRow] = []
+    for place in tables.results.places:
+        for metric in tables.metrics(place):
+            rows += lay_out(tables, place, metric)
+
+    printed = [row for row in rows if row.of_paper]
+    apart = bool(printed) and _is_of_other_models(tables)
+    if apart:
+        rows = [*printed, *(row for row in rows if not row.of_paper)]
+
+    axes = axes_of(tables)
+    columns = ("arm", "ours", "95 %") if upright else ("whose", *arms)
+    words = " ".join(word for row in rows for word in row.cells)
     return Grid(
         title=title(tables),
         above=[*grid_head.head(tables), *footnotes.doubts(tables)],
-        head=[
-            *short_names(axes),
-            "metric",
-            *(("arm", "ours", "95 %") if upright else ("whose", *arms)),
-            "users",
-        ],
-        rows=[[tables.words(place).get(axis, "") for axis in axes] + row for place, row in rows],
+        head=[*short_names(axes), "metric", *columns, "users"],
+        rows=[[*_labels(tables, row, axes), *row.cells] for row in rows],
         below=[
             *footnotes.failures(tables),
             *tables.incomparable,
             *_unplaced(tables),
             *footnotes.without_scores(tables),
             *footnotes.rows_named(tables),
-            *([footnotes.APART] if printed else []),
-            *coverage_notes.of_arms(" ".join(word for _, row in rows for word in row)),
-            *(NUMBERS if any(_of_paper(row) for _, row in rows) else NUMBERS[1:]),
+            *([footnotes.APART] if apart else []),
+            *coverage_notes.of_arms(words),
+            *(NUMBERS if printed else NUMBERS[1:]),
         ],
         labels=len(axes) + 2,
-        rule=len(printed),
+        rule=len(printed) if apart else 0,
     )
 
 
-def _of_paper(row: Sequence[str]) -> bool:
-    return row[1].startswith("paper (")
+@dataclass(frozen=True)
+class NumberRow:
+    """One row of the table without its labels: metric, whose numbers, the numbers, users."""
+
+    place: Place
+    cells: list[str]
+    of_paper: bool = False
 
 
-def _other_models(tables: Tables) -> bool:
-    """Whether the paper's numbers are of another model than ours:
-    then a line stands between them.
-    """
+def _labels(tables: Tables, row: NumberRow, axes: Sequence[str]) -> list[str]:
+    words = tables.words(row.place)
+    return [words.get(axis, "") for axis in axes]
+
+
+def _is_of_other_models(tables: Tables) -> bool:
+    """Whether the paper's numbers are of another model than ours, so that a line stands between."""
     models = {dict(place).get("model") for place in tables.results.places}
     return bool(models - {number.model for number in tables.printed})
 
 
-def _rows(tables: Tables, place: Place, metric: str) -> Iterator[tuple[Place, list[str]]]:
-    arms = tables.results.arms
-    name = f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
+def _with_direction(metric: str) -> str:
+    return f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
+
+
+def _side_by_side(tables: Tables, place: Place, metric: str) -> Iterator[NumberRow]:
+    """The paper's numbers, a row for each of its models; ours; and the intervals of ours."""
+    arms, name = tables.results.arms, _with_direction(metric)
     printed = {arm: tables.paper_numbers(place, metric, arm) for arm in arms}
-    for model in dict.fromkeys(model for one in printed.values() for model in one):
-        shown = [_printed(printed[arm].get(model)) for arm in arms]
-        yield place, [name, f"paper ({model})", *shown, ""]
-    summaries = [tables.summaries.get((place, arm)) for arm in arms]
-    found = [one.values.get(metric) if one else None for one in summaries]
-    users = sorted({one.users for one in found if one})
-    ours = [_ours(one, value, metric) for one, value in zip(summaries, found, strict=True)]
-    yield place, [name, "ours", *ours, "-".join(map(str, dict.fromkeys((*users[:1], *users[-1:]))))]
-    if any(found):
-        yield place, [name, "95 %", *map(_interval, found), ""]
+    for model in dict.fromkeys(chain.from_iterable(printed.values())):
+        numbers = [_printed(printed[arm].get(model)) for arm in arms]
+        yield NumberRow(place, [name, f"paper ({model})", *numbers, ""], of_paper=True)
+
+    ours, intervals, users = [], [], set()
+    for arm in arms:
+        summary = tables.summaries.get((place, arm))
+        value = summary.values.get(metric) if summary else None
+        ours.append(_ours(summary, value))
+        intervals.append(_interval(value))
+        if value:
+            users.add(value.users)
+
+    least_and_most = dict.fromkeys([min(users), max(users)]) if users else {}
+    yield NumberRow(place, [name, "ours", *ours, "-".join(map(str, least_and_most))])
+    if users:
+        yield NumberRow(place, [name, "95 %", *intervals, ""])
 
 
-def _below_each_other(
-    tables: Tables, place: Place, metric: str
-) -> Iterator[tuple[Place, list[str]]]:
-    name = f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
+def _below_each_other(tables: Tables, place: Place, metric: str) -> Iterator[NumberRow]:
+    """A row for each arm that has something to show."""
+    name = _with_direction(metric)
     for arm in tables.results.arms:
-        one = tables.summaries.get((place, arm))
-        value = one.values.get(metric) if one else None
-        if (shown := _ours(one, value, metric)) != "-":
-            yield place, [name, arm, shown, _interval(value), str(value.users) if value else ""]
+        summary = tables.summaries.get((place, arm))
+        value = summary.values.get(metric) if summary else None
+        number = _ours(summary, value)
+        if number != "-":
+            users = str(value.users) if value else ""
+            yield NumberRow(place, [name, arm, number, _interval(value), users])
 
 
 def _printed(number: paper.Printed | None) -> str:
     return f"{number.value:.3f}{'*' if number.star else ''}" if number else "-"
 
 
-def _ours(one: Summary | None, value: Value | None, metric: str) -> str:
-    if one is None:
+def _ours(summary: Summary | None, value: Value | None) -> str:
+    if summary is None:
         return "-"
     if value is None:
-        return one.problem if one.problem else "-"  # a rule has no NLL
-    said = ", ".join(filter(None, (one.problem, one.unedited)))
-    apart = "" if value.sd is None else f" ± {value.sd:.3f}"
-    return f"{value.value:z.3f}{apart}" + (f" ({said})" if said else "")
+        return summary.problem or "-"  # a rule has no NLL
+    doubts = ", ".join(filter(None, (summary.problem, summary.unedited)))
+    spread = "" if value.sd is None else f" ± {value.sd:.3f}"
+    return f"{value.value:z.3f}{spread}" + (f" ({doubts})" if doubts else "")
 
 
 def _interval(value: Value | None) -> str:
@@ -133,13 +155,13 @@ def _interval(value: Value | None) -> str:
 def _unplaced(tables: Tables) -> Iterator[str]:
     """The paper's rows of which no place of ours is known to be the same, as printed."""
     tasks = dict.fromkeys(dict(place).get("task", "") for place in tables.results.places)
-    for task, row in ((task, row) for task in tasks for row in tables.experiment.show.unplaced):
-        here = [one for one in tables.printed if {task, row} <= one.where]
-        metrics = [metric for metric in DIRECTION if any(metric in one.where for one in here)]
-        for metric in metrics:
-            shown = [
-                f"{' '.join(one.where - {task, row, metric})} {one.value:.3f}"
-                for one in here
-                if metric in one.where
-            ]
-            yield f"Paper, {row} ({task}, {metric}): {', '.join(shown)}."
+    for task, row in product(tasks, tables.experiment.show.unplaced):
+        here = [number for number in tables.printed if {task, row} <= number.where]
+        for metric in DIRECTION:
+            shown = []
+            for number in here:
+                if metric in number.where:
+                    arm = " ".join(number.where - {task, row, metric})
+                    shown.append(f"{arm} {number.value:.3f}")
+            if shown:
+                yield f"Paper, {row} ({task}, {metric}): {', '.join(shown)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,12 +65,19 @@ def aligned(
     """Columns two spaces apart, numbers to the right; what is wider than the terminal stands below
     (`width.folded`).
     """
-    shown = [[escape.line(cell) for cell in row] for row in rows]
-    right = [
-        all(cell == "" or cell[0] in "+-<0123456789" for cell in cells)
-        for _, *cells in zip(*shown, strict=True)
-    ]
-    return folded(shown, labels, right, columns)
+    clean = _clean(rows)
+    right = [all(map(_is_number, cells)) for _, *cells in zip(*clean, strict=True)]
+    return folded(clean, labels, right, columns)
+
+
+def _clean(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    """The cells as a terminal may show them."""
+    return [list(map(escape.line, row)) for row in rows]
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell stands to the right: a number, or nothing."""
+    return cell == "" or cell[0] in "+-<0123456789"
 
 
 def piped(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -80,38 +87,48 @@ def piped(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _text(grid: Grid) -> str:
-    rows = [[escape.line(cell) for cell in row] for row in (grid.head, *grid.rows)]
-    lines = folded(rows, grid.labels, grid.right, rule=grid.rule and grid.rule + 1, sparse=True)
-    above, below = (
-        prose([escape.line(one) for one in found])
-        for found in ((grid.title, *grid.above), grid.below)
-    )
-    return "\n".join([*above, "", *lines, *([""] if below else []), *below])
+    rule = grid.rule + 1 if grid.rule else 0  # the head is a row too
+    rows = _clean([grid.head, *grid.rows])
+    table = folded(rows, grid.labels, grid.right, rule=rule, sparse=True)
+
+    above = prose(list(map(escape.line, [grid.title, *grid.above])))
+    below = prose(list(map(escape.line, grid.below)))
+    return "\n".join([*above, "", *table, *([""] if below else []), *below])
 
 
 def flat_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV, their names the columns in order of appearance; what a row has not is empty."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return _written([names, *([row.get(name, "") for name in names] for row in rows)])
+    names: dict[str, None] = {}
+    for row in rows:
+        names |= dict.fromkeys(row)
+
+    lines: list[Sequence[Any]] = [list(names)]
+    for row in rows:
+        lines.append([row.get(name, "") for name in names])
+    return _as_csv(lines)
 
 
 def _csv(grid: Grid) -> str:
-    return _written([grid.head, *grid.rows])
+    return _as_csv([grid.head, *grid.rows])
 
 
-def _written(rows: Sequence[Sequence[Any]]) -> str:
+def _as_csv(rows: Sequence[Sequence[Any]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(
-        [escape.csv(cell) for cell in row] for row in rows
-    )
+    writer = csv.writer(out, lineterminator="\n")
+    for row in rows:
+        writer.writerow(map(escape.csv, row))
     return out.getvalue().rstrip("\n")
 
 
 def _markdown(grid: Grid) -> str:
-    prose = ([escape.prose(line) for line in lines] for lines in (grid.above, grid.below))
-    above, below = ("\n".join(f"{line}  " for line in lines).rstrip() for lines in prose)
-    parts = [f"### {escape.markdown(grid.title)}", above, table_of(grid), below]
-    return "\n\n".join(part for part in parts if part)
+    title = f"### {escape.markdown(grid.title)}"
+    parts = [title, _lines(grid.above), table_of(grid), _lines(grid.below)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _lines(lines: Sequence[str]) -> str:
+    """Prose of Markdown in which every line stays a line: two blanks at its end break it."""
+    return "  \n".join(map(escape.prose, lines)).rstrip()
 
 
 def table_of(grid: Grid) -> str:
@@ -149,29 +166,31 @@ def _latex(grid: Grid) -> str:
 
 def _html(grid: Grid) -> str:
     head = "".join(f'<th scope="col">{escape.html(cell)}</th>' for cell in grid.head)
-    rows = [
-        "".join(
-            (
-                f'<th scope="row">{escape.html(cell)}</th>'
-                if place < grid.labels
-                else f"<td{'' if grid.right[place] else SENTENCES}>{escape.html(cell)}</td>"
-            )
-            for place, cell in enumerate(row)
-        )
-        for row in grid.rows
-    ]
-    above, below = (
-        "".join(f"<p>{escape.html(line)}</p>" for line in lines)
-        for lines in (grid.above, grid.below)
-    )
+    rows = [_html_row(grid, row) for row in grid.rows]
     parts = [rows[: grid.rule], rows[grid.rule :]] if grid.rule else [rows]
-    body = "</tbody>\n<tbody>".join("\n".join(f"<tr>{row}</tr>" for row in part) for part in parts)
+    body = "</tbody>\n<tbody>".join(map("\n".join, parts))
+
     title = f"<h2>{escape.html(grid.title)}</h2>"
     table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
-    return f"{title}{above}\n<div>{table}</div>\n{below}"
+    return f"{title}{_paragraphs(grid.above)}\n<div>{table}</div>\n{_paragraphs(grid.below)}"
+
+
+def _html_row(grid: Grid, row: Sequence[str]) -> str:
+    cells = []
+    for column, cell in enumerate(row):
+        text = escape.html(cell)
+        if column < grid.labels:
+            cells.append(f'<th scope="row">{text}</th>')
+        else:
+            cells.append(f"<td{'' if grid.right[column] else SENTENCES}>{text}</td>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _paragraphs(lines: Sequence[str]) -> str:
+    return "".join(f"<p>{escape.html(line)}</p>" for line in lines)
 
 
 def _sparse(grid: Grid) -> list[list[str]]:
     """The rows without the labels that the row above has too; below the line all stand again."""
-    parts = (grid.rows[: grid.rule], grid.rows[grid.rule :])
-    return [row for part in parts for row in sparsely(part, grid.labels)]
+    above, below = grid.rows[: grid.rule], grid.rows[grid.rule :]
+    return [*sparsely(above, grid.labels), *sparsely(below, grid.labels)]

@@ -93,38 +93,40 @@ def _with_means(records: Iterable[Record]) -> list[Record]:
     """Each arm's cells, its repeats of a seed as one row, and the mean over its seeds."""
     arms: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        arms.setdefault(
-            tuple(record["cell"][name] for name in ("method", "variant", "decoding")), []
-        ).append(record)
-    single = [in_one_row(arm) for members in arms.values() for arm in _told_apart(members)]
-    return [row for arm in single for row in (*arm, *_mean(arm))]
+        cell = record["cell"]
+        arms.setdefault((cell["method"], cell["variant"], cell["decoding"]), []).append(record)
+
+    rows: list[Record] = []
+    for members in arms.values():
+        for same_settings in _by_settings(members):
+            arm = in_one_row(same_settings)
+            rows += [*arm, *_mean(arm)]
+    return rows
 
 
-def _told_apart(records: Sequence[Record]) -> list[list[Record]]:
-    """Records of one label by their settings; where there are several,
-    the label gets what differs.
-    """
-    found: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+def _by_settings(records: Sequence[Record]) -> list[list[Record]]:
+    """Records of one label by their settings; if there are several, the label gets what differs."""
+    arms: dict[tuple[tuple[str, str], ...], list[Record]] = {}
     for record in records:
-        found.setdefault(tuple(sorted(_settings(record).items())), []).append(record)
-    if len(found) == 1:
-        return list(found.values())
-    common = set.intersection(*map(set, found))
-    arms: list[list[Record]] = []
-    for settings, members in found.items():
-        own = [
-            f"{name.removeprefix('method.')}={value}"
-            for name, value in settings
-            if (name, value) not in common
-        ]
-        variants = [" ".join([*filter(None, [one["cell"]["variant"]]), *own]) for one in members]
-        arms.append(
-            [
-                {**one, "cell": {**one["cell"], "variant": variant}}
-                for one, variant in zip(members, variants, strict=True)
-            ]
-        )
-    return arms
+        arms.setdefault(tuple(sorted(_settings(record).items())), []).append(record)
+    if len(arms) == 1:
+        return list(arms.values())
+
+    common = set.intersection(*map(set, arms))
+    labelled = []
+    for settings, members in arms.items():
+        own = []
+        for name, value in settings:
+            if (name, value) not in common:
+                own.append(f"{name.removeprefix('method.')}={value}")
+        labelled.append([_with_variant(record, own) for record in members])
+    return labelled
+
+
+def _with_variant(record: Record, more: Sequence[str]) -> Record:
+    cell = record["cell"]
+    variant = " ".join(filter(None, [cell["variant"], *more]))
+    return {**record, "cell": {**cell, "variant": variant}}
 
 
 def _settings(record: Record) -> dict[str, str]:
@@ -138,39 +140,43 @@ def _settings(record: Record) -> dict[str, str]:
 
 
 def _mean(arm: Sequence[Record]) -> list[Record]:
-    """A record-like row: metrics and cost averaged over seeds, and each metric's sd;
-    none for a single seed.
+    """A record-like row: metrics and cost averaged over seeds, and each metric's sd; none for a
+    single seed.
     """
     scored = [record for record in arm if record["status"] == "ok" and record["metrics"]]
+    seeds = {record["cell"]["seed"] for record in arm}
     # where a seed occurs twice, the cells differ in something no label names: no average of those
-    if len(scored) < 2 or len({record["cell"]["seed"] for record in arm}) < len(arm):
+    if len(scored) < 2 or len(seeds) < len(arm):
         return []
-    metrics = {}
-    for name in set.intersection(*(set(record["metrics"]) for record in scored)):
-        values = [record["metrics"][name]["value"] for record in scored]
-        metrics[name] = {
-            "value": statistics.fmean(values),
-            "sd": statistics.stdev(values),
-            "users": users(scored[0]),
-        }
-    mean = {
+
+    first, missing = scored[0], len(arm) - len(scored)
+    row = {
         "key": "",
-        "cell": {**scored[0]["cell"], "seed": f"mean of {len(scored)} seeds"},
-        "metrics": metrics,
-        "cost": {
-            "mean": {
-                what: statistics.fmean(cost(record, what) for record in scored) for what in COSTS
-            }
-        },
+        "cell": {**first["cell"], "seed": f"mean of {len(scored)} seeds"},
+        "metrics": _mean_metrics(scored),
+        "cost": {"mean": _mean_cost(scored)},
         "counts": {},
-        "unscored": (
-            f"{len(arm) - len(scored)} of {len(arm)} seeds" if len(arm) > len(scored) else None
-        ),
+        "unscored": f"{missing} of {len(arm)} seeds" if missing else None,
         "unedited": unedited(scored),
         "overlap": overlap(scored),
         "overlap_of": "seeds",
     }
-    return [{**scored[0], **mean}]
+    return [{**first, **row}]
+
+
+def _mean_metrics(records: Sequence[Record]) -> dict[str, Any]:
+    """The metrics that all records have: mean, and standard deviation over the records."""
+    common = set.intersection(*(set(record["metrics"]) for record in records))
+    metrics = {}
+    for name in common:
+        values = [record["metrics"][name]["value"] for record in records]
+        mean, deviation = statistics.fmean(values), statistics.stdev(values)
+        metrics[name] = {"value": mean, "sd": deviation, "users": users(records[0])}
+    return metrics
+
+
+def _mean_cost(records: Sequence[Record]) -> dict[str, float]:
+    return {what: statistics.fmean(cost(record, what) for record in records) for what in COSTS}
 
 
 def _section(head: str, records: Sequence[Record], markdown: bool) -> str:

@@ -21,7 +21,7 @@ from bench.cost.budget import Budget
 from bench.errors import MethodError
 from bench.lm.patch import LowRank, Patch
 from bench.lm.peft_folders import from_peft
-from bench.lm.trainer import Training, run, shared_copy, undisturbed
+from bench.lm.trainer import Training, refuse_untrained, run, shared_copy, undisturbed
 from bench.lm.tune import Tuned
 
 if TYPE_CHECKING:
@@ -73,15 +73,7 @@ def train(lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budge
         trainer = make(lm, model, rows, sft, training, folder)
         spent = run(trainer, training, len(rows), budget)
         patch = _weight_change(lm.model, model, names) if sft.full else from_peft(trainer.model)
-    if not patch.finite:
-        raise MethodError(
-            "training diverged: the adapter has numbers that are not finite; lower the learning"
-            " rate"
-        )
-    if not patch.changes:
-        raise MethodError(
-            f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
-        )
+    refuse_untrained(patch, spent)
     return Tuned(patch, spent)
 
 

@@ -25,7 +25,15 @@ from bench.cost.budget import Budget
 from bench.errors import MethodError
 from bench.lm.patch import Patch
 from bench.lm.peft_folders import from_peft
-from bench.lm.trainer import QuantizedModel, Training, nf4_copy, run, shared_copy, undisturbed
+from bench.lm.trainer import (
+    QuantizedModel,
+    Training,
+    nf4_copy,
+    refuse_untrained,
+    run,
+    shared_copy,
+    undisturbed,
+)
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
@@ -145,15 +153,7 @@ def train(
             f"the reference policy moved by {drift:.3g} nats while DPO trained: it must be the base"
             " with the adapter off"
         )
-    if not patch.finite:
-        raise MethodError(
-            "training diverged: the adapter has numbers that are not finite; lower the learning"
-            " rate"
-        )
-    if not patch.changes:
-        raise MethodError(
-            f"training changed nothing in {spent.steps} of {spent.planned} steps: give it more time"
-        )
+    refuse_untrained(patch, spent)
     facts = {"step0_loss": first.loss, "reference_drift": drift, "nf4_layers": base.layers}
     return Preferred(patch, facts | _course(trainer.state.log_history) | spent.facts())
 

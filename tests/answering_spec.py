@@ -1,4 +1,4 @@
-"""A model without weights for tests: it answers by a rule, in milliseconds and without torch."""
+"""A model that says it can do nothing besides answering: what a cell needs of it is refused."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from bench.lm.backend import Capability
 from bench.lm.spec import ModelSpec
 
-MOCK = ("model=tiny", "model._target_=mock_backend.MockSpec", "model.source=tiny:mock")
+MOCK = ("model=tiny", "model._target_=answering_spec.AnsweringSpec", "model.source=tiny:mock")
 
 
 @dataclass(frozen=True)
-class MockSpec(ModelSpec):
+class AnsweringSpec(ModelSpec):
     """A model that answers, and can do nothing else."""
 
     @property
