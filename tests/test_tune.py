@@ -13,7 +13,7 @@ from conftest import FAMILIES, ROOT, task_named, tiny_lm
 
 from bench.cost.budget import Budget
 from bench.errors import InputError
-from bench.lm import bank, base, tune
+from bench.lm import bank, base_examples, tune
 from bench.lm.base import BaseSpec
 from bench.lm.loss import total_loss
 from bench.lm.multi_lora import StackedAdapters
@@ -195,7 +195,7 @@ def people(task_name: str, count: int = 12) -> list[User]:
 
 
 def test_no_training_prompt_shows_the_item_it_asks_for() -> None:
-    found = base.examples(
+    found = base_examples.examples(
         tiny_lm(), task_named("lamp3"), people("lamp3"), BaseSpec(no_history_share=0)
     )
     assert len(found) > 40
@@ -227,7 +227,7 @@ def authors(count: int = 8) -> list[User]:
 
 def test_citations_are_asked_in_both_orders_with_a_hidden_paper_of_the_authors_own() -> None:
     spec = BaseSpec(no_history_share=0, repeats=1)
-    found = base.examples(tiny_lm(), task_named("lamp1"), authors(), spec)
+    found = base_examples.examples(tiny_lm(), task_named("lamp1"), authors(), spec)
     assert 8 * 2 * (1 + 2) <= len(found) <= 8 * 2 * (1 + spec.leave_out // 2)
     asked: dict[tuple[str, frozenset[str]], set[tuple[str, str]]] = {}
     for one in found:
@@ -260,7 +260,7 @@ def test_citations_are_asked_once_and_as_they_stand_where_no_history_is_asked_ab
     spec = BaseSpec(
         no_history_share=0, leave_out=0, repeats=1, balance=1, max_examples={"classification": None}
     )
-    found = base.examples(tiny_lm(), task_named("lamp1"), authors(), spec)
+    found = base_examples.examples(tiny_lm(), task_named("lamp1"), authors(), spec)
     options = [re.findall(r'"(real .*?)"', one.request.messages[0].text) for one in found]
     asked = [
         (f"[{1 + person % 2}]", [f"real {person} {side}" for side in "ab"]) for person in range(8)
@@ -272,7 +272,8 @@ def test_one_task_can_take_more_examples_and_leaves_the_keys_of_others_alone() -
     most = {"classification": 20, "rating": 20, "generation": 20}
     spec, own = BaseSpec(max_examples=most), BaseSpec(max_examples=most, more={"lamp1": 3})
     counts = [
-        len(base.examples(tiny_lm(), task_named("lamp1"), authors(), one)) for one in (spec, own)
+        len(base_examples.examples(tiny_lm(), task_named("lamp1"), authors(), one))
+        for one in (spec, own)
     ]
     assert counts == [20, 60]
     model = {"name": "m", "weights": "w", "chat": True, "max_prompt_tokens": 1, "history_tokens": 1}
@@ -295,7 +296,8 @@ def test_balance_evens_out_the_labels() -> None:
     def share(balance: float) -> float:
         spec = BaseSpec(balance=balance, no_history_share=0, max_examples={"rating": 60})
         answers = [
-            one.answer for one in base.examples(tiny_lm(), task_named("lamp3"), skewed, spec)
+            one.answer
+            for one in base_examples.examples(tiny_lm(), task_named("lamp3"), skewed, spec)
         ]
         return answers.count("5") / len(answers)
 
