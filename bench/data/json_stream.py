@@ -20,6 +20,7 @@ from bench.errors import InputError
 
 CHUNK = 8 * 2**20
 _BLANK = re.compile(r"[ \t\n\r]*")
+_NUMBER_END = re.compile(r"[-+.0-9eE]*")
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -153,10 +154,14 @@ class _Window:
             except ValueError as error:
                 self.fail(f"{str(error).split(';')[0]}, in {name}")
             else:
-                # A number at the very end of the window may go on.
-                if end < len(self.text) or not self.more():
+                if not self._may_go_on(end) or not self.more():
                     text, self.at = self.text[self.at : end], end
                     return value, text
+
+    def _may_go_on(self, end: int) -> bool:
+        """Whether the window may end inside a number: `1` stands in it, or `1e` of `1e+308`."""
+        tail = _NUMBER_END.match(self.text, end)
+        return tail is not None and tail.end() == len(self.text)
 
     def incomplete(self, place: str) -> NoReturn:
         raise InputError(
