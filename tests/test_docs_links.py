@@ -1,6 +1,4 @@
-"""Every link of a page leads somewhere, and every number of an open point is one of
-docs/choices.md.
-"""
+"""Every link of a page leads somewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +12,6 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("**/*.md")),
 ]
-POINT = re.compile(r"\bA([1-9]|1\d|2\d)\b")
 
 
 def anchors(page: Path) -> set[str]:
@@ -50,19 +47,3 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One thing\n[a](#one-thing) [b](#two) [c](other.md) [d](page.md)\n")
     assert lost(page) == ["#two", "other.md"]
-
-
-def test_every_open_point_that_is_cited_is_among_the_choices() -> None:
-    choices = (ROOT / "docs" / "choices.md").read_text(encoding="utf-8")
-    known = set(POINT.findall(choices))
-    assert {str(number) for number in range(1, 17)} <= known
-    for folder in ("conf", "methods", "bench"):
-        for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".yaml") and "assets" not in path.parts:
-                cited = set(POINT.findall(path.read_text(encoding="utf-8")))
-                assert cited <= known, path
-
-
-def test_no_setting_cites_a_document_that_is_not_here() -> None:
-    for path in (ROOT / "conf").rglob("*.yaml"):
-        assert not re.search(r"\breference \d", path.read_text(encoding="utf-8")), path

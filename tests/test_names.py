@@ -1,17 +1,14 @@
-"""Names and references of the house: one name for one thing, no circles, citations that resolve, and
-code that reads no denser than it did.
-"""
+"""Names of the house: one name for one thing, no circles, and code that reads no denser than it did."""
 
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 from counts import Counts, by_room, counts_of, total
-from test_house import REPO, files, house, imports, made_up, shown
+from test_house import REPO, house, imports, made_up
 
 PYTHON_NAMES = {"__init__", "__main__"}
 
@@ -119,52 +116,6 @@ def test_a_circle_of_rooms_is_found() -> None:
         bench__errors="",
     )
     assert circles(rooms_used(modules)) == {"bench.checks", "bench.terminal", "bench.disk"}
-
-
-# Citations
-
-NOT_HERE = re.compile(r"\breference \d|later_methods|\bdesign/|architecture\.md|style\.md")
-"""How a document is cited that is not in the repository."""
-
-POINT = re.compile(r"\b[AB]\d{1,2}\b")
-"""How an open point of a paper is cited, that docs/choices.md answers."""
-
-PAGE = re.compile(r"\bdocs/[\w/]+\.md\b")
-
-
-def cited_texts() -> Iterator[tuple[str, str]]:
-    """All files that may cite: code, configuration, pages."""
-    for path in files():
-        if path.suffix in (".py", ".yaml", ".md", ".toml") and path.name != "test_names.py":
-            yield shown(path), path.read_text(encoding="utf-8")
-
-
-def test_nothing_cites_a_document_that_is_not_here() -> None:
-    cited = [
-        f"{name}: {match[0]}" for name, text in cited_texts() for match in NOT_HERE.finditer(text)
-    ]
-    assert cited == []
-
-
-def test_each_page_of_docs_that_is_cited_is_there() -> None:
-    missing = {
-        f"{name}: {page}"
-        for name, text in cited_texts()
-        for page in PAGE.findall(text)
-        if not (REPO / page).is_file() and "results/" not in page
-    }
-    assert missing == set()
-
-
-def test_each_open_point_that_is_cited_is_one_of_the_choices() -> None:
-    choices = (REPO / "docs/choices.md").read_text(encoding="utf-8")
-    points = set(re.findall(r"^\| ([AB]\d+) \|", choices, re.MULTILINE))
-    cited: dict[str, str] = {}
-    for name, text in cited_texts():
-        if name.startswith(("bench/", "methods/", "conf/")):
-            cited |= dict.fromkeys(POINT.findall(text), name)
-    assert len(cited) > 10
-    assert {point: name for point, name in cited.items() if point not in points} == {}
 
 
 # Density

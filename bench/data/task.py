@@ -181,7 +181,7 @@ class Task:
         self, template: str, items: Sequence[Item] = (), query: Query | None = None
     ) -> tuple[Message, ...]:
         """A method's own question about a history, a query or both: [HISTORY] becomes the lines of
-        A.3 without their numbers, joined by "; ", [QUERY] the bare query text.
+        CHAMELEON's A.3 without their numbers, joined by "; ", [QUERY] the bare query text.
         """
         form = self.chameleon["history_line"].removeprefix("{i}. ")
         slots: dict[str, list[Part]] = {

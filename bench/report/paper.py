@@ -24,7 +24,7 @@ OURS: Mapping[str, str] = {
 """The file's names of metrics, tasks and models, where ours are others."""
 
 MODELS = ("mistral", "flan_t5_xxl", "llama2")
-OPPU_MODEL = "llama2"  # of every OPPU table (section 4.1)
+OPPU_MODEL = "llama2"  # of every OPPU table (section 4)
 
 
 @dataclass(frozen=True, slots=True)
