@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.checks.catalog import CONF
+from bench.checks.conf_files import CONF
 from bench.errors import InputError
 from bench.terminal import escape, silence, stops
 

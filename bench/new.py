@@ -19,7 +19,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.checks.catalog import CONF, alike
+from bench.checks import conf_files
+from bench.checks.catalog import alike
+from bench.checks.conf_files import CONF
 from bench.errors import InputError
 from bench.terminal import escape
 from bench.terminal.pipe import unpiped
@@ -145,7 +147,7 @@ def check(name: str, root: Path) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise InputError(f"{name}: a name is small letters, digits and _, as in my_method")
 
-    known = [path.stem for path in (root / "conf" / "method").glob("*.yaml")]
+    known = conf_files.names("method", root / "conf")
     known += [path.stem for path in (root / "methods").iterdir()]
     if other := alike(name, known):
         same = "exists" if other == name else f"cannot be told from {other}, which exists"

@@ -19,6 +19,7 @@ from conftest import ROOT
 
 from bench.__main__ import run as bench
 from bench.checks import catalog
+from bench.checks.yaml_settings import Setting
 from bench.cli import guide, spelling
 from bench.data.sample import generator
 from bench.disk import store
@@ -163,7 +164,7 @@ def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("lamplight 0.")
 
 
-def own_settings(method: str) -> list[catalog.Setting]:
+def own_settings(method: str) -> list[Setting]:
     """The settings of a method that stand in its file, without those of sections inside."""
     found = catalog.of_option("method", method).values()
     first = [one for one in found if one.key.startswith("method.") and one.key.count(".") == 1]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from bench.checks import catalog
-from bench.checks.catalog import Setting
+from bench.checks.yaml_settings import Setting
 
 WIDTH = 100
 _COLUMN = 33

@@ -14,6 +14,7 @@ from hydra.errors import (
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from bench.checks import catalog
+from bench.checks.yaml_settings import Setting
 from bench.cli.spelling import is_sweep
 from bench.sweep.overrides import parsed_override
 
@@ -95,7 +96,7 @@ def _no_setting(key: str, words: Sequence[str]) -> str:
     return f"{key}: no such setting here{hint}; --help shows all there are"
 
 
-def _reference_above(key: str, known: dict[str, catalog.Setting]) -> str | None:
+def _reference_above(key: str, known: dict[str, Setting]) -> str | None:
     """The section of a key that is another section's value: `method.select` of
     `method.select.n_items`.
     """
