@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 
 from bench.cost.budget import Budget
 from bench.errors import InputError, MethodError, OverBudget
-from bench.lm import bank, tune
+from bench.lm import bank, joint_training, tune
 from bench.lm.bank import UserTuning, train_all
+from bench.lm.joint_training import JointTraining
 from bench.lm.memory import free_bytes, kept_bytes
 from bench.lm.model import LM
 from bench.lm.multi_lora import Peft, StackedAdapters
@@ -110,10 +111,12 @@ def test_small_passes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     lm, jobs, how = tiny_lm("llama"), [job(1, 7), job(2, 4)], adapter("lora", "llama")
     large = train_all(lm, jobs, how, Budget(progress=False))
     calls = []
-    monkeypatch.setattr(bank, "PASS_SHARE", 0.0)  # one row a pass
-    counted = bank.answer_losses
+    monkeypatch.setattr(joint_training, "PASS_SHARE", 0.0)  # one row a pass
+    counted = joint_training.answer_losses
     monkeypatch.setattr(
-        bank, "answer_losses", lambda lm, rows: calls.append(len(rows)) or counted(lm, rows)
+        joint_training,
+        "answer_losses",
+        lambda lm, rows: calls.append(len(rows)) or counted(lm, rows),
     )
     small = train_all(lm, jobs, how, Budget(progress=False))
     assert set(calls) == {1}
@@ -123,7 +126,7 @@ def test_small_passes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gradient_never_crosses_to_another_user() -> None:
     lm, how = tiny_lm("llama"), adapter("lora", "llama")
     read = [[bank.encoded(lm, one, how) for one in job(number, 2).examples] for number in (1, 2)]
-    group = bank._Group(lm, read, [1, 2], how)
+    group = JointTraining(lm, read, [1, 2], how)
     group._passes([(0, row) for row in read[0]], 1000)
     for tensor in group.weights.values():
         assert tensor.grad is not None and not tensor.grad[1].any()
@@ -135,18 +138,20 @@ def test_a_step_that_does_not_fit_is_done_in_smaller_passes(
 ) -> None:
     lm, jobs, how = tiny_lm("llama"), [job(1, 5), job(2, 4)], adapter("lora", "llama")
     large = train_all(lm, jobs, how, Budget(progress=False))
-    compute = bank.answer_losses
+    compute = joint_training.answer_losses
 
     def scarce(lm: LM, rows: list[bank.Row]) -> torch.Tensor:
         if len(rows) > 1:
             raise torch.OutOfMemoryError("out of memory")
         return compute(lm, rows)
 
-    monkeypatch.setattr(bank, "answer_losses", scarce)
+    monkeypatch.setattr(joint_training, "answer_losses", scarce)
     small = train_all(lm, jobs, how, Budget(progress=False))
     assert max(difference(one, two) for one, two in zip(large, small, strict=True)) < 1e-5
-    monkeypatch.setattr(bank, "answer_losses", lambda lm, rows: scarce(lm, [*rows, *rows]))
-    monkeypatch.setattr(bank._Group, "_bytes_per_token", lambda group: 1.0)
+    monkeypatch.setattr(
+        joint_training, "answer_losses", lambda lm, rows: scarce(lm, [*rows, *rows])
+    )
+    monkeypatch.setattr(JointTraining, "_bytes_per_token", lambda group: 1.0)
     with pytest.raises(MemoryError, match="one example alone"):
         train_all(lm, jobs, how, Budget(progress=False))
 
@@ -177,10 +182,10 @@ def test_groups_fit_in_memory_and_finished_ones_are_not_trained_again(
     whole = train_all(lm, jobs, how, Budget(progress=False))
     monkeypatch.setattr(bank, "free_bytes", lambda device: 0)
     trained: list[str] = []
-    train = bank._Group.train
+    train = JointTraining.train
 
     def counted(
-        group: bank._Group, budget: Budget, advance: Callable[[int], None]
+        group: JointTraining, budget: Budget, advance: Callable[[int], None]
     ) -> list[dict[str, torch.Tensor]]:
         [rows] = group.read
         trained.append(sizes[len(rows)])
@@ -189,7 +194,7 @@ def test_groups_fit_in_memory_and_finished_ones_are_not_trained_again(
         return train(group, budget, advance)
 
     sizes = {len(own.examples): own.name for own in jobs}
-    monkeypatch.setattr(bank._Group, "train", counted)
+    monkeypatch.setattr(JointTraining, "train", counted)
     with pytest.raises(KeyboardInterrupt):
         train_all(lm, jobs, replace(how, virtual_tokens=5), Budget(progress=False))
     assert trained == ["user 1", "user 2", "user 0"]  # the longest first
@@ -240,8 +245,8 @@ def test_what_cannot_be_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.context() as patch,
         pytest.raises(MethodError, match="user 1: training changed nothing"),
     ):
-        losses = bank.answer_losses  # no gradient: of a LoRA, decay still moves A
-        patch.setattr(bank, "answer_losses", lambda lm, rows: 0 * losses(lm, rows))
+        losses = joint_training.answer_losses  # no gradient: of a LoRA, decay still moves A
+        patch.setattr(joint_training, "answer_losses", lambda lm, rows: 0 * losses(lm, rows))
         train_all(lm, [job(1, 2)], adapter("lora", "llama"), Budget(progress=False))
     with pytest.raises(MethodError, match="user 1: training diverged"):
         train_all(

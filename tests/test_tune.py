@@ -13,7 +13,7 @@ from conftest import FAMILIES, ROOT, task_named, tiny_lm
 
 from bench.cost.budget import Budget
 from bench.errors import InputError
-from bench.lm import bank, base_examples, tune
+from bench.lm import bank, base_examples, joint_training, tune
 from bench.lm.base import BaseSpec
 from bench.lm.loss import total_loss
 from bench.lm.multi_lora import StackedAdapters
@@ -139,7 +139,7 @@ def test_a_training_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     asked: list[float] = []
     schedule = tune.schedule
-    for module in (tune, bank):
+    for module in (tune, joint_training):
         monkeypatch.setattr(
             module, "schedule", lambda steps, share: asked.append(share) or schedule(steps, share)
         )

@@ -6,15 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bench.lm.patch import LowRank, Patch, Positions, Side, check, embedding, linear
+from bench.lm.patch import Patch, Positions, Side, check, embedding, linear
+from bench.lm.patch_stacks import (
+    FactorStack,
+    PatchSet,
+    ScaleStack,
+    stacked_factors,
+    stacked_scales,
+)
 
 Reading = Literal["body", "rest", "end", "answer"]
 KINDS: tuple[Positions, ...] = ("all", "last", "generated")
@@ -23,50 +29,6 @@ ACTS_ON = {
     "last": ("end", "answer"),
     "generated": ("answer",),
 }
-
-
-@dataclass
-class _Stack:
-    """One module's low-rank changes: A [n, in, rank] and B [n, rank, out]; n is one for all rows
-    alike, or the rows.
-    """
-
-    a: Tensor
-    b: Tensor
-
-    def add(self, output: Tensor, x: Tensor, start: int) -> Tensor:
-        """`output` [rows, tokens, out] with the change of `x` added in place,
-        from token `start` on.
-        """
-        # The factors come in float32, normalised there, and take the model's dtype last, once.
-        # A product of bfloat16 is summed in float32 and rounded once, and
-        # B's goes straight into the output, so that the change is as exact as the layer's own
-        # output, to 2^-8 of itself, and no float copy of x is made.
-        if self.a.dtype != x.dtype:
-            self.a, self.b = self.a.to(x.dtype), self.b.to(x.dtype)
-        shared = len(self.a) == 1
-        low = x @ self.a[0] if shared else torch.bmm(x, self.a)
-        low[:, :start] = 0
-        if not shared:
-            return output.baddbmm_(low, self.b)
-        # One product over all tokens of all rows: with one patch for all, a row is nothing special.
-        output.view(-1, output.shape[-1]).addmm_(low.view(-1, low.shape[-1]), self.b[0])
-        return output
-
-    def select(self, keep: Tensor) -> None:
-        if len(self.a) > 1:
-            self.a, self.b = self.a[keep], self.b[keep]
-
-
-@dataclass
-class _Factors:
-    """One side of one module's scales: unique vectors [u, width], and which each row uses."""
-
-    vectors: Tensor
-    row: Tensor
-
-    def of_rows(self) -> Tensor:
-        return self.vectors[self.row][:, None, :]
 
 
 class Rows:
@@ -78,42 +40,41 @@ class Rows:
     `LM.encode` has reserved for them. `ids`: of each row's patches.
     """
 
-    def __init__(self, patches: Sequence[tuple[Patch, ...]], device: torch.device) -> None:
+    def __init__(self, patches: Sequence[PatchSet], device: torch.device) -> None:
         self.reading: Reading = "body"
         self.again = 0
         self.ids = [_ids(row) for row in patches]
-        self._stacks: dict[tuple[str, Positions], _Stack] = {}
-        self._scales: dict[tuple[str, Side, Positions], _Factors] = {}
+        self._stacks: dict[tuple[str, Positions], FactorStack] = {}
+        self._scales: dict[tuple[str, Side, Positions], ScaleStack] = {}
         self._prompts = [_soft_prompt(row) for row in patches]
         for positions in KINDS:
             self._add(positions, patches, device)
 
-    def _add(
-        self, positions: Positions, patches: Sequence[tuple[Patch, ...]], device: torch.device
-    ) -> None:
+    def _add(self, positions: Positions, patches: Sequence[PatchSet], device: torch.device) -> None:
         """Stack what acts at these positions, of each different row once."""
-        unique: dict[tuple[str, ...], tuple[Patch, ...]] = {}
-        for row in patches:
-            acting = tuple(patch for patch in row if patch.positions == positions)
-            unique.setdefault(_ids(acting), acting)
-        number = {ids: at for at, ids in enumerate(unique)}
+        numbers: dict[tuple[str, ...], int] = {}
+        different: list[PatchSet] = []
         row_of: list[int] = []
         for row in patches:
             acting = tuple(patch for patch in row if patch.positions == positions)
-            row_of.append(number[_ids(acting)])
+            ids = _ids(acting)
+            if ids not in numbers:
+                numbers[ids] = len(different)
+                different.append(acting)
+            row_of.append(numbers[ids])
 
-        names: set[str] = set()
+        weighted: set[str] = set()
         scaled: set[tuple[str, Side]] = set()
-        for row in unique.values():
-            for patch in row:
-                names.update(patch.weights)
+        for acting in different:
+            for patch in acting:
+                weighted.update(patch.weights)
                 scaled.update((name, scale.side) for name, scale in patch.scales.items())
+
         index = torch.tensor(row_of, device=device)
-        rows = list(unique.values())
-        for name in sorted(names):
-            self._stacks[name, positions] = _stack(name, rows, index)
+        for name in sorted(weighted):
+            self._stacks[name, positions] = stacked_factors(name, different, index)
         for name, side in sorted(scaled):
-            self._scales[name, side, positions] = _factors(name, side, rows, index)
+            self._scales[name, side, positions] = stacked_scales(name, side, different, index)
 
     @property
     def names(self) -> set[str]:
@@ -134,8 +95,8 @@ class Rows:
         """Keep these rows (the others have finished)."""
         for stack in self._stacks.values():
             stack.select(keep)
-        for factors in self._scales.values():
-            factors.row = factors.row[keep]
+        for scales in self._scales.values():
+            scales.select(keep)
         rows = keep.tolist()
         self._prompts = [self._prompts[row] for row in rows]
         self.ids = [self.ids[row] for row in rows]
@@ -146,7 +107,7 @@ class Rows:
         # Copies that share the tensors: a selection makes new ones, and the whole stays as it is.
         whole = self._stacks, self._scales, self._prompts, self.ids
         self._stacks = {name: replace(stack) for name, stack in self._stacks.items()}
-        self._scales = {name: replace(factors) for name, factors in self._scales.items()}
+        self._scales = {name: replace(scales) for name, scales in self._scales.items()}
         self.select(keep)
         try:
             yield
@@ -159,18 +120,20 @@ class Rows:
         """
         for positions in self._acting():
             stack = self._stacks.get((name, positions))
-            if stack is None:
-                continue
-            output = stack.add(output, x, self.again if positions == "generated" else 0)
+            if stack is not None:
+                # Labels are read with the start token before them, which is no new token.
+                start = self.again if positions == "generated" else 0
+                output = stack.add(output, x, start)
         return self.scaled(name, "out", output)
 
     def scaled(self, name: str, side: Side, x: Tensor) -> Tensor:
         """The module's input or output [rows, tokens, width] times the rows' scales."""
         for positions in self._acting():
-            factors = self._scales.get((name, side, positions))
-            if factors is None:
+            scales = self._scales.get((name, side, positions))
+            if scales is None:
                 continue
-            changed = (x.float() * factors.of_rows()).to(x.dtype)
+            # In float32: a scale near one would be rounded to one in bfloat16.
+            changed = (x.float() * scales.of_rows()).to(x.dtype)
             if positions == "generated":
                 changed[:, : self.again] = x[:, : self.again]
             x = changed
@@ -194,18 +157,20 @@ class Rows:
 
 
 @contextmanager
-def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[Rows]:
+def applied(model: nn.Module, patches: Sequence[PatchSet]) -> Iterator[Rows]:
     """Inside, row i of every batch that the model reads is changed by `patches[i]`. Hooks never
     outlive the block.
 
     The prompts of rows with a soft prompt must hold as many placeholders first (`LM.encode`).
     Raises InputError where the model lacks a module or a width that a patch changes.
     """
-    check(model, {patch.id: patch for row in patches for patch in row}.values())
+    different = {patch.id: patch for row in patches for patch in row}
+    check(model, different.values())
     rows = Rows(patches, next(model.parameters()).device)
     modules = dict(model.named_modules())
 
     def after(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+        # A hook's result takes the place of the module's output.
         return lambda _module, args, output: rows.change(name, args[0], output)
 
     def before(name: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
@@ -225,43 +190,6 @@ def applied(model: nn.Module, patches: Sequence[tuple[Patch, ...]]) -> Iterator[
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _stack(name: str, unique: Sequence[tuple[Patch, ...]], row_of: Tensor) -> _Stack:
-    """Factors of all rows, padded with zeros to one rank;
-    several patches of a row are laid side by side.
-    """
-    pairs: list[list[LowRank]] = []
-    for row in unique:
-        pairs.append([patch.weights[name] for patch in row if name in patch.weights])
-    rank = max(sum(len(low.a) for low in row) for row in pairs)
-    like = next(chain(*pairs))
-    a = torch.zeros(len(unique), like.a.shape[1], rank)
-    b = torch.zeros(len(unique), rank, like.b.shape[0])
-    for index, row_pairs in enumerate(pairs):
-        at = 0
-        for low in row_pairs:
-            # The product of stacked factors is the sum of the patches' products: two patches are
-            # one of both ranks. Zeros beyond add nothing.
-            a[index, :, at : at + len(low.a)] = low.a.T
-            b[index, at : at + len(low.a)] = low.b.T
-            at += len(low.a)
-    a, b = a.to(row_of.device), b.to(row_of.device)
-    # One copy for all rows, if they are alike; else one for each row, ready for a batched product.
-    return _Stack(a, b) if len(unique) == 1 else _Stack(a[row_of], b[row_of])
-
-
-def _factors(
-    name: str, side: Side, unique: Sequence[tuple[Patch, ...]], row_of: Tensor
-) -> _Factors:
-    """The scales of all unique rows; several patches of a row multiply, no scale is one."""
-    by_row: list[list[Tensor]] = []
-    for row in unique:
-        scales = [patch.scales[name] for patch in row if name in patch.scales]
-        by_row.append([scale.vector for scale in scales if scale.side == side])
-    one = torch.ones_like(next(chain(*by_row)))
-    vectors = torch.stack([torch.stack([one, *row]).prod(0) for row in by_row])
-    return _Factors(vectors.to(row_of.device), row_of)
 
 
 def _soft_prompt(row: Sequence[Patch]) -> Tensor | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
 
 Row = tuple[Sequence[int], Sequence[int]]
+"""The token ids of a prompt, and of the answer to it."""
 
 _IGNORED = -100
 
@@ -24,6 +25,12 @@ _AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 """Settings of models (Gemma, Granite, Cohere) that do more to the logits than the vocabulary head:
 computed in full.
 """
+
+
+def length(row: Row) -> int:
+    """Tokens of the prompt and its answer."""
+    prompt, answer = row
+    return len(prompt) + len(answer)
 
 
 def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
@@ -36,11 +43,29 @@ def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
     if alike < MIN_SHARED:
         return answer_losses(lm, rows).sum()
 
+    # One more than the longest answer: a token is foretold at the place before it.
+    keep = max(len(answer) for _, answer in rows) + 1
+    logits = _end_logits(lm, rows, alike, keep)[:, :-1].float()
+    targets = torch.full((len(rows), keep - 1), _IGNORED)
+    for index, (_, answer) in enumerate(rows):
+        targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
+    return nn.functional.cross_entropy(
+        logits.flatten(0, 1),
+        targets.flatten().to(lm.device),
+        ignore_index=_IGNORED,
+        reduction="sum",
+    )
+
+
+def _end_logits(lm: LM, rows: Sequence[Row], alike: int, keep: int) -> Tensor:
+    """The logits at the last `keep` tokens of each row, [rows, keep, vocabulary]; the first `alike`
+    tokens, which all rows begin with, are read once.
+    """
     # The cache of the common beginning stays in the graph: its gradient is the sum over the rows
     # that read on from it. No logits are wanted there, and one is the fewest that can be had.
-    prefix = torch.tensor([rows[0][0][:alike]], device=lm.device)
-    past = lm.model(input_ids=prefix, use_cache=True, logits_to_keep=torch.tensor([0])).cache
-    past.batch_repeat_interleave(len(rows))
+    beginning = torch.tensor([rows[0][0][:alike]], device=lm.device)
+    cache = lm.model(input_ids=beginning, use_cache=True, logits_to_keep=torch.tensor([0])).cache
+    cache.batch_repeat_interleave(len(rows))
 
     # With padding on the left all answers end in the last column, so that one slice of the logits
     # holds them. Positions count real tokens alone, or a row's would depend on the other rows.
@@ -48,24 +73,15 @@ def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
     ids, mask = padded(rest, lm.pad, lm.device, left=True)
     positions = alike + (mask.cumsum(1) - 1).clamp(min=0)
     seen = torch.cat([mask.new_ones(len(rows), alike), mask], dim=1)
-    # One more than the longest answer: a token is foretold at the place before it.
-    keep = max(len(answer) for _, answer in rows) + 1
-    out = lm.model(
+    logits: Tensor = lm.model(
         input_ids=ids,
         attention_mask=seen,
         position_ids=positions,
-        cache=past,
+        cache=cache,
         use_cache=True,
         logits_to_keep=torch.arange(-keep, 0),
-    )
-    targets = torch.full((len(rows), keep - 1), _IGNORED)
-    for index, (_, answer) in enumerate(rows):
-        targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
-    logits = out.logits[:, :-1].float()
-    flat = targets.flatten().to(lm.device)
-    return nn.functional.cross_entropy(
-        logits.flatten(0, 1), flat, ignore_index=_IGNORED, reduction="sum"
-    )
+    ).logits
+    return logits
 
 
 def answer_losses(lm: LM, rows: Sequence[Row]) -> Tensor:
@@ -76,26 +92,29 @@ def answer_losses(lm: LM, rows: Sequence[Row]) -> Tensor:
     """
     if lm.seq2seq:
         return _seq2seq(lm, rows)
-    ids, _ = padded(
-        [[*prompt, *answer[:-1]] for prompt, answer in rows], lm.pad, lm.device, left=False
-    )
+    # Nothing is foretold behind an answer's last token, so it is not read.
+    texts = [[*prompt, *answer[:-1]] for prompt, answer in rows]
+    ids, _ = padded(texts, lm.pad, lm.device, left=False)
     # Each answer token by its row and the place before it, where it is foretold.
     row: list[int] = []
-    place: list[int] = []
+    column: list[int] = []
     tokens: list[int] = []
     for index, (prompt, answer) in enumerate(rows):
+        before = len(prompt) - 1
         row += [index] * len(answer)
-        place += range(len(prompt) - 1, len(prompt) - 1 + len(answer))
+        column += range(before, before + len(answer))
         tokens += answer
 
     # The head is wide: over all tokens of a batch its output can take more memory than the model.
     if any(getattr(lm.model.config, name, None) for name in _AFTER_HEAD):
-        logits = lm.model(input_ids=ids, use_cache=False).logits[row, place].float()
+        logits = lm.model(input_ids=ids, use_cache=False).logits[row, column].float()
     else:
         hidden = lm.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        logits = lm.model.get_output_embeddings()(hidden[row, place]).float()
+        logits = lm.model.get_output_embeddings()(hidden[row, column]).float()
     targets = torch.tensor(tokens, device=lm.device)
-    return _by_row(nn.functional.cross_entropy(logits, targets, reduction="none"), row, len(rows))
+    losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+    row_of = torch.tensor(row, device=losses.device)
+    return losses.new_zeros(len(rows)).index_add(0, row_of, losses)
 
 
 def _seq2seq(lm: LM, rows: Sequence[Row]) -> Tensor:
@@ -109,9 +128,5 @@ def _seq2seq(lm: LM, rows: Sequence[Row]) -> Tensor:
         input_ids=ids, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
     ).logits.float()
     losses = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    # Padding has a loss too, of the pad token as an answer: it counts for nothing.
     return (losses.view(labels.shape) * real).sum(1)
-
-
-def _by_row(losses: Tensor, row: Sequence[int], rows: int) -> Tensor:
-    index = torch.tensor(row, device=losses.device)
-    return losses.new_zeros(rows).index_add(0, index, losses)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bench.errors import InputError
 from bench.lm.patch import LowRank, Patch, Scale, Side, embedding
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
 
 Peft = Literal["lora", "ia3", "prompt_tuning"]
+OutputHook = Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]
+InputHook = Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,16 @@ class StackedAdapters:
 def start(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, Tensor]:
     """Every user's adapter before training, stacked [users, ...] float32: LoRA's B zero, IA3's
     scales one, a soft prompt of random words of the vocabulary.
+
+    Keys are a module's name with `.a` or `.b` (LoRA), with `.in` or `.out` (IA3), or `prompt`.
+    Raises InputError if the model has none of the target modules.
     """
     if adapter.peft == "lora":
         weights = _factors(lm, adapter, seeds)
     elif adapter.peft == "ia3":
         weights = _scales(lm, adapter, len(seeds))
     else:
-        weights = {"prompt": _words(lm, adapter.virtual_tokens, seeds)}
+        weights = {"prompt": _soft_prompts(lm, adapter.virtual_tokens, seeds)}
     return {name: tensor.requires_grad_() for name, tensor in weights.items()}
 
 
@@ -73,28 +79,32 @@ def _scales(lm: LM, adapter: StackedAdapters, users: int) -> dict[str, Tensor]:
     return weights
 
 
-def _words(lm: LM, tokens: int, seeds: Sequence[int]) -> Tensor:
+def _soft_prompts(lm: LM, tokens: int, seeds: Sequence[int]) -> Tensor:
     # Vectors of real words: random numbers lie far from all that the model has learnt to read.
-    table, prompts = embedding(lm.model).weight, []
+    table = embedding(lm.model).weight
+    prompts = []
     for seed in seeds:
         words = random.Random(f"soft prompt/{seed}").choices(range(len(table)), k=tokens)
         prompts.append(table[words].detach().float())
     return torch.stack(prompts)
 
 
-def as_patch(own: Mapping[str, Tensor], adapter: StackedAdapters) -> Patch:
-    """One user's tensors as a patch."""
+def as_patch(weights: Mapping[str, Tensor], adapter: StackedAdapters) -> Patch:
+    """One user's tensors, with the keys of `start`, as a patch."""
     if adapter.peft == "prompt_tuning":
-        return Patch(prompt=own["prompt"])
-    names = sorted({key.rpartition(".")[0] for key in own})
+        return Patch(prompt=weights["prompt"])
+    names = sorted({key.rpartition(".")[0] for key in weights})
     if adapter.peft == "lora":
         # alpha / rank goes into B once, so that whoever applies the patch need not know it.
         scale = adapter.tuning.alpha / adapter.tuning.rank
-        return Patch({name: LowRank(own[f"{name}.a"], own[f"{name}.b"] * scale) for name in names})
+        factors = {}
+        for name in names:
+            factors[name] = LowRank(weights[f"{name}.a"], weights[f"{name}.b"] * scale)
+        return Patch(factors)
     scales = {}
     for name in names:
-        side: Side = "in" if f"{name}.in" in own else "out"
-        scales[name] = Scale(own[f"{name}.{side}"], side)
+        side: Side = "in" if f"{name}.in" in weights else "out"
+        scales[name] = Scale(weights[f"{name}.{side}"], side)
     return Patch(scales=scales)
 
 
@@ -106,49 +116,63 @@ def meeting(
     stacked weights.
     """
     modules = dict(lm.model.named_modules())
-    scale = adapter.tuning.alpha / adapter.tuning.rank
-
-    def low_rank(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        # Indexing gathers a row's own factors. Its gradient adds up where a user has several rows.
-        a, b = weights[f"{name}.a"][users], weights[f"{name}.b"][users]
-
-        def change(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            # [rows, tokens, in] by [rows, in, rank] by [rows, rank, out]: each row its own product.
-            # In float32: in bfloat16 a small step of training would be rounded away.
-            low = torch.bmm(torch.bmm(args[0].float(), a.mT), b.mT)
-            return output + (scale * low).to(output.dtype)
-
-        return change
-
-    def scaled(key: str, x: Tensor) -> Tensor:
-        return (x.float() * weights[key][users][:, None, :]).to(x.dtype)
-
-    def soft_prompt(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
-        # Placeholders were read in its place, so that lengths and positions are already right.
-        prompts = weights["prompt"][users].to(output.dtype)
-        return torch.cat([prompts, output[:, prompts.shape[1] :]], dim=1)
-
-    handles = []
-    for key in weights:
-        name, _, what = key.rpartition(".")
-        if what == "b":
-            handles.append(modules[name].register_forward_hook(low_rank(name)))
-        elif what == "out":
-            handles.append(
-                modules[name].register_forward_hook(
-                    lambda _m, _a, output, key=key: scaled(key, output)
-                )
-            )
-        elif what == "in":
-            handles.append(
-                modules[name].register_forward_pre_hook(
-                    lambda _m, args, key=key: (scaled(key, args[0]),)
-                )
-            )
-        elif key == "prompt":
-            handles.append(embedding(lm.model).register_forward_hook(soft_prompt))
+    alpha_by_rank = adapter.tuning.alpha / adapter.tuning.rank
+    handles: list[RemovableHandle] = []
+    for key, tensor in weights.items():
+        name, _, part = key.rpartition(".")
+        match part:
+            case "b":
+                hook = _low_rank_hook(weights[f"{name}.a"], tensor, users, alpha_by_rank)
+                handles.append(modules[name].register_forward_hook(hook))
+            case "out":
+                handles.append(modules[name].register_forward_hook(_output_hook(tensor, users)))
+            case "in":
+                handles.append(modules[name].register_forward_pre_hook(_input_hook(tensor, users)))
+            case "prompt":
+                hook = _soft_prompt_hook(tensor, users)
+                handles.append(embedding(lm.model).register_forward_hook(hook))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _low_rank_hook(a: Tensor, b: Tensor, users: Tensor, scale: float) -> OutputHook:
+    """Adds a LoRA's change, from factors stacked over users, to what a layer says."""
+    # Indexing gathers a row's own factors. Its gradient adds up where a user has several rows.
+    a, b = a[users], b[users]
+
+    def change(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        # [rows, tokens, in] by [rows, in, rank] by [rows, rank, out]: each row its own product.
+        # In float32: in bfloat16 a small step of training would be rounded away.
+        low = torch.bmm(torch.bmm(args[0].float(), a.mT), b.mT)
+        return output + (scale * low).to(output.dtype)
+
+    return change
+
+
+def _output_hook(scales: Tensor, users: Tensor) -> OutputHook:
+    """Multiplies what a layer says by IA3's scales [users, width]."""
+    return lambda _module, _args, output: _scaled(output, scales, users)
+
+
+def _input_hook(scales: Tensor, users: Tensor) -> InputHook:
+    """Multiplies what a layer reads by IA3's scales [users, width]."""
+    return lambda _module, args: (_scaled(args[0], scales, users),)
+
+
+def _scaled(x: Tensor, scales: Tensor, users: Tensor) -> Tensor:
+    # A row's scales are the same at each of its tokens.
+    return (x.float() * scales[users][:, None, :]).to(x.dtype)
+
+
+def _soft_prompt_hook(prompts: Tensor, users: Tensor) -> OutputHook:
+    """Puts each row's soft prompt in the place of its first embedded tokens."""
+
+    def begin(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
+        # Placeholders were read in its place, so that lengths and positions are already right.
+        of_rows = prompts[users].to(output.dtype)
+        return torch.cat([of_rows, output[:, of_rows.shape[1] :]], dim=1)
+
+    return begin

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from bench.cost.budget import Budget, Spent
 from bench.errors import InputError, MethodError, OverBudget
-from bench.lm.loss import total_loss
+from bench.lm.loss import Row, length, total_loss
 from bench.lm.patch import LowRank, Patch
 from bench.lm.recipes import Tuning as Tuning
 from bench.types import Request
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
 
 T = TypeVar("T")
+
+SPAN = 16
+"""Batches whose examples are sorted by length together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,9 @@ def recipe(lm: LM, values: Mapping[str, Any], seed: int) -> Tuning:
 
 def module_names(lm: LM, targets: Sequence[str]) -> tuple[str, ...]:
     """Ends of module names: T5 has `q` where others have `q_proj`."""
-    return tuple(name.removesuffix("_proj") if lm.seq2seq else name for name in targets)
+    if not lm.seq2seq:
+        return tuple(targets)
+    return tuple(name.removesuffix("_proj") for name in targets)
 
 
 def share(rows: Sequence[T], fraction: float) -> Sequence[T]:
@@ -96,39 +101,55 @@ def train(
     """
     if not examples:
         raise InputError("no examples to tune on")
-    encoded = []
+    rows: list[Row] = []
     for example in examples:
         budget.check()
-        encoded.append((lm.encode(example.request).ids, lm.answer_ids(example.answer)))
-    factors, weights = fresh(lm, tuning), list[Tensor]()
+        rows.append((lm.encode(example.request).ids, lm.answer_ids(example.answer)))
+    factors = fresh(lm, tuning)
+    weights: list[Tensor] = []
     for low in factors.values():
         weights += [low.a, low.b]
     optimizer = torch.optim.AdamW(
         weights, lr=tuning.learning_rate, weight_decay=tuning.weight_decay
     )
     groups = [example.group for example in examples]
-    steps = list(planned(groups, [len(prompt) for prompt, _ in encoded], tuning))
+    steps = list(planned(groups, [len(prompt) for prompt, _ in rows], tuning))
     pace = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(len(steps), tuning.warmup))
+
     scale = tuning.alpha / tuning.rank
-    done, seen, started = 0, 0, time.monotonic()
+    done = seen = 0
+    started = time.monotonic()
     with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
         for step in steps:
-            batches = [[encoded[index] for index in batch] for batch in step]
-            total = sum(len(answer) for rows in batches for _, answer in rows)
-            for rows in batches:
-                # Divided by the step's tokens, not the batch's: the gradients of its batches then
-                # add up to that of one mean over the step, however it was cut.
-                loss = total_loss(lm, rows) / total
-                loss.backward()  # type: ignore[no-untyped-call]
-                budget.count(tokens_in=sum(len(prompt) + len(answer) for prompt, answer in rows))
+            _backward(lm, [[rows[index] for index in batch] for batch in step], budget)
             torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             pace.step()
-            done, seen = done + 1, seen + sum(map(len, step))
+            done += 1
+            seen += sum(map(len, step))
             progress.advance()
             if budget.over():
                 break
+    spent = Spent(done, len(steps), seen, time.monotonic() - started)
+    return Tuned(_patch(factors, scale, phase), spent)
+
+
+def _backward(lm: LM, batches: Sequence[Sequence[Row]], budget: Budget) -> None:
+    """The gradient of one step: of the mean loss over the answer tokens of all its batches."""
+    answer_tokens = 0
+    for rows in batches:
+        answer_tokens += sum(len(answer) for _, answer in rows)
+    for rows in batches:
+        # Divided by the step's tokens, not the batch's: the gradients of its batches then add up
+        # to that of one mean over the step, however it was cut.
+        loss = total_loss(lm, rows) / answer_tokens
+        loss.backward()  # type: ignore[no-untyped-call]
+        budget.count(tokens_in=sum(map(length, rows)))
+
+
+def _patch(factors: Mapping[str, LowRank], scale: float, phase: str) -> Patch:
+    """What was learnt, with alpha / rank in B, so that whoever applies it need not know it."""
     if all(float(low.b.detach().abs().max()) == 0 for low in factors.values()):
         raise InputError("tuning changed nothing: every adapter is still zero")
     changes = {}
@@ -140,21 +161,21 @@ def train(
             f"{phase} diverged: the adapter has numbers that are not finite; lower the learning"
             " rate"
         )
-    return Tuned(patch, Spent(done, len(steps), seen, time.monotonic() - started))
+    return patch
 
 
 def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
     """LoRA's start: A uniform (Kaiming), B zero, for every target module;
     drawn in the order of the names.
     """
+    # On the CPU and in the order of names, so that every device starts from the same numbers.
     generator = torch.Generator().manual_seed(tuning.seed)
     factors = {}
     for name, module in sorted(lm.model.named_modules()):
         if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in tuning.targets:
-            # On the CPU and in the order of names, so that every device starts from the same
-            # numbers.
             bound = 1 / math.sqrt(module.in_features)
             a = (torch.rand(tuning.rank, module.in_features, generator=generator) * 2 - 1) * bound
+            # B is zero, so that training begins at the model as it is.
             b = torch.zeros(module.out_features, tuning.rank)
             factors[name] = LowRank(
                 a.to(lm.device).requires_grad_(), b.to(lm.device).requires_grad_()
@@ -176,24 +197,12 @@ def planned(
     for _ in range(tuning.epochs):
         order = list(range(len(groups)))
         stream.shuffle(order)
-        together: dict[str, list[int]] = {}
-        alone: list[int] = []
-        for index in order:
-            if groups[index]:
-                together.setdefault(groups[index], []).append(index)
-            else:
-                alone.append(index)
-
-        # Sorted by length within spans of 16 batches: little padding, and still another mixture in
-        # every epoch.
-        pools, span = list(together.values()), tuning.batch * 16
-        for start in range(0, len(alone), span):
-            pools.append(sorted(alone[start : start + span], key=lengths.__getitem__))
         batches = []
-        for pool in pools:
+        for pool in _pools(order, groups, lengths, SPAN * tuning.batch):
             for start in range(0, len(pool), tuning.batch):
                 batches.append(pool[start : start + tuning.batch])
         stream.shuffle(batches)
+
         step: list[list[int]] = []
         for batch in batches:
             step.append(batch)
@@ -204,12 +213,36 @@ def planned(
             yield step
 
 
+def _pools(
+    order: Sequence[int], groups: Sequence[str], lengths: Sequence[int], span: int
+) -> list[list[int]]:
+    """The examples, in this order, as pools that batches are cut from: each group, then spans of
+    examples without one, by length.
+    """
+    together: dict[str, list[int]] = {}
+    alone: list[int] = []
+    for index in order:
+        if groups[index]:
+            together.setdefault(groups[index], []).append(index)
+        else:
+            alone.append(index)
+    pools = list(together.values())
+    # Sorted by length within a span alone: little padding, and still another mixture each epoch.
+    for start in range(0, len(alone), span):
+        pools.append(sorted(alone[start : start + span], key=lengths.__getitem__))
+    return pools
+
+
 def schedule(steps: int, warmup: float) -> Callable[[int], float]:
-    """Up over the warm-up share, then down to zero."""
+    """The share of the learning rate at each step: up over the warm-up, then down to zero."""
     first = max(1, round(steps * warmup))
-    return lambda step: (
-        (step + 1) / first if step < first else max(0.0, (steps - step) / max(1, steps - first))
-    )
+
+    def share_at(step: int) -> float:
+        if step < first:
+            return (step + 1) / first
+        return max(0.0, (steps - step) / max(1, steps - first))
+
+    return share_at
 
 
 @contextmanager
