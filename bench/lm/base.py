@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST: Mapping[Kind, int] = {"rating": 2000, "classification": 1200, "generation": 600}
 SHIPPED = Path(__file__).parent.parent / "assets" / "bases"
+WEIGHTS = ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")
+"""What of a model's identity a base is found by: it serves the model in every dtype."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,37 @@ class BaseSpec:
 
         It finds the artifact.
         """
-        unsaid = {"retrain"} | ({"style"} if self.style == "personalized" else set())
-        unsaid |= {"profile"} if self.form != "profile" else set()
-        recipe = {key: value for key, value in asdict(self).items() if key not in unsaid}
-        if "profile" in recipe and (writer := self.profile.model) is not None and writer.commit:
-            recipe["profile"]["model"]["revision"] = writer.commit
-        recipe["more"] = recipe["more"].get(task.name, 1)
-        recipe = {name: value for name, value in recipe.items() if (name, value) != ("more", 1)}
-        written = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
-        prompts: dict[str, Any] = {"chameleon": dict(task.chameleon), "oppu": written}
-        weights = {
-            key: model[key]
-            for key in ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")
-        }
+        weights = {name: model[name] for name in WEIGHTS}
+        labels = list(task.labels)
+        parts = [self._recipe(task), self._prompts(task), weights, task.name, labels, data]
+        text = json.dumps(parts, sort_keys=True, default=list)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _recipe(self, task: Task) -> dict[str, Any]:
+        """The fields that can change the base of this task."""
+        recipe = asdict(self)
+        del recipe["retrain"]
+        # What changes nothing is left out: a base stays the same one when such a field is added.
+        if self.style == "personalized":
+            del recipe["style"]
+        if self.form != "profile":
+            del recipe["profile"]
+        elif self.profile.model is not None and self.profile.model.commit:
+            recipe["profile"]["model"]["revision"] = self.profile.model.commit
+        recipe["more"] = self.more.get(task.name, 1)
+        if recipe["more"] == 1:
+            del recipe["more"]
+        return recipe
+
+    def _prompts(self, task: Task) -> dict[str, Any]:
+        """The templates that its examples are written with."""
+        of_oppu = task.oppu["profile_prompt"] if self.style == "personalized" else dict(task.oppu)
+        prompts: dict[str, Any] = {"chameleon": dict(task.chameleon), "oppu": of_oppu}
         if self.style == "oppu":
             prompts["shown_words"] = OPPU_WORDS
         if self.form == "profile" and task.cites:  # what a profile is written from
             prompts["profile_line"] = task.oppu["profile_line"]
-        parts = [recipe, prompts, weights, task.name, list(task.labels), data]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()[
-            :16
-        ]
+        return prompts
 
     def most(self, task: Task) -> int | None:
         """How many examples at most."""
@@ -102,18 +114,25 @@ def find(key: str, *, shipped: bool = True, stale: sources.Stale = "keep") -> Pa
 
     Raises InputError where `stale` is `error`, and where the file is damaged.
     """
-    for folder in (*((SHIPPED,) if shipped else ()), cache_folder() / "bases"):
-        for path in sorted(folder.glob(f"*-{key}.safetensors"))[:1]:
-            if folder == SHIPPED or sources.counts(_differing(path), stale, f"{path}: was trained"):
-                return Path(path)
+    folders = [cache_folder() / "bases"]
+    if shipped:
+        folders.insert(0, SHIPPED)
+    for folder in folders:
+        path = next(iter(sorted(folder.glob(f"*-{key}.safetensors"))), None)
+        if path is None:
+            continue
+        # What ships is known by its fingerprint, whichever code trained it.
+        if folder == SHIPPED or sources.counts(_differing(path), stale, f"{path}: was trained"):
+            return path
     return None
 
 
 def _differing(path: Path) -> list[str]:
     """Files that have changed since the base was trained, where its notes say with which it was."""
+    notes = _read(path).notes
     try:
-        before = json.loads(_read(path)[1].get("__metadata__", {}).get("sources", "{}"))
-    except (ValueError, TypeError, AttributeError):
+        before = json.loads(notes.get("sources", "{}"))
+    except (ValueError, TypeError):
         raise InputError(f"{path}: the adapted base is damaged; {_again(path)}") from None
     return sources.differing(before, sources.training())
 
@@ -125,19 +144,15 @@ def fingerprint(path: Path) -> str:
     Not of the file's bytes: safetensors writes the notes in another order every time. Raises
     InputError where the file is damaged.
     """
-    size, header, data = _read(path)
-    notes = {
-        name: value
-        for name, value in header.pop("__metadata__", {}).items()
-        if name not in ("patch", "sources")
-    }
-    said = {"key": path.stem.rpartition("-")[2]} | notes
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name in sorted(header):
-        tensor = header[name]
+    file = _read(path)
+    origin = {"key": path.stem.rpartition("-")[2], **file.notes}
+    for name in ("patch", "sources"):  # follow from the rest, or change nothing
+        origin.pop(name, None)
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
+    for name, tensor in sorted(file.tensors.items()):
         begin, end = tensor["data_offsets"]
         digest.update(json.dumps([name, tensor["dtype"], tensor["shape"]]).encode())
-        digest.update(data[size + begin : size + end])
+        digest.update(file.data[file.start + begin : file.start + end])
     return digest.hexdigest()[:16]
 
 
@@ -148,14 +163,15 @@ def load(path: Path) -> Patch:
     """
     from bench.lm.patch import Patch
 
-    header = _read(path)[1]
+    notes = _read(path).notes
     try:
         patch = Patch.load(path)
     except Exception as error:  # a name or a shape that the header has lost
         raise InputError(f"{path}: the adapted base is damaged ({error}); {_again(path)}") from None
-    said = header.get("__metadata__", {}).get("patch", patch.id)
-    shipped = path.parent != SHIPPED or fingerprint(path) in fingerprints.SHIPPED.values()
-    if said != patch.id or not shipped or not patch.finite:
+    as_recorded = patch.id == notes.get("patch", patch.id)
+    if path.parent == SHIPPED and as_recorded:
+        as_recorded = fingerprint(path) in fingerprints.SHIPPED.values()
+    if not as_recorded or not patch.finite:
         raise InputError(
             f"{path}: the adapted base is damaged (numbers have changed); {_again(path)}"
         )
@@ -167,20 +183,32 @@ def bytes_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _read(path: Path) -> tuple[int, dict[str, Any], bytes]:
-    """Where the tensors begin, the header, and all bytes of a safetensors file."""
+@dataclass(frozen=True)
+class _File:
+    """A safetensors file: what its header says of each tensor, the notes in it, all bytes, and
+    where among these the tensors begin (`start`).
+    """
+
+    tensors: Mapping[str, Any]
+    notes: Mapping[str, Any]
+    data: bytes
+    start: int
+
+
+def _read(path: Path) -> _File:
+    """Raises InputError if the file is not as long as its header says."""
     data = path.read_bytes()
-    size = 8 + int.from_bytes(data[:8], "little")
+    # Eight bytes say how long the header is, which is JSON; the tensors' bytes follow it.
+    start = 8 + int.from_bytes(data[:8], "little")
     try:
-        header = json.loads(data[8:size])
-        ends = [
-            tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"
-        ]
-        if not ends or size + max(ends) != len(data):
+        tensors = json.loads(data[8:start])
+        notes = dict(tensors.pop("__metadata__", {}))
+        ends = [tensor["data_offsets"][1] for tensor in tensors.values()]
+        if not ends or start + max(ends) != len(data):
             raise ValueError("cut off")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise InputError(f"{path}: the adapted base is damaged; {_again(path)}") from None
-    return size, header, data
+    return _File(tensors, notes, data, start)
 
 
 def _again(path: Path) -> str:

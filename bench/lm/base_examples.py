@@ -30,23 +30,19 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
     from bench.lm.tune import Example
 
     stream = random.Random(f"base/{spec.seed}")
-    found: list[_Pair] = []
+    pairs: list[_Pair] = []
     for turn in range(1 if task.has_answers else spec.repeats):
-        if task.cites and len(found) >= (spec.most(task) or math.inf):
+        if task.cites and len(pairs) >= (spec.most(task) or math.inf):
             break  # whole groups of questions, which share what they show
         for user in users:
-            found += _pairs(task, user, spec, stream, f"{user.id}/{turn}", users)
-    stream.shuffle(found)
-    chosen = _balanced(found, spec, task)
-    named = {pair.user for pair in chosen} if spec.form == "profile" else set()
-    readers = [user for user in users if user.id in named]
-    profiles = replace(spec.profile, seed=spec.seed).write(
-        lm, task, readers, lm.budget, phase="base"
-    )
+            pairs += _pairs(task, user, spec, stream, f"{user.id}/{turn}", users)
+    stream.shuffle(pairs)
+    pairs = _balanced(pairs, spec, task)
+
+    profiles = _profiles(lm, task, users, pairs, spec) if spec.form == "profile" else {}
     lessons = []
-    for pair in chosen:
-        written = profiles.get(pair.user)
-        profile = written.text if written else None
+    for pair in pairs:
+        profile = profiles.get(pair.user)
         messages = task.render(pair.query, pair.shown, style=spec.style, profile=profile)
         request = Request(messages, name=f"{task.name} {pair.query.id}")
         lessons.append(Example(request, pair.answer, pair.group))
@@ -55,11 +51,26 @@ def examples(lm: LM, task: Task, users: Sequence[User], spec: BaseSpec) -> list[
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
+    """A question of a user, the items that are shown with it, and its answer. Pairs of one group
+    show the same items.
+    """
+
     user: str
     query: Query
     shown: tuple[Item, ...]
     answer: str
     group: str
+
+
+def _profiles(
+    lm: LM, task: Task, users: Sequence[User], pairs: Sequence[_Pair], spec: BaseSpec
+) -> dict[str, str]:
+    """The written profiles of the users of these pairs, by user id."""
+    needed = {pair.user for pair in pairs}
+    readers = [user for user in users if user.id in needed]
+    profile = replace(spec.profile, seed=spec.seed)
+    answers = profile.write(lm, task, readers, lm.budget, phase="base")
+    return {user: answer.text for user, answer in answers.items()}
 
 
 def _pairs(
@@ -74,28 +85,37 @@ def _pairs(
     if task.cites:
         asked = spec.leave_out // 2
     size = min(len(history), stream.randint(min(3, spec.n_items), spec.n_items))
-    size = min(size, max(1, len(history) - asked // 2)) if asked else size
+    if asked:
+        # Of a short history some items stay, to be asked.
+        size = min(size, max(1, len(history) - asked // 2))
     order = list(range(len(history)))
     if not any(item.date for item in history):
         stream.shuffle(order)
-    bare = spec.form == "plain" or (
-        spec.form == "history" and stream.random() < spec.no_history_share
-    )
-    shown = () if bare else tuple(history[index] for index in sorted(order[:size]))
-    group = "" if bare else group
-    kept = [history[index] for index in order[size : size + asked]]
-    both = task.cites and spec.leave_out > 0
-    found = _citations(task, user, kept, users, stream) if both else _questions(task, user, kept)
-    return [_Pair(user.id, query, shown, answer, group) for query, answer in found]
+
+    without_history = spec.form == "plain"
+    if spec.form == "history":
+        without_history = stream.random() < spec.no_history_share
+    shown: tuple[Item, ...] = ()
+    if without_history:
+        group = ""
+    else:
+        shown = tuple(history[index] for index in sorted(order[:size]))
+
+    rest = [history[index] for index in order[size : size + asked]]
+    if task.cites and spec.leave_out > 0:
+        questions = _citations(task, user, rest, users, stream)
+    else:
+        questions = _questions(task, user, rest)
+    return [_Pair(user.id, query, shown, answer, group) for query, answer in questions]
 
 
-def _questions(task: Task, user: User, kept: Sequence[Item]) -> Iterator[tuple[Query, str]]:
+def _questions(task: Task, user: User, items: Sequence[Item]) -> Iterator[tuple[Query, str]]:
     """History items that have both sides, asked, and the user's own questions; with the answers."""
-    for item in kept:
+    for item in items:
         answer, text = task.answer(item), item.fields.get(task.source, "")
         if answer and text.strip():
-            asked = task.input_template.replace("{" + task.source + "}", text)
-            yield Query(item.id, asked, text), answer
+            question = task.input_template.replace("{" + task.source + "}", text)
+            yield Query(item.id, question, text), answer
     for query in user.queries:
         if query.gold is not None:
             yield replace(query, gold=None), query.gold
@@ -109,46 +129,62 @@ def _citations(
 
     In one order alone, what a few examples have in common by chance is where the right one stands.
     """
-    asked = [query for query in user.queries if query.gold is not None]
-    found: list[tuple[Query, str, str]] = []  # with the right one and the wrong one
-    for query in asked:
+    queries = [query for query in user.queries if query.gold is not None]
+    choices: list[_Choice] = []
+    for query in queries:
         cited = citation.parse(query.input)
-        if task.labels.index(str(query.gold)) == 0:
-            found.append((query, cited.first, cited.second))
-        else:
-            found.append((query, cited.second, cited.first))
-    for paper in papers if asked and len(users) > 1 else ():
-        other = _stranger(user, users, stream)
-        if other.history:
-            foreign = stream.choice(other.history).fields[task.source]
-            asking = replace(stream.choice(asked), id=paper.id)
-            found.append((asking, paper.fields[task.source], foreign))
-    for query, right, wrong in found:
-        title = citation.parse(query.input).title
-        orders = ((right, wrong), (wrong, right))
+        right, wrong = cited.first, cited.second
+        if task.labels.index(str(query.gold)) != 0:
+            right, wrong = wrong, right
+        choices.append(_Choice(query, right, wrong))
+    if queries and len(users) > 1:
+        for paper in papers:
+            other = _stranger(user, users, stream)
+            if other.history:
+                foreign = stream.choice(other.history).fields[task.source]
+                query = replace(stream.choice(queries), id=paper.id)
+                choices.append(_Choice(query, paper.fields[task.source], foreign))
+
+    for choice in choices:
+        title = citation.parse(choice.query.input).title
+        orders = ((choice.right, choice.wrong), (choice.wrong, choice.right))
         for answer, (first, second) in zip(task.labels, orders, strict=True):
             text = task.input_template.format(title=title, ref1=first, ref2=second)
-            yield replace(query, input=text, text=task.query_text(text), gold=None), answer
+            yield replace(choice.query, input=text, text=task.query_text(text), gold=None), answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A question of LaMP-1 with the paper that is cited, and the one that is not."""
+
+    query: Query
+    right: str
+    wrong: str
 
 
 def _stranger(user: User, users: Sequence[User], stream: random.Random) -> User:
-    while (other := users[stream.randrange(len(users))]).id == user.id:
-        pass
-    return other
+    """Another user, drawn at random."""
+    while True:
+        other = users[stream.randrange(len(users))]
+        if other.id != user.id:
+            return other
 
 
-def _balanced(found: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
+def _balanced(pairs: list[_Pair], spec: BaseSpec, task: Task) -> list[_Pair]:
     """At most `max_examples`, of each label in proportion to count ** balance."""
-    limit = spec.most(task) or len(found)
-    if not task.labels or not found:
-        return found[:limit]
+    limit = spec.most(task) or len(pairs)
+    if not task.labels or not pairs:
+        return pairs[:limit]
     pools: dict[str, list[_Pair]] = {}
-    for pair in found:
+    for pair in pairs:
         pools.setdefault(pair.answer, []).append(pair)
     weights = {label: len(pool) ** spec.balance for label, pool in pools.items()}
+    # Beyond this share no label would have another pair to give.
     most = max(len(pools[label]) / weight for label, weight in weights.items())
     share = min(limit / sum(weights.values()), most)
-    kept = set[int]()
+
+    # By identity: two pairs of one user can be equal, and the shuffled order is kept.
+    taken: set[int] = set()
     for label, pool in pools.items():
-        kept.update(id(pair) for pair in pool[: round(share * weights[label])])
-    return [pair for pair in found if id(pair) in kept]
+        taken.update(id(pair) for pair in pool[: round(share * weights[label])])
+    return [pair for pair in pairs if id(pair) in taken]

@@ -23,14 +23,15 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
+        """Write the new tokens behind the others, and give all (transformers' interface)."""
         start = self.get_seq_length()
         end = start + key_states.shape[2]
         # A copy of everything once in ROOM tokens, in place of one for each: a step writes where
         # there is room already.
         if end > self._all_keys.shape[2]:
-            self._hold(
-                _roomier(self._all_keys, start, end), _roomier(self._all_values, start, end), start
-            )
+            keys = _roomier(self._all_keys, start, end)
+            values = _roomier(self._all_values, start, end)
+            self._hold(keys, values, start)
         self._all_keys[:, :, start:end] = key_states
         self._all_values[:, :, start:end] = value_states
         return self._hold(self._all_keys, self._all_values, end)
@@ -41,12 +42,12 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def _hold(self, keys: Tensor, values: Tensor, size: int) -> tuple[Tensor, Tensor]:
         self._all_keys, self._all_values = keys, values
         # Views: attention sees the first `size` tokens, and nothing is copied for that.
-        shown = keys[:, :, :size], values[:, :, :size]
-        self.keys, self.values = shown
-        return shown
+        self.keys, self.values = keys[:, :, :size], values[:, :, :size]
+        return self.keys, self.values
 
 
 def _roomier(states: Tensor, kept: int, size: int) -> Tensor:
-    whole = states.new_empty(*states.shape[:2], size + ROOM, states.shape[3])
-    whole[:, :, :kept] = states[:, :, :kept]
-    return whole
+    """The first `kept` tokens, with room for `size` and ROOM more behind them."""
+    roomier = states.new_empty(*states.shape[:2], size + ROOM, states.shape[3])
+    roomier[:, :, :kept] = states[:, :, :kept]
+    return roomier

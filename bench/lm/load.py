@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -28,8 +28,33 @@ _TINY_TEMPLATE = (
 )
 
 
-def load(spec: ModelSpec) -> tuple[Any, Any, torch.device]:
-    """The model in evaluation mode, frozen, on its device, and its fast tokenizer."""
+class LoadedModel(NamedTuple):
+    """A model in evaluation mode, frozen, its fast tokenizer, and the device that it is on."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+
+
+class TinyModel(NamedTuple):
+    """A random model, and its byte tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+class Reader(NamedTuple):
+    """A model's tokenizer, and whether the model is an encoder-decoder (`seq2seq`)."""
+
+    tokenizer: Any
+    seq2seq: bool
+
+
+def load(spec: ModelSpec) -> LoadedModel:
+    """Load the model that a configuration names.
+
+    Raises InputError where it cannot be had, is damaged, or sees too few tokens back.
+    """
     device = torch.device(_device(spec.device))
     dtype = getattr(torch, spec.resolved_dtype())
     kind, _, name = spec.source.partition(":")
@@ -42,17 +67,17 @@ def load(spec: ModelSpec) -> tuple[Any, Any, torch.device]:
     model = model.to(device=device, dtype=dtype).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return model, tokenizer, device
+    return LoadedModel(model, tokenizer, device)
 
 
-def reader(spec: ModelSpec) -> tuple[Any, bool]:
-    """The tokenizer alone, and whether the model is an encoder-decoder. Loads no weights."""
+def reader(spec: ModelSpec) -> Reader:
+    """The model's tokenizer alone: no weights are loaded."""
     from transformers import AutoConfig, AutoTokenizer
 
     kind, _, name = spec.source.partition(":")
     if kind == "tiny":
         model, tokenizer = tiny(name)
-        return tokenizer, bool(model.config.is_encoder_decoder)
+        return Reader(tokenizer, bool(model.config.is_encoder_decoder))
     source = str(unpacked(name)) if kind == "package" and package_gguf(name) else _known(spec)
     with loading(source, spec.advice):
         config = AutoConfig.from_pretrained(
@@ -61,7 +86,7 @@ def reader(spec: ModelSpec) -> tuple[Any, bool]:
         tokenizer = AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, **_revision(source, spec)
         )
-    return tokenizer, bool(config.is_encoder_decoder)
+    return Reader(tokenizer, bool(config.is_encoder_decoder))
 
 
 def unpacked(package: str) -> Path:
@@ -107,16 +132,17 @@ def _unpack(gguf: Path, package: str, folder: Path) -> None:
             gguf.parent, dtype=torch.bfloat16, output_loading_info=True, **how
         )
     refuse_partial(str(gguf), report)
-    config = {
-        key: value for key, value in model.config.to_dict().items() if key != "quantization_config"
-    }
+    # The weights are plain numbers by now, but the configuration still says that they are
+    # quantized, and such a model is not saved: the same weights in a model that says nothing.
+    config = model.config.to_dict()
+    config.pop("quantization_config", None)
     plain = type(model)(type(model.config)(**config)).bfloat16()
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
-def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
+def tiny(family: str, *, seed: int = 0) -> TinyModel:
     """A random model of a few thousand weights with a byte tokenizer.
 
     Families: llama, mistral, qwen2, t5.
@@ -173,7 +199,7 @@ def tiny(family: str, *, seed: int = 0) -> tuple[Any, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(config(**fields))
-    return model, tokenizer
+    return TinyModel(model, tokenizer)
 
 
 def _refuse_short_window(config: Any, spec: ModelSpec) -> None:
@@ -241,11 +267,9 @@ def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, 
 
 def _revision(source: str, spec: ModelSpec) -> dict[str, str | None]:
     """The very commit that the key names, not what a name points to by now."""
-    return (
-        {}
-        if Path(source).is_dir()
-        else {"revision": hub.commit(source, spec.revision) or spec.revision}
-    )
+    if Path(source).is_dir():
+        return {}
+    return {"revision": hub.commit(source, spec.revision) or spec.revision}
 
 
 def _known(spec: ModelSpec) -> str:

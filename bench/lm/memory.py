@@ -27,9 +27,11 @@ def free_bytes(device: torch.device) -> int:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory has run out, whichever library says it."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        sign in str(error).lower() for sign in _SIGNS
-    )
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    # The CPU's allocator raises a plain RuntimeError, which only its words tell apart.
+    message = str(error).lower()
+    return any(sign in message for sign in _SIGNS)
 
 
 def _machine() -> int:
@@ -38,6 +40,7 @@ def _machine() -> int:
         [available] = [line for line in lines if line.startswith("MemAvailable:")]
         return int(available.split()[1]) * 1024
     except (OSError, ValueError):
+        # Not Linux: half of what the machine has.
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 

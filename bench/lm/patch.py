@@ -156,7 +156,11 @@ class Patch:
         check(model, [self])
 
     def merge(self, model: nn.Module) -> None:
-        """Make the change in the model's weights, in float32 before rounding to their dtype."""
+        """Make the change in the model's weights, in float32 before rounding to their dtype.
+
+        Raises InputError for a patch of some positions only, for a soft prompt, and where the model
+        lacks a module or a width.
+        """
         if self.positions != "all":
             raise InputError(
                 f"a patch for positions={self.positions} cannot be merged into the weights"
@@ -175,8 +179,9 @@ class Patch:
             module = linear(modules, name)
             vector = scale.vector.to(module.weight.device)
             # Of a weight [out, in] the input's scale is one of columns, the output's one of rows.
-            by = vector if scale.side == "in" else vector[:, None]
-            module.weight.data.copy_((module.weight.float() * by).to(module.weight.dtype))
+            factor = vector if scale.side == "in" else vector[:, None]
+            module.weight.data.copy_((module.weight.float() * factor).to(module.weight.dtype))
+            # The bias is a part of what a layer says, and of nothing that it reads.
             if module.bias is not None and scale.side == "out":
                 module.bias.data.copy_((module.bias.float() * vector).to(module.bias.dtype))
 
@@ -187,6 +192,9 @@ class Patch:
         dtype: torch.dtype = torch.float32,
         notes: Mapping[str, str] | None = None,
     ) -> None:
+        """Write a safetensors file: `NAME.a` and `NAME.b`, `NAME.scale_in` or `NAME.scale_out`, and
+        `prompt`; `notes` and the positions are its metadata.
+        """
         tensors: dict[str, Tensor] = {}
         for name, low in self.weights.items():
             tensors |= {f"{name}.a": low.a, f"{name}.b": low.b}
@@ -200,6 +208,7 @@ class Patch:
 
     @staticmethod
     def load(path: Path) -> Patch:
+        """The patch that `save` wrote, in float32 whatever it was written in."""
         from safetensors import safe_open
 
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
@@ -225,13 +234,12 @@ def check(model: nn.Module, patches: Iterable[Patch]) -> None:
             _fits(name, linear(modules, name), {"in": low.a.shape[1], "out": low.b.shape[0]})
         for name, scale in patch.scales.items():
             _fits(name, linear(modules, name), {scale.side: len(scale.vector)})
-        if patch.prompt is not None and patch.prompt.shape[1] != (
-            width := embedding(model).weight.shape[1]
-        ):
-            has = patch.prompt.shape[1]
-            raise InputError(
-                f"the soft prompt has vectors of {has} numbers, the model's have {width}"
-            )
+        if patch.prompt is not None:
+            has, width = patch.prompt.shape[1], embedding(model).weight.shape[1]
+            if has != width:
+                raise InputError(
+                    f"the soft prompt has vectors of {has} numbers, the model's have {width}"
+                )
 
 
 def virtual_tokens(patches: Iterable[Patch]) -> int:
@@ -242,14 +250,14 @@ def virtual_tokens(patches: Iterable[Patch]) -> int:
 def linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
     """The linear layer of that name. Raises InputError where there is none."""
     module = modules.get(name)
-    if not isinstance(module, nn.Linear):
-        have = (
-            "does not have"
-            if module is None
-            else f"has as {type(module).__name__}, not as a linear layer"
-        )
-        raise InputError(f"the patch changes {name}, which this model {have}")
-    return module
+    if isinstance(module, nn.Linear):
+        return module
+    if module is None:
+        raise InputError(f"the patch changes {name}, which this model does not have")
+    raise InputError(
+        f"the patch changes {name}, which this model has as {type(module).__name__}, not as a"
+        " linear layer"
+    )
 
 
 def embedding(model: Any) -> Any:
@@ -261,6 +269,7 @@ def embedding(model: Any) -> Any:
 def _digest(digest: Any, name: str, *tensors: Tensor) -> None:
     digest.update(name.encode())
     for tensor in tensors:
+        # In float32, as NumPy knows no bfloat16: a number has one id in every dtype that holds it.
         digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
 
 

@@ -38,11 +38,11 @@ class _Adapter:
 
     def by_module(self, ending: str) -> dict[str, Tensor]:
         """The tensors of that ending by the name of their module in the base model."""
-        return {
-            name.removeprefix(PREFIX).removesuffix(ending): tensor
-            for name, tensor in self.tensors.items()
-            if name.endswith(ending)
-        }
+        modules = {}
+        for name, tensor in self.tensors.items():
+            if name.endswith(ending):
+                modules[name.removeprefix(PREFIX).removesuffix(ending)] = tensor
+        return modules
 
 
 def from_peft(source: Any) -> Patch:
@@ -53,7 +53,8 @@ def from_peft(source: Any) -> Patch:
     trained biases, `modules_to_save`, kinds other than LoRA, IA3 and prompt tuning.
     """
     adapter = _from_folder(Path(source)) if isinstance(source, str | Path) else _from_model(source)
-    kind = str(getattr(adapter.config.get("peft_type"), "value", adapter.config.get("peft_type")))
+    kind = adapter.config.get("peft_type")
+    kind = str(getattr(kind, "value", kind))  # a word in a folder, an enum in a PeftModel
     if kind not in KNOWN:
         raise InputError(
             f"{adapter.where}: peft_type={kind} is not supported (have {', '.join(KNOWN)})"
@@ -80,9 +81,8 @@ def refuse_partial(folder: Path, patch: Patch, model: Any) -> None:
     word.
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    missing = (
-        targeted(_from_folder(folder).config, linear) - patch.weights.keys() - patch.scales.keys()
-    )
+    targets = targeted(_from_folder(folder).config, linear)
+    missing = targets - patch.weights.keys() - patch.scales.keys()
     if missing:
         raise InputError(
             f"{folder}: no tensors for {some(missing)}, which target_modules in {CONFIG} names"
@@ -92,12 +92,9 @@ def refuse_partial(folder: Path, patch: Patch, model: Any) -> None:
 def _from_folder(folder: Path) -> _Adapter:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            pickled = name == WEIGHTS and (folder / "adapter_model.bin").exists()
-            advice = (
-                "save it again with safe_serialization=True"
-                if pickled
-                else "not a PEFT adapter folder"
-            )
+            advice = "not a PEFT adapter folder"
+            if name == WEIGHTS and (folder / "adapter_model.bin").exists():
+                advice = "save it again with safe_serialization=True"
             raise InputError(f"{folder}: no {name} ({advice})")
     try:
         config = json.loads((folder / CONFIG).read_bytes())
@@ -130,30 +127,33 @@ def _lora(adapter: _Adapter) -> Patch:
         raise InputError(
             f"{adapter.where}: bias={config['bias']} is not supported: a patch cannot express it"
         )
-    if (start := config.get("init_lora_weights", True)) not in PLAIN_STARTS:
+    start = config.get("init_lora_weights", True)
+    if start not in PLAIN_STARTS:
         raise InputError(
             f"{adapter.where}: init_lora_weights={start} changes the base's own weights; save it as"
             " plain LoRA (save_pretrained(..., path_initial_model_for_weight_conversion=...))"
         )
-    lefts, rights = adapter.by_module(".lora_B.weight"), adapter.by_module(".lora_A.weight")
+    all_a, all_b = adapter.by_module(".lora_A.weight"), adapter.by_module(".lora_B.weight")
     refuse_odd(adapter.where, config)
-    _complete(adapter, 2 * len(lefts) if lefts.keys() == rights.keys() else 0)
-    for name, low in rights.items():
-        high = lefts[name]
-        if low.dim() != 2 or high.dim() != 2 or len(low) != high.shape[1]:
-            raise InputError(
-                f"{adapter.where}: {name}: factors of {list(low.shape)} and {list(high.shape)}"
-                " numbers"
-            )
-        if len(low) != (rank := by_pattern(config, "rank_pattern", "r", name)):
-            raise InputError(
-                f"{adapter.where}: {name} is of rank {len(low)}, but {CONFIG} says {rank}"
-            )
-    weights = {
-        name: LowRank(_plain(a), _plain(lefts[name]) * scaling(config, name, len(a)))
-        for name, a in rights.items()
-    }
+    _complete(adapter, 2 * len(all_b) if all_a.keys() == all_b.keys() else 0)
+    weights = {}
+    for name, a in all_a.items():
+        b = all_b[name]
+        _check_factors(adapter, name, a, b)
+        # PEFT multiplies when it runs; a patch has its scaling in B.
+        weights[name] = LowRank(_plain(a), _plain(b) * scaling(config, name, len(a)))
     return Patch(weights)
+
+
+def _check_factors(adapter: _Adapter, name: str, a: Tensor, b: Tensor) -> None:
+    """Raises InputError unless these are two factors, and of the rank that the settings say."""
+    if a.dim() != 2 or b.dim() != 2 or len(a) != b.shape[1]:
+        raise InputError(
+            f"{adapter.where}: {name}: factors of {list(a.shape)} and {list(b.shape)} numbers"
+        )
+    rank = by_pattern(adapter.config, "rank_pattern", "r", name)
+    if len(a) != rank:
+        raise InputError(f"{adapter.where}: {name} is of rank {len(a)}, but {CONFIG} says {rank}")
 
 
 def _ia3(adapter: _Adapter) -> Patch:
@@ -166,6 +166,7 @@ def _ia3(adapter: _Adapter) -> Patch:
                 f"{adapter.where}: {name}: IA3 on this kind of layer is not supported"
                 f" ({list(vector.shape)})"
             )
+        # PEFT stores a row for what a layer reads, and a column for what it says.
         side: Side = "in" if vector.shape[0] == 1 else "out"
         scales[name] = Scale(_plain(vector).flatten(), side)
     return Patch(scales=scales)
@@ -175,10 +176,8 @@ def _prompt_tuning(adapter: _Adapter) -> Patch:
     """PEFT stores vectors for a decoder too, which prompt tuning never reads: the first
     `num_virtual_tokens` count.
     """
-    vectors, tokens = (
-        adapter.tensors.get("prompt_embeddings"),
-        adapter.config.get("num_virtual_tokens"),
-    )
+    vectors = adapter.tensors.get("prompt_embeddings")
+    tokens = adapter.config.get("num_virtual_tokens")
     if isinstance(tokens, bool) or not isinstance(tokens, int):
         raise InputError(
             f"{adapter.where}: num_virtual_tokens={tokens!r:.80}: must be a whole number above 0"
@@ -207,14 +206,10 @@ def _complete(adapter: _Adapter, read: int) -> None:
 
 def _not_finite(adapter: _Adapter) -> str:
     """The name of the first tensor with a number that is none."""
-    return next(
-        (
-            name
-            for name, tensor in sorted(adapter.tensors.items())
-            if not bool(tensor.isfinite().all())
-        ),
-        "it",
-    )
+    for name, tensor in sorted(adapter.tensors.items()):
+        if not bool(tensor.isfinite().all()):
+            return name
+    return "it"  # alpha is so large that its product with a factor is not finite
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -77,17 +77,17 @@ def refuse_odd(where: str, config: Mapping[str, Any]) -> None:
     """Raises InputError for a LoRA's rank or alpha that is no number above 0,
     and for a pattern that is none.
     """
-    said = {"r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
+    numbers = {"r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
     for name in ("rank_pattern", "alpha_pattern"):
         patterns = config.get(name) or {}
         if not isinstance(patterns, Mapping):
             raise InputError(
                 f"{where}: {name}={patterns!r:.80}: must name modules, each with a number"
             )
-        for pattern in patterns:
+        for pattern, value in patterns.items():
             _check_pattern(where, name, pattern)
-        said |= {f"{name}.{pattern}": value for pattern, value in patterns.items()}
-    for name, value in said.items():
+            numbers[f"{name}.{pattern}"] = value
+    for name, value in numbers.items():
         whole = name == "r" or name.startswith("rank_pattern")
         kind = int if whole else int | float
         if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
@@ -98,8 +98,10 @@ def refuse_odd(where: str, config: Mapping[str, Any]) -> None:
 def by_pattern(config: Mapping[str, Any], patterns: str, default: str, name: str) -> float:
     """The number of the first pattern that fits the module's name, else the default's."""
     given: Mapping[str, Any] = config.get(patterns) or {}
-    key = next((key for key in given if re.match(rf"(.*\.)?({key})$", name)), None)
-    return float(config[default] if key is None else given[key])
+    for pattern, number in given.items():
+        if re.match(rf"(.*\.)?({pattern})$", name):
+            return float(number)
+    return float(config[default])
 
 
 def scaling(config: Mapping[str, Any], name: str, rank: int) -> float:
@@ -115,11 +117,9 @@ def targeted(config: Mapping[str, Any], modules: Iterable[str]) -> set[str]:
     some layers only.
     """
     targets, left_out = config.get("target_modules"), config.get("exclude_modules") or []
-    if (
-        not isinstance(targets, list)
-        or config.get("layers_to_transform") is not None
-        or isinstance(left_out, str)
-    ):
+    if not isinstance(targets, list) or isinstance(left_out, str):
+        return set()
+    if config.get("layers_to_transform") is not None:
         return set()
     return {name for name in modules if _ends(name, targets) and not _ends(name, left_out)}
 

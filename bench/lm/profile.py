@@ -53,11 +53,10 @@ class Profile:
         for user in readable:
             # The same draw as a base with form=profile makes.
             stream = random.Random(f"profile/{self.seed}/{user.id}")
-            places = stream.sample(range(len(user.history)), min(self.items, len(user.history)))
-            items = [shortened(user.history[place], self.words) for place in sorted(places)]
-            requests.append(
-                Request(task.ask_profile(items), name=f"{task.name} profile of {user.id}")
-            )
+            indices = stream.sample(range(len(user.history)), min(self.items, len(user.history)))
+            items = [shortened(user.history[index], self.words) for index in sorted(indices)]
+            name = f"{task.name} profile of {user.id}"
+            requests.append(Request(task.ask_profile(items), name=name))
         answers = write(
             lm,
             requests,

@@ -5,7 +5,7 @@ lines of history, markers made harmless.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,17 +23,19 @@ class Markers:
     def __init__(self, tokenizer: Any) -> None:
         added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
         marks = sorted({*added, *tokenizer.all_special_tokens})
-        self._found = re.compile("|".join(map(re.escape, marks)) or "(?!)")
+        # Without any marker, a pattern that fits nowhere: an empty one would fit everywhere.
+        self._pattern = re.compile("|".join(map(re.escape, marks)) or "(?!)")
 
     def plain(self, text: str) -> str:
         """The text without any marker."""
-        return self._found.sub(lambda marker: f"{marker[0][0]} {marker[0][1:]}", text)
+        return self._pattern.sub(lambda marker: f"{marker[0][0]} {marker[0][1:]}", text)
 
     def defused(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """The messages, texts and lines without any marker."""
-        return tuple(
-            Message(message.role, tuple(map(self._part, message.parts))) for message in messages
-        )
+        harmless = []
+        for message in messages:
+            harmless.append(Message(message.role, tuple(map(self._part, message.parts))))
+        return tuple(harmless)
 
     def _part(self, part: Part) -> Part:
         if isinstance(part, str):
@@ -58,11 +60,12 @@ def map_lines(
     messages: tuple[Message, ...], change: Callable[[Line], Line | None]
 ) -> tuple[Message, ...]:
     """The messages with every line changed, or without those for which None comes back."""
-
-    def parts(message: Message) -> Iterator[Part]:
+    changed = []
+    for message in messages:
+        parts: list[Part] = []
         for part in message.parts:
-            changed = change(part) if isinstance(part, Line) else part
-            if changed is not None:
-                yield changed
-
-    return tuple(Message(message.role, tuple(parts(message))) for message in messages)
+            new = change(part) if isinstance(part, Line) else part
+            if new is not None:
+                parts.append(new)
+        changed.append(Message(message.role, tuple(parts)))
+    return tuple(changed)

@@ -12,10 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.disk.store import writing
 from bench.errors import InputError
 from bench.types import Completion
+
+
+class CachedAnswer(NamedTuple):
+    """A completion, and the seconds that it took; None where an earlier version did not say."""
+
+    completion: Completion
+    seconds: float | None
 
 
 class ResponseCache:
@@ -43,12 +51,9 @@ class ResponseCache:
     def key(parts: Mapping[str, object]) -> str:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def get(
-        self, key: str, damaged: Callable[[], None] = lambda: None
-    ) -> tuple[Completion, float | None] | None:
-        """The answer, and the seconds that it took.
-
-        `damaged` hears of a row that does not fit its checksum.
+    def get(self, key: str, damaged: Callable[[], None] = lambda: None) -> CachedAnswer | None:
+        """The answer; None where there is none. `damaged` hears of a row that does not fit its
+        checksum.
         """
         with writing(self.folder), self._disk():
             row = self._connection.execute(
@@ -56,24 +61,24 @@ class ResponseCache:
             ).fetchone()
         if row is None:
             return None
-        if row[1] != checksum(key, row[0]):
+        text, written_sum = row
+        if written_sum != checksum(key, text):
             damaged()
             return None
-        value = json.loads(row[0])
-        logprobs, seconds = value["label_logprobs"], value.pop("seconds", None)
-        return (
-            Completion(**value | {"label_logprobs": None if logprobs is None else tuple(logprobs)}),
-            seconds,
-        )
+        fields = json.loads(text)
+        seconds = fields.pop("seconds", None)
+        if fields["label_logprobs"] is not None:  # JSON has no tuples
+            fields["label_logprobs"] = tuple(fields["label_logprobs"])
+        return CachedAnswer(Completion(**fields), seconds)
 
     def put(self, answers: Mapping[str, Completion], seconds: float) -> None:
         """Store a batch of answers, which took so many seconds each, in one transaction."""
-        values = {
-            # without its prompt, which whoever asks again has at hand
-            key: json.dumps(asdict(replace(answer, prompt="")) | {"seconds": seconds})
-            for key, answer in answers.items()
-        }
-        rows = [(key, value, checksum(key, value)) for key, value in values.items()]
+        rows = []
+        for key, answer in answers.items():
+            # Without its prompt, which whoever asks again has at hand.
+            fields = asdict(replace(answer, prompt="")) | {"seconds": seconds}
+            text = json.dumps(fields)
+            rows.append((key, text, checksum(key, text)))
         with writing(self.folder), self._disk(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", rows)
@@ -86,19 +91,21 @@ class ResponseCache:
         try:
             yield
         except sqlite3.OperationalError as error:
-            number = (
-                errno.ENOSPC
-                if "full" in str(error)
-                else errno.EROFS
-                if "readonly" in str(error)
-                else errno.EIO
-            )
-            raise OSError(number, str(error)) from error
+            raise OSError(_error_number(str(error)), str(error)) from error
         except sqlite3.DatabaseError as error:
             raise InputError(
                 f"{self.path}: the response cache is damaged ({error}); delete {self.path}*, and"
                 " what it held is written again"
             ) from None
+
+
+def _error_number(message: str) -> int:
+    """The system's number of what SQLite says."""
+    if "full" in message:
+        return errno.ENOSPC
+    if "readonly" in message:
+        return errno.EROFS
+    return errno.EIO
 
 
 def checksum(key: str, value: object) -> str:

@@ -102,9 +102,10 @@ class ModelSpec:
             return "tiny"
         if kind == "package" and importlib.util.find_spec(name) is not None:
             return "package"
-        return (
-            "folder" if self.folder.is_dir() or self.source.startswith(("/", ".", "~")) else "hub"
-        )
+        # What is written as a path is meant as one, whether or not there is such a folder.
+        if self.folder.is_dir() or self.source.startswith(("/", ".", "~")):
+            return "folder"
+        return "hub"
 
     @property
     def commit(self) -> str | None:
@@ -184,7 +185,8 @@ class AdapterFolder:
 def package_gguf(package: str) -> Path | None:
     """The GGUF file that an installed package carries. The package is found, not imported."""
     spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations if spec else None) or ():
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or ():
         for path in sorted(Path(folder).glob("*.gguf")):
             return path
     return None
@@ -223,12 +225,14 @@ def fast_dtype(device: str) -> str:
     """`bfloat16` where this machine multiplies it in hardware, else `float32`; read without
     importing torch.
     """
-    if device.startswith("cuda") or (
-        device == "auto" and Path("/proc/driver/nvidia/version").exists()
-    ):
+    if device.startswith("cuda"):
+        return "bfloat16"
+    if device == "auto" and Path("/proc/driver/nvidia/version").exists():
         return "bfloat16"
     try:
-        flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
+        processor = Path("/proc/cpuinfo").read_text()
     except OSError:
         return "float32"
+    # The line `flags : fpu vme ...` of the first core.
+    flags = processor.split("flags", 1)[-1].split("\n", 1)[0].split()
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"

@@ -127,8 +127,9 @@ def run(trainer: Any, training: Training, examples: int, budget: Budget) -> Spen
         trainer.train()
         budget.count(tokens_in=int(trainer.state.num_input_tokens_seen))
     steps = int(trainer.state.global_step)
-    done, left = divmod(steps, training.steps(rows) // training.epochs)
-    seen = done * rows + min(left * training.batch, rows)
+    # The last step of an epoch may hold fewer rows than the others.
+    whole_epochs, rest = divmod(steps, planned // training.epochs)
+    seen = whole_epochs * rows + min(rest * training.batch, rows)
     return Spent(steps, planned, round(seen * examples / rows), time.monotonic() - started)
 
 
@@ -169,8 +170,10 @@ def nf4_copy(lm: LM) -> QuantizedModel:
     """
     from transformers import BitsAndBytesConfig
 
+    # As transformers does by default: the output layer stays out of the four bits.
     head = lm.model.get_output_embeddings()
-    in_four_bits, as_they_are = 0, []
+    in_four_bits = 0
+    as_they_are: list[str] = []
     for name, module in lm.model.named_modules():
         if isinstance(module, nn.Linear):
             if module is head or module.in_features % NF4_BLOCK:
