@@ -24,8 +24,8 @@ class Method(ABC):
     """One way to personalize a frozen language model. Fields are hyper-parameters; a method keeps
     no state.
 
-    `needs_model`: False for a rule, which runs where no weights can be had. `ONLY_WITH`: fields
-    that are read with some values of another field alone, as in `{"draw": ("control",
+    `needs_model`: False for a rule, which runs without any weights. `ONLY_WITH`: fields that are
+    read only if another field has one of these values, as in `{"draw": ("control",
     ("random_directions",))}`.
     """
 
@@ -40,16 +40,14 @@ class Method(ABC):
         return frozenset()
 
     def check(self, task: Task) -> None:
-        """Raise InputError where the settings do not go with the task.
+        """Raise InputError if the settings do not go with the task.
 
         Called before any model is loaded.
         """
         return
 
     def reads_fit_users(self, task: Task) -> bool:
-        """Whether `fit` reads the fit users:
-        a cell whose method does not runs without a fit split.
-        """
+        """Whether `fit` reads the fit users. If not, the cell runs without a fit split."""
         return type(self).fit is not Method.fit
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
@@ -67,7 +65,7 @@ class Method(ABC):
 
     @abstractmethod
     def request(self, task: Task, user: User, query: Query, personal: Personalization) -> Request:
-        """The request for one question, of a user whose history ends where the question is dated.
+        """The request for one question. The user's history holds only what the question may see.
 
         Pure and cheap.
         """
@@ -105,8 +103,8 @@ def questions_with_items(
     asked: Sequence[tuple[User, Query]],
     budget: Budget,
 ) -> list[tuple[Query, tuple[Item, ...]]]:
-    """Questions with the history that their prompts show, selected for those users alone who are
-    asked one of them.
+    """Each asked question with the history items that its prompt shows. Items are selected for
+    the users who are asked something, and for no others.
     """
     wanted = {user.id for user, _ in asked}
     some = [user for user in users if user.id in wanted]

@@ -44,7 +44,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person: history (oldest first where dated) and questions. `group` is the key by which
+    """A person: history (oldest first if dated) and questions. `group` is the key by which
     intervals cluster.
     """
 
@@ -95,9 +95,10 @@ class Request:
     """One question to the model: the messages, and the patches to apply to the weights while it
     answers.
 
-    `answer`: a rule that needs no model gives the answer itself. `name` says in errors which
-    question this is; it changes no answer and is in no key. `draw`: where several who ask the same
-    each get an answer of their own, whose this one is; when sampling it has other random numbers.
+    `answer`: the answer itself, if a rule gives it and no model is asked. `name` says in errors
+    which question this is; it changes no answer and is in no key. `draw`: whose answer this is, if
+    several ask the same and each gets an answer of their own. Sampling then has other random
+    numbers for each.
     """
 
     messages: tuple[Message, ...]
@@ -164,8 +165,8 @@ class Completion:
 
     `text` is cut at the stop rule. `tokens_in`, `tokens_out`: prompt and new tokens. `cut`: history
     tokens left out to fit. `label_logprobs`: total log-probability (nats) of each asked label with
-    its end token, where labels were asked. `gold_nll`: negative log-likelihood of the gold for each
-    of its tokens (nats), where a gold was given. `prompt`: the prompt's text as the model read it.
+    its end token, if labels were asked. `gold_nll`: negative log-likelihood of the gold for each
+    of its tokens (nats), if a gold was given. `prompt`: the prompt's text as the model read it.
     """
 
     text: str

@@ -1,5 +1,5 @@
-"""The instruct baseline: the task's prompt with the user's selected history,
-no insight, no change to the weights.
+"""The instruct baseline: the task's prompt with the user's selected history. It has no insight and
+changes no weights.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""LLM-REC: texts that the model writes about the user's history and
-about the question stand in the prompt.
+"""LLM-REC: the prompt shows texts that the model has written about the user's history and about the
+question.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LLMRec(Method):
     `basic`, `rec`: one description a question (its paraphrase, or what would recommend it) after
     the question's own text. `rec_eng`: both. `form`: sentences (`para`) or tags (`tag`). `prompts`:
     their wording by name, `eng` and `{basic,rec}_{para,tag}`. A user without history has no
-    summary. Nothing is drawn but under `decoding.rule=sample`.
+    summary. Nothing is drawn unless `decoding.rule=sample`.
     """
 
     ONLY_WITH: ClassVar = {"seed": ("decoding.rule", ("sample",))}

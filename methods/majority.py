@@ -28,7 +28,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Majority(Method):
-    """Rules without a model. `auto`: `user` where the task has labels, else `query`.
+    """Rules without a model. `auto`: `user` if the task has labels, else `query`.
 
     `global`: the fit users' most frequent answer. `user`: the most frequent in the user's own
     history. `median`: the user's own median score. `query`: a copy of the question's text.

@@ -67,10 +67,10 @@ class OPPU(Method):
     (`rag`), a written profile and `k` items (`pag`). An item is asked as a question with only older
     items to retrieve from. `style`: the baseline's prompt, or OPPU's own. `recipe`: epochs and
     batch by task, the paper's or the code's. `shared_start`: every user's adapter starts from the
-    same numbers, so that adapters can be compared, else from their own. `item_words`: cut of an
-    item that is learnt. None takes the code's 768 words in OPPU's own prompt, and elsewhere the
-    whole item, as a question of the test is never cut. A user without history has no patch and is
-    counted.
+    same numbers, so that adapters can be compared; False: each from its own. `item_words`: an item
+    that is learnt is cut to so many words. None is the code's 768 words with OPPU's own prompt.
+    With other prompts it is the whole item, because a question of the test is never cut. A user
+    without history has no patch and is counted.
     """
 
     ONLY_WITH: ClassVar = {"profile": ("form", ("pag",)), "retriever": ("form", ("rag", "pag"))}

@@ -1,5 +1,5 @@
-"""PAG: the prompt begins with a written profile of the user and may
-show retrieved history items as well.
+"""PAG: the prompt begins with a written profile of the user, and may show retrieved history items
+too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class PAG(Method):
     """Richardson et al. 2023, as OPPU runs it.
 
-    A user without history has neither summary nor items.
+    A user without history has no profile and no items.
     """
 
     retriever: Retriever

@@ -1,6 +1,6 @@
 """Pooled tuning: one LoRA on all fit users' examples.
 
-What a patch of one's own must beat before it is personal.
+A user's own patch must beat it before it counts as personal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pooled(BaselinePrompt):
-    """One adapter for all users (OPPU's section 3.2 trains one for the task so).
+    """One adapter for all users. OPPU's section 3.2 trains its base in this way.
 
     The examples are those of an adapted base: the fit users' questions, and up to `leave_out` items
     of their own history asked while others are shown. `history=none` trains and asks without any.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class RAG(Method):
     """LaMP, section 3; OPPU's retrieval baseline.
 
-    `style`: CHAMELEON's A.3 prompt (`personalized`), LaMP's own (`lamp`) or OPPU's (`oppu`). Where
-    there is no history the prompt has none.
+    `style`: CHAMELEON's A.3 prompt (`personalized`), LaMP's own (`lamp`) or OPPU's (`oppu`). A
+    user without history gets the prompt without history.
     """
 
     retriever: Retriever

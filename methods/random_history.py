@@ -1,6 +1,4 @@
-"""The random baseline: the prompt shows k history items drawn at random,
-the user's own or anybody's.
-"""
+"""The random baseline: the prompt shows k history items drawn at random, a user's or anybody's."""
 
 from __future__ import annotations
 
@@ -26,9 +24,9 @@ if TYPE_CHECKING:
 class RandomHistory(Method):
     """OPPU's "Random" (docs/choices.md, A20), LaMP's random ranker with `replacement`.
 
-    `scope`: the draw is from the user's own history, or from `pool` items of the fit users'
-    histories (`global`; all where there are no more). Every user and question has a draw of its
-    own; an item newer than the question is in none.
+    `scope`: the draw is from the user's own history (`user`), or from `pool` items of the fit
+    users' histories (`global`; all of them if they are fewer). Every user and question has a draw
+    of its own. An item newer than the question is never drawn.
     """
 
     ONLY_WITH: ClassVar = {"pool": ("scope", ("global",))}

@@ -71,7 +71,7 @@ class CellIdentity:
         if self.minutes is not None:
             parts["minutes"] = self.minutes
 
-        # records of this style from before it cut what it shows have another key
+        # older records of this style, whose prompts showed items uncut, have another key
         if self.method.get("style") == "oppu":
             parts["shown_words"] = OPPU_WORDS
 
@@ -90,8 +90,8 @@ def method_fields(method: Method, configured: Mapping[str, Any]) -> dict[str, An
 
 
 def fields_in_key(method: Method, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without the settings that are younger than published records and stand at their
-    default (`UNSAID`).
+    """The fields that go into the key: all except for settings that are younger than published
+    records and have their default (`UNSAID`).
     """
     unsaid = getattr(method, "UNSAID", {})
     return {

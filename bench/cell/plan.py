@@ -43,10 +43,10 @@ from bench.types import Decoding
 class Plan:
     """One cell as it is asked for.
 
-    `people`: whom the protocol chooses, asked when first needed. `fields`: the method's, as the key
-    has them. `identity`: the model's (`ModelSpec.identity`). `learnt`: what an adapted base learns
-    from, by the data's hashes. `overrides`: what asks for this cell, without this machine's
-    folders.
+    `people`: whom the protocol chooses, worked out when first needed. `fields`: the method's, as
+    the key has them. `identity`: the model's (`ModelSpec.identity`). `learnt`: what an adapted base
+    learns from, by the data's hashes. `overrides`: the words of a command that ask for this cell,
+    without this machine's folders.
     """
 
     config: Mapping[str, Any]
@@ -92,7 +92,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What the groups of a configuration make."""
+    """The objects that the groups of a configuration describe."""
 
     task: Task
     spec: ModelSpec
@@ -207,7 +207,7 @@ def _identity(
 
 
 def _splits(data: Mapping[str, Any], parts: _Parts, read: Callable[..., lamp.Dataset]) -> _Splits:
-    """Both splits, read. A pool's tested users are of both."""
+    """Both splits, read. If they are pooled, the tested users come from both."""
     task, protocol = parts.task, parts.protocol
     root, kind = data_root(data), data["kind"]
     tested = read(task, root, split=protocol.test_split, kind=kind)
@@ -249,9 +249,7 @@ def _fit_split(
 
 
 def _made(values: Mapping[str, Any]) -> Any:
-    """The dataclass that a group of the configuration describes;
-    what is wrong with a value is bad input.
-    """
+    """The dataclass that a group of the configuration describes. A wrong value is bad input."""
     try:
         return instantiate(values, _convert_="all")
     except InstantiationException as error:

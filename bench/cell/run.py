@@ -31,7 +31,7 @@ class Result:
     """What became of a cell: its record, and whether it was there already.
 
     `missing`: the shards that it still needs, in words; then there is no record yet. `told`: what
-    to say of a record that was there, which other code may have made.
+    the result line says of a record that was there already, as other code may have made it.
     """
 
     plan: Plan
@@ -55,7 +55,7 @@ def run(config: DictConfig) -> Result:
     if done.record is not None:
         return Result(plan, done.record, cached=True, told=done.told)
     if plan.method.needs_model:
-        plan.spec.check()  # before anybody is looked at, which may take long
+        plan.spec.check()  # before users are read, which may take long
     if part is not None:
         return _run_part(cohort(plan), part)
     with claimed(plan.cell):
@@ -69,7 +69,7 @@ def run(config: DictConfig) -> Result:
 def _run_whole(who: Cohort, *, shards: int = 1, dropped: int = 0) -> Result:
     """All steps.
 
-    One that has left its files before is not repeated; `dropped` lines of them were cut off.
+    A step that has left its files is not repeated; `dropped` lines of them were cut off.
     """
     plan = who.plan
     budget = Budget(plan.config["budget"]["minutes"], progress=plan.config["progress"])
@@ -88,14 +88,14 @@ def _run_part(who: Cohort, part: Shard) -> Result:
     failure: dict[str, Any] = {}
     with claimed(plan.cell):
         if staleness.standing(plan).record is None:
-            # a folder with this is a cell: its parts are none
+            # this file marks the folder of a cell; its shards have none
             store.write_json(plan.cell.config, plan.config)
             staleness.begin(plan)
     with claimed(part.cell):
         if not part.done and store.finished(plan.cell) is None:
             failure = _work_on(who, part)
     missing = part.missing()
-    done = store.finished(plan.cell)  # then its parts are gone
+    done = store.finished(plan.cell)  # if so, its shards are gone
     if done is None and missing and not failure:
         return Result(plan, {}, cached=False, missing=missing)
     with claimed(plan.cell):

@@ -13,7 +13,7 @@ from bench.types import Personalization
 
 
 def part(job: Job) -> dict[str, Any]:
-    """All that needs the model; nothing for the record yet."""
+    """The steps of a shard: those that need the model. They add nothing to the record yet."""
     _work(job)
     return {}
 
@@ -35,8 +35,9 @@ def whole(job: Job) -> dict[str, Any]:
 
 
 def _work(job: Job) -> Personalization:
-    """What the users are given, their answers and the likelihood of their golds, on disk;
-    what all users share.
+    """Leave on disk what the users are given, their answers and the likelihood of their golds.
+
+    Returns what all users share.
     """
     shared = adaptation.fit(job)
     adaptation.adapt(job, shared)
