@@ -79,17 +79,17 @@ def plain(lm: LM, requests: Sequence[Request]) -> list[str]:
     """Hugging Face `generate`, as one would write it."""
     texts = []
     for at in range(0, len(requests), BATCH):
-        rows = [lm.encode(request).ids for request in requests[at : at + BATCH]]
-        ids, mask = padded(rows, lm.pad, lm.device, left=True)
+        rows = [lm.network.encode(request).ids for request in requests[at : at + BATCH]]
+        ids, mask = padded(rows, lm.network.pad, lm.network.device, left=True)
         with torch.inference_mode():
-            out = lm.model.generate(
+            out = lm.network.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=NEW_TOKENS,
                 do_sample=False,
-                pad_token_id=lm.pad,
+                pad_token_id=lm.network.pad,
             )
-        texts += lm.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+        texts += lm.network.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
     return [text.strip().split("\n", 1)[0].strip() for text in texts]
 
 
@@ -100,11 +100,11 @@ def ours(lm: LM, requests: Sequence[Request]) -> list[str]:
 def single(lm: LM, requests: Sequence[Request]) -> list[str]:
     """All in one batch, however many they are."""
     spec, rows = lm.spec, batches.MAX_ROWS
-    lm.spec, batches.MAX_ROWS = replace(spec, batch_tokens=sys.maxsize), len(requests)
+    lm.network.spec, batches.MAX_ROWS = replace(spec, batch_tokens=sys.maxsize), len(requests)
     try:
         return ours(lm, requests)
     finally:
-        lm.spec, batches.MAX_ROWS = spec, rows
+        lm.network.spec, batches.MAX_ROWS = spec, rows
 
 
 def clocked(lm: LM, requests: Sequence[Request], how: Any) -> tuple[list[str], float]:
@@ -211,7 +211,7 @@ def measured(args: Namespace) -> dict[str, Any]:
     record: dict[str, Any] = {
         "what": "answering LaMP prompts: ours against Hugging Face generate; the cost of patches;"
         " one reading against two",
-        "weights": str(next(lm.model.parameters()).dtype).removeprefix("torch."),
+        "weights": str(next(lm.network.model.parameters()).dtype).removeprefix("torch."),
     }
     if args.limit:
         record |= against_generate(lm, prompts(args, users, args.limit), args)
@@ -240,7 +240,7 @@ def against_generate(lm: LM, requests: Sequence[Request], args: Namespace) -> di
     plain(lm, requests[:2])
     theirs, slow = clocked(lm, requests, plain)
     mine, fast = clocked(lm, requests, ours)
-    tokens = sum(len(lm.encode(request).ids) for request in requests)
+    tokens = sum(len(lm.network.encode(request).ids) for request in requests)
     return {
         "prompts": len(requests),
         "prompt_tokens": tokens,

@@ -84,7 +84,10 @@ def work(
 
 
 def rows_of(lm: LM, job: UserTuning) -> list[bank.Row]:
-    return [(lm.encode(one.request).ids, lm.answer_ids(one.answer)) for one in job.examples]
+    return [
+        (lm.network.encode(one.request).ids, lm.network.answer_ids(one.answer))
+        for one in job.examples
+    ]
 
 
 def steps_of(rows: Sequence[bank.Row], tuning: Tuning) -> list[list[int]]:
@@ -155,14 +158,14 @@ def alone(
         {"input_ids": [*prompt, *answer], "labels": [IGNORED] * len(prompt) + list(answer)}
         for prompt, answer in rows
     ]
-    start = fresh(lm, tuning)
+    start = fresh(lm.network, tuning)
     config = LoraConfig(
         r=tuning.rank,
         lora_alpha=tuning.alpha,
         target_modules=list(tuning.targets),
         task_type="CAUSAL_LM",  # type: ignore[arg-type]
     )
-    model = get_peft_model(lm.model, config)
+    model = get_peft_model(lm.network.model, config)
     for name, low in start.items():
         model.get_submodule(f"base_model.model.{name}").lora_A["default"].weight.data.copy_(
             low.a.detach()
@@ -180,8 +183,8 @@ def alone(
             max_grad_norm=tuning.max_grad_norm,
             gradient_checkpointing=checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
-            bf16=lm.device.type == "cuda",
-            use_cpu=lm.device.type == "cpu",
+            bf16=lm.network.device.type == "cuda",
+            use_cpu=lm.network.device.type == "cpu",
             save_strategy="no",
             logging_strategy="no",
             report_to="none",
@@ -189,7 +192,7 @@ def alone(
             remove_unused_columns=False,
         )
         collate = DataCollatorForSeq2Seq(
-            lm.tokenizer, pad_to_multiple_of=8, label_pad_token_id=IGNORED
+            lm.network.tokenizer, pad_to_multiple_of=8, label_pad_token_id=IGNORED
         )
         trainer = Given(
             model,
@@ -201,7 +204,7 @@ def alone(
         trainer.train()
     patch = from_peft(model)
     model.unload()  # type: ignore[operator]
-    lm.model.eval()
+    lm.network.model.eval()
     return patch, int(trainer.state.global_step)
 
 
@@ -238,7 +241,7 @@ def run_arm(args: Namespace, arm: str, out: Path) -> None:
         "seconds_per_user": seconds / len(jobs),
         "tokens_per_second": tokens * adapter.tuning.epochs / seconds,
         "peak_memory_mb": budget.costs["training"].peak_memory / 2**20,
-        "weights": str(next(lm.model.parameters()).dtype).removeprefix("torch."),
+        "weights": str(next(lm.network.model.parameters()).dtype).removeprefix("torch."),
         "steps": steps,
         "users": len(jobs),
         "examples": sum(len(job.examples) for job in jobs),

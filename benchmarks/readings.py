@@ -78,7 +78,7 @@ def _row(lm: LM, task: Task, asked: Asked, repeats: int) -> dict[str, Any]:
     ratios = [slow.seconds / fast.seconds for slow, fast in zip(twice, once, strict=True)]
     pairs = list(zip(once[0].texts, twice[0].texts, strict=True))
     apart = [abs(one - two) for one, two in zip(once[0].nlls, twice[0].nlls, strict=True)]
-    encoded = [lm.encode(request) for request in asked.requests]
+    encoded = [lm.network.encode(request) for request in asked.requests]
     return {
         "prompts": len(pairs),
         "prompt_tokens": sum(len(prompt.ids) for prompt in encoded),

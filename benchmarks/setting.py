@@ -115,10 +115,14 @@ def load(name: str, dtype: str, users: Sequence[User]) -> Any:
         )
     )  # type: ignore[arg-type]
     torch.manual_seed(0)
-    with torch.device(lm.device):
-        lm.model = AutoModelForCausalLM.from_config(LlamaConfig(**LLAMA_7B), dtype=torch.bfloat16)
-    lm.model = lm.model.to(getattr(torch, lm.spec.resolved_dtype())).eval().requires_grad_(False)
-    lm.tokenizer = words_tokenizer(users, LLAMA_7B["vocab_size"])
+    with torch.device(lm.network.device):
+        lm.network.model = AutoModelForCausalLM.from_config(
+            LlamaConfig(**LLAMA_7B), dtype=torch.bfloat16
+        )
+    lm.network.model = (
+        lm.network.model.to(getattr(torch, lm.spec.resolved_dtype())).eval().requires_grad_(False)
+    )
+    lm.network.tokenizer = words_tokenizer(users, LLAMA_7B["vocab_size"])
     return lm
 
 

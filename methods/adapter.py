@@ -50,8 +50,8 @@ class Adapter(BaselinePrompt):
                 " training?)"
             )
         try:
-            patch.check(lm.model)
-            refuse_partial(self.adapter.folder, patch, lm.model)
+            patch.check(lm.network.model)
+            refuse_partial(self.adapter.folder, patch, lm.network.model)
         except InputError as error:
             raise InputError(f"{self.adapter.folder}: {error}") from error
         facts = {

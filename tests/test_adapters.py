@@ -32,7 +32,7 @@ ANSWER = "comedy"
 
 
 def task_type(lm: Any) -> Any:
-    return "SEQ_2_SEQ_LM" if lm.seq2seq else "CAUSAL_LM"
+    return "SEQ_2_SEQ_LM" if lm.network.seq2seq else "CAUSAL_LM"
 
 
 def patch_of(lm: Any, kind: str) -> Patch:
@@ -54,8 +54,8 @@ def chameleon_edit(lm: Any) -> Patch:
     """CHAMELEON's edit of two layers, as its method makes it:
     rank 2, on the last layer of the MLP.
     """
-    names = lm.mlp_outputs()
-    modules = dict(lm.model.named_modules())
+    names = lm.network.mlp_outputs()
+    modules = dict(lm.network.model.named_modules())
     width = modules[names[0]].out_features
     theta_p, theta_n = vectors.random_unit(4, width, 1), vectors.random_unit(4, width, 2)
     weights = {}
@@ -72,17 +72,19 @@ def ours(lm: Any, patch: Patch | None) -> Tensor:
     token of an answer.
     """
     request = prompts(() if patch is None else (patch,))[1]
-    with applied(lm.model, [request.patches]) as rows, torch.inference_mode():
-        prefix = prefill.read(lm, [lm.encode(request)], rows)
+    with applied(lm.network.model, [request.patches]) as rows, torch.inference_mode():
+        prefix = prefill.read(lm.network, [lm.network.encode(request)], rows)
         first = prefix.logits
-        return torch.cat([first, branches.branches(lm, prefix, [[lm.answer_ids(ANSWER)]])[0]])
+        return torch.cat(
+            [first, branches.branches(lm.network, prefix, [[lm.network.answer_ids(ANSWER)]])[0]]
+        )
 
 
 def plainly(lm: Any, model: Any) -> Tensor:
     """The same from a plain model of transformers (or peft), in one pass."""
-    ids, answer = list(lm.encode(prompts()[1]).ids), lm.answer_ids(ANSWER)
+    ids, answer = list(lm.network.encode(prompts()[1]).ids), lm.network.answer_ids(ANSWER)
     with torch.inference_mode():
-        if lm.seq2seq:
+        if lm.network.seq2seq:
             mask = torch.ones(1, len(ids), dtype=torch.long)
             decoder = torch.tensor([[0, *answer]])
             return model(
@@ -111,7 +113,7 @@ def fresh(family: str) -> Any:
 def harness(family: str) -> Any:
     """The same model in the harness."""
     lm = copy.copy(tiny_lm(family))
-    lm.model = fresh(family)
+    lm.network.model = fresh(family)
     return lm
 
 
@@ -181,7 +183,7 @@ def test_an_adapter_made_by_peft_does_the_same_in_the_harness(
     model.save_pretrained(str(tmp_path))
     from_folder, from_model = from_peft(tmp_path), from_peft(model)
     assert from_folder.id == from_model.id and from_folder.changes
-    from_folder.check(lm.model)
+    from_folder.check(lm.network.model)
     expected = plainly(lm, model)
     assert not torch.allclose(expected, plainly(lm, fresh(family)), atol=1e-2)
     assert same(ours(lm, from_folder), expected)
@@ -196,8 +198,8 @@ def test_joined_patches_do_what_they_do_side_by_side() -> None:
     ]
     for patches in sets:
         request = prompts(patches)[1]
-        with applied(lm.model, [patches]) as rows, torch.inference_mode():
-            side_by_side = prefill.read(lm, [lm.encode(request)], rows).logits
+        with applied(lm.network.model, [patches]) as rows, torch.inference_mode():
+            side_by_side = prefill.read(lm.network, [lm.network.encode(request)], rows).logits
         assert same(ours(lm, joined(patches))[:1], side_by_side)
     with pytest.raises(InputError, match="different positions"):
         joined([random_patch(lm, 1), random_patch(lm, 1, positions="last")])

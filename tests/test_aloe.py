@@ -37,7 +37,10 @@ def training(**changes: Any) -> Training:
 def rows(count: int = 6) -> list[Row]:
     lm = tiny_lm()
     return [
-        Row(lm.tokenizer(f"question {n}")["input_ids"], lm.answer_ids(str(n) * (n + 1)))
+        Row(
+            lm.network.tokenizer(f"question {n}")["input_ids"],
+            lm.network.answer_ids(str(n) * (n + 1)),
+        )
         for n in range(count)
     ]
 
@@ -67,9 +70,11 @@ def test_a_sample_is_the_tests_prompt_then_the_gold() -> None:
     row = method._row(lm, "one", (*asked, Message("assistant", ("4",))))
     [personal] = method.adapt(lm, TASK, [user], method.fit(lm, TASK, [user], budget()), budget())
     shown = method.request(TASK, user, query, personal)
-    assert row.answer == lm.answer_ids("4")
-    assert row.prompt == lm.encode(type(shown)(asked)).ids
-    assert lm.text(shown.messages).endswith("<assistant>") and len(personal.items or ()) == 2
+    assert row.answer == lm.network.answer_ids("4")
+    assert row.prompt == lm.network.encode(type(shown)(asked)).ids
+    assert (
+        lm.network.text(shown.messages).endswith("<assistant>") and len(personal.items or ()) == 2
+    )
 
 
 def test_the_loss_is_on_all_tokens_or_on_the_answers_alone(tmp_path: Path) -> None:
@@ -182,8 +187,10 @@ def test_a_packed_sample_learns_as_if_it_were_alone(family: str) -> None:
 
 def test_packing_is_refused_where_samples_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny_lm()
-    forward = lm.model.forward
-    monkeypatch.setattr(lm.model, "forward", lambda position_ids=None, **rest: forward(**rest))
+    forward = lm.network.model.forward
+    monkeypatch.setattr(
+        lm.network.model, "forward", lambda position_ids=None, **rest: forward(**rest)
+    )
     with pytest.raises(
         MethodError, match=r"packing=true: with the attention 'sdpa' of tiny a sample sees the one"
     ):

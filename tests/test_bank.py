@@ -46,7 +46,7 @@ def calm_lm(family: str) -> LM:
     T5 divides attention by nothing: large random queries would make rounding grow.
     """
     lm = LM(ModelSpec(name="tiny", source=f"tiny:{family}", dtype="float32", device="cpu"))
-    for name, module in lm.model.named_modules():
+    for name, module in lm.network.model.named_modules():
         if name.endswith("Attention.q"):
             module.weight.data *= 0.1
     return lm
@@ -85,9 +85,11 @@ def test_users_trained_together_are_as_each_alone(family: str, peft: Peft) -> No
     lm = calm_lm(family)
     jobs = [job(0, 1), job(1, 7), job(2, 3), job(3, 5)]
     how = adapter(peft, family)
-    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    before = {name: value.clone() for name, value in lm.network.model.state_dict().items()}
     together = train_all(lm, jobs, how, Budget(progress=False))
-    assert all(torch.equal(before[name], value) for name, value in lm.model.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) for name, value in lm.network.model.state_dict().items()
+    )
     for own, patch in zip(jobs, together, strict=True):
         [alone] = train_all(lm, [own], how, Budget(progress=False))
         assert difference(patch, alone) < 1e-5, own.name
@@ -126,7 +128,7 @@ def test_small_passes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gradient_never_crosses_to_another_user() -> None:
     lm, how = tiny_lm("llama"), adapter("lora", "llama")
     read = [[bank.encoded(lm, one, how) for one in job(number, 2).examples] for number in (1, 2)]
-    group = JointTraining(lm, read, [1, 2], how)
+    group = JointTraining(lm.network, read, [1, 2], how)
     group._passes([(0, row) for row in read[0]], 1000)
     for tensor in group.weights.values():
         assert tensor.grad is not None and not tensor.grad[1].any()
@@ -222,7 +224,7 @@ def test_as_many_users_at_once_as_their_adapters_leave_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lm, how = tiny_lm("llama"), adapter("lora", "llama")
-    one = sum(tensor.nbytes for tensor in bank.start(lm, how, [0]).values())
+    one = sum(tensor.nbytes for tensor in bank.start(lm.network, how, [0]).values())
     monkeypatch.setattr(bank, "free_bytes", lambda device: int(2.5 * 4 * one / bank.STATE_SHARE))
     read = {user: [([1] * length, [2])] for user, length in enumerate((3, 9, 5, 7, 1))}
     assert bank.grouped(lm, read, how) == [[1, 3], [2, 0], [4]]  # the most to read first

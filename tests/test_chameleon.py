@@ -101,7 +101,7 @@ def test_each_user_has_a_neutral_insight_of_their_own_or_all_share_one() -> None
     assert personal["own"] == personal["shared"]
     alone = insight.write(lm, TASK, readers[2:3], Writing(drawing), budget(), each=2)
     assert alone[0] == found["own"][2], "no draw depends on who else is asked"
-    asked = len(lm.encode(Request(TASK.ask_insight("neutral", ()))).ids)
+    asked = len(lm.network.encode(Request(TASK.ask_insight("neutral", ()))).ids)
     # two turns, three more users
     assert costs["own"].tokens_in - costs["shared"].tokens_in == 2 * 3 * asked
 
@@ -169,7 +169,7 @@ def test_halves_of_the_edit_are_what_they_say(monkeypatch) -> None:  # type: ign
     for half, (of_p, of_n) in factors.items():
         shared = replace(METHOD, edit=half).fit(lm, TASK, users, budget())
         [(name, low)] = shared.patches[0].weights.items()
-        weight = lm.model.get_submodule(name).weight.detach().float()
+        weight = lm.network.model.get_submodule(name).weight.detach().float()
         found = used.pop()
         theta_p, theta_n = (theta[found.layers[0]] for theta in (found.theta_p, found.theta_n))
         theta, factor = (theta_p, of_p) if of_p is not None else (theta_n, of_n)
@@ -341,26 +341,28 @@ def alone(lm: LM, request: Request, answer: str, space: str, pool: str, side: st
     ) -> None:
         seen[layer] = (output[0] if isinstance(output, tuple) else output)[0]
 
-    names = [name for name, _ in lm.mlps(side)]  # type: ignore[arg-type]
+    names = [name for name, _ in lm.network.mlps(side)]  # type: ignore[arg-type]
     if space == "resid":
-        names = [".".join(name.split(".")[: 4 if lm.seq2seq else 3]) for name in names]
-        names = [name.removesuffix(".layer") if lm.seq2seq else name for name in names]
-    modules = [lm.model.get_submodule(name) for name in names]
+        names = [".".join(name.split(".")[: 4 if lm.network.seq2seq else 3]) for name in names]
+        names = [name.removesuffix(".layer") if lm.network.seq2seq else name for name in names]
+    modules = [lm.network.model.get_submodule(name) for name in names]
     handles = [
         module.register_forward_hook(partial(keep, layer=layer))
         for layer, module in enumerate(modules)
     ]
-    ids = lm.answer_ids(answer, end=pool == "last_eos")
-    prompt = list(lm.encode(request).ids)
+    ids = lm.network.answer_ids(answer, end=pool == "last_eos")
+    prompt = list(lm.network.encode(request).ids)
     if side == "encoder":  # the answer stands behind the prompt, before the end token
         prompt = [*prompt[:-1], *ids]
-        lm.model.get_encoder()(input_ids=torch.tensor([[*prompt, lm.end]]))
+        lm.network.model.get_encoder()(input_ids=torch.tensor([[*prompt, lm.network.end]]))
         seen.update({layer: states[: len(prompt)] for layer, states in seen.items()})
-    elif lm.seq2seq:
-        start = [lm.model.config.decoder_start_token_id]
-        lm.model(input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[*start, *ids]]))
+    elif lm.network.seq2seq:
+        start = [lm.network.model.config.decoder_start_token_id]
+        lm.network.model(
+            input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[*start, *ids]])
+        )
     else:
-        lm.model(torch.tensor([[*prompt, *ids]]))
+        lm.network.model(torch.tensor([[*prompt, *ids]]))
     for handle in handles:
         handle.remove()
     states = torch.stack([seen[layer] for layer in range(len(modules))])

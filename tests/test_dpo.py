@@ -39,7 +39,11 @@ ASKED = [Request((Message("user", (f"question {n}",)),)) for n in range(6)]
 def trained(lm: LM, **changes: Any) -> tuple[Patch, dict[str, Any]]:
     """Six separable pairs: after any prompt `yes` is better than `no`."""
     pairs = [
-        Preference(lm.encode(request).ids, lm.answer_ids("yes"), lm.answer_ids("no"))
+        Preference(
+            lm.network.encode(request).ids,
+            lm.network.answer_ids("yes"),
+            lm.network.answer_ids("no"),
+        )
         for request in ASKED
     ]
     options = {"beta": 0.1, "disable_dropout": True, "quantize": "nf4", "max_length": 64} | {
@@ -136,7 +140,7 @@ def test_four_bits_are_near_the_weights_of_every_layer(family: str) -> None:
     before = weights(lm)
     quantized = nf4_copy(lm)
     model, count = quantized.model, quantized.layers
-    modules = dict(lm.model.named_modules())
+    modules = dict(lm.network.model.named_modules())
     layers = {
         name: one
         for name, one in model.named_modules()
@@ -153,7 +157,8 @@ def test_four_bits_are_near_the_weights_of_every_layer(family: str) -> None:
     same = [name for name, one in model.named_parameters() if one.dtype == torch.float32]
     assert len(same) > 0 and weights(lm) == before
     assert all(
-        torch.equal(model.get_parameter(name), lm.model.get_parameter(name)) for name in same
+        torch.equal(model.get_parameter(name), lm.network.model.get_parameter(name))
+        for name in same
     )
 
 
@@ -163,8 +168,8 @@ def test_on_an_adapted_base_it_trains_on_the_adapted_weights() -> None:
             name="own", source="tiny:llama", max_prompt_tokens=8000, dtype="float32", device="cpu"
         )
     )
-    name = lm.mlp_outputs()[1]
-    shape = lm.model.get_submodule(name).weight.shape
+    name = lm.network.mlp_outputs()[1]
+    shape = lm.network.model.get_submodule(name).weight.shape
     lm.adopt(Patch({name: LowRank(torch.ones(1, shape[1]), torch.ones(shape[0], 1))}), "base")
     before = weights(lm)
     plain, adapted = trained(tiny_lm())[0], trained(lm)[0]
@@ -176,7 +181,7 @@ def test_on_an_adapted_base_it_trains_on_the_adapted_weights() -> None:
     found = bitsandbytes.functional.dequantize_4bit(
         layer.weight.data, layer.weight.quant_state
     ).float()
-    assert float((found - lm.model.get_submodule(name).weight).mean().abs()) < 0.1
+    assert float((found - lm.network.model.get_submodule(name).weight).mean().abs()) < 0.1
 
 
 # Pairs
@@ -233,7 +238,7 @@ def test_a_pair_that_is_too_long_loses_history_and_not_its_question_or_answer() 
     short, cut = dpo(max_length=len(whole) - 9)._tokens(lm, TASK, pair)
     assert cut and len(whole) - 30 < len(short) <= len(whole) - 9
     assert (short.chosen, short.rejected) == (whole.chosen, whole.rejected)
-    assert pair.query.text in lm.tokenizer.decode(short.prompt)
+    assert pair.query.text in lm.network.tokenizer.decode(short.prompt)
 
 
 def test_a_question_that_leaves_no_room_is_refused_before_training(

@@ -206,7 +206,7 @@ def test_the_rendered_example_is_what_the_model_reads(plain: Path, tmp_path: Pat
     exported(plain, tmp_path / "out")
     shown = (tmp_path / "out" / "README.md").read_text().split("```\n")[2].strip("\n")
     turn = shown.removeprefix("<s><user>").removesuffix("</s><assistant>")
-    assert tiny_lm().encode(Request((Message("user", (turn,)),))).text == shown
+    assert tiny_lm().network.encode(Request((Message("user", (turn,)),))).text == shown
 
 
 @pytest.mark.parametrize("kind", ["lora", "ia3", "prompt_tuning"])
@@ -239,7 +239,7 @@ def test_what_oppu_trained_for_each_user_leaves_the_harness_as_it_is(
 def test_every_task_has_an_example(name: str) -> None:
     task = task_named(name)
     method = Instruct(PCASelection(n_items=4))
-    base = Base(tiny_lm().spec, tiny_lm().tokenizer, False, None)
+    base = Base(tiny_lm().spec, tiny_lm().network.tokenizer, False, None)
     for history, shown in {"own": 1, "none": 0}.items():
         cell = SourceCell(Path(), {}, history, tiny_lm().spec, task, method, Decoding())
         text = example(cell, base, Personalization(items=(Item("1", {}),) * 7))

@@ -13,7 +13,7 @@ import torch
 from conftest import tiny_lm
 
 from bench.errors import InputError
-from bench.lm import batches, generate, kv_cache, load, prefill
+from bench.lm import batches, kv_cache, load, memory, prefill, torch_engine
 from bench.lm.model import LM
 from bench.lm.prefix import Family, alone
 from bench.lm.spec import ModelSpec
@@ -47,27 +47,27 @@ def test_a_batch_answers_as_each_request_alone(any_lm, decoding) -> None:  # typ
 def test_greedy_answers_equal_plain_transformers(any_lm) -> None:  # type: ignore[no-untyped-def]
     mixed = together(any_lm, REQUESTS, max_new_tokens=8)
     for index, request in enumerate(REQUESTS):
-        ids = torch.tensor([any_lm.encode(request).ids])
-        out = any_lm.model.generate(
+        ids = torch.tensor([any_lm.network.encode(request).ids])
+        out = any_lm.network.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False
         )
-        new = out[0, 1:] if any_lm.seq2seq else out[0, ids.shape[1] :]
-        text = any_lm.tokenizer.decode(new, skip_special_tokens=True)
+        new = out[0, 1:] if any_lm.network.seq2seq else out[0, ids.shape[1] :]
+        text = any_lm.network.tokenizer.decode(new, skip_special_tokens=True)
         assert mixed[index].text == text.strip().split("\n", 1)[0].strip()
 
 
 def test_label_scores_equal_a_plain_forward_pass(any_lm) -> None:  # type: ignore[no-untyped-def]
     mixed = together(any_lm, REQUESTS[:3], max_new_tokens=1, labels=LABELS)
     for index, request in enumerate(REQUESTS[:3]):
-        prompt = list(any_lm.encode(request).ids)
+        prompt = list(any_lm.network.encode(request).ids)
         for label, score in zip(LABELS, mixed[index].label_logprobs, strict=True):
-            answer = any_lm.answer_ids(label)
-            if any_lm.seq2seq:
-                logits = any_lm.model(
+            answer = any_lm.network.answer_ids(label)
+            if any_lm.network.seq2seq:
+                logits = any_lm.network.model(
                     input_ids=torch.tensor([prompt]), labels=torch.tensor([answer])
                 ).logits[0]
             else:
-                logits = any_lm.model(torch.tensor([prompt + answer])).logits[
+                logits = any_lm.network.model(torch.tensor([prompt + answer])).logits[
                     0, len(prompt) - 1 : -1
                 ]
             expected = logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum()
@@ -93,7 +93,7 @@ def test_likelihood_of_given_answers_equals_label_scores(any_lm) -> None:  # typ
 
 def test_batches_depend_on_the_prompts_alone() -> None:
     lm = tiny_lm()
-    encoded = [lm.encode(request) for request in REQUESTS]
+    encoded = [lm.network.encode(request) for request in REQUESTS]
     shuffled = encoded[:]
     random.Random(1).shuffle(shuffled)
 
@@ -118,13 +118,13 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(
 ) -> None:  # type: ignore[no-untyped-def]
     how = {"max_new_tokens": 8, "decoding": decoding, "labels": LABELS}
     alone = [together(any_lm, [request], **how)[0] for request in REQUESTS]
-    longest = max(len(any_lm.encode(request).ids) for request in REQUESTS)
-    monkeypatch.setattr(any_lm, "spec", replace(any_lm.spec, batch_tokens=2 * longest))
+    longest = max(len(any_lm.network.encode(request).ids) for request in REQUESTS)
+    monkeypatch.setattr(any_lm.network, "spec", replace(any_lm.spec, batch_tokens=2 * longest))
     # so that passes are of like length in these few tokens too
     monkeypatch.setattr(batches, "ENOUGH", 1)
     monkeypatch.setattr(prefill, "ROOM", 2)
     monkeypatch.setattr(kv_cache, "ROOM", 2)
-    read, passes, steps = generate.answer_batch, [], []
+    read, passes, steps = torch_engine.answer_batch, [], []
 
     def watched(lm, prompts, patches, parts, *rest):  # type: ignore[no-untyped-def]
         passes.append([len(part) for part in parts])
@@ -134,7 +134,7 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(
         steps.append(len(tokens))
         return prefill.step(lm, prefix, tokens)
 
-    monkeypatch.setattr(generate, "answer_batch", watched)
+    monkeypatch.setattr(torch_engine, "answer_batch", watched)
     monkeypatch.setattr("bench.lm.decode.step", counted)
     found = together(any_lm, REQUESTS, **how)
     assert len(passes) == 1 and len(passes[0]) > 1 and sum(passes[0]) == len(REQUESTS)
@@ -148,7 +148,7 @@ def test_prompts_of_several_passes_are_answered_together_as_alone(
 
 def test_a_batch_is_read_in_passes_that_fit() -> None:
     lm = tiny_lm()
-    encoded = [lm.encode(request) for request in REQUESTS]
+    encoded = [lm.network.encode(request) for request in REQUESTS]
     for share in (True, False):
         for batch in batches.plan(encoded, 500, held=3, share=share):
             prompts = [encoded[index] for index in batch]
@@ -157,7 +157,7 @@ def test_a_batch_is_read_in_passes_that_fit() -> None:
             for part in passes:
                 longest = max(len(prompts[row].ids) for row in part)
                 assert len(part) == 1 or len(part) * longest <= 500
-    short = [lm.encode(ask(str(number))) for number in range(200)]
+    short = [lm.network.encode(ask(str(number))) for number in range(200)]
     assert [len(batch) for batch in batches.plan(short, 10**6, held=3)] == [192, 8]
     assert [len(part) for part in batches.passes(short, 10**6)] == [64, 64, 64, 8]
 
@@ -211,14 +211,14 @@ def test_out_of_memory_halves_the_batch() -> None:
             raise torch.OutOfMemoryError("out of memory")
         return [row * 10 for row in rows]
 
-    assert generate.halving(work, [1, 2, 3, 4, 5], [""] * 5) == [10, 20, 30, 40, 50]
+    assert memory.halving(work, [1, 2, 3, 4, 5], [""] * 5) == [10, 20, 30, 40, 50]
     assert tried[0] == 5 and max(tried[1:]) < 5
     with pytest.raises(MemoryError, match="question 7"):
-        generate.halving(
+        memory.halving(
             lambda rows: (_ for _ in ()).throw(torch.OutOfMemoryError()), [1], ["question 7"]
         )
     with pytest.raises(RuntimeError, match="a bug"):
-        generate.halving(lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")), [1], [""])
+        memory.halving(lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")), [1], [""])
 
 
 def test_an_answer_stops_at_the_end_of_its_first_line() -> None:
@@ -231,10 +231,10 @@ def test_an_answer_stops_at_the_end_of_its_first_line() -> None:
 
 
 def test_every_prompt_has_exactly_one_beginning(any_lm) -> None:  # type: ignore[no-untyped-def]
-    ids = any_lm.encode(REQUESTS[0]).ids
-    expected = 0 if any_lm.seq2seq else 1
-    assert list(ids).count(any_lm.tokenizer.bos_token_id) == expected
-    plain = tiny_lm("llama", chat=False).encode(REQUESTS[0]).ids
+    ids = any_lm.network.encode(REQUESTS[0]).ids
+    expected = 0 if any_lm.network.seq2seq else 1
+    assert list(ids).count(any_lm.network.tokenizer.bos_token_id) == expected
+    plain = tiny_lm("llama", chat=False).network.encode(REQUESTS[0]).ids
     assert list(plain).count(1) == 1 and plain[0] == 1
 
 
@@ -249,7 +249,7 @@ def test_history_is_shortened_and_the_question_never() -> None:
     question = "Now the question {x} [HISTORY] " + "q" * 50
     for limit in (2000, 600, 300, 120):
         lm = tiny_lm("llama", max_prompt_tokens=limit, history_tokens=400)
-        prompt = lm.encode(
+        prompt = lm.network.encode(
             Request((Message("user", ("Start ", *history(5), question)),), name="question 7")
         )
         assert len(prompt.ids) <= limit
@@ -263,7 +263,7 @@ def test_history_is_shortened_and_the_question_never() -> None:
 def test_shares_of_the_room_roll_over() -> None:
     lm = tiny_lm("llama", max_prompt_tokens=2000, history_tokens=100)
     lines = (Line("<", "a" * 10, ">"), Line("<", "b" * 500, ">"))
-    text = lm.encode(Request((Message("user", lines),))).text
+    text = lm.network.encode(Request((Message("user", lines),))).text
     assert text.count("a") - "<assistant>".count("a") == 10 and text.count("b") == 90
 
 
@@ -272,7 +272,7 @@ def test_a_question_that_is_too_long_is_an_error() -> None:
     with pytest.raises(
         InputError, match=r"question 7: the prompt without any history has \d+ tokens"
     ):
-        lm.encode(Request((Message("user", (*history(3), "q" * 200)),), name="question 7"))
+        lm.network.encode(Request((Message("user", (*history(3), "q" * 200)),), name="question 7"))
 
 
 def test_answers_come_from_the_cache_the_second_time(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -306,14 +306,16 @@ def test_a_sliding_window_that_is_too_short_is_refused(tmp_path) -> None:  # typ
 
 
 def test_markers_in_a_users_text_are_words(any_lm: LM) -> None:
-    marks = sorted(any_lm.tokenizer.all_special_tokens)
+    marks = sorted(any_lm.network.tokenizer.all_special_tokens)
     said = " ".join(["a review", *marks, "with markers"])
     request = Request((Message("user", (said, Line("1. ", f"{marks[0]}old", ""))),))
     plain = Request((Message("user", ("a review with markers", Line("1. ", "old", ""))),))
-    special = set(any_lm.tokenizer.all_special_ids)
+    special = set(any_lm.network.tokenizer.all_special_ids)
 
     def counted(ids: Sequence[int]) -> list[int]:
         return [one for one in ids if one in special]
 
-    assert counted(any_lm.encode(request).ids) == counted(any_lm.encode(plain).ids)
-    assert counted(any_lm.answer_ids(said)) == counted(any_lm.answer_ids("a review"))
+    assert counted(any_lm.network.encode(request).ids) == counted(any_lm.network.encode(plain).ids)
+    assert counted(any_lm.network.answer_ids(said)) == counted(
+        any_lm.network.answer_ids("a review")
+    )

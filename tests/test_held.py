@@ -23,7 +23,7 @@ SPEC = ModelSpec(name="tiny", source="tiny:llama", dtype="float32", device="cpu"
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    factors = fresh(tiny_lm(), Tuning())
+    factors = fresh(tiny_lm().network, Tuning())
     patch = Patch(
         {name: LowRank(low.a.detach(), low.b.detach() + 0.1) for name, low in factors.items()}
     )
@@ -52,13 +52,13 @@ def test_another_model_or_base_is_another_and_the_first_is_let_go(
     base: Path, tmp_path: Path
 ) -> None:
     plain = ask(SPEC, None, tmp_path)
-    weights = {name: value.clone() for name, value in plain.model.state_dict().items()}
+    weights = {name: value.clone() for name, value in plain.network.model.state_dict().items()}
     adapted = ask(SPEC, base, tmp_path)
     assert adapted is not plain and adapted.base != plain.base and len(model_pool._held) == 1
     assert ask(SPEC, base, tmp_path) is adapted
     again = ask(SPEC, None, tmp_path)
     assert again is not plain and all(
-        torch.equal(weights[name], one) for name, one in again.model.state_dict().items()
+        torch.equal(weights[name], one) for name, one in again.network.model.state_dict().items()
     )
 
 

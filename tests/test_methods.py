@@ -34,11 +34,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter(family: str, folder: Path) -> Path:
     """A PEFT adapter for the tiny model that changes something."""
     lm = tiny_lm(family)
-    start = fresh(lm, Tuning(targets=module_names(lm, Tuning.targets)))
+    start = fresh(lm.network, Tuning(targets=module_names(lm, Tuning.targets)))
     patch = Patch(
         {name: LowRank(low.a.detach(), low.b.detach() + 0.1) for name, low in start.items()}
     )
-    to_peft(patch, folder, model="tiny", task_type="SEQ_2_SEQ_LM" if lm.seq2seq else "CAUSAL_LM")
+    to_peft(
+        patch, folder, model="tiny", task_type="SEQ_2_SEQ_LM" if lm.network.seq2seq else "CAUSAL_LM"
+    )
     return folder
 
 

@@ -63,11 +63,11 @@ def test_scores_are_of_the_logits_behind_the_models_own_scaling(
         pair for batch in lm.generate(requests, max_new_tokens=1, labels=LABELS) for pair in batch
     )
     for index, request in enumerate(requests):
-        prompt = list(lm.encode(request).ids)
+        prompt = list(lm.network.encode(request).ids)
         for label, score in zip(LABELS, found[index].label_logprobs or (), strict=True):
-            answer = lm.answer_ids(label)
-            out = lm.model(torch.tensor([prompt + answer]), output_hidden_states=True)
-            raw = lm.model.lm_head(out.hidden_states[-1])
+            answer = lm.network.answer_ids(label)
+            out = lm.network.model(torch.tensor([prompt + answer]), output_hidden_states=True)
+            raw = lm.network.model.lm_head(out.hidden_states[-1])
             assert not torch.allclose(raw, out.logits, rtol=0.01), (
                 "a family without a scaling proves nothing"
             )
@@ -83,17 +83,19 @@ def test_every_end_token_of_the_generation_configuration_ends_an_answer(
     [[(_, before)]] = lm.generate([ask("What is it?")], max_new_tokens=8)
     assert before.tokens_out > 0
     first = int(
-        lm.model(torch.tensor([list(lm.encode(ask("What is it?")).ids)])).logits[0, -1].argmax()
+        lm.network.model(torch.tensor([list(lm.network.encode(ask("What is it?")).ids)]))
+        .logits[0, -1]
+        .argmax()
     )
-    assert first != lm.end
-    monkeypatch.setattr(lm.model.generation_config, "eos_token_id", [lm.end, first])
+    assert first != lm.network.end
+    monkeypatch.setattr(lm.network.model.generation_config, "eos_token_id", [lm.network.end, first])
     [[(_, after)]] = lm.generate([ask("What is it?")], max_new_tokens=8)
     assert (after.text, after.tokens_out, after.finished) == ("", 0, True)
 
 
 def test_a_prompt_fits_the_models_own_limit_where_that_is_lower(tmp_path: Path) -> None:
     lm = loaded(tmp_path, "LlamaConfig", max_position_embeddings=700)
-    assert lm.max_prompt_tokens == 700 - MOST_NEW_TOKENS
+    assert lm.network.max_prompt_tokens == 700 - MOST_NEW_TOKENS
     lines = tuple(Line("- ", "so " * 100, "\n") for _ in range(8))
-    prompt = lm.encode(Request((Message("user", (*lines, "What is it?")),)))
-    assert prompt.cut > 0 and len(prompt.ids) <= lm.max_prompt_tokens
+    prompt = lm.network.encode(Request((Message("user", (*lines, "What is it?")),)))
+    assert prompt.cut > 0 and len(prompt.ids) <= lm.network.max_prompt_tokens

@@ -234,10 +234,10 @@ def test_a_tweet_is_learnt_as_its_prompt_shows_it() -> None:
 def test_the_loss_begins_at_the_first_token_of_the_answer() -> None:
     lm = tiny_lm()
     [pair] = oppu(k=0).pairs(task_named("lamp3"), reviewer("ann", 1), None)
-    prompt, answer = lm.encode(pair.request).ids, lm.answer_ids(pair.answer)
-    logits = lm.model(torch.tensor([[*prompt, *answer]])).logits[0].log_softmax(-1)
+    prompt, answer = lm.network.encode(pair.request).ids, lm.network.answer_ids(pair.answer)
+    logits = lm.network.model(torch.tensor([[*prompt, *answer]])).logits[0].log_softmax(-1)
     expected = -sum(logits[len(prompt) - 1 + at, token] for at, token in enumerate(answer))
-    assert torch.allclose(answer_losses(lm, [(prompt, answer)])[0], expected, rtol=1e-5)
+    assert torch.allclose(answer_losses(lm.network, [(prompt, answer)])[0], expected, rtol=1e-5)
 
 
 def test_users_with_one_item_or_none_have_a_defined_end() -> None:
@@ -265,12 +265,14 @@ def test_an_item_longer_than_the_model_reads_is_left_out_and_counted() -> None:
 def test_an_item_that_fits_only_without_the_soft_prompt_is_left_out_and_counted() -> None:
     task, user = task_named("lamp3"), reviewer("ann", 3)
     lengths = [
-        len(tiny_lm().encode(pair.request).ids) for pair in oppu(k=0).pairs(task, user, None)
+        len(tiny_lm().network.encode(pair.request).ids)
+        for pair in oppu(k=0).pairs(task, user, None)
     ]
     long = replace(user.history[1], fields={"text": "long " * 40, "score": "3"})
     user = replace(user, history=(user.history[0], long, user.history[2]))
     longest = max(
-        len(tiny_lm().encode(pair.request).ids) for pair in oppu(k=0).pairs(task, user, None)
+        len(tiny_lm().network.encode(pair.request).ids)
+        for pair in oppu(k=0).pairs(task, user, None)
     )
     lm = tiny_lm("llama", max_prompt_tokens=longest)
     assert longest > max(lengths) + 20
@@ -347,7 +349,7 @@ def test_epochs_and_batches_are_the_papers_or_the_codes() -> None:
 
 def test_a_fresh_adapter_is_zero_before_and_not_after() -> None:
     lm, task, user = tiny_lm(), task_named("lamp3"), reviewer("ann", 3)
-    for low in tune.fresh(lm, tune.Tuning()).values():
+    for low in tune.fresh(lm.network, tune.Tuning()).values():
         assert not low.b.detach().any()
     [personal] = oppu().adapt(lm, task, [user], SHARED, Budget(progress=False))
     assert all(low.b.any() for low in personal.patches[0].weights.values())

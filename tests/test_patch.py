@@ -33,8 +33,8 @@ def prompts(patches=()):  # type: ignore[no-untyped-def]
 
 def random_patch(lm, seed: int, rank: int = 2, positions: str = "all") -> Patch:  # type: ignore[no-untyped-def]
     stream = torch.Generator().manual_seed(seed)
-    modules = dict(lm.model.named_modules())
-    names = [name for name in lm.mlp_outputs() if not name.startswith("encoder")][1:3]
+    modules = dict(lm.network.model.named_modules())
+    names = [name for name in lm.network.mlp_outputs() if not name.startswith("encoder")][1:3]
     return Patch(
         {
             name: LowRank(
@@ -52,7 +52,7 @@ def random_scales(lm, seed: int, positions: str = "all") -> Patch:  # type: igno
     and on what the MLP's last layer reads.
     """
     stream = torch.Generator().manual_seed(seed)
-    modules = dict(lm.model.named_modules())
+    modules = dict(lm.network.model.named_modules())
     outputs = [
         name for name in modules if name.rsplit(".", 1)[-1] in ("k_proj", "v_proj", "k", "v")
     ]
@@ -60,7 +60,7 @@ def random_scales(lm, seed: int, positions: str = "all") -> Patch:  # type: igno
         name: Scale(1 + torch.randn(modules[name].out_features, generator=stream), "out")
         for name in outputs
     }
-    for name in lm.mlp_outputs()[1:3]:
+    for name in lm.network.mlp_outputs()[1:3]:
         scales[name] = Scale(1 + torch.randn(modules[name].in_features, generator=stream), "in")
     return Patch(positions=positions, scales=scales)  # type: ignore[arg-type]
 
@@ -97,11 +97,19 @@ def scores(lm, requests):  # type: ignore[no-untyped-def]
     return torch.tensor([[total for total, _ in found[index]] for index in range(len(requests))])
 
 
-def merged(lm, *patches: Patch):  # type: ignore[no-untyped-def]
+def with_own_weights(lm):  # type: ignore[no-untyped-def]
+    """The same model with weights that may be changed."""
     other = copy.copy(lm)
-    other.model = copy.deepcopy(lm.model)
+    other.backend = copy.copy(lm.backend)
+    other.backend.network = copy.copy(lm.network)
+    other.network.model = copy.deepcopy(lm.network.model)
+    return other
+
+
+def merged(lm, *patches: Patch):  # type: ignore[no-untyped-def]
+    other = with_own_weights(lm)
     for patch in patches:
-        patch.merge(other.model)
+        patch.merge(other.network.model)
     return other
 
 
@@ -150,7 +158,7 @@ def test_a_batch_of_every_kind_of_patch_equals_each_alone(any_lm) -> None:  # ty
         scores(any_lm, mixed),
         scores(any_lm, [Request(one.messages) for one in mixed]),
     )
-    assert len(plan([any_lm.encode(one) for one in mixed], any_lm.spec.batch_tokens)) == 1
+    assert len(plan([any_lm.network.encode(one) for one in mixed], any_lm.spec.batch_tokens)) == 1
     assert torch.allclose(together[0], plain[0], atol=2e-3)
     assert ((together - plain).abs().amax(1)[1:] > 1e-2).all(), "every patch must change something"
     for index, request in enumerate(mixed):
@@ -162,11 +170,22 @@ def test_a_batch_of_every_kind_of_patch_writes_what_each_writes_alone(
     any_lm, monkeypatch, passes
 ) -> None:  # type: ignore[no-untyped-def]
     mixed = mixed_requests(any_lm)
-    sizes = [len(any_lm.encode(one).ids) for one in mixed]
+    sizes = [len(any_lm.network.encode(one).ids) for one in mixed]
     monkeypatch.setattr(
-        any_lm, "spec", replace(any_lm.spec, batch_tokens=-(-max(sizes) * len(sizes) // passes))
+        any_lm.network,
+        "spec",
+        replace(any_lm.spec, batch_tokens=-(-max(sizes) * len(sizes) // passes)),
     )
-    assert len(plan([any_lm.encode(one) for one in mixed], any_lm.spec.batch_tokens, held=3)) == 1
+    assert (
+        len(
+            plan(
+                [any_lm.network.encode(one) for one in mixed],
+                any_lm.network.spec.batch_tokens,
+                held=3,
+            )
+        )
+        == 1
+    )
     together = {
         index: answer
         for batch in any_lm.generate(mixed, max_new_tokens=12)
@@ -210,14 +229,16 @@ def test_a_soft_prompt_is_read_as_vectors_before_the_prompt(any_lm) -> None:  # 
     """
     patch = random_prompt(any_lm, 3, 5)
     [(_, [(found, _)])] = any_lm.likelihood([prompts((patch,))[1]], [["comedy"]])
-    ids, answer = any_lm.encode(prompts()[1]).ids, any_lm.answer_ids("comedy")
-    vectors = any_lm.model.get_input_embeddings()(torch.tensor([ids]))
+    ids, answer = any_lm.network.encode(prompts()[1]).ids, any_lm.network.answer_ids("comedy")
+    vectors = any_lm.network.model.get_input_embeddings()(torch.tensor([ids]))
     vectors = torch.cat([patch.prompt[None], vectors], dim=1)  # type: ignore[index]
-    if any_lm.seq2seq:
-        logits = any_lm.model(inputs_embeds=vectors, labels=torch.tensor([answer])).logits[0]
+    if any_lm.network.seq2seq:
+        logits = any_lm.network.model(inputs_embeds=vectors, labels=torch.tensor([answer])).logits[
+            0
+        ]
     else:
-        behind = any_lm.model.get_input_embeddings()(torch.tensor([answer]))
-        logits = any_lm.model(inputs_embeds=torch.cat([vectors, behind], dim=1)).logits[
+        behind = any_lm.network.model.get_input_embeddings()(torch.tensor([answer]))
+        logits = any_lm.network.model(inputs_embeds=torch.cat([vectors, behind], dim=1)).logits[
             0, vectors.shape[1] - 1 : -1
         ]
     expected = logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum()
@@ -231,15 +252,18 @@ def test_a_soft_prompt_takes_room_from_the_history_and_changes_no_batch() -> Non
     )
     plain = Request((Message("user", (*lines, "which one?")),))
     patched = Request(plain.messages, (random_prompt(lm, 1, 40),))
-    assert len(lm.encode(plain).ids) <= 200 and len(lm.encode(patched).ids) <= 200
-    assert lm.encode(patched).cut == pytest.approx(lm.encode(plain).cut + 40, abs=3)
-    assert lm.encode(patched).ids[:40] == (lm.pad,) * 40 and lm.encode(patched).virtual == 40
+    assert len(lm.network.encode(plain).ids) <= 200 and len(lm.network.encode(patched).ids) <= 200
+    assert lm.network.encode(patched).cut == pytest.approx(lm.network.encode(plain).cut + 40, abs=3)
+    assert (
+        lm.network.encode(patched).ids[:40] == (lm.network.pad,) * 40
+        and lm.network.encode(patched).virtual == 40
+    )
     many = [Request((Message("user", ("x" * size,)),)) for size in range(1, 60, 3)]
     soft = [
         Request(one.messages, (random_prompt(lm, 1, size % 3),)) for size, one in enumerate(many)
     ]
-    assert plan([lm.encode(one) for one in many], 200) == plan(
-        [lm.encode(one) for one in soft], 200
+    assert plan([lm.network.encode(one) for one in many], 200) == plan(
+        [lm.network.encode(one) for one in soft], 200
     )
 
 
@@ -247,7 +271,7 @@ def test_what_a_soft_prompt_cannot_do_is_said() -> None:
     lm = tiny_lm()
     soft = random_prompt(lm, 1, 4)
     with pytest.raises(InputError, match="soft prompt cannot be merged"):
-        soft.merge(lm.model)
+        soft.merge(lm.network.model)
     with pytest.raises(InputError, match="no patch takes it back"):
         soft.negative()
     with pytest.raises(InputError, match="positions=last"):
@@ -266,8 +290,8 @@ def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[n
     """Acceptance check 4: the edit of the MLP's output,
     its fold into the weights, and the patch are one.
     """
-    names = any_lm.mlp_outputs()
-    modules = dict(any_lm.model.named_modules())
+    names = any_lm.network.mlp_outputs()
+    modules = dict(any_lm.network.model.named_modules())
     width = modules[names[0]].out_features
     theta_p, theta_n = vectors.random_unit(4, width, 1), vectors.random_unit(4, width, 2)
     weights = {}
@@ -278,7 +302,7 @@ def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[n
         weights[names[layer]] = LowRank(factors.A, factors.B)
     patch = Patch(weights)
     as_patch, as_fold = scores(any_lm, prompts((patch,))), scores(merged(any_lm, patch), prompts())
-    mlps = dict(any_lm.mlps())
+    mlps = dict(any_lm.network.mlps())
     handles = []
     for layer in (1, 3):
         module = mlps[names[layer].rsplit(".", 1)[0]]
@@ -301,9 +325,8 @@ def test_folded_edit_equals_patch_equals_hook(any_lm) -> None:  # type: ignore[n
 
 
 def test_an_adopted_base_can_be_taken_back_for_a_request() -> None:
-    lm = copy.copy(tiny_lm())
+    lm = with_own_weights(tiny_lm())
     before = scores(lm, prompts())
-    lm.model = copy.deepcopy(lm.model)
     lm.adopt(random_patch(lm, 4), "fingerprint")
     assert (scores(lm, prompts()) - before).abs().max() > 1e-2
     assert torch.allclose(scores(lm, prompts(lm.as_instruct)), before, atol=2e-3)
@@ -313,7 +336,7 @@ def test_training_one_users_patch_leaves_anothers_answers_as_they_were(any_lm) -
     """Acceptance check 10: one base, many patches; none of them is ever written into it."""
     mine = prompts((random_patch(any_lm, 1),))
     before = scores(any_lm, mine)
-    targets = ("q", "v") if any_lm.seq2seq else ("q_proj", "v_proj")
+    targets = ("q", "v") if any_lm.network.seq2seq else ("q_proj", "v_proj")
     recipe = Tuning(targets=targets, epochs=2)
     theirs = tune(any_lm, [Example(prompts()[0], "comedy")], recipe, Budget(progress=False))
     assert theirs.changes and torch.equal(scores(any_lm, mine), before)
@@ -321,7 +344,10 @@ def test_training_one_users_patch_leaves_anothers_answers_as_they_were(any_lm) -
 
 def test_hooks_never_outlive_their_block(any_lm) -> None:  # type: ignore[no-untyped-def]
     plain = scores(any_lm, prompts())
-    with pytest.raises(ZeroDivisionError), applied(any_lm.model, [(random_patch(any_lm, 1),)]):
+    with (
+        pytest.raises(ZeroDivisionError),
+        applied(any_lm.network.model, [(random_patch(any_lm, 1),)]),
+    ):
         _ = 1 / 0
     assert torch.equal(plain, scores(any_lm, prompts()))
 
@@ -334,7 +360,7 @@ def test_positions_limit_where_the_patch_acts() -> None:
     generated = lm.likelihood(
         [Request(request.messages, (random_patch(lm, 1, positions="generated"),))], answers
     )
-    first = lm.answer_ids("a")[:1]
+    first = lm.network.answer_ids("a")[:1]
     assert len(first) == 1
     [(_, [(base, _)])], [(_, [(changed, _)])] = list(plain), list(generated)
     assert base != changed, "the end token is scored behind an edited one"
@@ -342,7 +368,7 @@ def test_positions_limit_where_the_patch_acts() -> None:
     last = scores(lm, [Request(request.messages, (random_patch(lm, 1, positions="last"),))])
     assert not torch.allclose(everywhere, last)
     with pytest.raises(InputError, match="cannot be merged"):
-        random_patch(lm, 1, positions="last").merge(lm.model)
+        random_patch(lm, 1, positions="last").merge(lm.network.model)
 
 
 @pytest.mark.parametrize("made", ["low rank", "scale"])
@@ -358,13 +384,15 @@ def test_the_start_token_of_a_decoder_is_no_new_token(made: str) -> None:
         if "decoder" in name and "EncDec" not in name
     }
     patch = replace(patch, scales=own)  # of the decoder's own tokens: all else is the prompt's
-    prompt, tokens = lm.encode(prompts()[1]), lm.answer_ids("sea", end=False)[:2]
-    with applied(lm.model, [(patch,)]) as rows, torch.inference_mode():
-        [[total]] = score_batch(lm, [prompt], rows, [[tokens]])
-    ids = torch.tensor([[lm.model.config.decoder_start_token_id, *tokens]])
+    prompt, tokens = lm.network.encode(prompts()[1]), lm.network.answer_ids("sea", end=False)[:2]
+    with applied(lm.network.model, [(patch,)]) as rows, torch.inference_mode():
+        [[total]] = score_batch(lm.network, [prompt], rows, [[tokens]])
+    ids = torch.tensor([[lm.network.model.config.decoder_start_token_id, *tokens]])
     with by_hand(lm, patch, new=1), torch.inference_mode():
         logits = (
-            lm.model(torch.tensor([prompt.ids]), decoder_input_ids=ids).logits[0].log_softmax(-1)
+            lm.network.model(torch.tensor([prompt.ids]), decoder_input_ids=ids)
+            .logits[0]
+            .log_softmax(-1)
         )
     assert total == pytest.approx(
         float(sum(logits[at, token] for at, token in enumerate(tokens))), abs=1e-5
@@ -384,7 +412,7 @@ def by_hand(lm, patch: Patch, *, new: int) -> Iterator[None]:  # type: ignore[no
     def scaled(x: torch.Tensor, scale: Scale) -> torch.Tensor:
         return torch.cat([x[:, :new], x[:, new:] * scale.vector], dim=1)
 
-    modules, handles = dict(lm.model.named_modules()), []
+    modules, handles = dict(lm.network.model.named_modules()), []
     for name, low in patch.weights.items():
         handles.append(modules[name].register_forward_hook(added(low)))
     for name, one in patch.scales.items():
@@ -412,7 +440,7 @@ def test_positions_limit_where_a_scale_acts(any_lm) -> None:  # type: ignore[no-
         [[(_, one)]] = lm.generate([request], max_new_tokens=1, labels=["a"])
         assert one.label_logprobs == pytest.approx([found[positions][0][0]], abs=1e-3)
     assert len({round(total, 3) for [(total, _)] in (plain, *found.values())}) >= (
-        3 if lm.seq2seq else 4
+        3 if lm.network.seq2seq else 4
     )
 
 
@@ -429,7 +457,7 @@ def test_an_unknown_module_is_named() -> None:
 @pytest.mark.parametrize("side", ["in", "out"])
 def test_a_wrong_width_is_named(side: str) -> None:
     lm = tiny_lm()
-    name = lm.mlp_outputs()[0]
+    name = lm.network.mlp_outputs()[0]
     low = LowRank(
         torch.ones(1, 65 if side == "in" else 64), torch.ones(33 if side == "out" else 32, 1)
     )

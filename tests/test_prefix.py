@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import tiny_lm
 
-from bench.lm import batches, generate, prefill, prefix
+from bench.lm import batches, prefill, prefix, torch_engine
 from bench.lm.patch import LowRank, Patch
 from bench.lm.prefix import Family, families
 from bench.types import Completion, Line, Message, Request
@@ -74,10 +74,10 @@ def test_a_mixed_batch_reads_each_beginning_once_and_changes_nothing(  # type: i
     random.Random(3).shuffle(requests)
     golds = [f"a title, number {number}" for number in range(len(requests))]
     one_by_one = apart(any_lm, requests, labels=LABELS, golds=golds)
-    assert sum(read) == (0 if any_lm.seq2seq else len(requests))
+    assert sum(read) == (0 if any_lm.network.seq2seq else len(requests))
     read.clear()
     check_equal(answered(any_lm, requests, labels=LABELS, golds=golds), one_by_one)
-    assert sum(read) == (0 if any_lm.seq2seq else 4), "an encoder reads what follows, too"
+    assert sum(read) == (0 if any_lm.network.seq2seq else 4), "an encoder reads what follows, too"
 
 
 def test_questions_behind_one_history_are_read_behind_it_also_where_a_limit_cuts_it(
@@ -139,14 +139,14 @@ def test_a_family_has_its_patch_and_is_halved_where_memory_is_scarce(
         requests += family(f"{index} ", "a", "b or c", "d", patches=(patch(index),))
     alone = [answered(lm, [one])[0].text for one in requests]
     assert len(set(alone)) > 2
-    answer = generate.answer_batch
+    answer = torch_engine.answer_batch
 
     def scarce(lm: Any, prompts: Any, *rest: Any) -> list[Completion]:
         if len(prompts) > 2:
             raise torch.OutOfMemoryError
         return answer(lm, prompts, *rest)
 
-    monkeypatch.setattr(generate, "answer_batch", scarce)
+    monkeypatch.setattr(torch_engine, "answer_batch", scarce)
     assert [one.text for one in answered(lm, requests)] == alone
 
 
@@ -172,8 +172,8 @@ def test_a_sliding_window_that_padding_could_fill_is_read_plainly(
     answered(lm, requests)
     assert read == [1]
     read.clear()
-    longest = max(len(lm.encode(one).ids) for one in requests)
-    monkeypatch.setattr(lm.model.config, "sliding_window", 2 * longest - 1)
+    longest = max(len(lm.network.encode(one).ids) for one in requests)
+    monkeypatch.setattr(lm.network.model.config, "sliding_window", 2 * longest - 1)
     answered(lm, requests)
     assert read == [2]
 
@@ -206,5 +206,5 @@ def test_batches_are_planned_without_a_look_at_patches() -> None:
     without = family("0 ", "a", "b", "c")
     plans = []
     for requests in (with_patches, without):
-        plans.append(batches.plan([lm.encode(one) for one in requests], 4000))
+        plans.append(batches.plan([lm.network.encode(one) for one in requests], 4000))
     assert plans[0] == plans[1]

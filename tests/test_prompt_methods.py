@@ -26,7 +26,7 @@ from bench.data.sample import generator
 from bench.data.selection import PCASelection
 from bench.data.task import Task
 from bench.errors import MethodError
-from bench.lm import generate
+from bench.lm import torch_engine
 from bench.lm.model import LM
 from bench.lm.profile import Profile
 from bench.lm.response_cache import ResponseCache
@@ -301,13 +301,13 @@ def test_rag_of_a_short_history_is_the_baseline_s_prompt() -> None:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The rows of every batch that a model really answers."""
-    real, seen = generate.answer_batch, []
+    real, seen = torch_engine.answer_batch, []
 
     def counted(lm: LM, prompts: Sequence[Any], *rest: Any) -> list[Completion]:
         seen.append(len(prompts))
         return real(lm, prompts, *rest)
 
-    monkeypatch.setattr(generate, "answer_batch", counted)
+    monkeypatch.setattr(torch_engine, "answer_batch", counted)
     return seen
 
 

@@ -114,5 +114,5 @@ def test_the_models_are_called_as_the_next_version_takes_it(family: str, heard: 
     requests = [Request((Message("user", (f"{long}{end}",)),)) for end in ("one", "other")]
     list(lm.generate(requests, max_new_tokens=3, labels=("a", "b")))
     list(lm.likelihood(requests, [["good"], ["bad"]]))
-    loss.total_loss(lm, [([*range(9, 99), end], [7, 2]) for end in (3, 4)])
+    loss.total_loss(lm.network, [([*range(9, 99), end], [7, 2]) for end in (3, 4)])
     assert heard == []

@@ -23,7 +23,7 @@ def with_code(
     monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str], edited: tuple[str, ...] = ()
 ) -> None:
     """The code as these hashes say it is; `edited`: what git shows as changed."""
-    monkeypatch.setattr(sources, "of", lambda _: files)
+    monkeypatch.setattr(sources, "of", lambda *_: files)
     monkeypatch.setattr(sources, "edited", lambda names: [name for name in names if name in edited])
 
 
@@ -123,7 +123,7 @@ def test_the_files_are_those_that_are_imported_and_none_is_run(
     (package / "more.py").write_text("")
     (package / "unused.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = sources._closure("plugin_of_mine.method", "bench.cell.steps")
+    found = sources._closure("plugin_of_mine.method", "bench.cell.steps", "bench.lm.torch_engine")
     own = {name for name in found if name.startswith("plugin_of_mine/")}
     assert own == {
         f"plugin_of_mine/{name}"

@@ -69,18 +69,18 @@ def test_texts_are_shared_while_the_code_that_writes_them_is_the_same(
     assert run(*words, folder=tmp_path)[0] == 0
     assert hits(tmp_path) > 0
     with_code(monkeypatch, BEFORE)
-    monkeypatch.setattr(sources, "writing", lambda: "of another engine")
+    monkeypatch.setattr(sources, "writing", lambda _: "of another engine")
     assert run(*words, folder=tmp_path)[0] == 0
     assert hits(tmp_path) == 0
 
 
 def test_the_code_that_writes_a_text_is_the_models_and_no_methods() -> None:
-    files = sources._closure("bench.lm.generate").keys()
+    files = sources._closure("bench.lm.model", "bench.lm.torch_engine").keys()
     assert {
         "bench/lm/decode.py",
         "bench/lm/model.py",
         "bench/lm/prompt_text.py",
-        "bench/lm/generate.py",
+        "bench/lm/torch_engine.py",
     } <= files
     assert not [name for name in files if name.startswith("methods")]
     assert {
@@ -149,7 +149,7 @@ def test_a_base_that_does_not_say_its_code_is_kept(
 
 def test_files_that_only_check_show_and_keep_make_nothing_stale() -> None:
     found = json.dumps(
-        sorted(sources._closure("methods.oppu", "bench.cell.steps", "bench.cell.scoring"))
+        sorted(sources._closure("methods.oppu", "bench.cell.steps", "bench.lm.torch_engine"))
     )
     names = (
         "settings",

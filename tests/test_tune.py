@@ -49,9 +49,11 @@ def tuning(family: str, **changes: object) -> Tuning:
 def test_tuning_learns_what_it_is_shown_and_the_base_stays(family: str) -> None:
     lm = tiny_lm(family)
     examples = [example("red?", "yes"), example("blue?", "no")]
-    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    before = {name: value.clone() for name, value in lm.network.model.state_dict().items()}
     patch = tune.tune(lm, examples, tuning(family), Budget(progress=False))
-    assert all(torch.equal(before[name], value) for name, value in lm.model.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) for name, value in lm.network.model.state_dict().items()
+    )
 
     def loss(patches: tuple[Patch, ...]) -> float:
         asked = [Request(one.request.messages, patches) for one in examples]
@@ -69,15 +71,17 @@ def test_a_shared_prefix_changes_neither_loss_nor_gradient() -> None:
             example("blue, or a longer question?", "no"),
             example("g", "perhaps"),
         )
-        rows = [(lm.encode(one.request).ids, lm.answer_ids(one.answer)) for one in shown]
+        rows = [
+            (lm.network.encode(one.request).ids, lm.network.answer_ids(one.answer)) for one in shown
+        ]
         assert shared_prefix([prompt for prompt, _ in rows]) > MIN_SHARED
-        factors = tune.fresh(lm, Tuning())
+        factors = tune.fresh(lm.network, Tuning())
         for pair in factors.values():
             pair.b.data.normal_(generator=torch.Generator().manual_seed(1))
         found = []
         for batches in ([rows], [[row] for row in rows]):
-            with tune._training(lm.model, factors, 1.0):
-                total = sum(total_loss(lm, batch) for batch in batches)
+            with tune._training(lm.network.model, factors, 1.0):
+                total = sum(total_loss(lm.network, batch) for batch in batches)
                 total.backward()  # type: ignore[union-attr]
             found.append(
                 (float(total.detach()), [pair.a.grad.clone() for pair in factors.values()])
@@ -92,18 +96,22 @@ def test_a_shared_prefix_changes_neither_loss_nor_gradient() -> None:
 def test_the_loss_is_on_the_answers_tokens_alone() -> None:
     lm = tiny_lm("llama")
     one = example("red?", "yes")
-    prompt, answer = lm.encode(one.request).ids, lm.answer_ids("yes")
+    prompt, answer = lm.network.encode(one.request).ids, lm.network.answer_ids("yes")
     logits = (
-        lm.model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        lm.network.model(torch.tensor([[*prompt, *answer]]))
+        .logits[0, len(prompt) - 1 : -1]
+        .log_softmax(-1)
     )
     expected = -logits[torch.arange(len(answer)), torch.tensor(answer)].sum()
-    assert answer[-1] == lm.end
-    assert float(total_loss(lm, [(prompt, answer)])) == pytest.approx(float(expected), rel=1e-5)
+    assert answer[-1] == lm.network.end
+    assert float(total_loss(lm.network, [(prompt, answer)])) == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 def test_a_fresh_adapter_is_zero_and_a_trained_one_is_not() -> None:
     lm = tiny_lm("llama")
-    fresh = tune.fresh(lm, Tuning())
+    fresh = tune.fresh(lm.network, Tuning())
     assert all(
         float(pair.b.abs().max()) == 0 and float(pair.a.abs().max()) > 0 for pair in fresh.values()
     )

@@ -57,10 +57,10 @@ def weights(lm: LM) -> str:
     weights, names, whether they learn.
     """
     digest = hashlib.sha256()
-    for name, value in lm.model.named_parameters():
+    for name, value in lm.network.model.named_parameters():
         digest.update(f"{name} {value.requires_grad} {value.grad is None}".encode())
         digest.update(value.detach().contiguous().view(-1).numpy().tobytes())
-    digest.update(repr(sorted(name for name, _ in lm.model.named_modules())).encode())
+    digest.update(repr(sorted(name for name, _ in lm.network.model.named_modules())).encode())
     return digest.hexdigest()
 
 

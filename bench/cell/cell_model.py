@@ -99,7 +99,7 @@ class CellModel:
         with nullcontext() if at_hand else self._budget.phase("load"):
             cache = ResponseCache(plan.cell.root / "cache" / "answers.sqlite")
             lm = model_pool.model(plan.spec, base, budget=self._budget, cache=cache)
-        lm.code = sources.digest(sources.of(plan.method))
+        lm.code = sources.digest(sources.of(plan.method, plan.spec.engine))
         return lm
 
 

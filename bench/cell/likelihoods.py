@@ -168,18 +168,15 @@ def _left(
     requests = [question.request for question in job.asked(window, shared)]
     if any(request.answer is not None for request in requests):
         return
-    from bench.lm import generate
-
-    lm = job.model.lm
     texts = [[str(query.gold)] for query in window.queries]
-    encoded = [lm.encode(request) for request in requests]
-    for batch in generate.score(
-        lm, requests, encoded, texts, salt=job.salt, done=lambda index: ids[index] in known
+    for batch in job.model.lm.score(
+        requests, texts, salt=job.salt, done=lambda index: ids[index] in known
     ):
         values: Values = {}
-        for index, [(total, tokens)] in batch:
+        for index, scores in batch:
             if ids[index] not in known:
-                values[ids[index]] = (-total / tokens, len(encoded[index].ids))
+                [gold] = scores.answers
+                values[ids[index]] = (-gold.logprob / gold.tokens, scores.tokens_in)
         yield values
 
 

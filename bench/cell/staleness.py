@@ -46,7 +46,7 @@ def standing(plan: Plan) -> Standing:
     done = store.finished(plan.cell)
     if done is None:
         return Standing(None)
-    differs = sources.differing(done.get("sources"), sources.of(plan.method))
+    differs = sources.differing(done.get("sources"), sources.of(plan.method, plan.spec.engine))
     return Standing(done if _counts(plan, differs, "done") else None, differs)
 
 
@@ -57,7 +57,7 @@ def begin(plan: Plan) -> None:
     What is kept although a part of it is from other code is named in the record.
     """
     before = _noted(plan) or {}
-    differs = sources.differing(before.get("sources"), sources.of(plan.method))
+    differs = sources.differing(before.get("sources"), sources.of(plan.method, plan.spec.engine))
     again = store.finished(plan.cell) is not None  # it did not stand, else nobody would begin
     mixed: set[str] = set()
     if again or not _counts(plan, differs, "begun"):
@@ -69,7 +69,7 @@ def begin(plan: Plan) -> None:
             f"{plan.cell.folder}: goes on with other code than it began with: {files_changed}",
             sys.stderr,
         )
-    now = {"sources": sources.of(plan.method), "sources_mixed": sorted(mixed)}
+    now = {"sources": sources.of(plan.method, plan.spec.engine), "sources_mixed": sorted(mixed)}
     seals.write(_note(plan), now, _owner(plan))
 
 
@@ -77,7 +77,10 @@ def noted(plan: Plan) -> dict[str, Any]:
     """Of a cell at work, for its record: the hash of each file that made it,
     and files that changed on the way.
     """
-    return _noted(plan) or {"sources": sources.of(plan.method), "sources_mixed": []}
+    return _noted(plan) or {
+        "sources": sources.of(plan.method, plan.spec.engine),
+        "sources_mixed": [],
+    }
 
 
 def _counts(plan: Plan, differs: Sequence[str], what: str) -> bool:

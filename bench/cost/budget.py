@@ -170,13 +170,13 @@ class Budget:
         self._settle()
         return Bill({name: replace(cost) for name, cost in self.costs.items()}, self._limited)
 
-    def share(self, seconds: float, *, tokens_in: int) -> Bill:
+    def share(self, seconds: float, *, tokens_in: int, tokens_out: int = 0) -> Bill:
         """A share of what the open phase uses."""
         phases = {}
         if self._open:
             name = self._open[-1]
             inside = self.costs[name].inside
-            phases[name] = Cost(seconds, tokens_in=tokens_in, inside=inside)
+            phases[name] = Cost(seconds, tokens_in=tokens_in, tokens_out=tokens_out, inside=inside)
         return Bill(phases, seconds if self._counting else 0.0)
 
     def add(self, bill: Bill) -> None:

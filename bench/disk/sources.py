@@ -22,8 +22,8 @@ Stale = Literal["auto", "rerun", "keep", "error"]
 """What becomes of work that other code has done (bench/cell/staleness.py)."""
 
 _ENGINE = "bench.cell.steps"
-_WRITES = "bench.lm.generate"
-_TRAINS = "bench.lm.base_training"
+_WRITES = "bench.lm.model"
+_TRAINS = ("bench.lm.base_training", "bench.lm.torch_engine")
 _READS = "bench.data.lamp"
 _PRODUCT = ("bench", "methods")
 _HARMLESS_ROOMS = ("bench.checks", "bench.cost", "bench.disk", "bench.terminal")
@@ -50,16 +50,16 @@ _HARMLESS = frozenset(
 """Modules that check, count, keep and show what the others make; data is known by its own hash."""
 
 
-def of(method: object) -> Mapping[str, str]:
+def of(method: object, engine: str) -> Mapping[str, str]:
     """`{"methods/rag.py": "9f0c...", ...}`: 12 hex digits of each file that can change this
-    method's answers.
+    method's answers. `engine`: the class that answers, as `module:NAME`.
     """
-    return _closure(type(method).__module__, _ENGINE)
+    return _closure(type(method).__module__, _ENGINE, _module(engine))
 
 
 def training() -> Mapping[str, str]:
     """The same of what trains an adapted base."""
-    return _closure(_TRAINS)
+    return _closure(*_TRAINS)
 
 
 def reading() -> Mapping[str, str]:
@@ -68,11 +68,16 @@ def reading() -> Mapping[str, str]:
 
 
 @cache
-def writing() -> str:
+def writing(engine: str) -> str:
     """A digest of the files that make a text of a prompt: what methods have in common, so that
     texts stay shared.
     """
-    return digest(_closure(_WRITES))
+    return digest(_closure(_WRITES, _module(engine)))
+
+
+def _module(engine: str) -> str:
+    """Engines are named and not imported, so that no import leads to their files."""
+    return engine.partition(":")[0]
 
 
 def digest(files: Mapping[str, str]) -> str:

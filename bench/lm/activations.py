@@ -11,22 +11,29 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.lm.backend import Prompt
 from bench.lm.batches import plan
 from bench.lm.branches import branches
-from bench.lm.generate import halving
+from bench.lm.memory import halving
 from bench.lm.prefill import Prefix, padded, read
 from bench.lm.prefix import can_share
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
-    from bench.lm.network import Encoded
+    from bench.cost.budget import Budget
+    from bench.lm.network import Network, Side
 
 Space = Literal["mlp", "resid"]
 Pool = Literal["last", "mean_answer", "last_eos"]
 
 
 def run(
-    lm: LM, prompts: Sequence[Encoded], answers: Sequence[str], space: Space, pool: Pool, side: str
+    network: Network,
+    prompts: Sequence[Prompt],
+    answers: Sequence[str],
+    space: Space,
+    pool: Pool,
+    side: Side,
+    budget: Budget,
 ) -> Tensor:
     """Activations at each answer: [layers, n, width] float32 (CHAMELEON section 3.2; options A6,
     A7, A16).
@@ -34,9 +41,11 @@ def run(
     Prompts that are equal are read once, their answers as branches. `last`: at the answer's last
     token; `last_eos`: at an end token put behind it; `mean_answer`: mean over the answer's tokens.
     """
-    tokens = [lm.answer_ids(answer, end=pool == "last_eos") or [lm.end] for answer in answers]
-    if lm.seq2seq and side == "encoder":
-        return _encoder(lm, prompts, tokens, space, pool)
+    tokens = [
+        network.answer_ids(answer, end=pool == "last_eos") or [network.end] for answer in answers
+    ]
+    if network.seq2seq and side == "encoder":
+        return _encoder(network, prompts, tokens, space, pool, budget)
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault(prompt.ids, []).append(index)
@@ -47,8 +56,10 @@ def run(
     def work(rows: list[int]) -> list[None]:
         answers_of = [[tokens[index] for index in members[row]] for row in rows]
         with torch.inference_mode():
-            prefix = read(lm, [leaders[row] for row in rows])
-            for row, states in zip(rows, _branches(lm, prefix, answers_of, space), strict=True):
+            prefix = read(network, [leaders[row] for row in rows])
+            for row, states in zip(
+                rows, _branches(network, prefix, answers_of, space), strict=True
+            ):
                 at = 0
                 for index in members[row]:
                     size = len(tokens[index])
@@ -57,33 +68,35 @@ def run(
         return [None] * len(rows)
 
     behind = max(sum(len(tokens[index]) for index in group) for group in members)
-    share = can_share(lm, max(len(prompt.ids) for prompt in leaders))
-    for batch in plan(leaders, lm.spec.batch_tokens, extra=behind, share=share):
-        lm.budget.check()
+    share = can_share(network, max(len(prompt.ids) for prompt in leaders))
+    for batch in plan(leaders, network.spec.batch_tokens, extra=behind, share=share):
+        budget.check()
         halving(work, batch, [leaders[row].text[:80] for row in batch])
-        lm.budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))
+        budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))
     return torch.stack([by_index[index] for index in range(len(prompts))], dim=1)
 
 
 def _branches(
-    lm: LM, prefix: Prefix, answers: list[list[list[int]]], space: Space
+    network: Network, prefix: Prefix, answers: list[list[list[int]]], space: Space
 ) -> Iterator[Tensor]:
     """For each row the states [layers, nodes, width] at its answers' tokens, laid end to end."""
-    if not lm.seq2seq:
-        with _recorded(lm, space, "decoder") as states:
-            branches(lm, prefix, answers, last=1)
+    if not network.seq2seq:
+        with _recorded(network, space, "decoder") as states:
+            branches(network, prefix, answers, last=1)
         # To the CPU layer by layer: in float32 all of them together may not fit on the device.
         yield from torch.stack([state.float().cpu() for state in states]).transpose(0, 1)
         return
     # T5's positions are relative: its answers cannot lie end to end, and stand in rows of their
     # own behind copies of the encoder's states.
-    start = int(lm.model.config.decoder_start_token_id)
+    start = int(network.model.config.decoder_start_token_id)
     for row, wanted in enumerate(answers):
-        ids = padded([[start, *answer] for answer in wanted], lm.pad, lm.device, left=False).ids
+        ids = padded(
+            [[start, *answer] for answer in wanted], network.pad, network.device, left=False
+        ).ids
         hidden = prefix.encoder.last_hidden_state[row : row + 1].expand(len(wanted), -1, -1)
         mask = prefix.mask[row : row + 1].expand(len(wanted), -1)
-        with _recorded(lm, space, "decoder") as states:
-            lm.model(
+        with _recorded(network, space, "decoder") as states:
+            network.model(
                 encoder_outputs=(hidden,),
                 attention_mask=mask,
                 decoder_input_ids=ids,
@@ -96,17 +109,22 @@ def _branches(
 
 
 def _encoder(
-    lm: LM, prompts: Sequence[Encoded], tokens: list[list[int]], space: Space, pool: Pool
+    network: Network,
+    prompts: Sequence[Prompt],
+    tokens: list[list[int]],
+    space: Space,
+    pool: Pool,
+    budget: Budget,
 ) -> Tensor:
     """The encoder's states with the answer read behind the prompt (A16, encoder side)."""
     pooled = []
     for prompt, answer in zip(prompts, tokens, strict=True):
-        lm.budget.check()
+        budget.check()
         # The end token of the prompt goes behind the answer, which would else follow an end.
-        body = prompt.ids[:-1] if prompt.ids[-1] == lm.end else prompt.ids
-        ids, mask = padded([[*body, *answer, lm.end]], lm.pad, lm.device, left=False)
-        with torch.inference_mode(), _recorded(lm, space, "encoder") as states:
-            lm.model.get_encoder()(input_ids=ids, attention_mask=mask)
+        body = prompt.ids[:-1] if prompt.ids[-1] == network.end else prompt.ids
+        ids, mask = padded([[*body, *answer, network.end]], network.pad, network.device, left=False)
+        with torch.inference_mode(), _recorded(network, space, "encoder") as states:
+            network.model.get_encoder()(input_ids=ids, attention_mask=mask)
         every = torch.stack([state[0].float().cpu() for state in states])
         pooled.append(_pool(every[:, len(body) : len(body) + len(answer)], pool))
     return torch.stack(pooled, dim=1)
@@ -117,15 +135,15 @@ def _pool(states: Tensor, pool: Pool) -> Tensor:
 
 
 @contextmanager
-def _recorded(lm: LM, space: Space, side: Any) -> Iterator[list[Tensor]]:
+def _recorded(network: Network, space: Space, side: Side) -> Iterator[list[Tensor]]:
     """Inside, the list holds each layer's output of the last forward pass, first layer first."""
-    modules = dict(lm.model.named_modules())
+    modules = dict(network.model.named_modules())
     layers: list[nn.Module] = []
-    for name, mlp in lm.mlps(side):
+    for name, mlp in network.mlps(side):
         if space == "resid":
             # The residual stream is the output of the layer that holds the MLP: its parent, or T5's
             # block, which is two modules further up (`block.3.layer.2.DenseReluDense`).
-            name = name.rsplit(".", 3 if lm.seq2seq else 1)[0]
+            name = name.rsplit(".", 3 if network.seq2seq else 1)[0]
             layers.append(modules[name])
         else:
             layers.append(mlp)

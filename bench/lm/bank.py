@@ -105,12 +105,14 @@ def _train_group(
 ) -> list[dict[str, Tensor]]:
     """Train these users in the same passes, check what each has learnt, and keep it on disk."""
     started = time.monotonic()
-    group = JointTraining(lm, [user.rows for user in users], [user.seed for user in users], adapter)
+    group = JointTraining(
+        lm.network, [user.rows for user in users], [user.seed for user in users], adapter
+    )
     trained = group.train(budget, advance)
     # Users of a group are trained in the same passes: each has an equal part of the time.
     seconds = (time.monotonic() - started) / len(users)
     for index, (user, weights) in enumerate(zip(users, trained, strict=True)):
-        _check(user.name, weights, start(lm, adapter, [user.seed]), adapter)
+        _check(user.name, weights, start(lm.network, adapter, [user.seed]), adapter)
         bill = budget.share(seconds, tokens_in=group.tokens(index))
         lm.keep(user.parts, weights, seconds=seconds, bill=bill, of=user.name)
     return trained
@@ -120,9 +122,9 @@ def grouped(lm: LM, read: Mapping[int, Rows], adapter: StackedAdapters) -> list[
     """Users by what they read (tokens), the most first, in groups whose adapters and optimizer
     states fit in memory.
     """
-    adapter_bytes = sum(tensor.nbytes for tensor in start(lm, adapter, [0]).values())
+    adapter_bytes = sum(tensor.nbytes for tensor in start(lm.network, adapter, [0]).values())
     # Of each number: weight, gradient, and AdamW's two moments.
-    size = max(1, int(STATE_SHARE * free_bytes(lm.device) / (4 * adapter_bytes)))
+    size = max(1, int(STATE_SHARE * free_bytes(lm.network.device) / (4 * adapter_bytes)))
     # Users with as much to read finish together: a group takes as many steps as its longest user.
     lengths = {index: sum(map(length, rows)) for index, rows in read.items()}
     order = sorted(read, key=lambda index: (-lengths[index], index))
@@ -137,7 +139,7 @@ def encoded(lm: LM, example: Example, adapter: StackedAdapters) -> Row:
     request = example.request
     if adapter.peft == "prompt_tuning":
         request = replace(request, patches=(Patch(prompt=torch.zeros(adapter.virtual_tokens, 1)),))
-    return lm.encode(request).ids, lm.answer_ids(example.answer)
+    return lm.network.encode(request).ids, lm.network.answer_ids(example.answer)
 
 
 def _parts(rows: Rows, seed: int, adapter: StackedAdapters) -> dict[str, Any]:

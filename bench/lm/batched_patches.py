@@ -37,7 +37,7 @@ class Rows:
     `reading` says which part the model reads: the prompt's body, its rest where the body is read in
     two parts, its end (the last token), or the answer. `again`: how many leading tokens of the next
     pass belong to the prompt. Soft prompts take the place of the first tokens of the body, which
-    `LM.encode` has reserved for them. `ids`: of each row's patches.
+    `Network.encode` has reserved for them. `ids`: of each row's patches.
     """
 
     def __init__(self, patches: Sequence[PatchSet], device: torch.device) -> None:
@@ -161,7 +161,7 @@ def applied(model: nn.Module, patches: Sequence[PatchSet]) -> Iterator[Rows]:
     """Inside, row i of every batch that the model reads is changed by `patches[i]`. Hooks never
     outlive the block.
 
-    The prompts of rows with a soft prompt must hold as many placeholders first (`LM.encode`).
+    The prompts of rows with a soft prompt must hold as many placeholders first (`Network.encode`).
     Raises InputError where the model lacks a module or a width that a patch changes.
     """
     different = {patch.id: patch for row in patches for patch in row}

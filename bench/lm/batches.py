@@ -11,12 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
+from bench.lm.backend import Prompt
 from bench.lm.prefix import Family, alone, cost, families
-
-if TYPE_CHECKING:
-    from bench.lm.network import Encoded
 
 MAX_ROWS = 64
 """Rows of one pass, at the most."""
@@ -29,7 +26,7 @@ ENOUGH = 2048
 
 
 def plan(
-    encoded: Sequence[Encoded],
+    encoded: Sequence[Prompt],
     batch_tokens: int,
     *,
     salt: str = "",
@@ -63,7 +60,7 @@ def plan(
     return list(map(_rows, filled))
 
 
-def passes(prompts: Sequence[Encoded], batch_tokens: int, *, share: bool = True) -> list[list[int]]:
+def passes(prompts: Sequence[Prompt], batch_tokens: int, *, share: bool = True) -> list[list[int]]:
     """Which prompts of a planned batch are read at once, in the batch's order."""
     rows = [_real(prompt) for prompt in prompts]
     # The plan has put families beside each other: neighbours are found to be the same ones again.
@@ -114,6 +111,6 @@ def _rows(batch: Sequence[Family]) -> list[int]:
     return list(chain.from_iterable(family.rows for family in batch))
 
 
-def _real(prompt: Encoded) -> tuple[int, ...]:
+def _real(prompt: Prompt) -> tuple[int, ...]:
     """The tokens without a soft prompt's placeholders."""
     return prompt.ids[prompt.virtual :]

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.lm.backend import Prompt
 from bench.lm.batched_patches import Rows
 from bench.lm.prefill import Prefix, padded, read
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
-    from bench.lm.network import Encoded
+    from bench.lm.network import Network
 
 
 Answers = Sequence[Sequence[Sequence[int]]]
@@ -28,14 +28,14 @@ Answers = Sequence[Sequence[Sequence[int]]]
 
 
 def score_batch(
-    lm: LM, prompts: Sequence[Encoded], patches: Rows, answers: Answers
+    network: Network, prompts: Sequence[Prompt], patches: Rows, answers: Answers
 ) -> list[list[float]]:
     """Total log-probability (nats) of each answer of each prompt."""
-    prefix = read(lm, prompts, patches)
-    return branch_scores(lm, prefix, answers)
+    prefix = read(network, prompts, patches)
+    return branch_scores(network, prefix, answers)
 
 
-def branch_scores(lm: LM, prefix: Prefix, answers: Answers) -> list[list[float]]:
+def branch_scores(network: Network, prefix: Prefix, answers: Answers) -> list[list[float]]:
     """Total log-probability (nats) of each answer behind its prompt.
 
     The prefix is left as it was.
@@ -46,7 +46,7 @@ def branch_scores(lm: LM, prefix: Prefix, answers: Answers) -> list[list[float]]
     heard: list[list[Sequence[int]]] = []
     for row in answers:
         heard.append([tokens[:-1] for tokens in row])
-    logits = branches(lm, prefix, heard)
+    logits = branches(network, prefix, heard)
     totals: list[list[float]] = []
     for index, row in enumerate(answers):
         start, total = 0, []
@@ -63,15 +63,15 @@ def branch_scores(lm: LM, prefix: Prefix, answers: Answers) -> list[list[float]]
     return totals
 
 
-def branches(lm: LM, prefix: Prefix, answers: Answers, *, last: int = 0) -> Tensor:
+def branches(network: Network, prefix: Prefix, answers: Answers, *, last: int = 0) -> Tensor:
     """Logits [rows, nodes, vocabulary] at every token of every answer, laid end to end in each row.
     `last`: a decoder's at that many last nodes alone. The prefix is left as it was.
     """
     sizes = [sum(map(len, row)) for row in answers]
     nodes = max(1, *sizes)
-    if lm.seq2seq:
-        return _decoder_branches(lm, prefix, answers, nodes)
-    ids = torch.full((len(answers), nodes), lm.pad)
+    if network.seq2seq:
+        return _decoder_branches(network, prefix, answers, nodes)
+    ids = torch.full((len(answers), nodes), network.pad)
     for index, row in enumerate(answers):
         ids[index, : sizes[index]] = torch.tensor(list(chain(*row)), dtype=torch.long)
 
@@ -79,15 +79,15 @@ def branches(lm: LM, prefix: Prefix, answers: Answers, *, last: int = 0) -> Tens
     # Every node sees the whole prompt. Padding between it and the answers is hidden by the mask,
     # and is no step of their positions.
     prompt = prefix.mask.bool()[:, None, :].expand(-1, nodes, -1)
-    visible = torch.cat([prompt, tree.seen.to(lm.device)], dim=2)
-    positions = prefix.mask.sum(1, keepdim=True) + tree.depth.to(lm.device)
+    visible = torch.cat([prompt, tree.seen.to(network.device)], dim=2)
+    positions = prefix.mask.sum(1, keepdim=True) + tree.depth.to(network.device)
     # A mask of this shape is taken as it is, added to the attention's scores: the dtype's lowest
     # number hides, and unlike infinity gives no NaN in a row of padding that sees nothing.
     dtype = prefix.cache.layers[0].keys.dtype
-    bias = torch.zeros(visible.shape, dtype=dtype, device=lm.device)
+    bias = torch.zeros(visible.shape, dtype=dtype, device=network.device)
     bias.masked_fill_(~visible, torch.finfo(dtype).min)
-    out = lm.model(
-        input_ids=ids.to(lm.device),
+    out = network.model(
+        input_ids=ids.to(network.device),
         attention_mask=bias[:, None],
         position_ids=positions,
         cache=prefix.cache,
@@ -123,11 +123,11 @@ def _tree(answers: Answers, nodes: int) -> _Tree:
     return _Tree(seen, depth)
 
 
-def _decoder_branches(lm: LM, prefix: Prefix, answers: Answers, nodes: int) -> Tensor:
+def _decoder_branches(network: Network, prefix: Prefix, answers: Answers, nodes: int) -> Tensor:
     """The same for an encoder-decoder model. Its positions are relative, so that answers cannot lie
     end to end: the first answers of all prompts are read as one batch, then the second ones.
     """
-    start = int(lm.model.config.decoder_start_token_id)
+    start = int(network.model.config.decoder_start_token_id)
     by_column: list[Tensor] = []
     # The start token is read again here, and is no new token: patches that act on new ones alone
     # leave it out.
@@ -135,8 +135,8 @@ def _decoder_branches(lm: LM, prefix: Prefix, answers: Answers, nodes: int) -> T
         prefix.patches.again = 1
     for column in range(max(map(len, answers))):
         rows = [[start, *(row[column] if column < len(row) else ())] for row in answers]
-        ids = padded(rows, lm.pad, lm.device, left=False).ids
-        out = lm.model(
+        ids = padded(rows, network.pad, network.device, left=False).ids
+        out = network.model(
             encoder_outputs=prefix.encoder,
             attention_mask=prefix.mask,
             decoder_input_ids=ids,
@@ -146,7 +146,7 @@ def _decoder_branches(lm: LM, prefix: Prefix, answers: Answers, nodes: int) -> T
     if prefix.patches:
         prefix.patches.again = 0
 
-    flat = torch.zeros(len(answers), nodes, by_column[0].shape[-1], device=lm.device)
+    flat = torch.zeros(len(answers), nodes, by_column[0].shape[-1], device=network.device)
     for index, row in enumerate(answers):
         at = 0
         for column, tokens in enumerate(row):

@@ -7,39 +7,21 @@ costs nearly the same for a hundred rows as for two.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from bench.lm.backend import Prompt, Wanted
 from bench.lm.batched_patches import Rows
 from bench.lm.branches import branch_scores
 from bench.lm.prefill import Prefix, joined, read, step
 from bench.types import Completion, Decoding
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
-    from bench.lm.network import Encoded
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is wanted of the prompts of a batch: an answer, by these rules; the log-probability of
-    each label (`label_ids`: their tokens); and of each prompt's gold, where there are golds (token
-    ids, one for each prompt).
-    """
-
-    max_new_tokens: int
-    decoding: Decoding
-    labels: tuple[str, ...] = ()
-    label_ids: Sequence[Sequence[int]] = ()
-    golds: Sequence[Sequence[int]] = ()
-
-    def of(self, rows: Sequence[int]) -> Wanted:
-        """The same for these rows alone."""
-        return replace(self, golds=[self.golds[row] for row in rows]) if self.golds else self
+    from bench.lm.network import Network
 
 
 @dataclass(frozen=True)
@@ -52,36 +34,41 @@ class _Answer:
 
 
 def answer_batch(
-    lm: LM,
-    prompts: Sequence[Encoded],
+    network: Network,
+    prompts: Sequence[Prompt],
     patches: Rows,
     passes: Sequence[Sequence[int]],
     wanted: Wanted,
+    progress: Callable[[float], None],
 ) -> list[Completion]:
-    """Answer the prompts of one batch. `passes`: which prompts are read at once, in their order."""
+    """Answer the prompts of one batch. `passes`: which prompts are read at once, in their order.
+    `progress` hears how many prompts are done, in parts of one.
+    """
+    label_ids = [network.answer_ids(label) for label in wanted.labels]
+    gold_ids = [network.answer_ids(gold) for gold in wanted.golds]
     labels: list[list[float]] = []
     golds: list[float] = []
     held: list[Prefix] = []
     choosing = wanted.decoding.rule == "likelihood"
     done = 0
     for rows in passes:
-        with patches.only(torch.tensor(rows, device=lm.device)):
-            prefix = read(lm, [prompts[row] for row in rows], patches)
+        with patches.only(torch.tensor(rows, device=network.device)):
+            prefix = read(network, [prompts[row] for row in rows], patches)
             # Scored while the prompt's keys and values are at hand. The branches are cropped off
             # them again, so that the answer is written as if nobody had looked at labels or gold.
             if wanted.labels:
-                labels += branch_scores(lm, prefix, [wanted.label_ids] * len(rows))
-            if wanted.golds:
-                golds += _gold_nlls(lm, prefix, wanted.of(rows).golds)
+                labels += branch_scores(network, prefix, [label_ids] * len(rows))
+            if gold_ids:
+                golds += _gold_nlls(network, prefix, [gold_ids[row] for row in rows])
         if not choosing:
             held.append(prefix)
         done += len(rows)
-        lm.budget.within(done * (1.0 if choosing else 0.5))  # reading is about half of the work
+        progress(done * (1.0 if choosing else 0.5))  # reading is about half of the work
 
     if choosing:
         answers = [_likeliest(wanted.labels, row) for row in labels]
     else:
-        answers = _write(lm, prompts, joined(held), patches, wanted)
+        answers = _write(network, prompts, joined(held), patches, wanted, progress)
     found = []
     for row, prompt in enumerate(prompts):
         completion = Completion(
@@ -101,9 +88,9 @@ def _likeliest(labels: Sequence[str], scores: Sequence[float]) -> _Answer:
     return _Answer(labels[scores.index(max(scores))])
 
 
-def _gold_nlls(lm: LM, prefix: Prefix, golds: Sequence[Sequence[int]]) -> list[float]:
+def _gold_nlls(network: Network, prefix: Prefix, golds: Sequence[Sequence[int]]) -> list[float]:
     """Of each prompt's gold, nats for each of its tokens."""
-    totals = branch_scores(lm, prefix, [[gold] for gold in golds])
+    totals = branch_scores(network, prefix, [[gold] for gold in golds])
     return [-total / len(gold) for [total], gold in zip(totals, golds, strict=True)]
 
 
@@ -120,12 +107,17 @@ class _Text:
 
 
 def _write(
-    lm: LM, prompts: Sequence[Encoded], prefix: Prefix, patches: Rows, wanted: Wanted
+    network: Network,
+    prompts: Sequence[Prompt],
+    prefix: Prefix,
+    patches: Rows,
+    wanted: Wanted,
+    progress: Callable[[float], None],
 ) -> list[_Answer]:
     """New tokens for every row until it stops; finished rows leave the batch."""
     decoding, limit = wanted.decoding, wanted.max_new_tokens
     labels = wanted.labels if decoding.stop_at_label else ()
-    ends = _ends(lm)
+    ends = _ends(network)
     texts = [_Text(_stream(prompt, decoding)) for prompt in prompts]
     alive = list(texts)
     for number in range(limit):
@@ -136,7 +128,7 @@ def _write(
                 continue
             text.tokens.append(token)
             # All tokens are decoded again: one alone may be half a character, or lose its space.
-            text.text = str(lm.tokenizer.decode(text.tokens, skip_special_tokens=True))
+            text.text = str(network.tokenizer.decode(text.tokens, skip_special_tokens=True))
             text.finished = _stops(text.text, labels)
         going = [row for row, text in enumerate(alive) if not text.finished]
         if not going or number + 1 == limit:
@@ -144,13 +136,13 @@ def _write(
         if len(going) < len(alive):
             # The cache is copied without the finished rows. That costs as much as reading it for
             # one step; every later step would pay for rows that nobody waits for.
-            kept = torch.tensor(going, device=lm.device)
+            kept = torch.tensor(going, device=network.device)
             prefix.select(kept)
             patches.select(kept)
             alive = [alive[row] for row in going]
-        step(lm, prefix, [text.tokens[-1] for text in alive])
+        step(network, prefix, [text.tokens[-1] for text in alive])
         written = max((number + 1) / limit, 1 - len(alive) / len(prompts))
-        lm.budget.within(len(prompts) * (0.5 + 0.5 * written))
+        progress(len(prompts) * (0.5 + 0.5 * written))
     return [_Answer(_first_line(text.text), len(text.tokens), text.finished) for text in texts]
 
 
@@ -179,7 +171,7 @@ def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generato
     return tokens
 
 
-def _stream(prompt: Encoded, decoding: Decoding) -> torch.Generator:
+def _stream(prompt: Prompt, decoding: Decoding) -> torch.Generator:
     """A generator from the seed, the prompt and whose draw it is,
     so that a draw does not depend on the batch.
     """
@@ -189,13 +181,13 @@ def _stream(prompt: Encoded, decoding: Decoding) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def _ends(lm: LM) -> set[int]:
+def _ends(network: Network) -> set[int]:
     """The tokens that end an answer: chat models name several in their generation settings."""
-    settings = getattr(lm.model, "generation_config", None)
+    settings = getattr(network.model, "generation_config", None)
     more = getattr(settings, "eos_token_id", None)
     if more is None:
-        return {lm.end}
-    return {lm.end, *(more if isinstance(more, list) else [more])}
+        return {network.end}
+    return {network.end, *(more if isinstance(more, list) else [more])}
 
 
 def _stops(text: str, labels: Sequence[str]) -> bool:

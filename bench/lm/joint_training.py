@@ -20,7 +20,7 @@ from bench.lm.multi_lora import StackedAdapters, meeting, start
 from bench.lm.tune import planned, schedule
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
+    from bench.lm.network import Network
 
 Rows = Sequence[Row]
 UserRow = tuple[int, Row]
@@ -35,12 +35,12 @@ class JointTraining:
     """Users who are trained in the same passes: what each reads (`read`), and their seeds."""
 
     def __init__(
-        self, lm: LM, read: Sequence[Rows], seeds: Sequence[int], adapter: StackedAdapters
+        self, network: Network, read: Sequence[Rows], seeds: Sequence[int], adapter: StackedAdapters
     ) -> None:
-        self.lm = lm
+        self.network = network
         self.read = read
         self.adapter = adapter
-        self.weights = start(lm, adapter, seeds)
+        self.weights = start(network, adapter, seeds)
         self.plans: list[list[list[list[int]]]] = []
         for rows, seed in zip(read, seeds, strict=True):
             # The order that `tune` would take if this user were alone.
@@ -52,8 +52,8 @@ class JointTraining:
     def train(self, budget: Budget, advance: Callable[[int], None]) -> list[dict[str, Tensor]]:
         """The trained tensors of each user; `advance` hears of each step's examples."""
         optimizer = UserAdamW(self.weights, self.adapter.tuning)
-        memory = PASS_SHARE * free_bytes(self.lm.device)
-        room = min(self.lm.spec.batch_tokens, int(memory / self._bytes_per_token()))
+        memory = PASS_SHARE * free_bytes(self.network.device)
+        room = min(self.network.spec.batch_tokens, int(memory / self._bytes_per_token()))
         last = max(map(len, self.plans)) - 1
         for number in range(last + 1):
             step = self._step(number)
@@ -124,13 +124,13 @@ class JointTraining:
                 torch.cuda.empty_cache()
 
     def _passes(self, step: Step, room: int) -> None:
-        answer_tokens = torch.zeros(len(self.read), device=self.lm.device)
+        answer_tokens = torch.zeros(len(self.read), device=self.network.device)
         for user, (_, answer) in step:
             answer_tokens[user] += len(answer)
         for batch in _batches(step, room):
-            users = torch.tensor([user for user, _ in batch], device=self.lm.device)
-            with meeting(self.lm, self.weights, users, self.adapter):
-                losses = answer_losses(self.lm, [row for _, row in batch])
+            users = torch.tensor([user for user, _ in batch], device=self.network.device)
+            with meeting(self.network, self.weights, users, self.adapter):
+                losses = answer_losses(self.network, [row for _, row in batch])
                 # Each row by its own user's tokens, so that a user's loss is their mean over the
                 # step, whoever else is in the batch and however the step is cut.
                 (losses / answer_tokens[users]).sum().backward()  # type: ignore[no-untyped-call]
@@ -140,13 +140,13 @@ class JointTraining:
         for each token read.
         """
         longest = max(chain(*self.read), key=length)
-        first = torch.zeros(1, dtype=torch.long, device=self.lm.device)
+        first = torch.zeros(1, dtype=torch.long, device=self.network.device)
 
         def once() -> Tensor:
-            with meeting(self.lm, self.weights, first, self.adapter):
-                return answer_losses(self.lm, [longest])
+            with meeting(self.network, self.weights, first, self.adapter):
+                return answer_losses(self.network, [longest])
 
-        return kept_bytes(once, self.lm.model.parameters()) / length(longest)
+        return kept_bytes(once, self.network.model.parameters()) / length(longest)
 
 
 def _batches(step: Step, room: int) -> list[list[UserRow]]:

@@ -14,7 +14,7 @@ from bench.lm.prefill import padded
 from bench.lm.prefix import MIN_SHARED, shared_prefix
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
+    from bench.lm.network import Network
 
 Row = tuple[Sequence[int], Sequence[int]]
 """The token ids of a prompt, and of the answer to it."""
@@ -33,47 +33,49 @@ def length(row: Row) -> int:
     return len(prompt) + len(answer)
 
 
-def total_loss(lm: LM, rows: Sequence[Row]) -> Tensor:
+def total_loss(network: Network, rows: Sequence[Row]) -> Tensor:
     """Sum over the rows (prompt and answer, token ids) in nats;
     what all prompts begin with is read once for all.
     """
     alike = 0
-    if len(rows) > 1 and not lm.seq2seq:
+    if len(rows) > 1 and not network.seq2seq:
         alike = shared_prefix([prompt for prompt, _ in rows])
     if alike < MIN_SHARED:
-        return answer_losses(lm, rows).sum()
+        return answer_losses(network, rows).sum()
 
     # One more than the longest answer: a token is foretold at the place before it.
     keep = max(len(answer) for _, answer in rows) + 1
-    logits = _end_logits(lm, rows, alike, keep)[:, :-1].float()
+    logits = _end_logits(network, rows, alike, keep)[:, :-1].float()
     targets = torch.full((len(rows), keep - 1), _IGNORED)
     for index, (_, answer) in enumerate(rows):
         targets[index, keep - 1 - len(answer) :] = torch.tensor(answer)
     return nn.functional.cross_entropy(
         logits.flatten(0, 1),
-        targets.flatten().to(lm.device),
+        targets.flatten().to(network.device),
         ignore_index=_IGNORED,
         reduction="sum",
     )
 
 
-def _end_logits(lm: LM, rows: Sequence[Row], alike: int, keep: int) -> Tensor:
+def _end_logits(network: Network, rows: Sequence[Row], alike: int, keep: int) -> Tensor:
     """The logits at the last `keep` tokens of each row, [rows, keep, vocabulary]; the first `alike`
     tokens, which all rows begin with, are read once.
     """
     # The cache of the common beginning stays in the graph: its gradient is the sum over the rows
     # that read on from it. No logits are wanted there, and one is the fewest that can be had.
-    beginning = torch.tensor([rows[0][0][:alike]], device=lm.device)
-    cache = lm.model(input_ids=beginning, use_cache=True, logits_to_keep=torch.tensor([0])).cache
+    beginning = torch.tensor([rows[0][0][:alike]], device=network.device)
+    cache = network.model(
+        input_ids=beginning, use_cache=True, logits_to_keep=torch.tensor([0])
+    ).cache
     cache.batch_repeat_interleave(len(rows))
 
     # With padding on the left all answers end in the last column, so that one slice of the logits
     # holds them. Positions count real tokens alone, or a row's would depend on the other rows.
     rest = [[*prompt[alike:], *answer] for prompt, answer in rows]
-    ids, mask = padded(rest, lm.pad, lm.device, left=True)
+    ids, mask = padded(rest, network.pad, network.device, left=True)
     positions = alike + (mask.cumsum(1) - 1).clamp(min=0)
     seen = torch.cat([mask.new_ones(len(rows), alike), mask], dim=1)
-    logits: Tensor = lm.model(
+    logits: Tensor = network.model(
         input_ids=ids,
         attention_mask=seen,
         position_ids=positions,
@@ -84,17 +86,17 @@ def _end_logits(lm: LM, rows: Sequence[Row], alike: int, keep: int) -> Tensor:
     return logits
 
 
-def answer_losses(lm: LM, rows: Sequence[Row]) -> Tensor:
+def answer_losses(network: Network, rows: Sequence[Row]) -> Tensor:
     """The loss of each row, [rows] float32, in nats summed over the answer's tokens.
 
     A decoder reads with padding on the right, where causality alone hides it; its vocabulary head
     sees the places before an answer's tokens and no others.
     """
-    if lm.seq2seq:
-        return _seq2seq(lm, rows)
+    if network.seq2seq:
+        return _seq2seq(network, rows)
     # Nothing is foretold behind an answer's last token, so it is not read.
     texts = [[*prompt, *answer[:-1]] for prompt, answer in rows]
-    ids, _ = padded(texts, lm.pad, lm.device, left=False)
+    ids, _ = padded(texts, network.pad, network.device, left=False)
     # Each answer token by its row and the place before it, where it is foretold.
     row: list[int] = []
     column: list[int] = []
@@ -106,25 +108,25 @@ def answer_losses(lm: LM, rows: Sequence[Row]) -> Tensor:
         tokens += answer
 
     # The head is wide: over all tokens of a batch its output can take more memory than the model.
-    if any(getattr(lm.model.config, name, None) for name in _AFTER_HEAD):
-        logits = lm.model(input_ids=ids, use_cache=False).logits[row, column].float()
+    if any(getattr(network.model.config, name, None) for name in _AFTER_HEAD):
+        logits = network.model(input_ids=ids, use_cache=False).logits[row, column].float()
     else:
-        hidden = lm.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        logits = lm.model.get_output_embeddings()(hidden[row, column]).float()
-    targets = torch.tensor(tokens, device=lm.device)
+        hidden = network.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = network.model.get_output_embeddings()(hidden[row, column]).float()
+    targets = torch.tensor(tokens, device=network.device)
     losses = nn.functional.cross_entropy(logits, targets, reduction="none")
     row_of = torch.tensor(row, device=losses.device)
     return losses.new_zeros(len(rows)).index_add(0, row_of, losses)
 
 
-def _seq2seq(lm: LM, rows: Sequence[Row]) -> Tensor:
-    ids, mask = padded([prompt for prompt, _ in rows], lm.pad, lm.device, left=False)
-    labels, real = padded([answer for _, answer in rows], lm.pad, lm.device, left=False)
+def _seq2seq(network: Network, rows: Sequence[Row]) -> Tensor:
+    ids, mask = padded([prompt for prompt, _ in rows], network.pad, network.device, left=False)
+    labels, real = padded([answer for _, answer in rows], network.pad, network.device, left=False)
     # The decoder reads each answer one place to the right, behind its start token.
-    first = int(lm.model.config.decoder_start_token_id)
-    start = torch.full((len(rows), 1), first, device=lm.device)
+    first = int(network.model.config.decoder_start_token_id)
+    start = torch.full((len(rows), 1), first, device=network.device)
     shifted = torch.cat([start, labels[:, :-1]], dim=1)
-    logits = lm.model(
+    logits = network.model(
         input_ids=ids, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
     ).logits.float()
     losses = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")

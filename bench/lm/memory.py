@@ -5,11 +5,15 @@ measured, so that no batch size has to be guessed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 _SIGNS = ("out of memory", "not enough memory", "can't allocate memory")
 
@@ -72,3 +76,25 @@ def kept_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         forward()
     return total
+
+
+def halving(work: Callable[[list[S]], list[T]], batch: list[S], names: Sequence[str]) -> list[T]:
+    """Do a batch; when memory runs out, each half on its own.
+
+    One request alone that does not fit is an error.
+    """
+    try:
+        return work(batch)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise MemoryError(
+                f"{names[0] or 'request'}: one prompt alone does not fit into memory"
+            ) from error
+    # Outside of the except clause: the error's frames held the tensors that did not fit.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    first = halving(work, batch[:middle], names[:middle])
+    return first + halving(work, batch[middle:], names[middle:])

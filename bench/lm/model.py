@@ -1,7 +1,7 @@
 """LM: a frozen language model that answers requests, scores answers and shows its activations.
 
-What every engine shares is here: the response cache, the budget, batches as they finish. The
-weights and the tokens are those of `Network`.
+A backend (bench/lm/backend.py) does the work. What all backends share is here: the response cache,
+the budget, and which answers are there already. Imports no torch.
 """
 
 from __future__ import annotations
@@ -10,32 +10,45 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bench.cost.bill import Bill
 from bench.cost.budget import Budget
-from bench.lm import activations, generate
-from bench.lm import tensor_cache as kept
-from bench.lm.network import Network, Side
-from bench.lm.patch import Patch
+from bench.disk import sources
+from bench.errors import InputError
+from bench.lm.backend import Backend, Batch, Prompt, Score, Scores, Wanted
+from bench.lm.cached_answers import Asked, CachedAnswers, answered
+from bench.lm.engines import backend_of
 from bench.lm.response_cache import ResponseCache
 from bench.lm.spec import ModelSpec
 from bench.types import Completion, Decoding, Request
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class LM(Network):
+    from bench.lm.activations import Pool, Space
+    from bench.lm.network import Network, Side
+    from bench.lm.patch import Patch
+
+
+class LM:
     """A frozen model. `identity` is what can change its answers; `base` says which patch is merged
     into its weights.
 
-    `code`: a digest of the code that works with it, which tensors that it computes are kept under.
+    `backend`: who answers; by default the one that the ModelSpec names. `code`: a digest of the
+    code that works with it, which tensors that it computes are kept under.
     """
 
     def __init__(
-        self, spec: ModelSpec, *, budget: Budget | None = None, cache: ResponseCache | None = None
+        self,
+        spec: ModelSpec,
+        *,
+        budget: Budget | None = None,
+        cache: ResponseCache | None = None,
+        backend: Backend | None = None,
     ) -> None:
-        super().__init__(spec)
+        self.spec = spec
+        self.backend = backend or backend_of(spec)
         self.budget = budget or Budget(progress=False)
         self.cache = cache
         self.base, self.code = "instruct", ""
@@ -43,7 +56,21 @@ class LM(Network):
 
     @property
     def identity(self) -> dict[str, Any]:
-        return self.spec.identity() | {"base": self.base}
+        return {**self.backend.identity, "base": self.base}
+
+    @property
+    def network(self) -> Network:
+        """The weights, for methods that need activations or training.
+
+        Raises InputError if they are not in this process.
+        """
+        network: Network | None = getattr(self.backend, "network", None)
+        if network is None:
+            raise InputError(
+                f"model {self.spec.name}: its weights are not in this process, where this method"
+                " needs them"
+            )
+        return network
 
     def adopt(self, base: Patch, name: str) -> None:
         """Merge a base into the weights; `name` is its fingerprint.
@@ -52,7 +79,7 @@ class LM(Network):
         dtype's rounding): an adapted base has forgotten how to write anything but the task's
         answers.
         """
-        base.merge(self.model)
+        base.merge(self.network.model)
         self.base, self.as_instruct = name, (base.negative(),)
 
     def generate(
@@ -66,29 +93,76 @@ class LM(Network):
         salt: str = "",
         done: Callable[[int], bool] | None = None,
         golds: Sequence[str] = (),
-    ) -> Iterator[list[tuple[int, Completion]]]:
-        """Answer all requests, one batch after the other, longest prompts first; the index says
-        which request.
+    ) -> Iterator[Batch[Completion]]:
+        """Answer all requests, one batch after the other, longest prompts first; a batch's indices
+        say which requests.
 
-        `labels`: also give the log-probability of each. `cached`: use the response cache. `salt`:
-        another composition of the batches (the noise floor). `done(i)`: answered before; a batch of
-        such requests alone is skipped. `golds`: also give the likelihood of each request's gold,
-        behind the same reading; such answers are not for the cache.
+        `labels`: also give the log-probability of each, if the model can. `cached`: use the
+        response cache. `salt`: another composition of the batches (the noise floor). `done(i)`:
+        answered before; a batch of such requests alone is skipped. `golds`: also give the
+        likelihood of each request's gold, behind the same reading, if the model can; such answers
+        are not for the cache.
         """
+        if golds and cached:
+            raise ValueError("the response cache is for answers, which have no golds")
         decoding = decoding or Decoding()
-        encoded = [self.encode(request) for request in requests]
-        yield from generate.run(
-            self,
-            requests,
-            encoded,
-            max_new_tokens,
-            decoding,
-            tuple(labels),
-            cached=cached,
-            salt=salt,
-            done=done,
-            golds=golds,
+        if decoding.rule == "likelihood" and not labels:
+            raise InputError("decoding=likelihood needs a task with labels")
+        asked = Asked(
+            [self.backend.prompt(request) for request in requests],
+            [request.patches for request in requests],
+            Wanted(max_new_tokens, decoding, tuple(labels), golds),
         )
+        for rows in self._plan(asked.prompts, salt, done, small=self.budget.limiting):
+            self.budget.check()
+            for batch in self._answer(asked.of(rows), cached=cached):
+                answers = {}
+                for index, answer in batch:
+                    row = rows[index]
+                    answers[row] = replace(answer, prompt=asked.prompts[row].text)
+                yield Batch(answers)
+
+    def _plan(
+        self,
+        prompts: Sequence[Prompt],
+        salt: str,
+        done: Callable[[int], bool] | None,
+        *,
+        small: bool,
+    ) -> Iterator[list[int]]:
+        """What is left to do of the backend's batches.
+
+        If neighbours matter, a batch is done again unless all of it is there.
+        """
+        for rows in self.backend.plan(prompts, salt=salt, small=small):
+            left = [row for row in rows if done is None or not done(row)]
+            if left:
+                yield left if self.backend.independent else rows
+
+    def _answer(self, asked: Asked, *, cached: bool) -> Iterator[Batch[Completion]]:
+        if not cached or self.cache is None:
+            return answered(self.backend, asked, self.budget)
+        keys = []
+        for prompt, patches in zip(asked.prompts, asked.patches, strict=True):
+            keys.append(self._key(prompt, patches, asked.wanted))
+        return CachedAnswers(self.backend, self.cache, self.budget).answer(asked, keys)
+
+    def _key(self, prompt: Prompt, patches: Sequence[Patch], wanted: Wanted) -> str:
+        """What can change an answer, and nothing else: not the batch, nor whose question it is."""
+        model, ids = self.identity, [patch.id for patch in patches]
+        # An adapted base that is taken back again is the model as it was, whatever the base: cells
+        # on different bases share such texts.
+        if ids and ids == [patch.id for patch in self.as_instruct]:
+            model, ids = model | {"base": "instruct"}, []
+        parts = {
+            "model": model,
+            "prompt": list(prompt.ids) or prompt.text,
+            "patches": ids,
+            "how": wanted.how(prompt),
+            "labels": list(wanted.labels),
+            "code": sources.writing(self.spec.engine),
+        }
+        return ResponseCache.key(parts)
 
     def answers(
         self,
@@ -101,39 +175,65 @@ class LM(Network):
         """The answers in the order of the requests, through the response cache;
         `advance` hears of each batch.
         """
-        found: dict[int, Completion] = {}
+        completions: dict[int, Completion] = {}
         for batch in self.generate(
             requests, max_new_tokens=max_new_tokens, decoding=decoding, cached=True
         ):
-            found |= dict(batch)
+            completions |= batch.results
             if advance:
                 advance(len(batch))
-        return [found[index] for index in range(len(requests))]
+        return [completions[index] for index in range(len(requests))]
+
+    def score(
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[Sequence[str]],
+        *,
+        salt: str = "",
+        done: Callable[[int], bool] | None = None,
+    ) -> Iterator[Batch[Scores]]:
+        """How likely each of its answers is behind each request, batch by batch; `salt` and `done`
+        as in `generate`.
+        """
+        prompts = [self.backend.prompt(request) for request in requests]
+        for rows in self._plan(prompts, salt, done, small=True):
+            batches = self.backend.score(
+                [prompts[row] for row in rows],
+                [requests[row].patches for row in rows],
+                [answers[row] for row in rows],
+            )
+            for batch in batches:
+                scored = {}
+                for index, scores in batch:
+                    row = rows[index]
+                    scored[row] = Scores(scores, prompts[row].size)
+                self.budget.count(tokens_in=sum(scores.tokens_in for scores in scored.values()))
+                yield Batch(scored)
 
     def likelihood(
         self, requests: Sequence[Request], answers: Sequence[Sequence[str]]
-    ) -> Iterator[tuple[int, list[tuple[float, int]]]]:
-        """For each request, in any order: of each of its answers the log-probability (nats, with
-        the end token) and the number of tokens.
-        """
-        encoded = [self.encode(request) for request in requests]
-        for batch in generate.score(self, requests, encoded, answers):
-            yield from batch
+    ) -> Iterator[tuple[int, Sequence[Score]]]:
+        """For each request, in any order, how likely each of its answers is."""
+        for batch in self.score(requests, answers):
+            for index, scores in batch:
+                yield index, scores.answers
 
     def activations(
         self,
         requests: Sequence[Request],
         answers: Sequence[str],
         *,
-        space: activations.Space = "mlp",
-        pool: activations.Pool = "last",
+        space: Space = "mlp",
+        pool: Pool = "last",
         side: Side = "decoder",
     ) -> Tensor:
         """Activations at the answer that follows each prompt:
         [layers, n, width] float32 on the CPU.
         """
-        encoded = [self.encode(replace(request, patches=())) for request in requests]
-        return activations.run(self, encoded, answers, space, pool, side)
+        from bench.lm import activations
+
+        prompts = [self.backend.prompt(replace(request, patches=())) for request in requests]
+        return activations.run(self.network, prompts, answers, space, pool, side, self.budget)
 
     def remember(
         self, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]
@@ -156,11 +256,13 @@ class LM(Network):
 
         Nor where they do not fit their checksum, which is counted.
         """
+        from bench.lm import tensor_cache
+
         path = self._kept(parts)
         if path is None or not path.exists():
             return None
         try:
-            known = kept.load(path)
+            known = tensor_cache.load(path)
         except ValueError:
             self.budget.damaged()
             return None
@@ -182,10 +284,12 @@ class LM(Network):
 
         `of`: whose they are, where others' may be equal.
         """
+        from bench.lm import tensor_cache
+
         path = self._kept(parts)
         if path is not None:
             self.budget.keep(f"{path.stem} {of}", bill)
-            kept.save(tensors, path, seconds)
+            tensor_cache.save(tensors, path, seconds)
 
     def _kept(self, parts: Mapping[str, Any]) -> Path | None:
         if self.cache is None:

@@ -19,7 +19,7 @@ from bench.lm.patch import LowRank, Patch, Scale, Side, embedding
 from bench.lm.tune import Tuning, fresh
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
+    from bench.lm.network import Network
 
 Peft = Literal["lora", "ia3", "prompt_tuning"]
 OutputHook = Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]
@@ -38,7 +38,7 @@ class StackedAdapters:
     virtual_tokens: int = 20
 
 
-def start(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, Tensor]:
+def start(network: Network, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, Tensor]:
     """Every user's adapter before training, stacked [users, ...] float32: LoRA's B zero, IA3's
     scales one, a soft prompt of random words of the vocabulary.
 
@@ -46,16 +46,16 @@ def start(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, T
     Raises InputError if the model has none of the target modules.
     """
     if adapter.peft == "lora":
-        weights = _factors(lm, adapter, seeds)
+        weights = _factors(network, adapter, seeds)
     elif adapter.peft == "ia3":
-        weights = _scales(lm, adapter, len(seeds))
+        weights = _scales(network, adapter, len(seeds))
     else:
-        weights = {"prompt": _soft_prompts(lm, adapter.virtual_tokens, seeds)}
+        weights = {"prompt": _soft_prompts(network, adapter.virtual_tokens, seeds)}
     return {name: tensor.requires_grad_() for name, tensor in weights.items()}
 
 
-def _factors(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, Tensor]:
-    drawn = [fresh(lm, replace(adapter.tuning, seed=seed)) for seed in seeds]
+def _factors(network: Network, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str, Tensor]:
+    drawn = [fresh(network, replace(adapter.tuning, seed=seed)) for seed in seeds]
     weights = {}
     for name in drawn[0]:
         weights[f"{name}.a"] = torch.stack([factors[name].a.detach() for factors in drawn])
@@ -63,25 +63,25 @@ def _factors(lm: LM, adapter: StackedAdapters, seeds: Sequence[int]) -> dict[str
     return weights
 
 
-def _scales(lm: LM, adapter: StackedAdapters, users: int) -> dict[str, Tensor]:
+def _scales(network: Network, adapter: StackedAdapters, users: int) -> dict[str, Tensor]:
     weights = {}
-    for name, module in sorted(lm.model.named_modules()):
+    for name, module in sorted(network.model.named_modules()):
         end = name.rsplit(".", 1)[-1]
         if isinstance(module, nn.Linear) and end in adapter.tuning.targets:
             side, width = "out", module.out_features
             if end in adapter.feedforward:
                 side, width = "in", module.in_features
-            weights[f"{name}.{side}"] = torch.ones(users, width, device=lm.device)
+            weights[f"{name}.{side}"] = torch.ones(users, width, device=network.device)
     if not weights:
         raise InputError(
-            f"{lm.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune"
+            f"{network.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune"
         )
     return weights
 
 
-def _soft_prompts(lm: LM, tokens: int, seeds: Sequence[int]) -> Tensor:
+def _soft_prompts(network: Network, tokens: int, seeds: Sequence[int]) -> Tensor:
     # Vectors of real words: random numbers lie far from all that the model has learnt to read.
-    table = embedding(lm.model).weight
+    table = embedding(network.model).weight
     prompts = []
     for seed in seeds:
         words = random.Random(f"soft prompt/{seed}").choices(range(len(table)), k=tokens)
@@ -110,12 +110,12 @@ def as_patch(weights: Mapping[str, Tensor], adapter: StackedAdapters) -> Patch:
 
 @contextmanager
 def meeting(
-    lm: LM, weights: Mapping[str, Tensor], users: Tensor, adapter: StackedAdapters
+    network: Network, weights: Mapping[str, Tensor], users: Tensor, adapter: StackedAdapters
 ) -> Iterator[None]:
     """Inside, row i of what the model reads meets the adapter of `users[i]`; gradients reach the
     stacked weights.
     """
-    modules = dict(lm.model.named_modules())
+    modules = dict(network.model.named_modules())
     alpha_by_rank = adapter.tuning.alpha / adapter.tuning.rank
     handles: list[RemovableHandle] = []
     for key, tensor in weights.items():
@@ -130,7 +130,7 @@ def meeting(
                 handles.append(modules[name].register_forward_pre_hook(_input_hook(tensor, users)))
             case "prompt":
                 hook = _soft_prompt_hook(tensor, users)
-                handles.append(embedding(lm.model).register_forward_hook(hook))
+                handles.append(embedding(network.model).register_forward_hook(hook))
     try:
         yield
     finally:

@@ -7,13 +7,14 @@ history is shortened to fit, the question never.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
 from torch import nn
 
 from bench.errors import InputError
+from bench.lm.backend import Prompt
 from bench.lm.load import load
 from bench.lm.patch import virtual_tokens
 from bench.lm.prompt_text import Markers, map_lines, rendered
@@ -23,21 +24,6 @@ from bench.types import Line, Message, Request
 Side = Literal["decoder", "encoder"]
 MOST_NEW_TOKENS = 128
 """Room that a prompt leaves for the answer below the model's own limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A rendered prompt: token ids, its text, and how many history tokens were cut to fit.
-
-    The first `virtual` ids are placeholders: a soft prompt's vectors take their place while the
-    prompt is read. `draw`: the request's.
-    """
-
-    ids: tuple[int, ...]
-    text: str
-    cut: int
-    virtual: int = 0
-    draw: str = ""
 
 
 class Network:
@@ -53,7 +39,7 @@ class Network:
         room = limit - MOST_NEW_TOKENS if limit else spec.max_prompt_tokens
         self.max_prompt_tokens = min(spec.max_prompt_tokens, room)
 
-    def encode(self, request: Request, most: int | None = None) -> Encoded:
+    def encode(self, request: Request, most: int | None = None) -> Prompt:
         """The prompt's tokens, `most` of them, with history lines shortened (LaMP's budgeting:
         equal shares, unused rolls over).
         """
@@ -71,8 +57,13 @@ class Network:
                     messages, room - max(1, len(ids) - limit), request.name
                 )
             cut = whole - self._line_tokens(messages)
-        return Encoded(
-            (*[self.pad] * virtual, *ids), self.text(messages), cut, virtual, request.draw
+        return Prompt(
+            (*[self.pad] * virtual, *ids),
+            self.text(messages),
+            cut,
+            virtual,
+            request.draw,
+            request.name,
         )
 
     def text(self, messages: Sequence[Message]) -> str:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from bench.lm.backend import Prompt
 from bench.lm.batched_patches import Reading, Rows
 from bench.lm.kv_cache import ROOM, GrowingLayer
 from bench.lm.prefix import Family, can_share, families, pays
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
-    from bench.lm.network import Encoded
+    from bench.lm.network import Network
 
 
 @dataclass
@@ -90,7 +90,7 @@ def _stacked(parts: Sequence[Tensor], dim: int = 1, length: int | None = None) -
     return whole
 
 
-def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None) -> Prefix:
+def read(network: Network, prompts: Sequence[Prompt], patches: Rows | None = None) -> Prefix:
     """Read a batch of prompts. What neighbours begin with alike is read once, if that pays and they
     have the same patches.
 
@@ -99,33 +99,35 @@ def read(lm: LM, prompts: Sequence[Encoded], patches: Rows | None = None) -> Pre
     of their own.
     """
     _say(patches, "body")
-    if lm.seq2seq:
-        prefix = _encoded(lm, prompts, patches)
+    if network.seq2seq:
+        prefix = _encoded(network, prompts, patches)
     else:
-        prefix = _bodies(lm, prompts, patches)
+        prefix = _bodies(network, prompts, patches)
         _say(patches, "end")
-        step(lm, prefix, [prompt.ids[-1] for prompt in prompts])
+        step(network, prefix, [prompt.ids[-1] for prompt in prompts])
     _say(patches, "answer")
     return prefix
 
 
-def _encoded(lm: LM, prompts: Sequence[Encoded], patches: Rows | None) -> Prefix:
+def _encoded(network: Network, prompts: Sequence[Prompt], patches: Rows | None) -> Prefix:
     """An encoder-decoder model has read the prompt and the start token of its answer."""
-    ids, mask = padded([prompt.ids for prompt in prompts], lm.pad, lm.device, left=False)
-    encoder = lm.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
-    start = torch.full((len(prompts), 1), lm.model.config.decoder_start_token_id, device=lm.device)
+    ids, mask = padded([prompt.ids for prompt in prompts], network.pad, network.device, left=False)
+    encoder = network.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
+    start = torch.full(
+        (len(prompts), 1), network.model.config.decoder_start_token_id, device=network.device
+    )
     _say(patches, "end")
-    out = lm.model(
+    out = network.model(
         encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True
     )
     return Prefix(out.cache, out.logits[:, -1].float(), mask, encoder, patches)
 
 
-def _bodies(lm: LM, prompts: Sequence[Encoded], patches: Rows | None) -> Prefix:
+def _bodies(network: Network, prompts: Sequence[Prompt], patches: Rows | None) -> Prefix:
     """All but the last token of each prompt, with what neighbours share read once."""
     bodies = [prompt.ids[:-1] for prompt in prompts]
-    if not can_share(lm, max(len(prompt.ids) for prompt in prompts)):
-        return _plain(lm, bodies, patches)
+    if not can_share(network, max(len(prompt.ids) for prompt in prompts)):
+        return _plain(network, bodies, patches)
     real = [prompt.ids[prompt.virtual :] for prompt in prompts]
     # A patch changes a token's states, so that only rows with the same patches can go on from them;
     # those of each are made neighbours, in the order in which the patches first come.
@@ -134,22 +136,22 @@ def _bodies(lm: LM, prompts: Sequence[Encoded], patches: Rows | None) -> Prefix:
     order = sorted(range(len(real)), key=lambda row: first[kinds[row]])
     members = families(real, order, kinds=kinds)
     if not pays(members):
-        return _plain(lm, bodies, patches)
-    return _families(lm, prompts, members, patches)
+        return _plain(network, bodies, patches)
+    return _families(network, prompts, members, patches)
 
 
-def _plain(lm: LM, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
-    ids, mask = padded(bodies, lm.pad, lm.device, left=False)
+def _plain(network: Network, bodies: Sequence[Sequence[int]], patches: Rows | None) -> Prefix:
+    ids, mask = padded(bodies, network.pad, network.device, left=False)
     # A cache without the model's configuration keeps all tokens; a sliding window's would count the
     # padding. The vocabulary's logits are of no use yet, and of one token alone they cost nothing.
-    out = lm.model(
+    out = network.model(
         input_ids=ids, cache=DynamicCache(), use_cache=True, logits_to_keep=torch.tensor([0])
     )
     return Prefix(out.cache, torch.empty(0), mask, None, patches)
 
 
 def _families(
-    lm: LM, prompts: Sequence[Encoded], members: Sequence[Family], patches: Rows | None
+    network: Network, prompts: Sequence[Prompt], members: Sequence[Family], patches: Rows | None
 ) -> Prefix:
     """What each family begins with, once; then the rest of every body behind it."""
     beginnings: list[Sequence[int]] = []
@@ -163,12 +165,12 @@ def _families(
         for row in family.rows:
             rests[row] = prompts[row].ids[shared:-1]
             family_of[row] = number
-    heads = torch.tensor([family.rows[0] for family in members], device=lm.device)
-    of = torch.tensor(family_of, device=lm.device)
+    heads = torch.tensor([family.rows[0] for family in members], device=network.device)
+    of = torch.tensor(family_of, device=network.device)
 
     if patches is not None:
         patches.select(heads)
-    prefix = _plain(lm, beginnings, patches)
+    prefix = _plain(network, beginnings, patches)
     # From here on each prompt has a row again, with a copy of its family's keys and values; the
     # patches come back the same way, as a family has the same ones.
     prefix.cache.batch_select_indices(of)
@@ -176,13 +178,13 @@ def _families(
         patches.select(of)
 
     _say(patches, "rest")
-    ids, real = padded(rests, lm.pad, lm.device, left=False)
+    ids, real = padded(rests, network.pad, network.device, left=False)
     begun = prefix.mask[of]
     mask = torch.cat([begun, real], dim=1)
     # Positions count real tokens: between a shorter beginning and its rest there is padding, which
     # the mask hides and which must not push the rest away.
-    positions = begun.sum(1, keepdim=True) + torch.arange(ids.shape[1], device=lm.device)
-    lm.model(
+    positions = begun.sum(1, keepdim=True) + torch.arange(ids.shape[1], device=network.device)
+    network.model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions,
@@ -199,11 +201,11 @@ def _say(patches: Rows | None, part: Reading) -> None:
         patches.reading = part
 
 
-def step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
+def step(network: Network, prefix: Prefix, tokens: Sequence[int]) -> None:
     """Feed one new token a row; updates the prefix's logits."""
-    ids = torch.tensor(tokens, device=lm.device)[:, None]
-    if lm.seq2seq:
-        out = lm.model(
+    ids = torch.tensor(tokens, device=network.device)[:, None]
+    if network.seq2seq:
+        out = network.model(
             encoder_outputs=prefix.encoder,
             attention_mask=prefix.mask,
             decoder_input_ids=ids,
@@ -213,7 +215,7 @@ def step(lm: LM, prefix: Prefix, tokens: Sequence[int]) -> None:
     else:
         positions = prefix.mask.sum(1, keepdim=True)
         prefix.mask = torch.cat([prefix.mask, torch.ones_like(ids)], dim=1)
-        out = lm.model(
+        out = network.model(
             input_ids=ids,
             attention_mask=prefix.mask,
             position_ids=positions,

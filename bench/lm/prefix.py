@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.lm.model import LM
+    from bench.lm.network import Network
 
 MIN_SHARED = 64
 """Tokens that prompts must have alike before reading them apart from the rest pays."""
@@ -38,18 +38,18 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
     return max(0, shortest)
 
 
-def can_share(lm: LM, longest: int) -> bool:
+def can_share(network: Network, longest: int) -> bool:
     """Whether this model can read the common beginning of prompts of up to `longest` tokens once.
 
     Soft prompts need no exception: prompts that share have the same patches, and so the same
     vectors at their beginning.
     """
     # An encoder reads in both directions: the states of a beginning depend on what follows it.
-    if lm.seq2seq:
+    if network.seq2seq:
         return False
     # A window counts the padding between a beginning and what follows it, of which there may be as
     # much as a prompt has tokens. Prompts that are short enough never reach the window's edge.
-    window = getattr(lm.model.config, "sliding_window", None)
+    window = getattr(network.model.config, "sliding_window", None)
     return window is None or 2 * longest <= window
 
 

@@ -36,6 +36,11 @@ class ModelSpec:
     is held.
     """
 
+    engine: ClassVar[str] = "bench.lm.torch_engine:TorchEngine"
+    """The class that answers, as `module:NAME`: it takes the ModelSpec and is a Backend
+    (bench/lm/backend.py).
+    """
+
     name: Annotated[str, NAME]
     source: Annotated[str, PLACE]
     hub: Annotated[str, PLACE] | None = None

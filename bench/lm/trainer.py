@@ -67,7 +67,7 @@ class Training(TrainingFields):
             lora_dropout=self.dropout,
             target_modules=targets,
             bias="none",
-            task_type="SEQ_2_SEQ_LM" if lm.seq2seq else "CAUSAL_LM",
+            task_type="SEQ_2_SEQ_LM" if lm.network.seq2seq else "CAUSAL_LM",
         )
 
     def arguments(self, lm: LM, folder: str, rows: int) -> dict[str, Any]:
@@ -88,9 +88,9 @@ class Training(TrainingFields):
             "warmup_steps": int(self.warmup * self.steps(rows)),
             "max_grad_norm": self.max_grad_norm,
             "optim": "adamw_torch",
-            "bf16": lm.model.dtype == torch.bfloat16,
+            "bf16": lm.network.model.dtype == torch.bfloat16,
             "activation_checkpointing": self.checkpointing,
-            "use_cpu": lm.device.type == "cpu",
+            "use_cpu": lm.network.device.type == "cpu",
             "dataloader_pin_memory": False,
             "include_num_input_tokens_seen": "non_padding",
             "logging_steps": 1,
@@ -151,8 +151,8 @@ def shared_copy(lm: LM) -> Any:
     an adapter may be put into it.
     """
     # deepcopy's memo of what is copied already: each weight stands for its own copy.
-    weights: dict[int, Any] = {id(weight): weight for weight in lm.model.parameters()}
-    return copy.deepcopy(lm.model, weights)
+    weights: dict[int, Any] = {id(weight): weight for weight in lm.network.model.parameters()}
+    return copy.deepcopy(lm.network.model, weights)
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,10 @@ def nf4_copy(lm: LM) -> QuantizedModel:
     from transformers import BitsAndBytesConfig
 
     # As transformers does by default: the output layer stays out of the four bits.
-    head = lm.model.get_output_embeddings()
+    head = lm.network.model.get_output_embeddings()
     in_four_bits = 0
     as_they_are: list[str] = []
-    for name, module in lm.model.named_modules():
+    for name, module in lm.network.model.named_modules():
         if isinstance(module, nn.Linear):
             if module is head or module.in_features % NF4_BLOCK:
                 as_they_are.append(name)
@@ -189,16 +189,16 @@ def nf4_copy(lm: LM) -> QuantizedModel:
     how = configure(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=lm.model.dtype,
+        bnb_4bit_compute_dtype=lm.network.model.dtype,
         llm_int8_skip_modules=as_they_are,
     )
-    model = type(lm.model).from_pretrained(
+    model = type(lm.network.model).from_pretrained(
         None,
-        config=copy.deepcopy(lm.model.config),
-        state_dict=lm.model.state_dict(),
+        config=copy.deepcopy(lm.network.model.config),
+        state_dict=lm.network.model.state_dict(),
         quantization_config=how,
-        dtype=lm.model.dtype,
-        device_map={"": str(lm.device)},
+        dtype=lm.network.model.dtype,
+        device_map={"": str(lm.network.device)},
     )
     return QuantizedModel(model, in_four_bits)
 

@@ -32,6 +32,7 @@ from bench.types import Request
 
 if TYPE_CHECKING:
     from bench.lm.model import LM
+    from bench.lm.network import Network
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def recipe(lm: LM, values: Mapping[str, Any], seed: int) -> Tuning:
 
 def module_names(lm: LM, targets: Sequence[str]) -> tuple[str, ...]:
     """Ends of module names: T5 has `q` where others have `q_proj`."""
-    if not lm.seq2seq:
+    if not lm.network.seq2seq:
         return tuple(targets)
     return tuple(name.removesuffix("_proj") for name in targets)
 
@@ -101,11 +102,12 @@ def train(
     """
     if not examples:
         raise InputError("no examples to tune on")
+    network = lm.network
     rows: list[Row] = []
     for example in examples:
         budget.check()
-        rows.append((lm.encode(example.request).ids, lm.answer_ids(example.answer)))
-    factors = fresh(lm, tuning)
+        rows.append((network.encode(example.request).ids, network.answer_ids(example.answer)))
+    factors = fresh(network, tuning)
     weights: list[Tensor] = []
     for low in factors.values():
         weights += [low.a, low.b]
@@ -119,9 +121,12 @@ def train(
     scale = tuning.alpha / tuning.rank
     done = seen = 0
     started = time.monotonic()
-    with budget.phase(phase, total=len(steps)) as progress, _training(lm.model, factors, scale):
+    with (
+        budget.phase(phase, total=len(steps)) as progress,
+        _training(network.model, factors, scale),
+    ):
         for step in steps:
-            _backward(lm, [[rows[index] for index in batch] for batch in step], budget)
+            _backward(network, [[rows[index] for index in batch] for batch in step], budget)
             torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -135,7 +140,7 @@ def train(
     return Tuned(_patch(factors, scale, phase), spent)
 
 
-def _backward(lm: LM, batches: Sequence[Sequence[Row]], budget: Budget) -> None:
+def _backward(network: Network, batches: Sequence[Sequence[Row]], budget: Budget) -> None:
     """The gradient of one step: of the mean loss over the answer tokens of all its batches."""
     answer_tokens = 0
     for rows in batches:
@@ -143,7 +148,7 @@ def _backward(lm: LM, batches: Sequence[Sequence[Row]], budget: Budget) -> None:
     for rows in batches:
         # Divided by the step's tokens, not the batch's: the gradients of its batches then add up
         # to that of one mean over the step, however it was cut.
-        loss = total_loss(lm, rows) / answer_tokens
+        loss = total_loss(network, rows) / answer_tokens
         loss.backward()  # type: ignore[no-untyped-call]
         budget.count(tokens_in=sum(map(length, rows)))
 
@@ -164,24 +169,26 @@ def _patch(factors: Mapping[str, LowRank], scale: float, phase: str) -> Patch:
     return patch
 
 
-def fresh(lm: LM, tuning: Tuning) -> dict[str, LowRank]:
+def fresh(network: Network, tuning: Tuning) -> dict[str, LowRank]:
     """LoRA's start: A uniform (Kaiming), B zero, for every target module;
     drawn in the order of the names.
     """
     # On the CPU and in the order of names, so that every device starts from the same numbers.
     generator = torch.Generator().manual_seed(tuning.seed)
     factors = {}
-    for name, module in sorted(lm.model.named_modules()):
+    for name, module in sorted(network.model.named_modules()):
         if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in tuning.targets:
             bound = 1 / math.sqrt(module.in_features)
             a = (torch.rand(tuning.rank, module.in_features, generator=generator) * 2 - 1) * bound
             # B is zero, so that training begins at the model as it is.
             b = torch.zeros(module.out_features, tuning.rank)
             factors[name] = LowRank(
-                a.to(lm.device).requires_grad_(), b.to(lm.device).requires_grad_()
+                a.to(network.device).requires_grad_(), b.to(network.device).requires_grad_()
             )
     if not factors:
-        raise InputError(f"{lm.spec.name}: no module named {' or '.join(tuning.targets)} to tune")
+        raise InputError(
+            f"{network.spec.name}: no module named {' or '.join(tuning.targets)} to tune"
+        )
     return factors
 
 

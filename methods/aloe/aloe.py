@@ -103,7 +103,7 @@ class Aloe(BaselinePrompt):
             "questions": len(asked),
             "questions_chosen": len(chosen),
             "trained": "linear layers (full rank)" if self.full_finetune else "LoRA",
-            "loss_on": "answers" if self.completion_only or lm.seq2seq else "all tokens",
+            "loss_on": "answers" if self.completion_only or lm.network.seq2seq else "all tokens",
         } | facts
         return Personalization(patches=(tuned.patch,), facts=facts | tuned.spent.facts())
 
@@ -114,7 +114,10 @@ class Aloe(BaselinePrompt):
         from methods.aloe.sft import Row
 
         *before, answer = dialogue
-        row = Row(lm.encode(Request(tuple(before), name=name)).ids, lm.answer_ids(answer.text))
+        row = Row(
+            lm.network.encode(Request(tuple(before), name=name)).ids,
+            lm.network.answer_ids(answer.text),
+        )
         if len(row) > self.max_length:
             raise MethodError(
                 f"{name}: prompt and answer have {len(row)} tokens, more than"
@@ -141,7 +144,9 @@ class Aloe(BaselinePrompt):
         rows, too_long = [], 0
         for dialogue in order[:count]:
             budget.check()
-            for sample in prefixes(dialogue) if self.completion_only or lm.seq2seq else [dialogue]:
+            for sample in (
+                prefixes(dialogue) if self.completion_only or lm.network.seq2seq else [dialogue]
+            ):
                 try:
                     rows.append(self._row(lm, "code dialogue", sample))
                 except (InputError, MethodError):

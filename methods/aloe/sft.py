@@ -69,10 +69,12 @@ def train(lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budge
     with undisturbed(), tempfile.TemporaryDirectory() as folder:
         with budget.phase("load"):
             model, names = _full_copy(lm) if sft.full else (shared_copy(lm), [])
-        make = _seq2seq if lm.seq2seq else _causal
+        make = _seq2seq if lm.network.seq2seq else _causal
         trainer = make(lm, model, rows, sft, training, folder)
         spent = run(trainer, training, len(rows), budget)
-        patch = _weight_change(lm.model, model, names) if sft.full else from_peft(trainer.model)
+        patch = (
+            _weight_change(lm.network.model, model, names) if sft.full else from_peft(trainer.model)
+        )
     refuse_untrained(patch, spent)
     return Tuned(patch, spent)
 
@@ -100,7 +102,7 @@ def _causal(
         model=model,
         args=how,
         train_dataset=Dataset.from_list(data),
-        processing_class=copy.deepcopy(lm.tokenizer),
+        processing_class=copy.deepcopy(lm.network.tokenizer),
         peft_config=None if sft.full else training.lora(lm),
     )
 
@@ -133,7 +135,9 @@ def _seq2seq(
         model=model if sft.full else get_peft_model(model, training.lora(lm)),
         args=Seq2SeqTrainingArguments(**training.arguments(lm, folder, len(rows))),
         train_dataset=Dataset.from_list(data),
-        data_collator=DataCollatorForSeq2Seq(copy.deepcopy(lm.tokenizer), label_pad_token_id=-100),
+        data_collator=DataCollatorForSeq2Seq(
+            copy.deepcopy(lm.network.tokenizer), label_pad_token_id=-100
+        ),
     )
 
 
@@ -141,7 +145,7 @@ def _full_copy(lm: LM) -> tuple[Any, list[str]]:
     """A copy in float32 with weights of its own, and the names of the layers that learn: all linear
     ones but the output layer. Embeddings and norms stay, as a patch cannot change them.
     """
-    model = copy.deepcopy(lm.model).float()
+    model = copy.deepcopy(lm.network.model).float()
     head = model.get_output_embeddings()
     names = []
     for name, layer in model.named_modules():
@@ -174,23 +178,23 @@ def _check_packing(lm: LM, rows: Sequence[Row]) -> None:
     that separates the samples is up to the model's attention (`find_packed_sequence_indices` in
     transformers, variable-length kernels).
     """
-    if lm.seq2seq:
+    if lm.network.seq2seq:
         raise MethodError(
             "method.packing=true: an encoder-decoder model reads one sample a row; use"
             " packing=false"
         )
     first = [*rows[0].prompt, *rows[0].answer][:PROBE_TOKENS]
     second = [*rows[-1].prompt, *rows[-1].answer][:PROBE_TOKENS]
-    other = [(token + 1) % lm.model.config.vocab_size for token in first]
-    positions = torch.tensor([[*range(len(first)), *range(len(second))]], device=lm.device)
+    other = [(token + 1) % lm.network.model.config.vocab_size for token in first]
+    positions = torch.tensor([[*range(len(first)), *range(len(second))]], device=lm.network.device)
     seen = []
     for before in (first, other):
-        ids = torch.tensor([[*before, *second]], device=lm.device)
+        ids = torch.tensor([[*before, *second]], device=lm.network.device)
         with torch.inference_mode():
-            logits = lm.model(input_ids=ids, position_ids=positions, use_cache=False).logits
+            logits = lm.network.model(input_ids=ids, position_ids=positions, use_cache=False).logits
             seen.append(logits[0, len(first) :].float())
     if not torch.allclose(seen[0], seen[1], rtol=1e-3, atol=1e-3 * float(seen[0].abs().max())):
-        attention = getattr(lm.model.config, "_attn_implementation", "unknown")
+        attention = getattr(lm.network.model.config, "_attn_implementation", "unknown")
         raise MethodError(
             f"method.packing=true: with the attention '{attention}' of {lm.spec.name} a sample sees"
             " the one packed before it; use packing=false"

@@ -94,8 +94,8 @@ def as_patch(
     """
     if not (alpha_p or alpha_n):
         return ()
-    names = lm.mlp_outputs(side)
-    modules = dict(lm.model.named_modules())
+    names = lm.network.mlp_outputs(side)
+    modules = dict(lm.network.model.named_modules())
     weights = {}
     for layer in directions.layers:
         name = names[layer]

@@ -65,7 +65,7 @@ class DPO(BaselinePrompt):
         return frozenset({"training", "patches"})
 
     def fit(self, lm: LM, task: Task, users: Sequence[User], budget: Budget) -> Personalization:
-        if lm.seq2seq:
+        if lm.network.seq2seq:
             raise MethodError(
                 f"dpo: {lm.spec.name} is an encoder-decoder model; the paper names causal models"
                 " only and TRL's DPOTrainer trains no others (method=pooled and method=aloe do)"
@@ -174,11 +174,11 @@ class DPO(BaselinePrompt):
         request = Request(
             task.render(pair.query, pair.items), name=f"{task.name} question {pair.query.id}"
         )
-        answers = lm.answer_ids(pair.chosen), lm.answer_ids(pair.rejected)
-        room, prompt = self.max_length - max(map(len, answers)), lm.encode(request)
+        answers = lm.network.answer_ids(pair.chosen), lm.network.answer_ids(pair.rejected)
+        room, prompt = self.max_length - max(map(len, answers)), lm.network.encode(request)
         if long := len(prompt.ids) > room:
             try:
-                prompt = lm.encode(request, max(1, room))
+                prompt = lm.network.encode(request, max(1, room))
             except InputError:
                 raise MethodError(
                     f"{request.name}: without any history the question and its answer have more"

@@ -138,9 +138,9 @@ def train(
             args=how,
             train_dataset=Dataset.from_list(data),
             peft_config=training.lora(lm),
-            processing_class=copy.deepcopy(lm.tokenizer),
+            processing_class=copy.deepcopy(lm.network.tokenizer),
         )
-        tolerance = TOLERANCE[lm.model.dtype]
+        tolerance = TOLERANCE[lm.network.model.dtype]
         first = _FirstLoss(tolerance)
         trainer.add_callback(first)
         before = _reference(trainer, data[:PROBE_PAIRS])
