@@ -4,7 +4,6 @@ express is refused.
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +15,7 @@ from cells import TINY, run
 from conftest import tiny_lm
 from test_patch import prompts, random_patch, random_prompt, random_scales
 from torch import Tensor
+from trained import with_own_weights
 
 from bench.data.sample import generator
 from bench.errors import InputError
@@ -112,7 +112,7 @@ def fresh(family: str) -> Any:
 
 def harness(family: str) -> Any:
     """The same model in the harness."""
-    lm = copy.copy(tiny_lm(family))
+    lm = with_own_weights(tiny_lm(family))
     lm.network.model = fresh(family)
     return lm
 

@@ -4,7 +4,6 @@ CHAMELEON's edit.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import tiny_lm
+from trained import with_own_weights
 
 from bench.cell.artifacts import load_personalizations, save_personalizations
 from bench.cost.budget import Budget
@@ -95,15 +95,6 @@ def mixed_requests(lm) -> list[Request]:  # type: ignore[no-untyped-def]
 def scores(lm, requests):  # type: ignore[no-untyped-def]
     found = dict(lm.likelihood(requests, [["comedy", "dark comedy"]] * len(requests)))
     return torch.tensor([[total for total, _ in found[index]] for index in range(len(requests))])
-
-
-def with_own_weights(lm):  # type: ignore[no-untyped-def]
-    """The same model with weights that may be changed."""
-    other = copy.copy(lm)
-    other.backend = copy.copy(lm.backend)
-    other.backend.network = copy.copy(lm.network)
-    other.network.model = copy.deepcopy(lm.network.model)
-    return other
 
 
 def merged(lm, *patches: Patch):  # type: ignore[no-untyped-def]

@@ -4,6 +4,7 @@ models compared.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from typing import Any
 
@@ -62,6 +63,15 @@ def weights(lm: LM) -> str:
         digest.update(value.detach().contiguous().view(-1).numpy().tobytes())
     digest.update(repr(sorted(name for name, _ in lm.network.model.named_modules())).encode())
     return digest.hexdigest()
+
+
+def with_own_weights(lm: LM) -> LM:
+    """The same model with weights that may be changed."""
+    other = copy.copy(lm)
+    other.backend = copy.copy(lm.backend)
+    other.backend.network = copy.copy(lm.network)  # type: ignore[attr-defined]
+    other.network.model = copy.deepcopy(lm.network.model)
+    return other
 
 
 def gold_loss(lm: LM, requests: list[Request], golds: list[str]) -> float:
