@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from bench.data.task import Task
 from bench.errors import InputError, MethodError
 from bench.method import Method
-from bench.types import Personalization, Query, Request, User
+from bench.types import Item, Personalization, Query, Request, User
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
@@ -68,10 +68,12 @@ class Majority(Method):
             return query.text
         if rule == "nearest":
             return _nearest(task, user, query)
-        answers = [answer for item in user.history if (answer := task.answer(item))]
+        answers = list(filter(None, map(task.answer, user.history)))
         if rule == "global" or not answers:
             return None
-        return str(median_low(map(int, answers))) if rule == "median" else _most(answers)
+        if rule == "median":
+            return str(median_low(map(int, answers)))
+        return _most(answers)
 
 
 def _most(answers: Iterable[str]) -> str:
@@ -81,14 +83,17 @@ def _most(answers: Iterable[str]) -> str:
 
 
 def _nearest(task: Task, user: User, query: Query) -> str | None:
+    """The answer of the item that shares most words with the question, of several the last one."""
     words = set(query.text.lower().split())
 
-    def overlap(index: int) -> tuple[float, int]:
-        item = user.history[index]
-        other = set((item.fields.get(task.source) or task.answer(item) or "").lower().split())
-        return (len(words & other) / max(1, len(words | other)), index)
+    def overlap(item: Item) -> float:
+        """Shared words, as a share of all words of both."""
+        text = item.fields.get(task.source) or task.answer(item) or ""
+        others = set(text.lower().split())
+        return len(words & others) / max(1, len(words | others))
 
     if not user.history:
         return query.text
-    item = user.history[max(range(len(user.history)), key=overlap)]
-    return task.answer(item) or item.fields[task.source]
+    # `max` takes the first of equals, so the last comes first.
+    nearest = max(reversed(user.history), key=overlap)
+    return task.answer(nearest) or nearest.fields[task.source]

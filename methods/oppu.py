@@ -7,8 +7,10 @@ Where each part of the paper is:
     3    written profiles                   bench/lm/profile.py
     3.2  the base adapted to the task       bench/lm/base.py, bench/lm/base_examples.py
     3.3  what is learnt of a user           methods/oppu.py: pairs
-    3.3  the user's adapter, trained        bench/lm/bank.py, bench/lm/multi_lora.py
+    3.3  the user's adapter, trained        bench/lm/bank.py, bench/lm/joint_training.py
+    3.3  how rows meet their own adapter    bench/lm/multi_lora.py
     4    the users who are tested           conf/protocol/oppu.yaml, bench/data/people.py
+    4    history cut, or of one side        bench/data/histories.py
     4    tables and figures                 conf/experiment/oppu_*.yaml
     H    the prompts                        conf/task/*.yaml: oppu
 
@@ -101,8 +103,8 @@ class OPPU(Method):
         return frozenset({"training", "patches"})
 
     def check(self, task: Task) -> None:
-        for what in ("epochs", "batch"):
-            _of(self.recipes[self.recipe][what], task.name)
+        for name in ("epochs", "batch"):
+            _of_task(self.recipes[self.recipe][name], task.name)
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
@@ -112,7 +114,9 @@ class OPPU(Method):
             from bench.lm.bank import UserTuning, train_all
 
         profiles = self.profile.write(lm, task, users, budget) if self.form == "pag" else {}
-        adapter, lessons, jobs = self._adapter(lm, task), [], {}
+        adapter = self._adapter(lm, task)
+        lessons: list[_Lesson] = []
+        jobs: dict[int, UserTuning] = {}
         for index, user in enumerate(users):
             budget.check()
             profile = profiles.get(user.id)
@@ -165,6 +169,7 @@ class OPPU(Method):
         from bench.lm.tune import Example
 
         items = [self._learnt(item) for item in user.history]
+        # One item without its second side, and the history is not in the task's form.
         if not task.has_answers or any(task.one_sided(item) for item in items):
             texts = [self._as_text(task, item) for item in items]
             return [example for example in texts if example.answer.strip()]
@@ -180,6 +185,7 @@ class OPPU(Method):
             answer = task.answer(item)
             if not answer or not query.text.strip():
                 continue
+            # The baseline's prompt has items in the order of the history, OPPU's as they rank.
             order = sorted(best) if self.style == "personalized" else best
             earlier = [user.history[place] for place in order]
             messages = task.render(query, earlier, style=self.style, profile=profile, learnt=True)
@@ -212,8 +218,10 @@ class OPPU(Method):
     def _as_text(self, task: Task, item: Item) -> Example:
         from bench.lm.tune import Example
 
-        before, _, field = (task.one_sided(item) or task.oppu["OPPU_full"]).rpartition("{")
-        target = item.fields[field.rstrip("}") if task.has_answers else task.source]
+        # The last field of a template is what is learnt; the prompt is what stands before it.
+        template = task.one_sided(item) or task.oppu["OPPU_full"]
+        before, _, last = template.rpartition("{")
+        target = item.fields[last.rstrip("}") if task.has_answers else task.source]
         # What a paper cites is in OPPU's own release, and not in LaMP's.
         if task.name == "lamp1" and "citation" in item.fields:
             before = before.replace("{title}", item.fields["title"])
@@ -228,7 +236,8 @@ class OPPU(Method):
         from bench.lm.tune import Tuning, module_names
 
         recipe = self.recipes[self.recipe]
-        epochs, batch = _of(recipe["epochs"], task.name), _of(recipe["batch"], task.name)
+        epochs = _of_task(recipe["epochs"], task.name)
+        batch = _of_task(recipe["batch"], task.name)
         values = dict(self.kinds[self.peft])
         tokens = int(values.pop("virtual_tokens", 0))
         targets = module_names(lm, values.pop("targets", ()))
@@ -280,7 +289,9 @@ def _own_seed(seed: int, user: str) -> int:
     return int(hashlib.sha256(f"oppu/{seed}/{user}".encode()).hexdigest()[:8], 16)
 
 
-def _of(values: Mapping[str, int], task: str) -> int:
-    if task not in values and "other" not in values:
-        raise InputError(f"method.recipes: neither {task} nor other is given in the recipe")
-    return int(values[task] if task in values else values["other"])
+def _of_task(values: Mapping[str, int], task: str) -> int:
+    """The task's own value, else that of all `other` ones."""
+    for name in (task, "other"):
+        if name in values:
+            return int(values[name])
+    raise InputError(f"method.recipes: neither {task} nor other is given in the recipe")

@@ -206,14 +206,12 @@ def test_the_gold_is_preferred_to_the_neutral_answer_or_to_another_label(
     lm, users = tiny_lm(), people(4)
     asked = [(user.queries[0], user.history) for user in users]
     answering(lm, monkeypatch, ["3", " 2 ", "", "1"])
-    made, counts = dpo()._pairs(lm, TASK, asked, budget())
-    assert (
-        [pair.chosen for pair in made] == ["1", "2", "3", "4"]
-        and made[0].rejected == "3"
-        and made[3].rejected == "1"
-    )
-    assert made[1].rejected in {"1", "3", "4", "5"} and made[2].rejected in {"1", "2", "4", "5"}
-    assert counts == {"pairs_asked": 4, "pairs_dropped": 0, "rejected_replaced": 2}
+    ranked = dpo()._ranked(lm, TASK, asked, budget())
+    assert [pair.chosen for pair in ranked.pairs] == ["1", "2", "3", "4"]
+    rejected = [pair.rejected for pair in ranked.pairs]
+    assert rejected[0] == "3" and rejected[3] == "1"
+    assert rejected[1] in {"1", "3", "4", "5"} and rejected[2] in {"1", "2", "4", "5"}
+    assert (ranked.dropped, ranked.replaced) == (0, 2)
 
 
 def test_pairs_of_its_own_read_no_gold_and_drop_equal_answers(
@@ -222,9 +220,9 @@ def test_pairs_of_its_own_read_no_gold_and_drop_equal_answers(
     lm, users = tiny_lm(), people(4)
     asked = [(user.hidden().queries[0], user.history) for user in users]
     answering(lm, monkeypatch, ["3", "2", "", "1"], ["4", " 2", "5", ""])
-    made, counts = dpo(pairs="self")._pairs(lm, TASK, asked, budget())
-    assert [(pair.chosen, pair.rejected) for pair in made] == [("4", "3")]
-    assert counts == {"pairs_asked": 4, "pairs_dropped": 3, "rejected_replaced": 0}
+    ranked = dpo(pairs="self")._ranked(lm, TASK, asked, budget())
+    assert [(pair.chosen, pair.rejected) for pair in ranked.pairs] == [("4", "3")]
+    assert (ranked.dropped, ranked.replaced) == (3, 0)
     answering(lm, monkeypatch, ["3"] * 4, ["3"] * 4)
     with pytest.raises(MethodError, match="all 4 pairs of lamp3 are equal or empty"):
         dpo(pairs="self").fit(lm, TASK, users, budget())
@@ -233,10 +231,12 @@ def test_pairs_of_its_own_read_no_gold_and_drop_equal_answers(
 def test_a_pair_that_is_too_long_loses_history_and_not_its_question_or_answer() -> None:
     lm, method, [user] = tiny_lm(), dpo(), people(1)
     pair = RankedPair(user.hidden().queries[0], user.history, "5", "1")
-    whole, cut = method._tokens(lm, TASK, pair)
-    assert not cut
-    short, cut = dpo(max_length=len(whole) - 9)._tokens(lm, TASK, pair)
-    assert cut and len(whole) - 30 < len(short) <= len(whole) - 9
+    tokens = method._tokens(lm, TASK, pair)
+    whole = tokens.row
+    assert not tokens.shortened
+    tokens = dpo(max_length=len(whole) - 9)._tokens(lm, TASK, pair)
+    short = tokens.row
+    assert tokens.shortened and len(whole) - 30 < len(short) <= len(whole) - 9
     assert (short.chosen, short.rejected) == (whole.chosen, whole.rejected)
     assert pair.query.text in lm.network.tokenizer.decode(short.prompt)
 

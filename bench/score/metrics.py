@@ -54,13 +54,20 @@ _HIGHER = {
     "rouge1": True,
     "rougeL": True,
 }
-DIRECTION: Mapping[str, bool] = {
-    **_HIGHER,
-    **{f"lenient_{name}": higher for name, higher in _HIGHER.items()},
-    **{f"user_mean_{name}": _HIGHER[name] for names in USER_MEANS.values() for name in names},
-    "nll_label": False,
-    "nll_token": False,
-}
+
+
+def _directions() -> dict[str, bool]:
+    directions = dict(_HIGHER)
+    for name, higher in _HIGHER.items():
+        directions[f"lenient_{name}"] = higher
+    for names in USER_MEANS.values():
+        for name in names:
+            directions[f"user_mean_{name}"] = _HIGHER[name]
+    directions["nll_label"] = directions["nll_token"] = False
+    return directions
+
+
+DIRECTION: Mapping[str, bool] = _directions()
 """Every metric that `aggregate` can return -> whether higher is better."""
 
 
@@ -121,6 +128,7 @@ def score_one(
         raise InputError(f"task kind {kind!r} is unknown (one of {', '.join(PRIMARY)})")
     values = dict(scored.values)
     if label_logprobs is not None:
+        # How likely the gold is among the labels, whatever was written.
         values["nll_label"] = _nll_label(kind, labels, scored.gold, label_logprobs, id)
     if nll_token is not None:
         if not math.isfinite(nll_token):

@@ -65,11 +65,19 @@ class _Counts:
         """Each user's part in the error of n_l f_l: 2 hits_ul - f_l n_ul, [users, labels]."""
         return self.right - self.f1 * self.count
 
-    def without(self, start: int, stop: int) -> tuple[Floats, Floats]:
-        """F1 and counts without each of these users, [users, labels]."""
+    def without(self, start: int, stop: int) -> _Rest:
+        """What is left without each of these users."""
         counts = self.total - self.count[start:stop]
-        f1 = (self.right.sum(axis=0) - self.right[start:stop]) / np.maximum(counts, 1)
-        return f1, counts
+        right = self.right.sum(axis=0) - self.right[start:stop]
+        return _Rest(right / np.maximum(counts, 1), counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """F1, and golds plus answers, without each of some users, [users, labels]."""
+
+    f1: Floats
+    counts: Floats
 
 
 def of_arm(prefix: str, runs: list[Sums]) -> Estimate:
@@ -106,8 +114,8 @@ def _arm(prefix: str, sums: Sums) -> _Shrunk:
     worth, variance = _worth(f1, total, noise)
 
     def without(start: int, stop: int) -> Floats:
-        f1, counts = arm.without(start, stop)
-        return _shrunk(f1, counts, worth)
+        rest = arm.without(start, stop)
+        return _shrunk(rest.f1, rest.counts, worth)
 
     whole = float(_shrunk(f1[None], total[None], worth)[0])
     return _Shrunk(whole, _in_parts(len(arm.right), without), variance)
@@ -124,9 +132,8 @@ def _difference(prefix: str, a: Sums, b: Sums) -> _Shrunk:
     worth, variance = _worth(change, total, noise)
 
     def without(start: int, stop: int) -> Floats:
-        f1_a, counts_a = first.without(start, stop)
-        f1_b, counts_b = second.without(start, stop)
-        return _shrunk(f1_a - f1_b, (counts_a + counts_b) / 2, worth)
+        rest_a, rest_b = first.without(start, stop), second.without(start, stop)
+        return _shrunk(rest_a.f1 - rest_b.f1, (rest_a.counts + rest_b.counts) / 2, worth)
 
     whole = float(_shrunk(change[None], total[None], worth)[0])
     return _Shrunk(whole, _in_parts(len(first.right), without), variance)

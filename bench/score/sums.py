@@ -145,13 +145,12 @@ def mean_over_runs(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
 def _label_counts(
     clusters: NDArray[np.intp], indices: NDArray[np.intp], labels: int, users: int
 ) -> Floats:
-    size = users * labels
+    """How often each user has each label, [users, labels]; an index of -1 is no label."""
     valid = indices >= 0
-    return (
-        np.bincount(clusters[valid] * labels + indices[valid], minlength=size)
-        .reshape(-1, labels)
-        .astype(np.float64)
-    )
+    # User u and label l are cell u * labels + l: one count over all of them.
+    cells = clusters[valid] * labels + indices[valid]
+    counts = np.bincount(cells, minlength=users * labels)
+    return counts.reshape(-1, labels).astype(np.float64)
 
 
 def metrics_of(kind: Kind, sums: Sums) -> dict[str, Floats]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -39,7 +39,9 @@ class CodeDialogues:
 
     @property
     def hash(self) -> str:
-        texts = [[[turn.role, turn.text] for turn in dialogue] for dialogue in self.dialogues]
+        texts = []
+        for dialogue in self.dialogues:
+            texts.append([[turn.role, turn.text] for turn in dialogue])
         return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
@@ -53,23 +55,26 @@ def read(source: str | None, split: str, revision: str | None = None) -> CodeDia
     """
     if source is None:
         return CodeDialogues(generated(), BUILT_IN)
-    path = Path(source).expanduser()
-    if not source.endswith(".jsonl"):
+    if source.endswith(".jsonl"):
+        path = Path(source).expanduser()
+        name, rows = path.name, _lines(path)
+    else:
         revision = hub.commit(source, revision, "dataset") or revision  # the one that the key names
-    rows = _lines(path) if source.endswith(".jsonl") else _hub(source, split, revision)
-    found = tuple(_dialogue(row, where) for where, row in rows)
-    if not found:
+        name, rows = f"{source}@{revision or 'main'} ({split})", _hub(source, split, revision)
+    dialogues = tuple(_dialogue(row, origin) for origin, row in rows)
+    if not dialogues:
         raise InputError(f"{source}: no dialogues")
-    return CodeDialogues(
-        found,
-        path.name if source.endswith(".jsonl") else f"{source}@{revision or 'main'} ({split})",
-    )
+    return CodeDialogues(dialogues, name)
 
 
 def generated(count: int = SIZE, seed: int = 0) -> tuple[Dialogue, ...]:
     """Dialogues about small Python tasks; the outputs shown are what the code really gives."""
     rng = Random(f"code dialogues/{seed}")
-    return tuple(KINDS[index % len(KINDS)](rng) for index in range(count))
+    dialogues = []
+    for index in range(count):
+        write = KINDS[index % len(KINDS)]
+        dialogues.append(write(rng))
+    return tuple(dialogues)
 
 
 def _four_turns(question: str, code: str, output: object, answer: str) -> Dialogue:
@@ -149,39 +154,42 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
                 raise InputError(f"{path}: line {number}: not JSON ({error})") from error
 
 
-def _hub(name: str, split: str, revision: str | None) -> Iterable[tuple[str, Any]]:
+def _hub(name: str, split: str, revision: str | None) -> Iterator[tuple[str, Any]]:
     import datasets
 
     try:
         rows: Any = datasets.load_dataset(name, split=split, revision=revision)
-    # the library raises its own kinds for a missing name, split or network
+    # The library raises its own kinds for a missing name, split or network.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
             f"method.code_data={name}: cannot load split '{split}' from the hub: {reason} (give a"
             " local .jsonl file, or null for the generated set)"
         ) from error
-    return ((f"{name}: row {number}", row) for number, row in enumerate(rows))
+    for number, row in enumerate(rows):
+        yield f"{name}: row {number}", row
 
 
-def _dialogue(row: Any, where: str) -> Dialogue:
-    turns = row.get("messages") or row.get("conversations") if isinstance(row, Mapping) else None
+def _dialogue(row: Any, origin: str) -> Dialogue:
+    turns = None
+    if isinstance(row, Mapping):
+        turns = row.get("messages") or row.get("conversations")
     if not isinstance(turns, list) or not turns:
-        raise InputError(f"{where}: no list 'messages' (or 'conversations')")
-    messages = []
-    for number, turn in enumerate(turns):
-        role, content = (
-            (turn.get("role"), turn.get("content")) if isinstance(turn, Mapping) else (None, None)
-        )
-        if role not in get_args(Role):
-            raise InputError(
-                f"{where}: turn {number}: 'role' is {role!r} (need {', '.join(get_args(Role))})"
-            )
-        if not isinstance(content, str) or not content.strip():
-            raise InputError(f"{where}: turn {number}: no text in 'content'")
-        messages.append(Message(cast(Role, role), (content,)))
+        raise InputError(f"{origin}: no list 'messages' (or 'conversations')")
+    messages = [_turn(turn, f"{origin}: turn {number}") for number, turn in enumerate(turns)]
     while messages and messages[-1].role != "assistant":
         messages.pop()
     if len(messages) < 2:
-        raise InputError(f"{where}: no turn of the assistant that answers another")
+        raise InputError(f"{origin}: no turn of the assistant that answers another")
     return tuple(messages)
+
+
+def _turn(turn: Any, origin: str) -> Message:
+    fields = turn if isinstance(turn, Mapping) else {}
+    role, content = fields.get("role"), fields.get("content")
+    roles = get_args(Role)
+    if role not in roles:
+        raise InputError(f"{origin}: 'role' is {role!r} (need {', '.join(roles)})")
+    if not isinstance(content, str) or not content.strip():
+        raise InputError(f"{origin}: no text in 'content'")
+    return Message(cast(Role, role), (content,))

@@ -74,23 +74,28 @@ def ccs(P: Tensor, N: Tensor, config: CCSConfig) -> CCSResult:
     check(P, N)
     layers, pairs, width = P.shape
     fold_of = assign_folds(pairs, config)
-    start = initial_probes(layers, width, config).to(P)
     # Row 0 fits all pairs; row f holds out fold f - 1.
     held_out = torch.arange(-1, int(fold_of.max()) + 1)[:, None]
     train = (fold_of != held_out).to(P)
     train[0] = 1
     rows = _rows(P, N, config.norm)
+    start = initial_probes(layers, width, config).to(P)
     probes = _train(rows, start, train, config)
     # [layers, folds + 1, restarts, pairs], as all that follows unless it says otherwise.
     g_p, g_n = _answers(rows, probes)
     loss = _pair_loss(g_p, g_n, config.conf_power)
     full = loss[:, 0].mean(-1)
-    heldout = (loss * (1 - train)[:, None]).sum((1, 3)).mean(-1) / (1 - train).sum()
+    # Every pair is held out once, so the sum over folds is one over pairs.
+    test = 1 - train
+    heldout = (loss * test[:, None]).sum((1, 3)).mean(-1) / test.sum()
+
     best = full.argmin(1)
-    each = torch.arange(layers, device=P.device)
-    theta = unit(probes[each, 0, best, :width])
-    flipped = (g_n - g_p)[each, 0, best].mean(-1, keepdim=True) < 0
-    return CCSResult(torch.where(flipped, -theta, theta), full, heldout, PLATEAU[config.conf_power])
+    layer = torch.arange(layers, device=P.device)
+    theta = unit(probes[layer, 0, best, :width])
+    # A probe and its negative have the same loss: the sign is chosen, so that theta points to N.
+    flipped = (g_n - g_p)[layer, 0, best].mean(-1, keepdim=True) < 0
+    theta = torch.where(flipped, -theta, theta)
+    return CCSResult(theta, full, heldout, PLATEAU[config.conf_power])
 
 
 def nulls(P: Tensor, N: Tensor, config: CCSConfig, draws: int = 1) -> Nulls:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bench.lm.model import LM
     from methods.dpo.preference import Preference
 
+Question = tuple[Query, tuple[Item, ...]]
+"""A question, and the items that its prompt shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class RankedPair:
@@ -35,6 +38,27 @@ class RankedPair:
     items: tuple[Item, ...]
     chosen: str
     rejected: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Pairs; how many questions gave none (`dropped`), and how many of the pairs got another answer
+    to avoid (`replaced`).
+    """
+
+    pairs: list[RankedPair]
+    dropped: int
+    replaced: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """A pair as token ids, and whether its history was shortened further than in the model's own
+    prompts.
+    """
+
+    row: Preference
+    shortened: bool
 
 
 @dataclass(frozen=True)
@@ -75,97 +99,90 @@ class DPO(BaselinePrompt):
             from bench.lm.tune import share
             from methods.dpo import preference
 
-        asked = [
-            (user, query)
-            for user in users
-            for query in user.queries
-            if self.pairs == "self" or query.gold is not None
-        ]
+        asked = []
+        for user in users:
+            for query in user.queries:
+                if self.pairs == "self" or query.gold is not None:
+                    asked.append((user, query))
         random.Random(f"dpo/{self.seed}").shuffle(asked)
         if not asked:
             raise MethodError(
                 f"dpo: none of the {len(users)} fit users of {task.name} has a question to learn"
                 " from"
             )
-        chosen = share(asked, self.fraction)
-        made, counts = self._pairs(
-            lm, task, questions_with_items(self.select, task, users, chosen, budget), budget
-        )
-        if not made:
+        part = share(asked, self.fraction)
+        questions = questions_with_items(self.select, task, users, part, budget)
+        ranked = self._ranked(lm, task, questions, budget)
+        if not ranked.pairs:
             raise MethodError(
-                f"dpo: all {counts['pairs_asked']} pairs of {task.name} are equal or empty: take"
-                " more users"
+                f"dpo: all {len(questions)} pairs of {task.name} are equal or empty: take more"
+                " users"
             )
         how = preference.DPOTuning(self.beta, self.disable_dropout, self.quantize, self.max_length)
-        rows, shortened = [], 0
-        for pair in made:
+        rows: list[Preference] = []
+        shortened = 0
+        for pair in ranked.pairs:
             budget.check()
-            row, cut = self._tokens(lm, task, pair)
-            rows.append(row)
-            shortened += cut
-        counts["prompts_shortened"] = shortened
+            tokens = self._tokens(lm, task, pair)
+            rows.append(tokens.row)
+            shortened += tokens.shortened
         training = Training.of(self.training, self.seed)
         trained = preference.train(lm, rows, how, training, budget)
-        notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in made]}
+        notes = {"pairs": [[pair.query.id, pair.chosen, pair.rejected] for pair in ranked.pairs]}
+        counts = {
+            "pairs_asked": len(questions),
+            "pairs_dropped": ranked.dropped,
+            "rejected_replaced": ranked.replaced,
+            "prompts_shortened": shortened,
+        }
         facts = {"fraction": self.fraction} | counts | trained.facts
         return Personalization(patches=(trained.patch,), facts=facts, notes=notes)
 
-    def _pairs(
-        self, lm: LM, task: Task, asked: Sequence[tuple[Query, tuple[Item, ...]]], budget: Budget
-    ) -> tuple[list[RankedPair], dict[str, int]]:
-        """The pairs, and how many were asked, dropped, or given another answer to avoid."""
-        neutral = self._answers(lm, task, asked, "neutral", budget)
-        golds = [query.gold or "" for query, _ in asked]
-        preferred = (
-            golds
-            if self.pairs == "gold_vs_neutral"
-            else self._answers(lm, task, asked, "personalized", budget)
-        )
+    def _ranked(self, lm: LM, task: Task, questions: Sequence[Question], budget: Budget) -> _Ranked:
+        """A pair for each question, unless its two answers are the same and there is no other."""
+        neutral = self._answers(lm, task, questions, "neutral", budget)
+        golds = [query.gold or "" for query, _ in questions]
+        preferred = golds
+        if self.pairs == "self":
+            preferred = self._answers(lm, task, questions, "personalized", budget)
+
         stream = random.Random(f"dpo/{self.seed}/rejected")
-        others = sorted(task.labels or set(golds))
-        made: list[RankedPair] = []
+        known = sorted(task.labels or set(golds))
+        pairs: list[RankedPair] = []
         dropped = replaced = 0
-        for (query, items), chosen, rejected in zip(asked, preferred, neutral, strict=True):
+        for (query, items), chosen, rejected in zip(questions, preferred, neutral, strict=True):
             alike = not _folded(rejected) or _folded(rejected) == _folded(chosen)
-            left = [other for other in others if _folded(other) != _folded(chosen)]
-            if not _folded(chosen) or (alike and (self.pairs == "self" or not left)):
+            others = [answer for answer in known if _folded(answer) != _folded(chosen)]
+            if not _folded(chosen) or (alike and (self.pairs == "self" or not others)):
                 dropped += 1
                 continue
-            replaced += alike
-            made.append(
-                RankedPair(query, items, chosen, stream.choice(left) if alike else rejected)
-            )
-        return made, {
-            "pairs_asked": len(asked),
-            "pairs_dropped": dropped,
-            "rejected_replaced": replaced,
-        }
+            if alike:
+                replaced += 1
+                rejected = stream.choice(others)
+            pairs.append(RankedPair(query, items, chosen, rejected))
+        return _Ranked(pairs, dropped, replaced)
 
     def _answers(
         self,
         lm: LM,
         task: Task,
-        asked: Sequence[tuple[Query, tuple[Item, ...]]],
+        questions: Sequence[Question],
         style: Literal["neutral", "personalized"],
         budget: Budget,
     ) -> list[str]:
         """The frozen model's own answers; their time counts in the budget."""
-        requests = [
-            Request(
-                task.render(query, items, style=style),
-                name=f"{task.name} pair of question {query.id}",
-            )
-            for query, items in asked
-        ]
+        requests = []
+        for query, items in questions:
+            name = f"{task.name} pair of question {query.id}"
+            requests.append(Request(task.render(query, items, style=style), name=name))
         with budget.phase("pairs", total=len(requests)) as progress:
             answers = lm.answers(
                 requests, max_new_tokens=task.max_new_tokens, advance=progress.advance
             )
         return [answer.text for answer in answers]
 
-    def _tokens(self, lm: LM, task: Task, pair: RankedPair) -> tuple[Preference, bool]:
-        """The pair as the model reads it, and whether its history was shortened further than the
-        model's own prompts.
+    def _tokens(self, lm: LM, task: Task, pair: RankedPair) -> _Tokens:
+        """The pair as the model reads it.
 
         TRL cuts what is too long from the end, where the answer is.
         """
@@ -174,9 +191,11 @@ class DPO(BaselinePrompt):
         request = Request(
             task.render(pair.query, pair.items), name=f"{task.name} question {pair.query.id}"
         )
-        answers = lm.network.answer_ids(pair.chosen), lm.network.answer_ids(pair.rejected)
-        room, prompt = self.max_length - max(map(len, answers)), lm.network.encode(request)
-        if long := len(prompt.ids) > room:
+        chosen, rejected = lm.network.answer_ids(pair.chosen), lm.network.answer_ids(pair.rejected)
+        room = self.max_length - max(len(chosen), len(rejected))
+        prompt = lm.network.encode(request)
+        too_long = len(prompt.ids) > room
+        if too_long:
             try:
                 prompt = lm.network.encode(request, max(1, room))
             except InputError:
@@ -184,7 +203,7 @@ class DPO(BaselinePrompt):
                     f"{request.name}: without any history the question and its answer have more"
                     f" tokens than method.max_length={self.max_length}: raise it"
                 ) from None
-        return Preference(prompt.ids, *answers), long
+        return _Tokens(Preference(prompt.ids, chosen, rejected), too_long)
 
 
 def _folded(text: str) -> str:
