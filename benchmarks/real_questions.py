@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bench.report import scores
-from bench.report.cells import ENOUGH, scored_rows, task_of
+from bench.report.cells import ENOUGH, task_of
 from bench.report.inventory import readable
 from bench.score.metrics import Kind, Scored, aggregate
 from bench.score.stats import Paired, paired
@@ -53,7 +52,8 @@ def with_detects(text: str, published: Path) -> str:
 
 def _table(table: str, task: str, title: str, published: Path) -> str:
     head, _, *rows = _plain([_cells(line) for line in table.splitlines()])
-    kind, labels = task_of(task)
+    asked = task_of(task)
+    kind, labels = asked.kind, asked.labels
     names = [head[1], head[3]]
     among = [
         one
@@ -98,9 +98,10 @@ def _joined(row: list[str], first: list[str], second: list[str]) -> list[str]:
 @cache
 def _published(root: Path) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = {}
-    for folder, record in readable([root]):
+    for finished in readable([root]):
+        record = finished.record
         if record["data"]["name"] == "lamp" and record["status"] == "ok":
-            rows = tuple(scored_rows(record, scores.read(folder, record)))
+            rows = tuple(finished.scored())
             cell = Cell(record["cell"]["method"], record["data"]["kind"], rows)
             found.setdefault(record["cell"]["task"], []).append(cell)
     return found

@@ -19,6 +19,7 @@ from made import answered, cell, conf, experiment, manifest
 from bench.disk import claims
 from bench.errors import InputError
 from bench.report import (
+    arm_comparisons,
     base_results,
     comparison_grid,
     cost_grid,
@@ -30,6 +31,7 @@ from bench.report import (
 )
 from bench.report.__main__ import main
 from bench.report.comparison_text import against
+from bench.report.differences import ScoredCell
 from bench.report.similarity import compare, of_cell
 from bench.score.metrics import score_one
 from bench.score.stats import holm, intervals_of_runs
@@ -258,7 +260,7 @@ def test_a_comparison_has_the_same_correction_in_a_run_and_in_a_table(made):
     runs = [one.results.cells[place, arm][0] for arm in ("chameleon", "instruct")]
     apart = replace(one.results, runs=tuple(runs))
     alone = base_results.by_base(apart)[0]
-    told = against(*(part for run in runs for part in (run.record, run.scores)))
+    told = against(*(ScoredCell(run.record, run.scores) for run in runs))
     grid = comparison_grid.comparisons(alone)
     for metric in ("mae", "rmse"):
         line = next(line for line in told.splitlines() if line.split()[:1] == [metric])
@@ -442,7 +444,7 @@ def test_a_scale_that_is_not_there_is_bad_input(made):
 
 
 def test_a_large_table_has_draws_enough_for_its_correction(made, monkeypatch):
-    monkeypatch.setattr(base_results, "PER_ROW", 10_000)
+    monkeypatch.setattr(arm_comparisons, "PER_ROW", 10_000)
     one = tables(made)
     least = {key: found.p_permutation for key, found in one.comparisons.items()}
     assert min(least.values()) < 1 / 80_000 * 3, (

@@ -227,7 +227,7 @@ def test_a_record_of_any_published_cell_is_a_line_and_a_row(published):
     from bench.report import tables as overview
     from bench.report.inventory import readable
 
-    records = [record for _, record in readable([published])]
+    records = [cell.record for cell in readable([published])]
     text = overview.table(records)
     assert all(
         record["key"][:8] in text or record["cell"]["method"] == "majority" for record in records

@@ -137,13 +137,15 @@ def test_where_nothing_can_be_kept_all_is_computed(tmp_path, capsys, counted, mo
 
 
 def test_a_comparison_is_kept_with_all_it_says(tmp_path, monkeypatch):
-    pairs = []
+    cells = []
     for skill in (0.8, 0.3):
         folder = cell(tmp_path / "runs", "lamp2", "rag", skill=skill)
-        pairs.append((folder, json.loads((folder / "record.json").read_text())))
-    kind, labels = significance.task_of("lamp2")
-    first = significance.compared(kind, labels, [tuple(pairs)], 100)
+        record = json.loads((folder / "record.json").read_text())
+        cells.append(significance.FinishedCell(folder, record))
+    task = significance.task_of("lamp2")
+    pair = significance.CellPair(*cells)
+    first = significance.compared(task, [pair], 100)
     monkeypatch.setattr(stats, "paired_runs", None)
-    assert significance.compared(kind, labels, [tuple(pairs)], 100) == first
+    assert significance.compared(task, [pair], 100) == first
     with pytest.raises(TypeError):
-        significance.compared(kind, labels, [tuple(pairs)], 101)
+        significance.compared(task, [pair], 101)

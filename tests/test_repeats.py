@@ -20,8 +20,9 @@ from omegaconf import OmegaConf
 from bench.cell.repeats import check_sweep, drawn, expanded, seed_of
 from bench.disk import store
 from bench.errors import InputError
-from bench.report import experiments, runs, tables, values
-from bench.report.spread import Spread, spread
+from bench.report import arm_comparisons, experiments, runs, tables, values
+from bench.report.spread import Ends, Spread, spread
+from bench.score.stats import Paired
 
 
 @pytest.mark.parametrize(
@@ -155,10 +156,12 @@ def test_the_spread_is_pooled_over_seeds_and_widens_the_interval() -> None:
     assert found.sd == pytest.approx(variance**0.5) and found.freedom == 3
     assert found.error == pytest.approx((variance / 5) ** 0.5)
     assert spread({"0": [0.1], "1": [0.5]}) is None, "seeds are no repeats"
-    low, high = found.wider(0.44, 0.3, 0.6, users=24)
+    ends = found.wider(0.44, 0.3, 0.6, users=24)
+    low, high = ends.low, ends.high
     assert low is not None and high is not None and low < 0.3 and high > 0.6
-    assert Spread(0.0, 0.0, 2).wider(0.44, 0.3, 0.6, 24) == (pytest.approx(0.3), pytest.approx(0.6))
-    assert found.wider(0.44, None, None, 1) == (None, None)
+    still = Spread(0.0, 0.0, 2).wider(0.44, 0.3, 0.6, 24)
+    assert (still.low, still.high) == (pytest.approx(0.3), pytest.approx(0.6))
+    assert found.wider(0.44, None, None, 1) == Ends(None, None)
 
 
 def test_intervals_with_the_repeats_part_cover() -> None:
@@ -174,7 +177,8 @@ def test_intervals_with_the_repeats_part_cover() -> None:
         half = 2.069 * error  # Student's t of 23 degrees
         found = spread({"0": [value + one - statistics.fmean(luck) for one in luck]})
         assert found is not None
-        low, high = found.wider(value, value - half, value + half, 24)
+        ends = found.wider(value, value - half, value + half, 24)
+        low, high = ends.low, ends.high
         assert low is not None and high is not None
         covered += low <= 0 <= high
         bare += value - half <= 0 <= value + half
@@ -199,6 +203,12 @@ def repeated(root: Path, skills: tuple[float, ...]) -> None:
         manifest(root, "made_table", "chameleon", at, own)
 
 
+def difference(cells: list[runs.Run], base: list[runs.Run], metric: str) -> Paired:
+    """An arm minus its baseline in one metric."""
+    [row] = [row for row in arm_comparisons.comparison(cells, base) if row.metric == metric]
+    return row.paired
+
+
 def test_an_experiment_shows_repeats_as_one_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,9 +227,9 @@ def test_an_experiment_shows_repeats_as_one_row(
     assert shown.high - shown.low > max(one.high - one.low for one in single)
     base = [run for run in found.cells[place, "instruct"] if run.record]
     assert values.summary(base).seeds == 1 and values.summary(base).values["accuracy"].sd is None
-    both = values.comparison(cells_there, base)["accuracy"]
+    both = difference(cells_there, base, "accuracy")
     monkeypatch.setattr(values, "spread", lambda _: None)
-    bare = values.comparison(cells_there, base)["accuracy"]
+    bare = difference(cells_there, base, "accuracy")
     assert both.difference == pytest.approx(
         shown.value - values.summary(base).values["accuracy"].value
     )

@@ -14,6 +14,7 @@ import pytest
 
 from bench.report import cells, comparison_text, page, tables
 from bench.report.__main__ import main
+from bench.report.differences import ScoredCell
 from bench.score.metrics import Scored, score_one
 from bench.score.stats import holm, intervals, paired
 
@@ -252,7 +253,9 @@ def test_a_cell_that_edited_nothing_is_labelled_so_wherever_it_is_shown(facts):
     ) and "edited nothing" not in row(text, "b" * 8)
     assert "edited nothing in 1 of 2 seeds" in row(text, "mean of 2 seeds")
     assert cells.label(bare) == "chameleon, edited nothing"
-    assert page._cell(bare)["variant"] == "edited nothing" and page._cell(other)["variant"] == ""
+    assert (
+        page.facts_of(bare)["variant"] == "edited nothing" and page.facts_of(other)["variant"] == ""
+    )
 
 
 def test_failed_and_unscored_cells_are_rows_that_say_why():
@@ -372,21 +375,22 @@ def test_comparison_of_f1_averages_over_the_labels_of_the_task():
         for answers in (["[1]", "[1]", "[2]"], ["[2]", "[2]", "[1]"])
     ]
     made = [record(key * 16, task="lamp1") for key in "ab"]
-    text = comparison_text.compare_text(
-        made[0], [asdict(one) for one in arms[0]], made[1], [asdict(one) for one in arms[1]]
-    )
+    cells = []
+    for cell, answers in zip(made, arms, strict=True):
+        cells.append(ScoredCell(cell, [asdict(one) for one in answers]))
+    text = comparison_text.compare_text(*cells)
     assert f"{paired('classification', labels, *arms)['f1'].difference:+.3f}" in row(text, "f1  ")
 
 
 def test_comparison_warns_where_more_than_the_method_differs():
     rows = [asdict(one) for one in scores(0.5)]
     other = record("b" * 16, base="task_adapted", data={**record("")["data"], "hash": "other"})
-    text = comparison_text.compare_text(record("a" * 16), rows, other, rows)
+    cell = ScoredCell(record("a" * 16), rows)
+    text = comparison_text.compare_text(cell, ScoredCell(other, rows))
     assert "not the same data, base" in row(text, "warning")
     other = record("b" * 16, cell={**record("")["cell"], "model": "llama3"})
-    assert "not the same model" in row(
-        comparison_text.compare_text(record("a" * 16), rows, other, rows), "warning"
-    )
+    text = comparison_text.compare_text(cell, ScoredCell(other, rows))
+    assert "not the same model" in row(text, "warning")
 
 
 @pytest.mark.parametrize(

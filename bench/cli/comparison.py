@@ -10,23 +10,25 @@ import sys
 from bench.cell.run import Result
 from bench.disk import store
 from bench.report import baseline, comparison_text, scores
+from bench.report.differences import ScoredCell
 from bench.terminal import escape
 
 
 def with_baseline(result: Result) -> str | None:
     """The paired comparison with the instruct baseline on the same questions; None without one."""
-    record = result.record
+    record, cell = result.record, result.plan.cell
     if record["status"] != "ok" or record["unscored"]:
         return None
-    records = store.records(result.plan.cell.root / result.plan.task.name / baseline.METHOD)
-    for _, reason in records.broken:
+
+    at_hand = store.records(cell.root / result.plan.task.name / baseline.METHOD)
+    for _, reason in at_hand.broken:
         escape.say(f"left out: {escape.line(reason)}", sys.stderr)
 
-    folders = {other["key"]: folder for folder, other in records.records}
-    other = baseline.find(record, (other for _, other in records.records))
+    folders = {other["key"]: folder for folder, other in at_hand.records}
+    other = baseline.find(record, (other for _, other in at_hand.records))
     if other is None:
         return None
-    scored = scores.read(result.plan.cell.folder, record)
     return comparison_text.against(
-        dict(record), scored, other, scores.read(folders[other["key"]], other)
+        ScoredCell(dict(record), scores.read(cell.folder, record)),
+        ScoredCell(other, scores.read(folders[other["key"]], other)),
     )

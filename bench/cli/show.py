@@ -5,7 +5,6 @@ the comparison with the baseline.
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +17,7 @@ from bench.cell.plan import resolve
 from bench.cell.run import Result, run
 from bench.cli.comparison import with_baseline
 from bench.data.dates import as_of
-from bench.disk import store
+from bench.disk import exit_codes, store
 from bench.errors import InputError
 from bench.report import tables
 from bench.report.significance import fresh
@@ -37,12 +36,8 @@ def cell(config: DictConfig) -> int:
             escape.say(plan_text(cohort(resolve(config))))
             return 0
         return report(run(config))
-    except InputError as error:
-        escape.say(f"error: {error}", sys.stderr)
-        return 2
-    except store.StoreError as error:
-        escape.say(f"error: {error}", sys.stderr)
-        return 1
+    except (InputError, store.StoreError) as error:
+        return exit_codes.say("error", error)
     except Exception:  # ours, not the user's: Hydra would report it as bad input
         traceback.print_exc()
         return 1

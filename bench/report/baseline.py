@@ -5,19 +5,16 @@ One definition, for the comparison at the end of a run, for tables and for the p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from bench.checks import conf_files
 from bench.disk import store
 
 Record = Mapping[str, Any]
 
 METHOD = "instruct"
-_SEEN = Path(__file__).parents[2] / "conf" / "protocol" / "seen.yaml"
 _FITTING = ("name", "fit_split", "group_size", "_target_")
 """Of a protocol, what a cell that fits nothing has no use for."""
 _ASKING = ("leak", "limit", "decoding")
@@ -37,15 +34,7 @@ def is_plain(record: Record) -> bool:
 
 def asked_alike(record: Record, other: Record) -> bool:
     """Whether two cells put the same questions, with the same items shown, to the same model."""
-    config, theirs = record["config"], other["config"]
-    same_task = record["cell"]["task"] == other["cell"]["task"]
-    same_base = record["cell"]["base"] == other["cell"]["base"]
-    same_data = record["data"]["hash"] == other["data"]["hash"]
-    same_model = record.get("model") == other.get("model")  # two adapted bases are two models
-    same_asking = all(config.get(name) == theirs.get(name) for name in _ASKING)
-    same_items = _selection(config) == _selection(theirs)
-    same_users = _protocol(config) == _protocol(theirs)
-    return all((same_task, same_data, same_model, same_base, same_asking, same_items, same_users))
+    return _asking(record) == _asking(other)
 
 
 def find(record: Record, others: Iterable[Record]) -> Record | None:
@@ -59,6 +48,20 @@ def find(record: Record, others: Iterable[Record]) -> Record | None:
     return min(fitting, key=lambda other: _distance(record, other), default=None)
 
 
+def _asking(record: Record) -> dict[str, Any]:
+    """What may not differ between a cell and its baseline."""
+    config = record["config"]
+    return {
+        "task": record["cell"]["task"],
+        "base": record["cell"]["base"],
+        "data": record["data"]["hash"],
+        "model": record.get("model"),  # two adapted bases are two models
+        "items": _selection(config),
+        "users": _protocol(config),
+        "sections": [config.get(name) for name in _ASKING],
+    }
+
+
 def _distance(record: Record, other: Record) -> tuple[Any, ...]:
     seed, theirs = record["cell"]["seed"], other["cell"]["seed"]
     return (seed != theirs, theirs, str(other["cell"].get("variant", "")), other["key"])
@@ -66,15 +69,17 @@ def _distance(record: Record, other: Record) -> tuple[Any, ...]:
 
 def _selection(config: Mapping[str, Any]) -> dict[str, Any]:
     """Which items a question shows; a cell's method may say it in a section of its own."""
-    chosen = _section(config.get("method")).get("select") or config.get("selection")
-    chosen = _section(chosen)
-    return {name: value for name, value in chosen.items() if name != "_target_"}
+    of_method = _section(config.get("method")).get("select")
+    return _without(_section(of_method or config.get("selection")), ("_target_",))
 
 
 def _protocol(config: Mapping[str, Any]) -> dict[str, Any]:
     """Who is tested on what; a field that an older record does not have stands at its default."""
-    fields = _defaults() | _section(config.get("protocol"))
-    return {name: value for name, value in fields.items() if name not in _FITTING}
+    return _without(_defaults() | _section(config.get("protocol")), _FITTING)
+
+
+def _without(section: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in names}
 
 
 def _section(value: Any) -> dict[str, Any]:
@@ -84,4 +89,4 @@ def _section(value: Any) -> dict[str, Any]:
 
 @cache
 def _defaults() -> dict[str, Any]:
-    return dict(yaml.safe_load(_SEEN.read_text(encoding="utf-8")))
+    return dict(conf_files.option("protocol", "seen"))

@@ -11,13 +11,13 @@ from typing import Any
 from bench.disk import store
 from bench.errors import InputError
 from bench.report import scores
-from bench.report.answers import cell_of, golds_of, notes_of
 from bench.report.base_results import Tables
-from bench.report.cells import kind_of
+from bench.report.cell_texts import cell_of, golds_of, notes_of
+from bench.report.cells import main_metric
+from bench.report.grid_head import title
 from bench.report.inventory import left_out
 from bench.report.render import Grid
-from bench.report.runs import Place, Run
-from bench.score.metrics import PRIMARY
+from bench.report.runs import Place, Run, place_words
 from bench.types import Sample
 
 QUESTIONS = 3
@@ -45,90 +45,104 @@ class Arm:
 
 def grids(tables: Tables) -> list[Grid]:
     """A case for each place of which something has finished."""
-    found = [_grid(tables, place) for place in tables.results.places]
-    return [grid for grid in found if grid] or [
-        _nothing(tables, "No arm has finished with its users' texts.")
-    ]
+    cases = [_grid(tables, place) for place in tables.results.places]
+    whole = [grid for grid in cases if grid]
+    return whole or [_nothing(tables, "No arm has finished with its users' texts.")]
 
 
 def _grid(tables: Tables, place: Place) -> Grid | None:
-    runs = {arm: _first(tables.results.cells.get((place, arm), ())) for arm in tables.results.arms}
-    arms = [arm for name, run in runs.items() if run and (arm := _read(name, run))]
+    runs = _first_runs(tables, place)
+    arms = _read_all(runs)
     if not arms:
         return None
-    wanted = tables.experiment.show.user
-    user = wanted or _differing(arms)
-    asked = [id for id, sample in arms[0].samples.items() if user in (sample.user, sample.group)]
+    samples = arms[0].samples
+    wanted = tables.experiment.show.user or _differing(arms)
+    asked = [id for id, sample in samples.items() if wanted in (sample.user, sample.group)]
     if not asked:
-        first = ", ".join(
-            dict.fromkeys(sample.user for sample in list(arms[0].samples.values())[:5])
+        users = [sample.user for sample in list(samples.values())[:5]]
+        first = ", ".join(dict.fromkeys(users))
+        return _nothing(
+            tables, f"{place_words(place)}: no tested user {wanted}; there are {first}, ..."
         )
-        return _nothing(tables, f"{_where(place)}: no tested user {user}; there are {first}, ...")
-    owner = arms[0].samples[asked[0]].user
-    rows = [["history", "", item] for item in _history(filter(None, runs.values()), owner)]
+
+    owner = samples[asked[0]].user
+    rows = [["history", "", item] for item in _history(list(runs.values()), owner)]
     for id in sorted(asked, key=lambda id: not _differ(arms, id))[:QUESTIONS]:
         rows += _question(arms, id, tables.experiment.show.baseline)
-    more = (
-        [f"{len(asked) - QUESTIONS} more questions of this user are not shown."]
-        if len(asked) > QUESTIONS
-        else []
+    more = len(asked) - QUESTIONS
+    below = [f"{more} more questions of this user are not shown."] if more > 0 else []
+    return Grid(
+        title=f"{title(tables)}: user {owner}, {place_words(place)}",
+        head=["", arms[0].metric, "text"],
+        rows=rows,
+        below=[*below, *BELOW],
+        labels=2,
+        texts=True,
     )
-    title = (
-        f"{tables.experiment.title} [scale {tables.experiment.scale}]: user {owner},"
-        f" {_where(place)}"
-    )
-    head = ["", arms[0].metric, "text"]
-    return Grid(title, head, rows, below=[*more, *BELOW], labels=2, texts=True)
+
+
+def _nothing(tables: Tables, why: str) -> Grid:
+    return Grid(title(tables), ["", "text"], [["", why]], texts=True)
 
 
 def _question(arms: Sequence[Arm], id: str, baseline: str | None) -> Iterator[list[str]]:
     """The question as the arm without history has it, the gold, and the answers."""
     plain = next((arm for arm in arms if arm.name == baseline), arms[0])
-    yield [f"question {id}", "", _flat(plain.samples[id].prompt)]
-    yield ["gold", "", _flat(plain.golds.get(id, "-"))]
+    yield [f"question {id}", "", _in_one_line(plain.samples[id].prompt)]
+    yield ["gold", "", _in_one_line(plain.golds.get(id, "-"))]
     for arm in arms:
-        answered, value = arm.samples.get(id), arm.values.get(id)
-        yield [
-            arm.name,
-            "" if value is None else f"{value:.3f}",
-            _flat(answered.raw) if answered else "-",
-        ]
+        sample, value = arm.samples.get(id), arm.values.get(id)
+        score = "" if value is None else f"{value:.3f}"
+        yield [arm.name, score, _in_one_line(sample.raw) if sample else "-"]
+
+
+def _first_runs(tables: Tables, place: Place) -> dict[str, Run]:
+    """The first finished run of each arm that has one."""
+    runs: dict[str, Run] = {}
+    for arm in tables.results.arms:
+        for run in tables.results.cells.get((place, arm), ()):
+            if run.is_ok and run.folder:
+                runs.setdefault(arm, run)
+    return runs
+
+
+def _read_all(runs: Mapping[str, Run]) -> list[Arm]:
+    arms = []
+    for name, run in runs.items():
+        arm = _read(name, run)
+        if arm is not None:
+            arms.append(arm)
+    return arms
 
 
 def _read(name: str, run: Run) -> Arm | None:
     """None for a cell without texts (published ones have none) or with damaged ones,
     which are named.
     """
-    assert run.folder is not None and run.record is not None
+    cell = run.finished
     try:
-        samples, _ = store.read_samples(cell_of(run.folder))
-        rows = {row["id"]: row for row in scores.read(run.folder, run.record)}
-        golds = golds_of(run.folder, str(run.record["cell"]["task"]), rows)
+        samples, _ = store.read_samples(cell_of(cell.folder))
+        rows = {row["id"]: row for row in scores.read(cell.folder, cell.record)}
+        golds = golds_of(cell.folder, str(cell.record["cell"]["task"]), rows)
     except InputError as error:
         left_out(str(error))
         return None
-    kind = kind_of(run.record["metrics"])
-    metric = PRIMARY[kind][0] if kind else ""
+    if not samples:
+        return None
+
+    metric = main_metric(cell.record["metrics"])
     values = {id: row["values"][metric] for id, row in rows.items() if metric in row["values"]}
-    return (
-        Arm(name, {sample.id: sample for sample in samples}, values, golds, metric)
-        if samples
-        else None
-    )
+    return Arm(name, {sample.id: sample for sample in samples}, values, golds, metric)
 
 
-def _history(runs: Iterator[Run], user: str) -> list[str]:
+def _history(runs: Sequence[Run], user: str) -> list[str]:
     """The items that a method has noted of the user."""
     for run in runs:
-        for path in sorted((run.folder / "artifacts").glob("adapt-*.json")) if run.folder else ():
-            for name, notes in notes_of(path):
-                for title, note in notes:
-                    if (
-                        name == "history"
-                        and title == f"history of {user}"
-                        and isinstance(note, list)
-                    ):
-                        return [_flat(str(item)) for item in note]
+        for path in sorted((run.finished.folder / "artifacts").glob("adapt-*.json")):
+            for note in notes_of(path):
+                is_history = note.name == "history" and note.user == user
+                if is_history and isinstance(note.content, list):
+                    return list(map(_in_one_line, note.content))
     return []
 
 
@@ -136,29 +150,16 @@ def _differing(arms: Sequence[Arm]) -> str:
     """The first user of whose questions one is answered differently;
     the first of all where none is.
     """
-    first = arms[0].samples
-    return next(
-        (sample.user for id, sample in first.items() if _differ(arms, id)),
-        next(iter(first.values())).user,
-    )
+    samples = arms[0].samples
+    for id, sample in samples.items():
+        if _differ(arms, id):
+            return sample.user
+    return next(iter(samples.values())).user
 
 
 def _differ(arms: Sequence[Arm], id: str) -> bool:
     return len({arm.samples[id].raw for arm in arms if id in arm.samples}) > 1
 
 
-def _first(runs: Sequence[Run]) -> Run | None:
-    return next((run for run in runs if run.state == "ok" and run.folder), None)
-
-
-def _nothing(tables: Tables, why: str) -> Grid:
-    title = f"{tables.experiment.title} [scale {tables.experiment.scale}]"
-    return Grid(title, ["", "text"], [["", why]], texts=True)
-
-
-def _where(place: Place) -> str:
-    return ", ".join(value for _, value in place)
-
-
-def _flat(text: Any) -> str:
+def _in_one_line(text: Any) -> str:
     return " ".join(str(text).split())

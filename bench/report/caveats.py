@@ -4,7 +4,9 @@ what leaks, and which answers could not be read.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -42,16 +44,19 @@ DROPPED = (
 """Of those, what `leak=drop` takes away."""
 
 
+MOST_NAMES = 6
+"""So many rows are named beside a finding; the others are counted."""
+
+
 def leaks(record: Record) -> str:
     """What leaks, in words; empty where nothing does."""
-    found, dropped = [], record["config"].get("leak") == "drop"
+    findings, dropped = [], record["config"].get("leak") == "drop"
     for name, count in record["leaks"].items():
-        if not isinstance(count, int) or not count:
-            continue
-        one, several = LEAKS.get(name, (name, name))
-        away = " (dropped)" if dropped and name in DROPPED else ""
-        found.append(f"{count:,} {one if count == 1 else several}{away}")
-    return ", ".join(found)
+        if _is_count(count):
+            singular, plural = LEAKS.get(name, (name, name))
+            away = " (dropped)" if dropped and name in DROPPED else ""
+            findings.append(f"{count:,} {singular if count == 1 else plural}{away}")
+    return ", ".join(findings)
 
 
 def unparsed(record: Record) -> str:
@@ -66,44 +71,56 @@ def counted(record: Record) -> list[str]:
     items that were not read whole.
     """
     facts, counts = record.get("facts") or {}, record["counts"]
-    found = (
+    findings = (
         (counts.get("golds_without_word"), "gold", "without a word that official ROUGE reads"),
         (facts.get("users_rankings_tied"), "ranking", "decided by ties alone"),
         (facts.get("users_embedder_cut"), "history item", "longer than the embedder reads"),
     )
-    return [
-        f"{count:,} {what}{'' if count == 1 else 's'} {why}"
-        for count, what, why in found
-        if _some(count)
-    ]
+    lines = []
+    for count, what, why in findings:
+        if _is_count(count):
+            lines.append(f"{count:,} {what}{'' if count == 1 else 's'} {why}")
+    return lines
 
 
-def _some(count: Any) -> bool:
+def _is_count(count: Any) -> bool:
     return isinstance(count, int) and count > 0
 
 
 def warnings(record: Record) -> list[str]:
     """All of it, a text each, without those that have nothing to say."""
-    leak = leaks(record)
-    return [
-        text
-        for text in (unparsed(record), f"leaks: {leak}" if leak else "", *counted(record))
-        if text
-    ]
+    texts = []
+    if unread := unparsed(record):
+        texts.append(unread)
+    if leak := leaks(record):
+        texts.append(f"leaks: {leak}")
+    return [*texts, *counted(record)]
 
 
-def of_rows(named: Sequence[tuple[str, Record]]) -> list[str]:
+@dataclass(frozen=True)
+class NamedRecord:
+    """A cell, and what a table calls its row."""
+
+    name: str
+    record: Record
+
+
+def of_rows(rows: Sequence[NamedRecord]) -> list[str]:
     """What leaks in the rows of a table: a line for each finding, with the rows that have it."""
-    found: dict[str, list[str]] = {}
-    for name, record in named:
-        if leak := leaks(record):
-            found.setdefault(leak, []).append(name)
-    return [f"leaks ({_rows(names, len(named))}): {leak}" for leak, names in found.items()]
+    names: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if leak := leaks(row.record):
+            names[leak].append(row.name)
+
+    lines = []
+    for leak, leaking in names.items():
+        where = "all rows" if len(leaking) == len(rows) else _listed(leaking)
+        lines.append(f"leaks ({where}): {leak}")
+    return lines
 
 
-def _rows(names: Sequence[str], all_of_them: int) -> str:
+def _listed(names: Sequence[str]) -> str:
     different = list(dict.fromkeys(names))
-    if len(names) == all_of_them:
-        return "all rows"
-    more = f" and {len(different) - 6} more" if len(different) > 6 else ""
-    return ", ".join(different[:6]) + more
+    more = len(different) - MOST_NAMES
+    named = ", ".join(different[:MOST_NAMES])
+    return f"{named} and {more} more" if more > 0 else named

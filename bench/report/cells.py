@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from pathlib import Path
 from typing import Any, get_args
 
+from bench.checks import conf_files
 from bench.errors import InputError
 from bench.score.metrics import DIRECTION, PRIMARY, Kind, Scored
 
 Record = Mapping[str, Any]
-TASKS = Path(__file__).parents[2] / "conf" / "task"
 NLL = ("nll_label", "nll_token")
 ENOUGH = 24
 """Users from which on a 95 % interval holds the truth in about 95 % of samples
@@ -26,16 +26,57 @@ COSTS = ("seconds", "tokens_in", "tokens_out")
 EDITED_NOTHING = "edited nothing"
 
 
+@dataclass(frozen=True)
+class TaskKind:
+    """What a task measures. `labels`: those that macro-F1 is averaged over; none without labels."""
+
+    kind: Kind
+    labels: tuple[str, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the papers print, and the NLL of the gold."""
+        return (*PRIMARY[self.kind], *NLL)
+
+
+@cache
+def task_of(name: str) -> TaskKind:
+    """Kind and labels of a task, which are in its file and not in the record."""
+    if not name.isidentifier():  # a record may say anything, also a path
+        raise InputError(f"{name}: not a task's name, so its cells cannot be compared")
+    try:
+        task = conf_files.option("task", name)
+        return TaskKind(task["kind"], tuple(task["labels"]))
+    except (InputError, KeyError, TypeError):
+        path = conf_files.CONF / "task" / f"{name}.yaml"
+        raise InputError(
+            f"{path}: not a task's file with kind and labels, so its cells cannot be compared"
+        ) from None
+
+
+def kind_of(metrics: Container[str]) -> Kind | None:
+    """Which kind of task has these metrics."""
+    for kind in get_args(Kind):
+        if PRIMARY[kind][0] in metrics:
+            return kind  # type: ignore[no-any-return]
+    return None
+
+
+def main_metric(metrics: Container[str]) -> str:
+    """The first metric that the papers print of such a task; empty if it has none of theirs."""
+    kind = kind_of(metrics)
+    return PRIMARY[kind][0] if kind else ""
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values as one row: `a.b` -> value."""
-    found: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, value in values.items():
-        found |= (
-            flat(value, f"{prefix}{name}.")
-            if isinstance(value, Mapping)
-            else {prefix + name: value}
-        )
-    return found
+        if isinstance(value, Mapping):
+            row |= flat(value, f"{prefix}{name}.")
+        else:
+            row[prefix + name] = value
+    return row
 
 
 def scored_rows(record: Record, rows: Sequence[Record]) -> list[Scored]:
@@ -48,37 +89,27 @@ def scored_rows(record: Record, rows: Sequence[Record]) -> list[Scored]:
         ) from None
 
 
-@cache
-def task_of(name: str) -> tuple[Kind, tuple[str, ...]]:
-    """Kind and labels (macro-F1 is averaged over them),
-    which are in the task's file and not in the record.
-    """
-    import yaml
-
-    path = TASKS / f"{name}.yaml"
-    if not name.isidentifier():  # a record may say anything, also a path
-        raise InputError(f"{name}: not a task's name, so its cells cannot be compared")
-    try:
-        task = yaml.load(
-            path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
-        return task["kind"], tuple(task["labels"])
-    except (OSError, KeyError, TypeError):
-        raise InputError(
-            f"{path}: not a task's file with kind and labels, so its cells cannot be compared"
-        ) from None
-
-
-def kind_of(metrics: Container[str]) -> Kind | None:
-    """Which kind of task has these metrics."""
-    return next((kind for kind in get_args(Kind) if PRIMARY[kind][0] in metrics), None)
-
-
 def interval(low: float | None, high: float | None, users: int) -> str:
     """`[low, high]`, with the mark that coverage_notes.py explains; empty if there is none."""
     if low is None or high is None:
         return ""
-    return f"[{low:z.3f}, {high:z.3f}]" + ("^" if users < ENOUGH else "")
+    mark = "^" if users < ENOUGH else ""
+    return f"[{low:z.3f}, {high:z.3f}]{mark}"
+
+
+def with_direction(metric: str) -> str:
+    """The metric with an arrow that says which way is better."""
+    return f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
+
+
+def directions(names: Sequence[str]) -> list[str]:
+    """Which of the metrics are better when higher, and which when lower: at most two lines."""
+    lines = []
+    for word, up in (("higher", True), ("lower", False)):
+        metrics = [name for name in names if DIRECTION.get(name) is up]
+        if metrics:
+            lines.append(f"{word} is better: {', '.join(metrics)}")
+    return lines
 
 
 def label(record: Record) -> str:
@@ -106,15 +137,19 @@ def edited_nothing(record: Record) -> bool:
 def unedited(records: Sequence[Record]) -> str:
     """The same of several cells that stand in one row; empty where all of them edited something."""
     bare = sum(map(edited_nothing, records))
-    if bare in (0, len(records)):
-        return EDITED_NOTHING if bare else ""
+    if bare == 0:
+        return ""
+    if bare == len(records):
+        return EDITED_NOTHING
     return f"{EDITED_NOTHING} in {bare} of {len(records)} {runs(records)}"
 
 
 def runs(records: Sequence[Record]) -> str:
     """What several cells in one row are: seeds, repeats of one, or both."""
     seeds = {record["cell"]["seed"] for record in records}
-    return "seeds" if len(seeds) == len(records) else "repeats" if len(seeds) == 1 else "runs"
+    if len(seeds) == len(records):
+        return "seeds"
+    return "repeats" if len(seeds) == 1 else "runs"
 
 
 def run_name(record: Record) -> str:
@@ -141,27 +176,20 @@ def overlap(records: Sequence[Record]) -> float | None:
     """Share of edited layers that two cells have in common (Jaccard),
     mean over the pairs of cells; None for none.
     """
-    chosen = [set(record["facts"]["layers"]) for record in records if "layers" in record["facts"]]
-    pairs = list(combinations(chosen, 2))
-    return statistics.fmean(len(a & b) / max(1, len(a | b)) for a, b in pairs) if pairs else None
+    edits = [set(record["facts"]["layers"]) for record in records if "layers" in record["facts"]]
+    shares = []
+    for layers, others in combinations(edits, 2):
+        shares.append(len(layers & others) / max(1, len(layers | others)))
+    return statistics.fmean(shares) if shares else None
 
 
 def users(record: Record) -> int:
     """How many users were tested."""
-    return int(
-        next((metric["users"] for metric in record["metrics"].values()), record["data"]["users"])
-    )
+    for metric in record["metrics"].values():
+        return int(metric["users"])
+    return int(record["data"]["users"])
 
 
 def cost(record: Record, what: str) -> float:
     """Seconds or tokens of the whole cell, over all phases."""
     return sum(phase.get(what) or 0 for phase in record["cost"].values())
-
-
-def directions(names: Sequence[str]) -> list[str]:
-    """Which of the metrics are better when higher, and which when lower: at most two lines."""
-    lists = (
-        (word, [name for name in names if DIRECTION.get(name) is up])
-        for word, up in (("higher", True), ("lower", False))
-    )
-    return [f"{word} is better: {', '.join(found)}" for word, found in lists if found]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-Record = Mapping[str, Any]
+from bench.report.cells import Record
 
 RULE = "majority"
 """The method that asks no model: it belongs to every table of its questions, whatever the base of
@@ -18,43 +19,60 @@ _CHOICE: Mapping[str, tuple[str, ...]] = {
 """Settings of a protocol that say whose questions are asked, by its `choose`."""
 
 
-def groups(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
-    """The tables: each one's head, and the records in it, in the order given. By head."""
-    records = list(records)
-    found: dict[tuple[Hashable, Hashable], list[Record]] = {}
-    for record in records:
-        if record["cell"]["method"] != RULE:
-            found.setdefault((_asked(record), _answered(record)), []).append(record)
-    rules: dict[Hashable, list[Record]] = {}
-    for record in records:
-        if record["cell"]["method"] == RULE:
-            rules.setdefault(_asked(record), []).append(record)
-    homes = {asked for asked, _ in found}
-    for asked, members in rules.items():
-        if asked not in homes:
-            found[asked, ()] = []
-        for key in [key for key in found if key[0] == asked]:
-            found[key] = _once(members) + found[key]
-    return sorted(((head(members), members) for members in found.values()), key=lambda one: one[0])
+@dataclass(frozen=True)
+class Group:
+    """The cells of one table, and what they share."""
+
+    head: str
+    records: list[Record]
 
 
-def head(members: list[Record]) -> str:
+def groups(records: Iterable[Record]) -> list[Group]:
+    """The tables, by head, the records of each in the order given."""
+    rules: dict[Hashable, list[Record]] = defaultdict(list)
+    tables: dict[tuple[Hashable, Hashable], list[Record]] = defaultdict(list)
+    for record in records:
+        if is_rule(record):
+            rules[_asked(record)].append(record)
+        else:
+            tables[_asked(record), _answered(record)].append(record)
+
+    with_models = {asked for asked, _ in tables}
+    for asked in rules:
+        if asked not in with_models:
+            tables[asked, ()] = []
+
+    shown_together = []
+    for (asked, _), members in tables.items():
+        together = [*_once(rules[asked]), *members]
+        shown_together.append(Group(head(together), together))
+    return sorted(shown_together, key=lambda group: group.head)
+
+
+def is_rule(record: Record) -> bool:
+    return bool(record["cell"]["method"] == RULE)
+
+
+def head(members: Sequence[Record]) -> str:
     """What the rows share: task, data, questions, and of those with a model that,
     its base and the protocol.
     """
-    record = next((one for one in members if one["cell"]["method"] != RULE), members[0])
+    of_models = [record for record in members if not is_rule(record)]
+    record = (of_models or members)[0]
     cell, data = record["cell"], record["data"]
     where = (
         f"{cell['task']} on {data['name']}/{data['split']} ({data['kind']} split,"
         f" {data['hash'][:8]})"
     )
-    counts = {(one["data"]["queries"], one["data"]["users"]) for one in members}
-    asked = f", {data['queries']} questions of {data['users']} users" if len(counts) == 1 else ""
-    if cell["method"] == RULE:
-        return f"{where}{asked}, protocol {cell['protocol']}"
+    counts = {(other["data"]["queries"], other["data"]["users"]) for other in members}
+    if len(counts) == 1:
+        where += f", {data['queries']} questions of {data['users']} users"
+    if is_rule(record):
+        return f"{where}, protocol {cell['protocol']}"
+
     dtype = record.get("model", {}).get("dtype", "")
     model = f"model {cell['model']} {dtype}".strip()
-    return f"{where}{asked}, {model}, base {cell['base']}, protocol {cell['protocol']}"
+    return f"{where}, {model}, base {cell['base']}, protocol {cell['protocol']}"
 
 
 def _asked(record: Record) -> Hashable:
@@ -64,13 +82,18 @@ def _asked(record: Record) -> Hashable:
     """
     cell, data, config = record["cell"], record["data"], record["config"]
     protocol = config.get("protocol") or {}
-    choose = protocol.get("choose") if isinstance(protocol.get("choose"), str) else "all"
-    chosen = [
-        str(protocol.get(name)) for name in ("test_split", "pool", *_CHOICE.get(str(choose), ()))
-    ]
-    asked = str(config.get("limit")) if choose == "bin" else (data["queries"], data["users"])
-    where = [data[name] for name in ("name", "split", "kind", "hash")]
-    return (cell["task"], *where, cell["protocol"], choose, *chosen, asked)
+    choose = protocol.get("choose")
+    if not isinstance(choose, str):
+        choose = "all"
+    settings = ("test_split", "pool", *_CHOICE.get(choose, ()))
+    return (
+        cell["task"],
+        (data["name"], data["split"], data["kind"], data["hash"]),
+        cell["protocol"],
+        choose,
+        tuple(str(protocol.get(name)) for name in settings),
+        str(config.get("limit")) if choose == "bin" else (data["queries"], data["users"]),
+    )
 
 
 def _answered(record: Record) -> Hashable:
@@ -78,16 +101,21 @@ def _answered(record: Record) -> Hashable:
     return (cell["model"], str(record.get("model", {}).get("dtype")), cell["base"])
 
 
-def _once(rules: list[Record]) -> list[Record]:
+def _once(rules: Sequence[Record]) -> list[Record]:
     """A rule that ran beside several models is one row:
     it answered the same each time, to the same users.
     """
-    found: dict[Hashable, Record] = {}
+    different: dict[Hashable, Record] = {}
     for record in rules:
         rule = record["config"]["method"].get("rule", record["cell"]["variant"])
-        values = tuple(sorted((name, one["value"]) for name, one in record["metrics"].items()))
-        said = (str(record["config"].get("leak")), str(record["leaks"]))
-        found.setdefault(
-            (str(rule), record["cell"]["seed"], record["status"], values, said), record
+        metrics = record["metrics"].items()
+        outcome = (
+            str(rule),
+            record["cell"]["seed"],
+            record["status"],
+            tuple(sorted((name, metric["value"]) for name, metric in metrics)),
+            str(record["config"].get("leak")),
+            str(record["leaks"]),
         )
-    return list(found.values())
+        different.setdefault(outcome, record)
+    return list(different.values())

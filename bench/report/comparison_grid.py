@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.report import coverage_notes, footnotes
 from bench.report.base_results import Tables
-from bench.report.cells import interval
-from bench.report.differences import DETECTS, sureness
-from bench.report.grid_head import axes_of, head, short_names, title
+from bench.report.cells import with_direction
+from bench.report.comparison_rows import DETECTS, SURENESS, ComparisonRow
+from bench.report.grid_head import axes_of, head, labels, short_names, title
 from bench.report.render import Grid
-from bench.score.metrics import DIRECTION
 
 COMPARED = (
     (
@@ -22,53 +23,38 @@ COMPARED = (
     DETECTS,
     "helped, harmed: users whom the arm serves better, worse.",
 )
+COLUMNS = ("arm", "metric", "difference", "95 %", "p", "Holm", "Holm table", *SURENESS, "users")
 
 
 def comparisons(tables: Tables) -> Grid:
     """Every arm minus its baseline, with Holm's correction over its metrics and over all rows."""
-    found, axes, show = tables.comparisons, axes_of(tables), tables.experiment.show
+    show, axes = tables.experiment.show, axes_of(tables)
     rows = []
-    for (place, arm, metric), one in found.items():
-        bounds = interval(one.low, one.high, one.users) or "-"
-        change = [
-            f"{one.difference:+.3f}",
-            bounds,
-            *sureness(one, *tables.corrected[place, arm, metric]),
-        ]
-        where = [tables.words(place).get(axis, "") for axis in axes]
-        named = f"{arm} (minus {show.baselines[arm]})" if arm in show.baselines else arm
-        rows.append(
-            [
-                *where,
-                named,
-                f"{metric} {'↑' if DIRECTION[metric] else '↓'}",
-                *change,
-                str(one.users),
-            ]
-        )
-    change = [
-        "difference",
-        "95 %",
-        "p",
-        "Holm",
-        "Holm table",
-        "detects",
-        "helped",
-        "harmed",
-        "users",
-    ]
+    for (place, arm, _), row in tables.rows.items():
+        name = f"{arm} (minus {show.baselines[arm]})" if arm in show.baselines else arm
+        rows.append([*labels(tables, place, axes), name, *_cells(row)])
     return Grid(
         title=f"{title(tables)}: each arm minus {show.baseline}",
-        head=[*short_names(axes), "arm", "metric", *change],
+        head=[*short_names(axes), *COLUMNS],
         rows=rows,
         above=head(tables)[:1],
         below=[
             *COMPARED,
             *footnotes.rows_named(tables),
             *footnotes.few_users(tables),
-            *coverage_notes.of_differences(
-                " ".join(word for row in rows for word in row), tables.comparisons.values()
-            ),
+            *_coverage(tables, rows),
         ],
         labels=len(axes) + 2,
     )
+
+
+def _cells(row: ComparisonRow) -> list[str]:
+    """The row without its labels."""
+    difference = f"{row.paired.difference:+.3f}"
+    users = str(row.paired.users)
+    return [with_direction(row.metric), difference, row.bounds, *row.sureness, users]
+
+
+def _coverage(tables: Tables, rows: Sequence[Sequence[str]]) -> list[str]:
+    words = " ".join(word for row in rows for word in row)
+    return coverage_notes.of_differences(words, tables.comparisons.values())

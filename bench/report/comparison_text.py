@@ -2,86 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bench.report import caveats, comparability
-from bench.report.cells import (
-    Record,
-    directions,
-    flat,
-    label,
-    run_name,
-)
-from bench.report.differences import differences
+from bench.report.cells import Record, directions, flat, label, run_name
+from bench.report.differences import ScoredCell, compare
 from bench.report.render import aligned
 from bench.report.width import prose
 
 
-def compare_text(
-    record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]
-) -> str:
+def compare_text(a: ScoredCell, b: ScoredCell) -> str:
     """Cell A minus cell B on their common queries, with both cells, and what differs in their
     configuration, above.
 
-    The scores are those of `scores.json`. Raises InputError where the tasks or the golds of a query
-    differ.
+    Raises InputError where the tasks or the golds of a query differ.
     """
-    counts, names, rows, below = differences(record_a, scores_a, record_b, scores_b)
-    head = [*_compared(record_a, record_b), counts, "", *directions(names)]
-    return "\n".join([*prose(head), *aligned(rows), "", *prose(below)])
+    comparison = compare(a, b)
+    head = [
+        *_cells(a.record, b.record),
+        *_settings(a.record, b.record),
+        *_warnings(a.record, b.record),
+        comparison.counts,
+        "",
+        *directions(comparison.metrics),
+    ]
+    lines = [*prose(head), *aligned(comparison.table), "", *prose(comparison.legend)]
+    return "\n".join(lines)
 
 
-def against(
-    record: Record, scores: Sequence[Record], baseline: Record, baseline_scores: Sequence[Record]
-) -> str:
+def against(cell: ScoredCell, baseline: ScoredCell) -> str:
     """The same in few lines, for the end of a run: A is the cell, B the baseline."""
-    counts, names, rows, below = differences(record, scores, baseline, baseline_scores)
-    head = f"A - B, against B = {label(baseline)} (key {baseline['key'][:8]}): {counts}"
-    return "\n".join("  " + line for line in (head, *directions(names), *aligned(rows), *below))
-
-
-def _compared(a: Record, b: Record) -> list[str]:
-    """The head of a comparison: the two cells, where their configs differ,
-    and what makes them hard to compare.
-    """
-    names = [
-        f"{label(record)}, seed {run_name(record)}, key {record['key'][:8]}" for record in (a, b)
+    comparison = compare(cell, baseline)
+    lines = [
+        f"A - B, against B = {label(baseline.record)} (key {baseline.record['key'][:8]}):"
+        f" {comparison.counts}",
+        *directions(comparison.metrics),
+        *aligned(comparison.table),
+        *comparison.legend,
     ]
-    flat_a, flat_b = flat(a["config"]), flat(b["config"])
-    different = [
-        name
-        for name in {**flat_a, **flat_b}
-        if flat_a.get(name, "-") != flat_b.get(name, "-")
-        and name != "variant"
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _cells(a: Record, b: Record) -> list[str]:
+    """Which cells they are, a line each."""
+    lines = []
+    for letter, record in (("A", a), ("B", b)):
+        name = f"{label(record)}, seed {run_name(record)}, key {record['key'][:8]}"
+        lines.append(f"{letter}  {name}: {comparability.head([record])}")
+    return lines
+
+
+def _settings(a: Record, b: Record) -> list[str]:
+    """Where their configs differ, as a table."""
+    of_a, of_b = flat(a["config"]), flat(b["config"])
+    rows = []
+    for name in {**of_a, **of_b}:
+        in_a, in_b = of_a.get(name, "-"), of_b.get(name, "-")
         # of two methods, the settings that one of them has not tell nothing apart
-        and ((name in flat_a and name in flat_b) or not name.startswith("method."))
-    ]
-    rows = [[name, str(flat_a.get(name, "-")), str(flat_b.get(name, "-"))] for name in different]
-    config = (
-        ["", *aligned([["config", "A", "B"], *rows]), ""]
-        if rows
-        else ["their configs do not differ"]
-    )
-    facts = [
-        (r["data"]["hash"], r.get("model", r["cell"]["model"]), r["cell"]["base"]) for r in (a, b)
-    ]
-    odd = [
-        name for name, one, two in zip(("data", "model", "base"), *facts, strict=True) if one != two
-    ]
-    warning = (
-        [f"warning: not the same {', '.join(odd)}: this compares more than two methods"]
-        if odd
-        else []
-    )
-    doubts = [
-        f"{arm}: {text}"
-        for arm, record in (("A", a), ("B", b))
-        for text in caveats.warnings(record)
-    ]
-    return [
-        f"A  {names[0]}: {comparability.head([a])}",
-        f"B  {names[1]}: {comparability.head([b])}",
-        *config,
-        *warning,
-        *doubts,
-    ]
+        is_of_one_method = name.startswith("method.") and not (name in of_a and name in of_b)
+        if in_a != in_b and name != "variant" and not is_of_one_method:
+            rows.append([name, str(in_a), str(in_b)])
+    if not rows:
+        return ["their configs do not differ"]
+    return ["", *aligned([["config", "A", "B"], *rows]), ""]
+
+
+def _warnings(a: Record, b: Record) -> list[str]:
+    """What makes them hard to compare, and what makes each of them doubtful."""
+    of_a, of_b = _ground(a), _ground(b)
+    odd = [name for name in of_a if of_a[name] != of_b[name]]
+    warnings = []
+    if odd:
+        warnings.append(
+            f"warning: not the same {', '.join(odd)}: this compares more than two methods"
+        )
+    for letter, record in (("A", a), ("B", b)):
+        for doubt in caveats.warnings(record):
+            warnings.append(f"{letter}: {doubt}")
+    return warnings
+
+
+def _ground(record: Record) -> dict[str, object]:
+    """What two methods should share if only they are to be compared."""
+    cell = record["cell"]
+    return {
+        "data": record["data"]["hash"],
+        "model": record.get("model", cell["model"]),
+        "base": cell["base"],
+    }

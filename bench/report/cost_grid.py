@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bench.report import footnotes
 from bench.report.base_results import Tables
-from bench.report.grid_head import axes_of, head, short_names, title
+from bench.report.grid_head import axes_of, head, labels, short_names, title
 from bench.report.render import Grid
+from bench.report.runs import Run, place_words
 from bench.report.timing import lines
 
 COSTS = (
@@ -28,31 +31,28 @@ COSTS = (
 def costs(tables: Tables) -> Grid:
     """What each arm costs, beside its first metric."""
     axes, rows = axes_of(tables), []
-    for (place, arm), one in tables.summaries.items():
-        if one.cost is None:
+    for (place, arm), summary in tables.summaries.items():
+        if summary.cost is None:
             continue
-        metric = next(iter(tables.metrics(place)), "")
-        value = one.values.get(metric)
-        cost = [
-            f"{one.cost.seconds:,.2f}",
-            f"{one.cost.fit_seconds:,.2f}",
-            f"{one.cost.bytes:,.0f}",
-            f"{one.cost.tokens:,.0f}",
-        ]
-        quality = [metric, f"{value.value:z.3f}" if value else "-"]
-        rows.append([*(tables.words(place).get(axis, "") for axis in axes), arm, *quality, *cost])
+        metric = tables.first_metric(place)
+        value = summary.values.get(metric)
+        quality = f"{value.value:z.3f}" if value else "-"
+        rows.append(
+            [
+                *labels(tables, place, axes),
+                arm,
+                metric,
+                quality,
+                f"{summary.cost.seconds:,.2f}",
+                f"{summary.cost.fit_seconds:,.2f}",
+                f"{summary.cost.bytes:,.0f}",
+                f"{summary.cost.tokens:,.0f}",
+            ]
+        )
+    columns = ["arm", "metric", "value", "seconds", "before the test", "bytes", "tokens"]
     return Grid(
         title=f"{title(tables)}: cost beside quality",
-        head=[
-            *short_names(axes),
-            "arm",
-            "metric",
-            "value",
-            "seconds",
-            "before the test",
-            "bytes",
-            "tokens",
-        ],
+        head=[*short_names(axes), *columns],
         rows=rows,
         above=head(tables)[:1],
         below=COSTS,
@@ -65,17 +65,15 @@ def times(tables: Tables) -> Grid:
     little says nothing.
     """
     axes, rows = axes_of(tables), []
-    for (place, arm), one in tables.summaries.items():
-        cost = (
-            [f"{one.cost.fit_seconds:,.2f}", f"{one.cost.tokens:,.0f}"]
-            if one.cost
-            else [one.problem, ""]
-        )
-        rows.append([*(tables.words(place).get(axis, "") for axis in axes), arm, *cost])
-    fits = [
-        f"{one.arm}, {', '.join(value for _, value in one.place)}: {one.fit} ({one.x})"
-        for one in lines(tables)
-    ]
+    for (place, arm), summary in tables.summaries.items():
+        seconds, tokens = summary.problem, ""
+        if summary.cost:
+            seconds, tokens = f"{summary.cost.fit_seconds:,.2f}", f"{summary.cost.tokens:,.0f}"
+        rows.append([*labels(tables, place, axes), arm, seconds, tokens])
+
+    fits = []
+    for line in lines(tables):
+        fits.append(f"{line.arm}, {place_words(line.place)}: {line.fit} ({line.x})")
     return Grid(
         title=title(tables),
         head=[*short_names(axes), "arm", "seconds", "tokens"],
@@ -95,18 +93,11 @@ def cosines(tables: Tables) -> Grid:
     """How alike two users' patches are: over all pairs of different users,
     for A, B and BA of each cell.
     """
-    from bench.report import similarity
-
     axes, rows = axes_of(tables), []
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:
-            for kind, middle, low, high in (
-                similarity.apart(run.folder) if run.folder and run.state == "ok" else ()
-            ):
-                where = [tables.words(place).get(axis, "") for axis in axes]
-                rows.append(
-                    [*where, arm, run.seed, kind, *(f"{one:.3f}" for one in (middle, low, high))]
-                )
+            where = [*labels(tables, place, axes), arm, run.seed]
+            rows += [[*where, *words] for words in _cosines(run)]
     return Grid(
         title=f"{title(tables)}: cosines of two users' patches",
         head=[*short_names(axes), "arm", "seed", "of", "median", "least", "most"],
@@ -118,3 +109,13 @@ def cosines(tables: Tables) -> Grid:
         ],
         labels=len(axes) + 3,
     )
+
+
+def _cosines(run: Run) -> Iterator[list[str]]:
+    """A row for A, B and BA; none without users' patches."""
+    from bench.report import similarity
+
+    if run.is_ok and run.folder:
+        for cosines in similarity.apart(run.folder):
+            numbers = (cosines.median, cosines.least, cosines.most)
+            yield [cosines.kind, *(f"{number:.3f}" for number in numbers)]

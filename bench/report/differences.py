@@ -4,135 +4,151 @@ what it could have shown, and whom it helped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import InputError
 from bench.report import coverage_notes
-from bench.report.cells import NLL, Record, interval, label, scored_rows, task_of
+from bench.report.cells import Record, TaskKind, label, scored_rows, task_of
+from bench.report.comparison_rows import (
+    DETECTS,
+    SURENESS,
+    ComparisonRow,
+    metrics_line,
+    rows_of,
+)
 from bench.report.render import aligned
 from bench.report.width import limit, prose
-from bench.score.metrics import PRIMARY, Kind, Scored, aggregate
+from bench.score.metrics import Scored, aggregate
 
 if TYPE_CHECKING:
     from bench.score.stats import Paired
 
-HEAD = ("p", "Holm", "detects", "helped", "harmed")
-DETECTS = (
-    "detects: the smallest true difference that so many users would show in four of five such tests"
-    " at .05."
-)
 HELPED = "helped, harmed: users whom A serves better, worse."
 
 
-def differences(
-    record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]
-) -> tuple[str, list[str], list[list[str]], list[str]]:
-    """What was compared, the metrics, a row for each (the papers' and the NLL), and what the
-    columns mean.
+@dataclass(frozen=True)
+class ScoredCell:
+    """A cell that was scored: its record, and the rows of its scores.json."""
 
-    Raises InputError where the tasks or the golds of a query differ.
-    """
-    from bench.score.stats import holm
+    record: Record
+    rows: Sequence[Record]
 
-    kind, labels, arms = _arms(record_a, scores_a, record_b, scores_b)
-    shown = _paired(kind, labels, arms)
-    corrected = holm({name: one.p_permutation for name, one in shown.items()})
-    common = {one.id for one in arms[0]} & {one.id for one in arms[1]}
-    a, b = (aggregate(kind, labels, [one for one in arm if one.id in common]) for arm in arms)
-    rows = [["metric", "A", "B", "A - B", "95 %", *HEAD]]
-    for name, one in shown.items():
-        values = [f"{a[name]:z.3f}", f"{b[name]:z.3f}", f"{one.difference:+z.3f}"]
-        rows.append(
-            [
-                name,
-                *values,
-                interval(one.low, one.high, one.users) or "-",
-                *sureness(one, corrected[name]),
-            ]
+    @property
+    def scored(self) -> list[Scored]:
+        return scored_rows(self.record, self.rows)
+
+    @property
+    def name(self) -> str:
+        return f"{label(self.record)}, key {self.record['key'][:8]}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cell A minus cell B on the questions that both answered: a row for each metric."""
+
+    task: TaskKind
+    a: list[Scored]
+    b: list[Scored]
+    rows: list[ComparisonRow]
+
+    @property
+    def metrics(self) -> list[str]:
+        return [row.metric for row in self.rows]
+
+    @property
+    def any_metric(self) -> Paired:
+        """All metrics have the same questions and users."""
+        return self.rows[0].paired
+
+    @property
+    def counts(self) -> str:
+        """What was compared, in words."""
+        both = self.any_metric
+        return (
+            f"{both.queries} common queries of {both.users} users, {both.left_out} left out (in one"
+            " cell only)"
         )
-    first = next(iter(shown.values()))
-    counts = (
-        f"{first.queries} common queries of {first.users} users, {first.left_out} left out (in one"
-        " cell only)"
-    )
-    notes = coverage_notes.of_differences(_text(rows), shown.values())
-    return counts, list(shown), rows, prose([family(shown), DETECTS, HELPED, *notes], limit() - 2)
+
+    @property
+    def table(self) -> list[list[str]]:
+        """The head and the rows as words."""
+        common = {answer.id for answer in self.a} & {answer.id for answer in self.b}
+        value_a, value_b = self._values(self.a, common), self._values(self.b, common)
+        table = [["metric", "A", "B", "A - B", "95 %", "p", "Holm", *SURENESS]]
+        for row in self.rows:
+            name = row.metric
+            values = [f"{value_a[name]:z.3f}", f"{value_b[name]:z.3f}"]
+            difference = f"{row.paired.difference:+z.3f}"
+            table.append([name, *values, difference, row.bounds, *row.sureness])
+        return table
+
+    def _values(self, arm: Sequence[Scored], common: set[str]) -> dict[str, float]:
+        answers = [answer for answer in arm if answer.id in common]
+        return aggregate(self.task.kind, self.task.labels, answers)
+
+    @property
+    def legend(self) -> list[str]:
+        """What the columns mean, in lines of the terminal's width."""
+        lines = [metrics_line(self.metrics), DETECTS, HELPED, *self.notes(self.table)]
+        return prose(lines, limit() - 2)
+
+    def notes(self, table: Sequence[Sequence[str]]) -> list[str]:
+        """Which intervals of the table do not hold what they promise."""
+        differences = [row.paired for row in self.rows]
+        return coverage_notes.of_differences(_text(table), differences)
+
+
+def compare(a: ScoredCell, b: ScoredCell) -> Comparison:
+    """Raises InputError where the tasks or the golds of a query differ."""
+    from bench.score.stats import paired
+
+    name, other = a.record["cell"]["task"], b.record["cell"]["task"]
+    if name != other:
+        raise InputError(f"cells of different tasks cannot be compared: {name} and {other}")
+    task, scored_a, scored_b = task_of(name), a.scored, b.scored
+    of_all = paired(task.kind, task.labels, scored_a, scored_b)
+    differences = {metric: of_all[metric] for metric in task.metrics if metric in of_all}
+    return Comparison(task, scored_a, scored_b, rows_of(differences))
+
+
+def power(a: ScoredCell, b: ScoredCell, effect: float) -> str:
+    """How many users like those of two cells it takes to see an effect of that size,
+    for each metric.
+    """
+    comparison = compare(a, b)
+    table = [["metric", "A - B", "95 %", "users", "detects", f"users for {effect:g}"]]
+    for row in comparison.rows:
+        difference, users = f"{row.paired.difference:+z.3f}", str(row.paired.users)
+        needed = _users_needed(row.paired, effect)
+        table.append([row.metric, difference, row.bounds, users, row.detects, needed])
+
+    both = comparison.any_metric
+    each = both.queries / both.users
+    units = "Users, not questions, are counted: users like these, with as many questions each."
+    lines = [
+        f"A  {a.name}",
+        f"B  {b.name}",
+        f"{both.queries} common queries of {both.users} users ({each:.1f} each)",
+        "",
+        *aligned(table),
+        "",
+        *prose([DETECTS, units, *comparison.notes(table)]),
+    ]
+    return "\n".join(lines)
+
+
+def _users_needed(difference: Paired, effect: float) -> str:
+    from bench.score.power import users_needed
+
+    try:
+        return f"{users_needed(difference.error, difference.users, effect):,}"
+    except InputError:
+        if difference.detectable is not None:
+            raise
+        return "not known: no two users differ"
 
 
 def _text(rows: Sequence[Sequence[str]]) -> str:
     return " ".join(word for row in rows for word in row)
-
-
-def sureness(one: Paired, *corrected: float) -> list[str]:
-    """The cells below p, its corrections, what it detects, and whom it helped and harmed."""
-    shares = [f"{round(share * one.users)} ({share:.0%})" for share in (one.helped, one.harmed)]
-    detects = "-" if one.detectable is None else f"{one.detectable:.3f}"
-    return [f"{one.p_permutation:.4f}", *(f"{p:.4f}" for p in corrected), detects, *shares]
-
-
-def family(metrics: Mapping[str, Paired]) -> str:
-    """What p is, and over what it is corrected."""
-    return (
-        "p: two-sided, users swapped between the arms. Holm: over the comparison's metrics"
-        f" ({', '.join(metrics)})."
-    )
-
-
-def power(
-    a: tuple[Record, Sequence[Record]], b: tuple[Record, Sequence[Record]], effect: float
-) -> str:
-    """How many users like those of two cells it takes to see an effect of that size,
-    for each metric.
-    """
-    from bench.score.power import users_needed
-
-    shown = _paired(*_arms(*a, *b))
-    rows = [["metric", "A - B", "95 %", "users", "detects", f"users for {effect:g}"]]
-    for name, one in shown.items():
-        detects = "-" if one.detectable is None else f"{one.detectable:.3f}"
-        try:
-            needed = f"{users_needed(one.error, one.users, effect):,}"
-        except InputError:
-            if one.detectable is not None:
-                raise
-            needed = "not known: no two users differ"
-        bounds = interval(one.low, one.high, one.users) or "-"
-        rows.append([name, f"{one.difference:+z.3f}", bounds, str(one.users), detects, needed])
-    first = next(iter(shown.values()))
-    lines = [
-        f"A  {label(a[0])}, key {a[0]['key'][:8]}",
-        f"B  {label(b[0])}, key {b[0]['key'][:8]}",
-        (
-            f"{first.queries} common queries of {first.users} users"
-            f" ({first.queries / first.users:.1f} each)"
-        ),
-        "",
-        *aligned(rows),
-        "",
-    ]
-    units = "Users, not questions, are counted: users like these, with as many questions each."
-    return "\n".join(
-        [
-            *lines,
-            *prose([DETECTS, units, *coverage_notes.of_differences(_text(rows), shown.values())]),
-        ]
-    )
-
-
-def _arms(
-    record_a: Record, scores_a: Sequence[Record], record_b: Record, scores_b: Sequence[Record]
-) -> tuple[Kind, tuple[str, ...], tuple[list[Scored], list[Scored]]]:
-    task, other = (record["cell"]["task"] for record in (record_a, record_b))
-    if task != other:
-        raise InputError(f"cells of different tasks cannot be compared: {task} and {other}")
-    return *task_of(task), (scored_rows(record_a, scores_a), scored_rows(record_b, scores_b))
-
-
-def _paired(
-    kind: Kind, labels: tuple[str, ...], arms: tuple[Sequence[Scored], Sequence[Scored]]
-) -> dict[str, Paired]:
-    from bench.score.stats import paired
-
-    results = paired(kind, labels, *arms)
-    return {name: results[name] for name in (*PRIMARY[kind], *NLL) if name in results}

@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.checks import catalog
+from bench.checks import catalog, conf_files
 from bench.errors import InputError, one_of
 from bench.report.cells import task_of
 from bench.sweep.design import Design, key_of
 
-CONF = Path(__file__).parents[2] / "conf"
 FAMILIES = {
     "zero_shot": "CHAMELEON's base is zero-shot",
     "task_adapted": "OPPU's base is task-adapted",
@@ -47,10 +46,15 @@ class Show:
         one_of("experiment.show.kind", self.kind, KINDS)
         one_of("experiment.show.y", self.y, ("value", "gain"))
 
+    @property
+    def axes(self) -> list[str]:
+        """The axes on a figure's x."""
+        return [self.x] if isinstance(self.x, str) else list(self.x or ())
+
     def baseline_of(self, arm: str) -> str | None:
         """What the arm is compared with; None for a baseline itself that has no other."""
-        found = self.baselines.get(arm, self.baseline)
-        return None if found == arm else found
+        baseline = self.baselines.get(arm, self.baseline)
+        return None if baseline == arm else baseline
 
 
 @dataclass(frozen=True)
@@ -81,31 +85,34 @@ class Experiment:
     @property
     def expected(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every cell that it should have, trivial rules included: arm and place."""
-        return ((cell.arm, cell.at) for cell in self.design.cells()) if self.arms else iter(())
+        if self.arms:
+            for cell in self.design.cells():
+                yield cell.arm, cell.at
 
 
-def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experiment:
+def load(name: str, scale: str = "paper", conf: Path = conf_files.CONF) -> Experiment:
     """The experiment of that name at a scale; InputError where there is none,
     or its file lacks a field.
     """
-    conf, known = conf or CONF, names(conf)
+    known = names(conf)
     if name not in known:
         near = catalog.did_you_mean(catalog.near(name, known))
         raise InputError(
             f"{name}: no such experiment{near}; there are {', '.join(known) or 'none'}"
         )
-    path, of_scale = conf / "experiment" / f"{name}.yaml", conf / "scale" / f"{scale}.yaml"
-    one_of("scale", scale, sorted(one.stem for one in of_scale.parent.glob("*.yaml")))
+    one_of("scale", scale, conf_files.names("scale", conf))
+
+    path = conf / "experiment" / f"{name}.yaml"
     try:
-        given = _yaml(path)["experiment"]
+        given = conf_files.option("experiment", name, conf)["experiment"]
         one_of(f"{path}: experiment.family", given["family"], FAMILIES)
-        at_scale = _yaml(of_scale) | {"name": scale}
-        design = Design(
-            given, at_scale, (), _yaml(conf / "config.yaml").get("rules") or {}, _kind_of
-        )
-        show = Show(**(given.get("show") or {}))
         return Experiment(
-            given["name"], given["title"], given["family"], given.get("paper"), show, design
+            name=given["name"],
+            title=given["title"],
+            family=given["family"],
+            paper=given.get("paper"),
+            show=Show(**(given.get("show") or {})),
+            design=_design(given, scale, conf),
         )
     except (KeyError, TypeError) as error:
         raise InputError(
@@ -113,22 +120,19 @@ def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experimen
         ) from None
 
 
-def names(conf: Path | None = None) -> list[str]:
+def names(conf: Path = conf_files.CONF) -> list[str]:
     """The experiments that there are."""
-    return sorted(path.stem for path in ((conf or CONF) / "experiment").glob("*.yaml"))
+    return conf_files.names("experiment", conf)
+
+
+def _design(given: Mapping[str, Any], scale: str, conf: Path) -> Design:
+    """The arms and axes, those of the scale in place of the paper's."""
+    at_scale = {**conf_files.option("scale", scale, conf), "name": scale}
+    rules = conf_files.config(conf).get("rules") or {}
+    return Design(given, at_scale, (), rules, _kind_of)
 
 
 def _kind_of(words: Sequence[str]) -> str:
-    return task_of(next(word for word in words if key_of(word) == "task").partition("=")[2])[0]
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.load(
-            path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {error}") from None
-    return found if isinstance(found, dict) else {}
+    """Of which kind the task is that the overrides of a cell name."""
+    tasks = [word.partition("=")[2] for word in words if key_of(word) == "task"]
+    return task_of(tasks[0]).kind

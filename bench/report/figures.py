@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import base_results, plots, similarity_plot
+from bench.report import base_results, cost_plots, plots, similarity_plot
 from bench.report.base_results import Tables
 from bench.report.runs import Results
 from bench.report.style import LOOK
@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESOLUTION = 160  # dots per inch of the PNG
+
+DRAWN_BY: Mapping[str, Callable[[Tables], Figure | None]] = {
+    "lines": plots.lines,
+    "bars": plots.bars,
+    "efficiency": cost_plots.efficiency,
+    "pareto": cost_plots.pareto,
+    "similarity": similarity_plot.similarity,
+}
+"""What draws a figure; it gives None where there is nothing to show."""
+NAMES: Mapping[str, Sequence[str]] = {
+    "table": ("pareto",),
+    "lines": ("lines",),
+    "bars": ("bars", "pareto"),
+    "efficiency": ("efficiency",),
+    "pareto": ("pareto",),
+    "similarity": ("similarity",),
+}
+"""The figures of an experiment of each `show.kind`."""
 
 
 def save(results: Results, folder: Path) -> list[Path]:
@@ -33,17 +51,19 @@ def save(results: Results, folder: Path) -> list[Path]:
 
 def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Each figure that has something to show, by name."""
-    apart = base_results.by_base(results)
-    for tables in apart:
-        base = f"-{tables.base}" if len(apart) > 1 else ""
+    bases = base_results.by_base(results)
+    for tables in bases:
+        base = f"-{tables.base}" if len(bases) > 1 else ""
         for name, figure in of_tables(tables):
             yield name + base, figure
 
 
 def of_tables(tables: Tables) -> Iterator[tuple[str, Figure]]:
-    """The figures of one base's results."""
-    yield from plots.drawn(tables)
-    yield from _similarity(tables)
+    """The figures of one base's results that have something to show, by name."""
+    for name in NAMES.get(tables.experiment.show.kind, ()):
+        figure = DRAWN_BY[name](tables)
+        if figure is not None:
+            yield name, figure
 
 
 def image(figure: Figure, suffix: str) -> bytes:
@@ -53,24 +73,7 @@ def image(figure: Figure, suffix: str) -> bytes:
 
     FigureCanvasAgg(figure)
     out = io.BytesIO()
+    metadata = {"Date": None} if suffix == "svg" else None
     with mpl.rc_context(LOOK):
-        figure.savefig(
-            out, format=suffix, dpi=RESOLUTION, metadata={"Date": None} if suffix == "svg" else None
-        )
+        figure.savefig(out, format=suffix, dpi=RESOLUTION, metadata=metadata)
     return out.getvalue()
-
-
-def _similarity(tables: Tables) -> Iterator[tuple[str, Figure]]:
-    if tables.experiment.show.kind != "similarity":
-        return
-    from bench.report import similarity
-
-    maps = {}
-    for (place, arm), runs in tables.results.cells.items():
-        for run in runs:
-            found = similarity.of_cell(run.folder) if run.folder and run.state == "ok" else None
-            if found:
-                seed = [f"seed {run.seed}"] if len(runs) > 1 else []
-                maps[", ".join([arm, *(value for _, value in place), *seed])] = found["kinds"]
-    if figure := similarity_plot.maps_of(tables, maps):
-        yield "similarity", figure

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from bench.report import caveats, questions
 from bench.report.base_results import Tables
+from bench.report.runs import Place, Run, place_words
 
 APART = (
     "Above the line: the paper's numbers, of its own models (7 billion parameters and more) on"
@@ -18,52 +19,53 @@ def doubts(tables: Tables) -> list[str]:
     """What leaks, which answers were unparsed and which arms answered other questions:
     before the numbers.
     """
-    done = [(run, run.record) for run in tables.results.runs if run.record and run.state == "ok"]
-    unread = [
-        f"{run.arm} at {', '.join(tables.words(tables.results.place(run)).values())}: {text}"
-        for run, record in done
-        if (text := caveats.unparsed(record))
-    ]
-    return [
-        *caveats.of_rows([(run.arm, record) for run, record in done]),
-        *(["; ".join(unread) + "."] if unread else []),
-        *_others(tables),
-    ]
+    rows, unparsed = [], []
+    for run in tables.results.runs:
+        if run.record and run.is_ok:
+            rows.append(caveats.NamedRecord(run.arm, run.record))
+            text = caveats.unparsed(run.record)
+            if text:
+                unparsed.append(f"{_where(tables, run)}: {text}")
+    answers = [f"{'; '.join(unparsed)}."] if unparsed else []
+    return [*caveats.of_rows(rows), *answers, *_others(tables)]
 
 
 def _others(tables: Tables) -> Iterator[str]:
     command = questions.commands(tables.experiment, tables.results.runs)
     for run in tables.results.runs:
         if run.aside:
-            where = ", ".join(tables.words(tables.results.place(run)).values())
-            yield f"Left out: {run.arm} at {where}: {run.aside}. Run it as the others: {command}"
+            where = _where(tables, run)
+            yield f"Left out: {where}: {run.aside}. Run it as the others: {command}"
+
+
+def _where(tables: Tables, run: Run) -> str:
+    """An arm and its place, in the words of the table."""
+    words = tables.words(tables.results.place(run))
+    return f"{run.arm} at {', '.join(words.values())}"
 
 
 def rows_named(tables: Tables) -> list[str]:
     """What the names of rows stand for, where a table calls a value of an axis otherwise."""
-    named = tables.experiment.show.rows
-    values = dict.fromkeys(
-        part for place in tables.results.places for part in place if part[1] in named
-    )
-    return (
-        [f"{', '.join(f'{named[value]}: {axis}={value}' for axis, value in values)}."]
-        if values
-        else []
-    )
+    names = tables.experiment.show.rows
+    meanings: dict[str, None] = {}
+    for place in tables.results.places:
+        for axis, value in place:
+            if value in names:
+                meanings[f"{names[value]}: {axis}={value}"] = None
+    return [f"{', '.join(meanings)}."] if meanings else []
 
 
 def few_users(tables: Tables) -> list[str]:
     """With so few users a permutation has so few outcomes that no p can be small."""
-    users = [one.users for one in tables.comparisons.values()]
+    users = [comparison.users for comparison in tables.comparisons.values()]
     if not users:
         return []
     least = 2.0 ** (1 - min(users))
     if least * len(users) < SURE:
         return []
-    said = f"With {min(users)} users the least p of a permutation is {least:.2g}"
     return [
-        f"{said}: no row of theirs can pass Holm's correction over the {len(users)} rows of this"
-        " table."
+        f"With {min(users)} users the least p of a permutation is {least:.2g}: no row of theirs can"
+        f" pass Holm's correction over the {len(users)} rows of this table."
     ]
 
 
@@ -73,24 +75,24 @@ def without_scores(tables: Tables) -> Iterator[str]:
     """
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:
-            if run.state == "ok" and run.record and run.record.get("bare"):
-                where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
-                yield f"No interval: {arm} at {where}: {run.record['bare']}."
+            if run.is_ok and run.record and run.record.get("bare"):
+                yield f"No interval: {_cell(arm, place, run)}: {run.record['bare']}."
 
 
 def failures(tables: Tables) -> list[str]:
     """Each failed cell with its message, once."""
-    found = []
+    lines = []
     for (place, arm), runs in tables.results.cells.items():
         for run in runs:
             if run.damage:
-                found.append(f"Left out: {run.damage}.")
-            if run.aside:
-                continue
-            if run.record and run.state != "ok":
-                where = ", ".join([*(value for _, value in place), f"seed {run.seed}"])
-                found.append(
-                    f"Failed: {arm} at {where}: {run.record['status']}:"
-                    f" {run.record['error'] or 'no message'}"
-                )
-    return found
+                lines.append(f"Left out: {run.damage}.")
+            if run.record and not run.aside and not run.is_ok:
+                error = run.record["error"] or "no message"
+                lines.append(f"Failed: {_cell(arm, place, run)}: {run.record['status']}: {error}")
+    return lines
+
+
+def _cell(arm: str, place: Place, run: Run) -> str:
+    """One cell, as a sentence names it."""
+    seed = f"seed {run.seed}"
+    return f"{arm} at {place_words(place)}, {seed}" if place else f"{arm} at {seed}"

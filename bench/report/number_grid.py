@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import product
 
 from bench.report import coverage_notes, footnotes, grid_head, paper
 from bench.report.base_results import Tables
-from bench.report.cells import interval
-from bench.report.grid_head import axes_of, short_names, title
+from bench.report.cells import interval, with_direction
+from bench.report.grid_head import axes_of, labels, short_names, title
 from bench.report.render import Grid
 from bench.report.runs import Place
 from bench.report.values import Summary, Value
@@ -33,6 +33,15 @@ NUMBERS = (
 )
 
 
+@dataclass(frozen=True)
+class NumberRow:
+    """One row of the table without its labels: metric, whose numbers, the numbers, users."""
+
+    place: Place
+    cells: list[str]
+    of_paper: bool = False
+
+
 def numbers(tables: Tables) -> Grid:
     """As in the paper: rows are places and metrics, columns are arms; the paper's number stands
     above ours.
@@ -47,19 +56,18 @@ def numbers(tables: Tables) -> Grid:
         for metric in tables.metrics(place):
             rows += lay_out(tables, place, metric)
 
-    printed = [row for row in rows if row.of_paper]
-    apart = bool(printed) and _is_of_other_models(tables)
+    of_paper = [row for row in rows if row.of_paper]
+    apart = bool(of_paper) and _is_of_other_models(tables)
     if apart:
-        rows = [*printed, *(row for row in rows if not row.of_paper)]
+        rows = [*of_paper, *(row for row in rows if not row.of_paper)]
 
     axes = axes_of(tables)
     columns = ("arm", "ours", "95 %") if upright else ("whose", *arms)
-    words = " ".join(word for row in rows for word in row.cells)
     return Grid(
         title=title(tables),
         above=[*grid_head.head(tables), *footnotes.doubts(tables)],
         head=[*short_names(axes), "metric", *columns, "users"],
-        rows=[[*_labels(tables, row, axes), *row.cells] for row in rows],
+        rows=[[*labels(tables, row.place, axes), *row.cells] for row in rows],
         below=[
             *footnotes.failures(tables),
             *tables.incomparable,
@@ -67,26 +75,19 @@ def numbers(tables: Tables) -> Grid:
             *footnotes.without_scores(tables),
             *footnotes.rows_named(tables),
             *([footnotes.APART] if apart else []),
-            *coverage_notes.of_arms(words),
-            *(NUMBERS if printed else NUMBERS[1:]),
+            *_coverage(rows),
+            *(NUMBERS if of_paper else NUMBERS[1:]),
         ],
         labels=len(axes) + 2,
-        rule=len(printed) if apart else 0,
+        rule=len(of_paper) if apart else 0,
     )
 
 
-@dataclass(frozen=True)
-class NumberRow:
-    """One row of the table without its labels: metric, whose numbers, the numbers, users."""
-
-    place: Place
-    cells: list[str]
-    of_paper: bool = False
-
-
-def _labels(tables: Tables, row: NumberRow, axes: Sequence[str]) -> list[str]:
-    words = tables.words(row.place)
-    return [words.get(axis, "") for axis in axes]
+def _coverage(rows: Sequence[NumberRow]) -> list[str]:
+    words: list[str] = []
+    for row in rows:
+        words += row.cells
+    return coverage_notes.of_arms(" ".join(words))
 
 
 def _is_of_other_models(tables: Tables) -> bool:
@@ -95,20 +96,12 @@ def _is_of_other_models(tables: Tables) -> bool:
     return bool(models - {number.model for number in tables.printed})
 
 
-def _with_direction(metric: str) -> str:
-    return f"{metric} {'↑' if DIRECTION[metric] else '↓'}"
-
-
 def _side_by_side(tables: Tables, place: Place, metric: str) -> Iterator[NumberRow]:
     """The paper's numbers, a row for each of its models; ours; and the intervals of ours."""
-    arms, name = tables.results.arms, _with_direction(metric)
-    printed = {arm: tables.paper_numbers(place, metric, arm) for arm in arms}
-    for model in dict.fromkeys(chain.from_iterable(printed.values())):
-        numbers = [_printed(printed[arm].get(model)) for arm in arms]
-        yield NumberRow(place, [name, f"paper ({model})", *numbers, ""], of_paper=True)
+    yield from _of_paper(tables, place, metric)
 
-    ours, intervals, users = [], [], set()
-    for arm in arms:
+    name, ours, intervals, users = with_direction(metric), [], [], set()
+    for arm in tables.results.arms:
         summary = tables.summaries.get((place, arm))
         value = summary.values.get(metric) if summary else None
         ours.append(_ours(summary, value))
@@ -122,20 +115,34 @@ def _side_by_side(tables: Tables, place: Place, metric: str) -> Iterator[NumberR
         yield NumberRow(place, [name, "95 %", *intervals, ""])
 
 
+def _of_paper(tables: Tables, place: Place, metric: str) -> Iterator[NumberRow]:
+    """A row for each model of the paper that has a number for one of the arms."""
+    printed, models = {}, dict[str, None]()
+    for arm in tables.results.arms:
+        printed[arm] = tables.paper_numbers(place, metric, arm)
+        models |= dict.fromkeys(printed[arm])
+    for model in models:
+        words = [_printed(numbers.get(model)) for numbers in printed.values()]
+        cells = [with_direction(metric), f"paper ({model})", *words, ""]
+        yield NumberRow(place, cells, of_paper=True)
+
+
 def _below_each_other(tables: Tables, place: Place, metric: str) -> Iterator[NumberRow]:
     """A row for each arm that has something to show."""
-    name = _with_direction(metric)
     for arm in tables.results.arms:
         summary = tables.summaries.get((place, arm))
         value = summary.values.get(metric) if summary else None
         number = _ours(summary, value)
         if number != "-":
             users = str(value.users) if value else ""
-            yield NumberRow(place, [name, arm, number, _interval(value), users])
+            cells = [with_direction(metric), arm, number, _interval(value), users]
+            yield NumberRow(place, cells)
 
 
 def _printed(number: paper.Printed | None) -> str:
-    return f"{number.value:.3f}{'*' if number.star else ''}" if number else "-"
+    if number is None:
+        return "-"
+    return f"{number.value:.3f}{'*' if number.star else ''}"
 
 
 def _ours(summary: Summary | None, value: Value | None) -> str:
@@ -143,8 +150,8 @@ def _ours(summary: Summary | None, value: Value | None) -> str:
         return "-"
     if value is None:
         return summary.problem or "-"  # a rule has no NLL
-    doubts = ", ".join(filter(None, (summary.problem, summary.unedited)))
     spread = "" if value.sd is None else f" ± {value.sd:.3f}"
+    doubts = ", ".join(filter(None, (summary.problem, summary.unedited)))
     return f"{value.value:z.3f}{spread}" + (f" ({doubts})" if doubts else "")
 
 
@@ -155,13 +162,12 @@ def _interval(value: Value | None) -> str:
 def _unplaced(tables: Tables) -> Iterator[str]:
     """The paper's rows of which no place of ours is known to be the same, as printed."""
     tasks = dict.fromkeys(dict(place).get("task", "") for place in tables.results.places)
-    for task, row in product(tasks, tables.experiment.show.unplaced):
-        here = [number for number in tables.printed if {task, row} <= number.where]
-        for metric in DIRECTION:
-            shown = []
-            for number in here:
-                if metric in number.where:
-                    arm = " ".join(number.where - {task, row, metric})
-                    shown.append(f"{arm} {number.value:.3f}")
-            if shown:
-                yield f"Paper, {row} ({task}, {metric}): {', '.join(shown)}."
+    for task, row, metric in product(tasks, tables.experiment.show.unplaced, DIRECTION):
+        names = {task, row, metric}
+        numbers = []
+        for number in tables.printed:
+            if names <= number.where:
+                arm = " ".join(number.where - names)
+                numbers.append(f"{arm} {number.value:.3f}")
+        if numbers:
+            yield f"Paper, {row} ({task}, {metric}): {', '.join(numbers)}."

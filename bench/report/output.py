@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench.disk import store
 from bench.report import base_results, csv_table, dataset_table, grids, render
-from bench.report.render import Format
+from bench.report.base_results import Tables
+from bench.report.render import Format, Grid
 from bench.report.runs import Results
 from bench.terminal import escape
 
@@ -20,17 +21,29 @@ SUFFIXES: dict[Format, str] = {
 }
 
 
-def text(found: Sequence[Results], format: Format) -> str:
+def text(scales: Sequence[Results], format: Format) -> str:
     """The tables of one experiment at one scale or several, each base apart."""
-    apart = [tables for results in found for tables in base_results.by_base(results)]
+    bases: list[Tables] = []
+    for results in scales:
+        bases += base_results.by_base(results)
     if format == "csv":
-        counted = [one for one in found if one.experiment.show.kind == "statistics"]
-        whole = [dataset_table.grid(one.experiment, one.roots, rounded=False) for one in counted]
-        whole += [
-            grid for one in apart if one.experiment.show.kind == "case" for grid in grids.grids(one)
-        ]
-        return render.grids(whole, format) if whole else csv_table.as_csv(apart)
-    return render.grids([grid for tables in apart for grid in grids.grids(tables)], format)
+        return _csv(bases)
+    laid_out: list[Grid] = []
+    for tables in bases:
+        laid_out += grids.grids(tables)
+    return render.grids(laid_out, format)
+
+
+def _csv(bases: Sequence[Tables]) -> str:
+    """Numbers for other programs: of an experiment's cells not rounded, one flat table of all."""
+    laid_out: list[Grid] = []
+    for tables in bases:
+        if tables.experiment.show.kind == "statistics":
+            results = tables.results
+            laid_out.append(dataset_table.grid(results.experiment, results.roots, rounded=False))
+        if tables.experiment.show.kind == "case":
+            laid_out += grids.grids(tables)
+    return render.grids(laid_out, "csv") if laid_out else csv_table.as_csv(bases)
 
 
 def page(results: Results) -> str:

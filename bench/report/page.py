@@ -10,24 +10,33 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.disk import store
 from bench.errors import InputError
 from bench.report import base_results, caveats, experiments, figures, grid_head, grids, runs
 from bench.report.answers import Answers, baselines
-from bench.report.cells import NLL, cost, flat, kind_of, unedited, users
-from bench.report.inventory import readable
+from bench.report.base_results import Tables
+from bench.report.cells import NLL, Record, cost, flat, kind_of, main_metric, unedited, users
+from bench.report.inventory import at_least_one
 from bench.report.runs import Results
+from bench.report.significance import FinishedCell
 from bench.score.metrics import DIRECTION, PRIMARY
 from bench.terminal import escape
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 TEMPLATES = Path(__file__).parent / "templates"
 MADE_BY = "python -m bench.report page"
+NAMED = ("task", "method", "variant", "model", "base", "protocol", "decoding", "seed")
+AS_THEY_ARE = ("counts", "facts", "leaks", "cost", "environment")
+"""Sections of a record that the page shows as they are."""
 Data = dict[str, Any]
+"""An object of JSON."""
 
 
 def write(roots: Sequence[Path], path: Path, *, users: int) -> str:
@@ -50,30 +59,25 @@ def page(roots: Sequence[Path], *, users: int = 50) -> str:
     """The page as text. InputError where there is nothing to show."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    found = readable(roots)
-    if not found:
-        raise InputError(
-            f"no records below {', '.join(map(str, roots))}; run a cell first: python -m bench"
-        )
-    script, style = (
-        (TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css")
-    )
+    cells = at_least_one(roots)
+    script, style = _template("page.js"), _template("page.css")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
     title = f"Lamplight results: {', '.join(root.name for root in roots)}"
-    last = max((str(record.get("finished") or "") for _, record in found), default="")
+    last = max(str(cell.record.get("finished") or "") for cell in cells) or "at no known time"
     return environment.get_template("page.html.j2").render(
         title=escape.visible(title),
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=embedded(escape.tree(collected(found, roots, users))),
-        footer=escape.line(
-            f"{len(found)} cells, the last finished {last or 'at no known time'}. Made by"
-            f" {MADE_BY}."
-        ),
+        data=embedded(escape.tree(collected(cells, roots, users))),
+        footer=escape.line(f"{len(cells)} cells, the last finished {last}. Made by {MADE_BY}."),
     )
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def embedded(value: Any) -> str:
@@ -85,52 +89,50 @@ def embedded(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def collected(found: Sequence[tuple[Path, Data]], roots: Sequence[Path], users: int) -> Data:
+def collected(cells: Sequence[FinishedCell], roots: Sequence[Path], users: int) -> Data:
     """All that the page knows, as JSON values: cells, experiments,
     answers (with each text once), baselines.
     """
-    shown = [
-        runs.results(experiments.load(name, scale), roots)
-        for name in experiments.names()
-        for scale in runs.scales(name, roots)
-    ]
-    texts = Answers(users)
-    answers = {
-        record["key"]: rows for folder, record in found if (rows := texts.of(folder, record))
-    }
-    found = sorted(
-        found,
-        key=lambda one: [
-            str(one[1]["cell"][name]) for name in ("task", "method", "variant", "seed")
-        ],
-    )
-    cells = [
-        _cell(record)
-        | {
-            "hidden_users": texts.hidden.get(record["key"], 0),
-            "notes": texts.notes(folder),
-        }
-        for folder, record in found
-    ]
+    all_results = []
+    for name in experiments.names():
+        for scale in runs.scales(name, roots):
+            all_results.append(runs.results(experiments.load(name, scale), roots))
+
+    texts, answers = Answers(users), {}
+    for cell in cells:
+        rows = texts.of(cell.folder, cell.record)
+        if rows:
+            answers[cell.record["key"]] = rows
+
+    ordered = sorted(cells, key=_order)
     return {
-        "cells": cells,
-        "experiments": [one for results in shown for one in _experiment(results)],
+        "cells": [_cell(cell, texts) for cell in ordered],
+        "experiments": [entry for results in all_results for entry in _experiment(results)],
         "answers": answers,
         "texts": texts.texts,
-        "baselines": baselines([record for _, record in found], shown),
+        "baselines": baselines([cell.record for cell in ordered], all_results),
         "higher": DIRECTION,
     }
 
 
-def _cell(record: Mapping[str, Any]) -> Data:
-    cell, kind = record["cell"], kind_of(record["metrics"])
-    data, metrics = record["data"], record["metrics"]
-    named = {
-        name: cell[name]
-        for name in ("task", "method", "variant", "model", "base", "protocol", "decoding", "seed")
-    }
-    named["variant"] = "; ".join(filter(None, [str(cell["variant"]), unedited([record])]))
-    return named | {
+def _order(cell: FinishedCell) -> list[str]:
+    named = cell.record["cell"]
+    return [str(named[name]) for name in ("task", "method", "variant", "seed")]
+
+
+def _cell(cell: FinishedCell, texts: Answers) -> Data:
+    """A cell as the page has it."""
+    hidden = texts.hidden.get(cell.record["key"], 0)
+    return facts_of(cell.record) | {"hidden_users": hidden, "notes": texts.notes(cell.folder)}
+
+
+def facts_of(record: Record) -> Data:
+    """What the page's table of cells, and the view of one, know of a record."""
+    cell, data, metrics = record["cell"], record["data"], record["metrics"]
+    kind = kind_of(metrics)
+    facts: Data = {name: cell[name] for name in NAMED}
+    facts["variant"] = "; ".join(filter(None, [str(cell["variant"]), unedited([record])]))
+    return facts | {
         "key": record["key"],
         "status": record["status"],
         "error": record["error"],
@@ -140,40 +142,38 @@ def _cell(record: Mapping[str, Any]) -> Data:
         "leaking": sum(count for count in record["leaks"].values() if isinstance(count, int)),
         "data": f"{data['name']}/{data['split']} {data['kind']} {data['hash'][:8]}",
         "primary": list(PRIMARY[kind]) if kind else ["", ""],
-        "value": PRIMARY[kind][0] if kind else "",
+        "value": main_metric(metrics),
         "metrics": metrics,
         "nll": next((metrics[name]["value"] for name in NLL if name in metrics), None),
         "users": users(record),
         "seconds": cost(record, "seconds"),
         "config": flat(record["config"]),
-        **{name: record[name] for name in ("counts", "facts", "leaks", "cost", "environment")},
+        **{name: record[name] for name in AS_THEY_ARE},
     }
 
 
-def _experiment(results: Results) -> list[Data]:
+def _experiment(results: Results) -> Iterator[Data]:
     """The tables and figures of an experiment, once for each base."""
-    found = []
+    experiment = results.experiment
     for tables in base_results.by_base(results):
-        drawn = [
-            {
-                "alt": f"{results.experiment.title}: {name}. {' '.join(grid_head.head(tables))}",
-                "source": _inline(figure),
-            }
-            for name, figure in figures.of_tables(tables)
-        ]
-        found.append(
-            {
-                "name": results.experiment.name,
-                "title": results.experiment.title,
-                "scale": results.experiment.scale,
-                "base": tables.base,
-                "grids": [asdict(grid) for grid in grids.grids(tables)],
-                "figures": drawn,
-            }
-        )
-    return found
+        yield {
+            "name": experiment.name,
+            "title": experiment.title,
+            "scale": experiment.scale,
+            "base": tables.base,
+            "grids": [asdict(grid) for grid in grids.grids(tables)],
+            "figures": _figures(tables),
+        }
 
 
-def _inline(figure: Any) -> str:
+def _figures(tables: Tables) -> list[Data]:
+    images = []
+    for name, figure in figures.of_tables(tables):
+        alt = f"{tables.experiment.title}: {name}. {' '.join(grid_head.head(tables))}"
+        images.append({"alt": alt, "source": _inline(figure)})
+    return images
+
+
+def _inline(figure: Figure) -> str:
     """An image, not markup: what an SVG holds cannot act in the page."""
     return "data:image/svg+xml;base64," + base64.b64encode(figures.image(figure, "svg")).decode()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bench.report.base_results import Tables
-from bench.report.cost_plots import efficiency, pareto
-from bench.report.plot_parts import axis_words, caption, heights_of, label_axes
-from bench.report.runs import Place
-from bench.report.style import finish, marks, panels
+from bench.report.plot_parts import WHISKERS, axis_words, caption, heights_of, label_axes
+from bench.report.runs import Place, without_axes
+from bench.report.style import Mark, finish, marks, panels
 from bench.report.values import Value
 
 if TYPE_CHECKING:
@@ -17,49 +17,62 @@ if TYPE_CHECKING:
 
     from bench.score.stats import Paired
 
-Point = tuple[str, "Value | Paired"]
+SHIFT = 0.006
+"""How far apart the points of two arms stand at one value of x, as a share of the axis."""
+WIDTH = 0.8
+"""Of all bars at one value of x together."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What an arm has at one value of x."""
+
+    x: str
+    value: Value | Paired
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric at one place, along the axis `x`; on no axis if it is None."""
+
+    tables: Tables
+    rest: Place
+    metric: str
+    x: str | None
+
+    def points(self, arm: str) -> list[Point]:
+        """What an arm has along x, in the order of the axis."""
+        points = []
+        for place in self.tables.results.places:
+            if without_axes(place, [self.x or ""]) == self.rest:
+                value = self._value(place, arm)
+                if value:
+                    points.append(Point(dict(place).get(self.x or "", ""), value))
+        return points
+
+    def _value(self, place: Place, arm: str) -> Value | Paired | None:
+        if self.tables.experiment.show.y == "gain":
+            return self.tables.comparisons.get((place, arm, self.metric))
+        summary = self.tables.summaries.get((place, arm))
+        return summary.values.get(self.metric) if summary else None
 
 
 def lines(tables: Tables) -> Figure | None:
     """Each arm against the axis `show.x`, a panel for each other place and metric; with `y: gain`
     less the baseline.
     """
-    x, arms = _x(tables)[0], tables.results.arms
-    found = [(rest, metric) for rest in _rests(tables, (x,)) for metric in _metrics(tables, rest)]
-    if not any(_points(tables, *panel, arm, x) for panel in found for arm in arms):
+    x = tables.experiment.show.axes[0]
+    shown = _panels(tables, x)
+    if not shown:
         return None
-    figure, axes = panels(len(found))
-    ticks = list(
-        dict.fromkeys(dict(place)[x] for place in tables.results.places if x in dict(place))
-    )
-    numeric = all(map(_is_number, ticks))
-    style = marks(arms)
-    for axis, (rest, metric) in zip(axes, found, strict=True):
-        for index, arm in enumerate(arms):
-            points = _points(tables, rest, metric, arm, x)
-            if not points:
-                continue
-            shift = (index - (len(arms) - 1) / 2) * 0.006
-            span = max(map(float, ticks)) - min(map(float, ticks)) if numeric else len(ticks)
-            at = [
-                (float(name) if numeric else ticks.index(name)) + shift * (span or 1)
-                for name, _ in points
-            ]
-            heights, errors = heights_of([value for _, value in points])
-            axis.errorbar(
-                at,
-                heights,
-                errors,
-                label=arm,
-                color=style[arm].colour,
-                **style[arm].point,
-                linestyle=style[arm].dash,
-                capsize=2,
-                elinewidth=0.8,
-            )
-        axis.set_xticks([float(one) for one in ticks] if numeric else range(len(ticks)), ticks)
+    figure, axes = panels(len(shown))
+    scale = AxisScale.of(tables, x)
+    for axis, panel in zip(axes, shown, strict=True):
+        for mark in _arm_marks(tables):
+            _line(axis, scale, mark, panel.points(mark.arm))
+        axis.set_xticks(scale.ticks, scale.names)
         axis.set_xlabel(axis_words(x))
-        label_axes(tables, axis, rest, metric)
+        label_axes(tables, axis, panel.rest, panel.metric)
     return finish(figure, tables.experiment.title, caption(tables))
 
 
@@ -67,80 +80,80 @@ def bars(tables: Tables) -> Figure | None:
     """Arms side by side for every value of `show.x`,
     or on the axis themselves where it is null or `arm`.
     """
-    axes_x = _x(tables)
-    x = axes_x[0] if axes_x and axes_x[0] != "arm" else None
-    found = [
-        (rest, metric)
-        for rest in _rests(tables, (x,) if x else ())
-        for metric in _metrics(tables, rest)
-    ]
-    arms, style = tables.results.arms, marks(tables.results.arms)
-    if not any(_points(tables, *panel, arm, x) for panel in found for arm in arms):
+    x = next(iter(tables.experiment.show.axes), None)
+    if x == "arm":
+        x = None
+    shown = _panels(tables, x)
+    if not shown:
         return None
-    figure, axes = panels(len(found))
-    ticks = (
-        list(dict.fromkeys(dict(place)[x] for place in tables.results.places if x in dict(place)))
-        if x
-        else [""]
-    )
-    for axis, (rest, metric) in zip(axes, found, strict=True):
-        for index, arm in enumerate(arms):
-            points = _points(tables, rest, metric, arm, x)
-            width = 0.8 / len(arms)
-            at = [ticks.index(name) + (index - (len(arms) - 1) / 2) * width for name, _ in points]
-            heights, errors = heights_of([value for _, value in points])
-            axis.bar(
-                at,
-                heights,
-                width,
-                yerr=errors,
-                label=arm,
-                color=style[arm].colour + "55",
-                hatch=style[arm].hatch,
-                edgecolor=style[arm].colour,
-                capsize=2,
-                error_kw={"elinewidth": 0.8},
-            )
-        axis.set_xticks(range(len(ticks)), ticks)
+    figure, axes = panels(len(shown))
+    names = _names(tables, x) if x else [""]
+    for axis, panel in zip(axes, shown, strict=True):
+        for mark in _arm_marks(tables):
+            _bar(axis, names, mark, panel.points(mark.arm), len(tables.results.arms))
+        axis.set_xticks(range(len(names)), names)
         axis.set_xlabel(axis_words(x) if x else "")
-        label_axes(tables, axis, rest, metric)
+        label_axes(tables, axis, panel.rest, panel.metric)
     return finish(figure, tables.experiment.title, caption(tables))
 
 
-def _points(tables: Tables, rest: Place, metric: str, arm: str, x: str | None) -> list[Point]:
-    """What an arm has along x at the rest of a place, in the order of the axis."""
-    found: list[Point] = []
-    for place in tables.results.places:
-        if tuple(part for part in place if part[0] != x) != rest:
-            continue
-        one: Value | Paired | None
-        if tables.experiment.show.y == "gain":
-            one = tables.comparisons.get((place, arm, metric))
-        else:
-            summary = tables.summaries.get((place, arm))
-            one = summary.values.get(metric) if summary else None
-        if one:
-            found.append((dict(place).get(x, "") if x else "", one))
+def _panels(tables: Tables, x: str | None) -> list[Panel]:
+    """A panel for each place without x, and each of the papers' two metrics there; none if no arm
+    has anything to show.
+    """
+    found = []
+    for rest in tables.results.rests([x] if x else []):
+        whole = next(place for place in tables.results.places if set(rest) <= set(place))
+        for metric in tables.metrics(whole)[:2]:
+            found.append(Panel(tables, rest, metric, x))
+    arms = tables.results.arms
+    has_points = any(panel.points(arm) for panel in found for arm in arms)
+    return found if has_points else []
+
+
+@dataclass(frozen=True)
+class ArmMark:
+    """How an arm is drawn, and how far from the middle, in steps of one arm."""
+
+    arm: str
+    mark: Mark
+    step: float
+
+
+def _arm_marks(tables: Tables) -> list[ArmMark]:
+    found = []
+    for index, (arm, mark) in enumerate(marks(tables.results.arms).items()):
+        found.append(ArmMark(arm, mark, index - (len(tables.results.arms) - 1) / 2))
     return found
 
 
-def _rests(tables: Tables, without: Sequence[str]) -> list[Place]:
-    """The places without these axes, each once."""
-    places = (
-        tuple(part for part in place if part[0] not in without) for place in tables.results.places
-    )
-    return list(dict.fromkeys(places))
+# Along an axis
 
 
-def _metrics(tables: Tables, rest: Place) -> list[str]:
-    """The two metrics of the papers."""
-    full = next(place for place in tables.results.places if set(rest) <= set(place))
-    return tables.metrics(full)[:2]
+@dataclass(frozen=True)
+class AxisScale:
+    """The values on an axis: as numbers where all of them are, else one after the other."""
+
+    names: list[str]
+    ticks: Sequence[float]
+    span: float
+
+    @classmethod
+    def of(cls, tables: Tables, x: str) -> AxisScale:
+        names = _names(tables, x)
+        if not all(map(_is_number, names)):
+            return cls(names, range(len(names)), len(names))
+        ticks = list(map(float, names))
+        return cls(names, ticks, max(ticks) - min(ticks))
+
+    def at(self, name: str) -> float:
+        return self.ticks[self.names.index(name)]
 
 
-def _x(tables: Tables) -> list[str]:
-    x = tables.experiment.show.x
-    return [x] if isinstance(x, str) else list(x or ())
+def _names(tables: Tables, x: str) -> list[str]:
+    """The values of an axis, in the order of the places."""
+    values = [dict(place)[x] for place in tables.results.places if x in dict(place)]
+    return list(dict.fromkeys(values))
 
 
 def _is_number(text: str) -> bool:
@@ -151,18 +164,36 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def kinds() -> Mapping[str, Callable[[Tables], Figure | None]]:
-    """What draws an experiment of each `show.kind` that has a figure of its own."""
-    return {"lines": lines, "bars": bars, "efficiency": efficiency}
+def _line(axis: Any, scale: AxisScale, arm: ArmMark, points: Sequence[Point]) -> None:
+    if not points:
+        return
+    # arms at one value stand a little apart, so that no interval hides another
+    shift = arm.step * SHIFT * (scale.span or 1)
+    heights = heights_of([point.value for point in points])
+    axis.errorbar(
+        [scale.at(point.x) + shift for point in points],
+        heights.values,
+        heights.errors,
+        label=arm.arm,
+        color=arm.mark.colour,
+        linestyle=arm.mark.dash,
+        **arm.mark.point,
+        **WHISKERS,
+    )
 
 
-def drawn(tables: Tables) -> Iterator[tuple[str, Figure]]:
-    """The figures of an experiment but the similarity maps, by name;
-    none where nothing has finished.
-    """
-    kind = tables.experiment.show.kind
-    own = kinds()[kind](tables) if kind in kinds() else None
-    if own is not None:
-        yield kind, own
-    if kind in ("table", "bars", "pareto") and (cost := pareto(tables)) is not None:
-        yield "pareto", cost
+def _bar(axis: Any, names: Sequence[str], arm: ArmMark, points: Sequence[Point], arms: int) -> None:
+    width = WIDTH / arms
+    heights = heights_of([point.value for point in points])
+    axis.bar(
+        [names.index(point.x) + arm.step * width for point in points],
+        heights.values,
+        width,
+        yerr=heights.errors,
+        label=arm.arm,
+        color=arm.mark.colour + "55",
+        hatch=arm.mark.hatch,
+        edgecolor=arm.mark.colour,
+        capsize=WHISKERS["capsize"],
+        error_kw={"elinewidth": WHISKERS["elinewidth"]},
+    )

@@ -8,10 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.report.width import folded, prose, sparsely
+from bench.report.width import Layout, folded, prose, sparsely
 from bench.terminal import escape
 
 SENTENCES = ' style="text-align:left;white-space:normal"'
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem"
+    " .7rem;border-bottom:1px solid #ccc;"
+    "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}"
+    "div{overflow-x:auto}tbody+tbody{border-top:3px double #555}"
+)
 Format = Literal["text", "md", "csv", "tex", "html"]
 
 
@@ -36,27 +42,15 @@ class Grid:
     @property
     def right(self) -> list[bool]:
         """Which columns stand to the right."""
-        count = len(self.head)
-        return [self.labels <= place < count - self.texts for place in range(count)]
+        last = len(self.head) - self.texts
+        return [self.labels <= column < last for column in range(len(self.head))]
 
 
-def grids(found: Sequence[Grid], format: Format) -> str:
+def grids(tables: Sequence[Grid], format: Format) -> str:
     """All grids, one after the other; in HTML as a page of its own."""
     render = {"text": _text, "md": _markdown, "csv": _csv, "tex": _latex, "html": _html}[format]
-    body = "\n\n".join(render(grid) for grid in found)
-    if format != "html":
-        return body
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem"
-        " .7rem;border-bottom:1px solid #ccc;"
-    )
-    style += "text-align:right;white-space:nowrap}th[scope=row]{text-align:left}"
-    style += "div{overflow-x:auto}tbody+tbody{border-top:3px double #555}"
-    head = (
-        '<!doctype html><html lang="en"><meta'
-        f' charset="utf-8"><title>{escape.html(found[0].title)}</title>'
-    )
-    return f"{head}<style>{style}</style>\n{body}\n</html>"
+    body = "\n\n".join(map(render, tables))
+    return _html_page(tables[0].title, body) if format == "html" else body
 
 
 def aligned(
@@ -66,8 +60,10 @@ def aligned(
     (`width.folded`).
     """
     clean = _clean(rows)
-    right = [all(map(_is_number, cells)) for _, *cells in zip(*clean, strict=True)]
-    return folded(clean, labels, right, columns)
+    right = []
+    for _, *cells in zip(*clean, strict=True):
+        right.append(all(map(_is_number, cells)))
+    return folded(Layout(clean, labels, right), columns)
 
 
 def _clean(rows: Iterable[Sequence[str]]) -> list[list[str]]:
@@ -89,11 +85,13 @@ def piped(rows: Sequence[Sequence[str]]) -> list[str]:
 def _text(grid: Grid) -> str:
     rule = grid.rule + 1 if grid.rule else 0  # the head is a row too
     rows = _clean([grid.head, *grid.rows])
-    table = folded(rows, grid.labels, grid.right, rule=rule, sparse=True)
+    table = folded(Layout(rows, grid.labels, grid.right, rule=rule, sparse=True))
 
     above = prose(list(map(escape.line, [grid.title, *grid.above])))
     below = prose(list(map(escape.line, grid.below)))
-    return "\n".join([*above, "", *table, *([""] if below else []), *below])
+    if below:
+        below = ["", *below]
+    return "\n".join([*above, "", *table, *below])
 
 
 def flat_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -146,22 +144,36 @@ def _latex(grid: Grid) -> str:
     columns = "".join("r" if right else "l" for right in grid.right)
     if grid.texts:
         columns = columns[:-1] + r"p{.7\textwidth}"
-    lines = [" & ".join(map(escape.latex, row)) + r" \\" for row in (grid.head, *_sparse(grid))]
+    head, *rows = map(_latex_row, [grid.head, *_sparse(grid)])
     if grid.rule:
-        lines.insert(grid.rule + 1, r"\midrule")
+        rows.insert(grid.rule, r"\midrule")
     caption = " ".join([grid.title + ".", *grid.above, *grid.below])
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escape.latex(caption)}}}",
-            r"\resizebox{\textwidth}{!}{%  needs graphicx and booktabs",
-            rf"\begin{{tabular}}{{{columns}}}",
-            *(r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"),
-            r"\end{tabular}}",
-            r"\end{table}",
-        ]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape.latex(caption)}}}",
+        r"\resizebox{\textwidth}{!}{%  needs graphicx and booktabs",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_row(row: Sequence[str]) -> str:
+    return " & ".join(map(escape.latex, row)) + r" \\"
+
+
+def _html_page(title: str, body: str) -> str:
+    head = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape.html(title)}</title>'
     )
+    return f"{head}<style>{STYLE}</style>\n{body}\n</html>"
 
 
 def _html(grid: Grid) -> str:

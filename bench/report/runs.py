@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.disk import manifest, store
+from bench.disk import store
 from bench.errors import InputError
-from bench.report import scores, significance
+from bench.report import manifest_entries, scores, significance
+from bench.report.cells import Record
 from bench.report.experiments import Experiment
 from bench.report.inventory import outdated
-from bench.sweep.design import REPEAT
-from bench.terminal import escape
+from bench.report.significance import FinishedCell
+from bench.sweep.design import REPEAT, repeat_of
 
 SCALES = ("paper", "laptop", "smoke")
 """In this order; others after them."""
@@ -22,6 +24,16 @@ Place = tuple[tuple[str, str], ...]
 """Where a cell stands, without arm, seed and repeat: (axis, value), in the order of the
 experiment's axes.
 """
+
+
+def place_words(place: Place) -> str:
+    """The values of a place, as a sentence names it."""
+    return ", ".join(value for _, value in place)
+
+
+def without_axes(place: Place, axes: Sequence[str]) -> Place:
+    """The rest of a place."""
+    return tuple((axis, value) for axis, value in place if axis not in axes)
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,10 @@ class Run:
         return str(self.at.get("seed", 0))
 
     @property
+    def repeat(self) -> str:
+        return repeat_of(self.at)
+
+    @property
     def cell(self) -> tuple[str, ...]:
         """Task, method and key: the same in every results folder."""
         return self.folder.parts[-3:] if self.folder else ()
@@ -53,31 +69,49 @@ class Run:
         """`ok`, `not run`, `running`, or `failed: STATUS`."""
         if self.record is None:
             return "running" if self.folder and store.running(self.folder) else "not run"
-        status = str(self.record["status"])
         if self.aside:
             return self.aside
+        status = str(self.record["status"])
         return "ok" if status == "ok" else f"failed: {status}"
+
+    @property
+    def is_ok(self) -> bool:
+        return self.state == "ok"
+
+    @property
+    def finished(self) -> FinishedCell:
+        """The cell that it is, for those who ask finished runs only."""
+        assert self.folder is not None and self.record is not None
+        return FinishedCell(self.folder, self.record)
 
     @property
     def scores(self) -> list[dict[str, Any]]:
         """The rows of scores.json; none where the cell has no golds,
         did not finish, or has a damaged file.
         """
-        return self._read[0]
+        return self._read.rows
 
     @property
     def damage(self) -> str:
         """What is wrong with scores.json; empty where nothing is."""
-        return self._read[1]
+        return self._read.damage
 
     @cached_property
-    def _read(self) -> tuple[list[dict[str, Any]], str]:
+    def _read(self) -> _Scores:
         if self.folder is None or self.record is None:
-            return [], ""
+            return _Scores([])
         try:
-            return scores.read(self.folder, self.record), ""
+            return _Scores(scores.read(self.folder, self.record))
         except InputError as error:
-            return [], str(error)
+            return _Scores([], str(error))
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """The rows of scores.json, or what is wrong with it."""
+
+    rows: list[dict[str, Any]]
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,42 +127,48 @@ class Results:
 
     def place(self, run: Run) -> Place:
         known = [axis for axis in self.experiment.axes if axis in run.at]
-        order = [*known, *(axis for axis in run.at if axis not in known)]
-        return tuple((axis, str(run.at[axis])) for axis in order if axis not in ("seed", REPEAT))
+        others = [axis for axis in run.at if axis not in known]
+        whole = tuple((axis, str(run.at[axis])) for axis in (*known, *others))
+        return without_axes(whole, ("seed", REPEAT))
 
     @cached_property
     def cells(self) -> dict[tuple[Place, str], list[Run]]:
         """The runs (seeds, and repeats of them) of each place and arm."""
-        found: dict[tuple[Place, str], list[Run]] = {}
+        cells = defaultdict(list)
         for run in self.runs:
-            found.setdefault((self.place(run), run.arm), []).append(run)
-        return found
+            cells[self.place(run), run.arm].append(run)
+        return dict(cells)
 
     @cached_property
     def places(self) -> list[Place]:
         return list(dict.fromkeys(place for place, _ in self.cells))
+
+    def rests(self, axes: Sequence[str]) -> list[Place]:
+        """The places without these axes, each once."""
+        return list(dict.fromkeys(without_axes(place, axes) for place in self.places))
 
     @cached_property
     def arms(self) -> list[str]:
         """Trivial rules, which no configuration names, come first:
         they are what every method has to beat.
         """
-        seen = dict.fromkeys(run.arm for run in self.runs)
-        return [*(arm for arm in seen if arm not in self.experiment.arms), *self.experiment.arms]
+        configured = self.experiment.arms
+        others = [run.arm for run in self.runs if run.arm not in configured]
+        return [*dict.fromkeys(others), *configured]
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The records of all cells that have ended."""
+        return [run.record for run in self.runs if run.record]
 
 
 def scales(name: str, roots: Sequence[Path]) -> list[str]:
     """The scales at which this experiment has been run: those with a manifest, or statistics."""
-    folders = [root / manifest.FOLDER / name for root in roots]
-    found = {path.parent.name for folder in folders for path in folder.glob("*/*.json")}
-    found |= {
-        path.stem.partition("-")[2]
-        for folder in folders
-        for path in folder.glob("statistics-*.json")
-    }
-    return sorted(
-        found, key=lambda scale: (SCALES.index(scale) if scale in SCALES else len(SCALES), scale)
-    )
+    names: set[str] = set()
+    for root in roots:
+        names |= manifest_entries.scales(root, name)
+    known = [scale for scale in SCALES if scale in names]
+    return [*known, *sorted(names - set(SCALES))]
 
 
 def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
@@ -138,88 +178,35 @@ def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
     notes: list[str] = []
     cells: dict[tuple[str, Place], Run] = {}
     more = 0
-    for run in _manifests(experiment, roots, notes):
+    for run in _runs(experiment, roots, notes):
         key = (run.arm, _key(run.at))
-        more += key in cells and run.cell != cells[key].cell
-        cells[key] = max(cells[key], run, key=_freshness) if key in cells else run
+        known = cells.setdefault(key, run)
+        more += run.cell != known.cell
+        cells[key] = max(known, run, key=_freshness)
+
     if more:
         notes.append(
             f"{more} more cells were run for these places with other overrides; shown are those"
             " without, or else the last finished."
         )
-    if extra := sorted({" ".join(run.extra) for run in cells.values() if run.extra}):
-        notes.append(f"Overrides beside the experiment's own: {'; or '.join(extra)}.")
+    extra = {" ".join(run.extra) for run in cells.values() if run.extra}
+    if extra:
+        notes.append(f"Overrides beside the experiment's own: {'; or '.join(sorted(extra))}.")
+
     for arm, at in experiment.expected:
         cells.setdefault((arm, _key(at)), Run(arm, at))
-    axes = dict.fromkeys(axis for run in cells.values() for axis in run.at)
-    ranks = {
-        axis: _rank(experiment, axis, [run.at[axis] for run in cells.values() if axis in run.at])
-        for axis in axes
-    }
-    ranked = sorted(
-        cells.values(), key=lambda run: [ranks[axis][str(value)] for axis, value in run.at.items()]
-    )
-    return Results(experiment, tuple(ranked), tuple(notes), tuple(roots))
+    ordered = _in_order(experiment, list(cells.values()))
+    return Results(experiment, tuple(ordered), tuple(notes), tuple(roots))
 
 
-def _rank(experiment: Experiment, axis: str, found: Sequence[Any]) -> dict[str, int]:
-    """The place of each value on an axis: numbers by size,
-    all else as the experiment has it, then by name.
-    """
-    known = [*experiment.axes.get(axis, ()), *sorted(found, key=str)]
-    if all(isinstance(value, int | float) or value is None for value in known):
-        known.sort(key=lambda value: float("-inf") if value is None else value)
-    return {value: place for place, value in enumerate(dict.fromkeys(map(str, known)))}
-
-
-def _key(at: Mapping[str, Any]) -> Place:
-    return tuple(sorted((axis, str(value)) for axis, value in at.items()))
-
-
-def _freshness(run: Run) -> tuple[bool, bool, bool, str]:
-    """What has ended before what has not, the experiment's own before a try with other overrides,
-    finished before failed, the last before the first.
-    """
-    finished = str(run.record.get("finished", "")) if run.record else ""
-    return (run.record is not None, not run.extra, run.state == "ok", finished)
-
-
-def _manifests(experiment: Experiment, roots: Sequence[Path], notes: list[str]) -> Iterator[Run]:
+def _runs(experiment: Experiment, roots: Sequence[Path], notes: list[str]) -> Iterator[Run]:
     """Each manifest of the roots as a run,
     with the record that any of the roots has of its cell.
     """
     for root in roots:
-        for path, said in manifest.each(root, experiment.name, experiment.scale):
-            try:
-                arm, at, cell, extra = _told(said)
-            except (AttributeError, KeyError, TypeError, ValueError):
-                notes.append(
-                    f"Left out: {path}: no manifest with arm, at and cell; run the experiment"
-                    " again."
-                )
-                continue
-            folder = next(
-                (one / cell for one in roots if (one / cell / "record.json").exists()), root / cell
-            )
-            yield Run(arm, at, folder, _record(folder, notes), extra)
-
-
-def _told(said: Any) -> tuple[str, dict[str, Any], Path, tuple[str, ...]]:
-    """A manifest's arm, place, cell and extra overrides.
-
-    A cell is `task/method/key`: a path leads nowhere else.
-    """
-    arm, at, cell, extra = (
-        said["arm"],
-        dict(said["at"]),
-        Path(said["cell"]),
-        said.get("extra") or [],
-    )
-    plain = all(isinstance(value, str | int | float | None) for value in at.values())
-    inside = not cell.is_absolute() and len(cell.parts) == 3 and ".." not in cell.parts
-    if not (isinstance(arm, str) and plain and inside and isinstance(extra, list)):
-        raise ValueError
-    return escape.line(arm), escape.tree(at), cell, tuple(escape.line(str(word)) for word in extra)
+        for entry in manifest_entries.entries(root, experiment.name, experiment.scale, notes):
+            folder = entry.folder(roots, root)
+            yield Run(entry.arm, entry.at, folder, _record(folder, notes), entry.extra)
 
 
 def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
@@ -235,3 +222,40 @@ def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
         return significance.fresh(folder, record)
     notes.append(f"Left out: {outdated(folder)}.")
     return None
+
+
+def _key(at: Mapping[str, Any]) -> Place:
+    return tuple(sorted((axis, str(value)) for axis, value in at.items()))
+
+
+def _freshness(run: Run) -> tuple[bool, bool, bool, str]:
+    """What has ended before what has not, the experiment's own before a try with other overrides,
+    finished before failed, the last before the first.
+    """
+    finished = str(run.record.get("finished", "")) if run.record else ""
+    return (run.record is not None, not run.extra, run.is_ok, finished)
+
+
+def _in_order(experiment: Experiment, runs: Sequence[Run]) -> list[Run]:
+    """The runs by their values on each axis."""
+    values = defaultdict(list)
+    for run in runs:
+        for axis, value in run.at.items():
+            values[axis].append(value)
+    ranks = {axis: _ranks(experiment.axes.get(axis, ()), at) for axis, at in values.items()}
+
+    def order(run: Run) -> list[int]:
+        return [ranks[axis][str(value)] for axis, value in run.at.items()]
+
+    return sorted(runs, key=order)
+
+
+def _ranks(of_experiment: Sequence[Any], of_runs: Sequence[Any]) -> dict[str, int]:
+    """The rank of each value on an axis: numbers by size,
+    all else as the experiment has it, then by name.
+    """
+    values = [*of_experiment, *sorted(of_runs, key=str)]
+    if all(isinstance(value, int | float | None) for value in values):
+        values.sort(key=lambda value: float("-inf") if value is None else value)
+    names = dict.fromkeys(map(str, values))
+    return {name: rank for rank, name in enumerate(names)}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.checks import shape
 from bench.disk import store
 from bench.errors import InputError
-from bench.report.cells import Record, task_of
+from bench.report.cells import Record, TaskKind, task_of
 from bench.score.answer_rules import UNPARSED
 from bench.score.metrics import Kind
 
@@ -30,24 +30,20 @@ def read(folder: Path, record: Record) -> list[Row]:
     path = folder / "scores.json"
     if not path.exists():
         return []
-    found = store.read_json(path)
-    wrong = problem(found, *task_of(str(record["cell"]["task"])))
+    rows: list[Row] = store.read_json(path)
+    wrong = problem(rows, task_of(str(record["cell"]["task"])))
     if wrong:
         raise InputError(f"{path}: {wrong}; delete the cell's folder and run the cell again")
-    rows: list[Row] = found
     return rows
 
 
-def problem(rows: Any, kind: Kind, labels: Sequence[str]) -> str:
-    """What is wrong with the rows of a task of this kind, in words; empty where nothing is."""
+def problem(rows: Any, task: TaskKind) -> str:
+    """What is wrong with the rows of such a task, in words; empty where nothing is."""
     if not isinstance(rows, list):
         return "not a list of scored questions"
     for number, row in enumerate(rows, 1):
-        if (
-            wrong := _unknown(row)
-            or shape.problem(row, shape.SCORE)
-            or _odd(row, rows[0], kind, labels)
-        ):
+        wrong = _unknown(row) or shape.problem(row, shape.SCORE) or _odd(row, rows[0], task)
+        if wrong:
             return f"row {number}: {wrong}"
     if len({row["id"] for row in rows}) < len(rows):
         return "a question stands there twice"
@@ -59,17 +55,22 @@ def _unknown(row: Any) -> str:
     return f"{min(map(str, more))} is no field of a score" if more else ""
 
 
-def _odd(row: Row, first: Row, kind: Kind, labels: Sequence[str]) -> str:
+def _odd(row: Row, first: Row, task: TaskKind) -> str:
     """What of a row of the right shape does not fit the task or the other rows."""
-    if missing := set(NEEDED[kind]) - set(row["values"]):
+    missing = set(NEEDED[task.kind]) - set(row["values"])
+    if missing:
         return f"values.{min(missing)} is missing"
-    if unlike := set(row["values"]) ^ set(first["values"]):
+    unlike = set(row["values"]) ^ set(first["values"])
+    if unlike:
         return f"values.{min(unlike)} is given for some questions but not for all"
-    answers = [row[name] for name in ("gold", "official", "lenient")]
-    if kind == "classification" and not all(_is_label(one, len(labels)) for one in answers):
-        return f"{answers} are no numbers of labels, from 0 to {len(labels) - 1} or {UNPARSED}"
-    if kind == "rating" and not all(shape.NUMBER.known(one) for one in answers):
-        return f"{answers} are no ratings"
+
+    answers = [row["gold"], row["official"], row["lenient"]]
+    labels = len(task.labels)
+    for answer in answers:
+        if task.kind == "classification" and not _is_label(answer, labels):
+            return f"{answers} are no numbers of labels, from 0 to {labels - 1} or {UNPARSED}"
+        if task.kind == "rating" and not shape.NUMBER.known(answer):
+            return f"{answers} are no ratings"
     return ""
 
 

@@ -8,79 +8,97 @@ mislead.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
 from bench.report import scores
-from bench.report.cells import Record, scored_rows, task_of
-from bench.report.statistics_cache import digest, kept
+from bench.report.cells import Record, TaskKind, scored_rows, task_of
+from bench.report.statistics_cache import computed_once, digest
 
 if TYPE_CHECKING:
-    from bench.score.metrics import Kind, Scored
+    from bench.score.metrics import Scored
     from bench.score.stats import Paired
 
-Cell = tuple[Path, Record]
-"""A cell's folder and its record."""
-SCORES = "scores.json"
 BARE = "no scores at hand, so no interval"
+
+
+@dataclass(frozen=True)
+class FinishedCell:
+    """A cell's folder and its record."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "scores.json"
+
+    @property
+    def task(self) -> TaskKind:
+        return task_of(str(self.record["cell"]["task"]))
+
+    def scored(self) -> list[Scored]:
+        """The rows of scores.json; InputError where they are damaged, or of another version."""
+        return scored_rows(self.record, scores.read(self.folder, self.record))
 
 
 def fresh(folder: Path, record: Record) -> dict[str, Any]:
     """The record with metrics from the scores beside it;
     without scores its values stay, and no interval.
     """
+    cell = FinishedCell(folder, record)
     if not record["metrics"]:
         return dict(record)
-    why = BARE
-    if (folder / SCORES).exists():
-        try:
-            found = of_runs(*task_of(str(record["cell"]["task"])), [(folder, record)])
-            return {**record, "metrics": {name: dict(one) for name, one in found.items()}}
-        except InputError as error:  # of a task that is not here, or damaged scores
-            why = str(error)
-    bare = {name: {**one, "low": None, "high": None} for name, one in record["metrics"].items()}
-    return {**record, "metrics": bare, "bare": why}
+    if not cell.path.exists():
+        return _without_intervals(record, BARE)
+    try:
+        metrics = of_runs(cell.task, [cell])
+    except InputError as error:  # of a task that is not here, or damaged scores
+        return _without_intervals(record, str(error))
+    return {**record, "metrics": {name: dict(metric) for name, metric in metrics.items()}}
 
 
-def of_runs(
-    kind: Kind, labels: Sequence[str], runs: Sequence[Cell]
-) -> Mapping[str, Mapping[str, Any]]:
-    """Every metric with its interval, mean over runs: as JSON has them."""
+def _without_intervals(record: Record, why: str) -> dict[str, Any]:
+    metrics = {}
+    for name, metric in record["metrics"].items():
+        metrics[name] = {**metric, "low": None, "high": None}
+    return {**record, "metrics": metrics, "bare": why}
+
+
+def of_runs(task: TaskKind, cells: Sequence[FinishedCell]) -> Mapping[str, Mapping[str, Any]]:
+    """Every metric with its interval, mean over cells: as JSON has them."""
 
     def compute() -> dict[str, Any]:
         from bench.score.stats import intervals_of_runs
 
-        found = intervals_of_runs(kind, labels, [scored(*run) for run in runs])
-        return {name: asdict(one) for name, one in found.items()}
+        intervals = intervals_of_runs(task.kind, task.labels, [cell.scored() for cell in cells])
+        return {name: asdict(metric) for name, metric in intervals.items()}
 
-    return kept(
-        ["intervals", kind, list(labels), [digest(folder / SCORES) for folder, _ in runs]], compute
-    )
+    files = [digest(cell.path) for cell in cells]
+    return computed_once(["intervals", task.kind, list(task.labels), files], compute)
 
 
-def compared(
-    kind: Kind, labels: Sequence[str], pairs: Sequence[tuple[Cell, Cell]], draws: int = 2000
-) -> dict[str, Paired]:
+@dataclass(frozen=True)
+class CellPair:
+    """Two cells that were asked the same: `cell` minus `base`."""
+
+    cell: FinishedCell
+    base: FinishedCell
+
+
+def compared(task: TaskKind, pairs: Sequence[CellPair], draws: int = 2000) -> dict[str, Paired]:
     """Every metric of the first minus the second of each pair, mean over pairs. InputError where
     they do not fit.
     """
     from bench.score.stats import Paired, paired_runs
 
     def compute() -> dict[str, Any]:
-        arms = [(scored(*one), scored(*other)) for one, other in pairs]
-        return {
-            name: asdict(one) for name, one in paired_runs(kind, labels, arms, draws=draws).items()
-        }
+        arms = [(pair.cell.scored(), pair.base.scored()) for pair in pairs]
+        differences = paired_runs(task.kind, task.labels, arms, draws=draws)
+        return {name: asdict(paired) for name, paired in differences.items()}
 
-    files = [[digest(folder / SCORES) for folder, _ in pair] for pair in pairs]
-    found = kept(["paired", kind, list(labels), draws, files], compute)
-    return {name: Paired(**one) for name, one in found.items()}
-
-
-def scored(folder: Path, record: Record) -> list[Scored]:
-    """The rows of a cell's scores.json; InputError where they are damaged,
-    or of another version.
-    """
-    return scored_rows(record, scores.read(folder, record))
+    files = [[digest(pair.cell.path), digest(pair.base.path)] for pair in pairs]
+    values = computed_once(["paired", task.kind, list(task.labels), draws, files], compute)
+    return {name: Paired(**fields) for name, fields in values.items()}

@@ -9,8 +9,9 @@ how alike it looks (`method.shared_start`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,34 +33,45 @@ def of_cell(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "similarity.json"
     if path.exists():
-        found: dict[str, Any] = store.read_json(path)
-        return found
+        at_hand: dict[str, Any] = store.read_json(path)
+        return at_hand
     patches = _patches(folder / "artifacts")
     if not patches:
         return None
-    made = {
-        "users": list(patches),
-        "kinds": {kind: one.tolist() for kind, one in compare(list(patches.values())).items()},
-    }
-    store.write_json(path, made)
-    return made
+    cosines = compare(list(patches.values()))
+    kinds = {kind: matrix.tolist() for kind, matrix in cosines.items()}
+    content = {"users": list(patches), "kinds": kinds}
+    store.write_json(path, content)
+    return content
 
 
-def apart(folder: Path) -> list[tuple[str, float, float, float]]:
-    """Kind, median, least and greatest cosine of two different users' patches;
-    empty for less than two users.
-    """
-    found = of_cell(folder)
-    if found is None or len(found["users"]) < 2:
+@dataclass(frozen=True)
+class CosineRange:
+    """The cosines of all pairs of different users in one kind of tensor."""
+
+    kind: str
+    median: float
+    least: float
+    most: float
+
+
+def apart(folder: Path) -> list[CosineRange]:
+    """The range of each kind; empty for less than two users."""
+    content = of_cell(folder)
+    if content is None or len(content["users"]) < 2:
         return []
-    others = ~np.eye(len(found["users"]), dtype=bool)
-    values = {
-        kind: np.array(matrix, dtype=float)[others] for kind, matrix in found["kinds"].items()
-    }
-    return [
-        (kind, float(np.median(one)), float(one.min()), float(one.max()))
-        for kind, one in values.items()
-    ]
+    ranges = []
+    for kind, rows in content["kinds"].items():
+        cosines = of_others(np.array(rows, dtype=float))
+        median, least, most = np.median(cosines), cosines.min(), cosines.max()
+        ranges.append(CosineRange(kind, float(median), float(least), float(most)))
+    return ranges
+
+
+def of_others(matrix: Floats) -> Floats:
+    """What stands beside the diagonal of [users, users], as one row: a user with another one."""
+    others: Floats = matrix[~np.eye(len(matrix), dtype=bool)]
+    return others
 
 
 def compare(paths: Sequence[Path]) -> dict[str, Floats]:
@@ -69,32 +81,44 @@ def compare(paths: Sequence[Path]) -> dict[str, Floats]:
     """
     from safetensors import safe_open
 
+    total = {kind: np.zeros((len(paths), len(paths))) for kind in KINDS}
     with ExitStack() as stack:
         files = [stack.enter_context(safe_open(path, "numpy")) for path in paths]
-        tensors = sorted(files[0].keys())
-        names = [name.removesuffix(".a") for name in tensors if name.endswith(".a")]
-        for path, file in zip(paths, files, strict=True):
-            if not names or sorted(file.keys()) != tensors:
-                raise InputError(
-                    f"{path}: not a low-rank patch with the tensors of {paths[0].name}, so not"
-                    " comparable"
-                )
-        total = {kind: np.zeros((len(paths), len(paths))) for kind in KINDS}
+        names = _names(paths, files)
         for name in names:
-            a, b = (
-                np.stack([file.get_tensor(f"{name}.{part}") for file in files]).astype(np.float64)
-                for part in "ab"
+            for kind, products in _products(_stack(files, f"{name}.a"), _stack(files, f"{name}.b")):
+                total[kind] += _cosines(products)
+    return {kind: cosines / len(names) for kind, cosines in total.items()}
+
+
+def _names(paths: Sequence[Path], files: Sequence[Any]) -> list[str]:
+    """The tensors that the patches change, each a pair of `NAME.a` and `NAME.b`."""
+    tensors = sorted(files[0].keys())
+    names = [name.removesuffix(".a") for name in tensors if name.endswith(".a")]
+    for path, file in zip(paths, files, strict=True):
+        if not names or sorted(file.keys()) != tensors:
+            raise InputError(
+                f"{path}: not a low-rank patch with the tensors of {paths[0].name}, so not"
+                " comparable"
             )
-            inner_a, inner_b = _inner(a), _inner(b.transpose(0, 2, 1))
-            same_rank = np.arange(a.shape[1])
-            for kind, product in (
-                ("A", inner_a[:, :, same_rank, same_rank].sum(-1)),
-                ("B", inner_b[:, :, same_rank, same_rank].sum(-1)),
-                # <B A, B' A'> = sum over ranks of (A A'^T) * (B^T B')
-                ("BA", (inner_a * inner_b).sum((-1, -2))),
-            ):
-                total[kind] += _cosines(product)
-    return {kind: found / len(names) for kind, found in total.items()}
+    return names
+
+
+def _stack(files: Sequence[Any], tensor: str) -> Floats:
+    """A tensor of all users, [users, ...]."""
+    return np.stack([file.get_tensor(tensor) for file in files]).astype(np.float64)
+
+
+def _products(a: Floats, b: Floats) -> Iterator[tuple[str, Floats]]:
+    """Inner products of every two users' factors, [users, users], from a [users, rank, in] and b
+    [users, out, rank].
+    """
+    inner_a, inner_b = _inner(a), _inner(b.transpose(0, 2, 1))
+    same_rank = np.arange(a.shape[1])
+    yield "A", inner_a[:, :, same_rank, same_rank].sum(-1)
+    yield "B", inner_b[:, :, same_rank, same_rank].sum(-1)
+    # <B A, B' A'> = sum over ranks of (A A'^T) * (B^T B'): the product itself is never made
+    yield "BA", (inner_a * inner_b).sum((-1, -2))
 
 
 def _inner(factors: Floats) -> Floats:
@@ -116,13 +140,10 @@ def _cosines(products: Floats) -> Floats:
 
 def _patches(artifacts: Path) -> Mapping[str, Path]:
     """The file of each user's one low-rank patch, in the order of the users."""
-    values = [
-        value
-        for path in sorted(artifacts.glob("adapt-*.json"))
-        for value in store.read_artifact(path)
-    ]
-    return {
-        str(value["user"]): artifacts / "patches" / f"{value['patches'][0]}.safetensors"
-        for value in values
-        if "user" in value and value["patches"]
-    }
+    patches = {}
+    for path in sorted(artifacts.glob("adapt-*.json")):
+        for personal in store.read_artifact(path):
+            if "user" in personal and personal["patches"]:
+                name = f"{personal['patches'][0]}.safetensors"
+                patches[str(personal["user"])] = artifacts / "patches" / name
+    return patches

@@ -1,6 +1,4 @@
-"""Statistics kept by content: of equal scores, computed by equal code,
-nothing is computed twice.
-"""
+"""Statistics by content: of equal scores, computed by equal code, nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -19,16 +17,15 @@ from bench.errors import InputError
 BENCH = Path(__file__).parents[1]
 READS = ("cells", "significance", "differences", "scores")
 """Modules of this package that hand the scores to the code in `score`."""
-Found = Mapping[str, Mapping[str, Any]]
+Statistics = Mapping[str, Mapping[str, Any]]
+"""Metrics by name, as JSON has them."""
 
 
 @cache
 def version() -> str:
     """A hash of the code that reads scores and computes intervals and tests."""
-    files = [
-        *sorted((BENCH / "score").glob("*.py")),
-        *(BENCH / "report" / f"{name}.py" for name in READS),
-    ]
+    files = sorted((BENCH / "score").glob("*.py"))
+    files += [BENCH / "report" / f"{name}.py" for name in READS]
     sources = (path.name.encode() + b"\0" + path.read_bytes() for path in files)
     return hashlib.sha256(b"\0".join(sources)).hexdigest()
 
@@ -41,7 +38,7 @@ def digest(path: Path) -> str:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
 
-def kept(parts: Sequence[Any], compute: Callable[[], Found]) -> Found:
+def computed_once(parts: Sequence[Any], compute: Callable[[], Statistics]) -> Statistics:
     """What was computed of these parts (JSON values), now or before. A damaged file is as good as
     none.
 
@@ -53,11 +50,11 @@ def kept(parts: Sequence[Any], compute: Callable[[], Found]) -> Found:
         body = json.loads(path.read_bytes())
         if body["check"] == _check(body["found"]):
             return dict(body["found"])
-    found = compute()
+    statistics = compute()
     with suppress(store.StoreError, OSError):
-        store.write_json(path, {"check": _check(found), "found": found})
-    return found
+        store.write_json(path, {"check": _check(statistics), "found": statistics})
+    return statistics
 
 
-def _check(found: Found) -> str:
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+def _check(statistics: Statistics) -> str:
+    return hashlib.sha256(json.dumps(statistics, sort_keys=True).encode()).hexdigest()

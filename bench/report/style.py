@@ -58,16 +58,16 @@ def marks(names: Sequence[str]) -> dict[str, Mark]:
     """The same mark for the same name throughout a figure;
     no two of twenty alike even without colour.
     """
-    return {
-        name: Mark(
-            COLOURS[i % len(COLOURS)],
-            MARKERS[i % len(MARKERS)],
-            DASHES[i % len(DASHES)],
-            HATCHES[i % len(HATCHES)],
-            filled=i // len(MARKERS) % 2 == 0,
+    series = {}
+    for index, name in enumerate(names):
+        series[name] = Mark(
+            COLOURS[index % len(COLOURS)],
+            MARKERS[index % len(MARKERS)],
+            DASHES[index % len(DASHES)],
+            HATCHES[index % len(HATCHES)],
+            filled=index // len(MARKERS) % 2 == 0,
         )
-        for i, name in enumerate(names)
-    }
+    return series
 
 
 def panels(
@@ -90,16 +90,12 @@ def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool =
     panels do not shrink.
     """
     width, height = figure.get_size_inches()
-    lines = [line for one in caption for line in textwrap.wrap(escape.line(one), int(width * 17))]
     title = textwrap.fill(title, int(width * 11))
-    handles = {}
-    for axes in figure.axes if legend else ():
-        handles.update(
-            {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-        )
-    entry = 0.75 + 0.07 * max(map(len, handles), default=0)  # inches of a mark and its name
-    columns = max(1, min(len(handles), int(width / entry)))
+    lines = _wrapped(caption, int(width * 17))
+    handles = _handles(figure) if legend else {}
+    columns = _legend_columns(list(handles), width)
     rows = -(-len(handles) // columns)
+
     below = 0.15 + LINE * len(lines) + 0.2 * rows
     above = 0.02 + 0.2 * (1 + title.count("\n"))
     total = height + below + above
@@ -108,16 +104,37 @@ def finish(figure: Figure, title: str, caption: Sequence[str], *, legend: bool =
     figure.text(0.02, 1 - 0.1 / total, title, va="top", fontsize=10, fontweight="bold")
     figure.text(0.02, 0.08 / total, "\n".join(lines), va="bottom", fontsize=7.5, color="#333333")
     if handles:
-        bottom = (0.12 + LINE * len(lines)) / total
         figure.legend(
             handles.values(),
             handles.keys(),
             loc="lower center",
             ncols=columns,
             fontsize=8,
-            bbox_to_anchor=(0.5, bottom),
+            bbox_to_anchor=(0.5, (0.12 + LINE * len(lines)) / total),
             borderaxespad=0,
             frameon=False,
             handlelength=3.2,
         )
     return figure
+
+
+def _wrapped(caption: Sequence[str], letters: int) -> list[str]:
+    lines: list[str] = []
+    for sentence in caption:
+        lines += textwrap.wrap(escape.line(sentence), letters)
+    return lines
+
+
+def _handles(figure: Figure) -> dict[str, Any]:
+    """What the panels have drawn, by name: each series once."""
+    handles = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles[str(name)] = handle
+    return handles
+
+
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """How many entries stand side by side in a figure of so many inches."""
+    entry = 0.75 + 0.07 * max(map(len, names), default=0)  # inches of a mark and its name
+    return max(1, min(len(names), int(width / entry)))

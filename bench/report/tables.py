@@ -1,20 +1,17 @@
-"""Finished cells as text: one line per cell, tables in which every row may be compared, and paired
-comparisons.
+"""Finished cells as text: one line per cell, and tables in which every row may be compared.
 
-Works on records (`record.json` as read) and scores alone. Loads no torch, and numpy only to
-compare.
+Works on records (`record.json` as read) alone. Loads no torch and no numpy.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.report import caveats, comparability, coverage_notes
 from bench.report.cells import (
-    COSTS,
     NLL,
     Record,
     cost,
@@ -24,13 +21,13 @@ from bench.report.cells import (
     kind_of,
     label,
     note,
-    overlap,
     run_name,
     unedited,
     users,
 )
+from bench.report.comparability import is_rule
+from bench.report.record_means import with_means
 from bench.report.render import Format, aligned, flat_csv, piped
-from bench.report.spread import in_one_row
 from bench.report.width import prose
 from bench.score.metrics import PRIMARY, Kind
 from bench.terminal import escape
@@ -46,20 +43,28 @@ LEGEND = (
 )
 CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts", "leaks", "cost")
 LABELS = ("method", "variant", "decoding", "seed")  # columns that say which row it is
+NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?)")
+
+Row = dict[str, str]
+"""The words of a row by column."""
 
 
 def line(record: Record) -> str:
     """One finished cell in one line: method, task and data, primary metrics with intervals or why
     not, users, seconds, and what makes the number doubtful: unparsed answers, leaks.
     """
-    cell, kind = record["cell"], kind_of(record["metrics"])
-    known = [name for name in (PRIMARY[kind] if kind else ()) if name in record["metrics"]]
-    results = [f"{name} {_interval(record['metrics'][name])}" for name in known]
-    results += [note(record)] if note(record) or not results else []
-    spent = f"{users(record)} users, {cost(record, 'seconds'):.1f} s"
+    cell, metrics, why = record["cell"], record["metrics"], note(record)
+    results = []
+    for name in _primary(kind_of(metrics)):
+        if name in metrics:
+            results.append(f"{name} {_interval(metrics[name])}")
+    if why or not results:
+        results.append(why)
+
     where = f"{cell['task']} ({record['data']['name']}/{record['data']['split']})"
-    said = f"{label(record)} on {where}, seed {run_name(record)}: {', '.join(results)}; {spent}"
-    return "; ".join([said, *caveats.warnings(record)])
+    arm = f"{label(record)} on {where}, seed {run_name(record)}"
+    cost_words = f"{users(record)} users, {cost(record, 'seconds'):.1f} s"
+    return "; ".join([f"{arm}: {', '.join(results)}", cost_words, *caveats.warnings(record)])
 
 
 def table(records: Iterable[Record], format: Format = "text") -> str:
@@ -73,144 +78,120 @@ def table(records: Iterable[Record], format: Format = "text") -> str:
     ordered = sorted(records, key=_order)
     if format == "csv":
         return _csv(sorted(ordered, key=lambda record: comparability.head([record])))
-    sections = [
-        _section(head, _with_means(members), format == "md")
-        for head, members in comparability.groups(ordered)
-    ]
-    legend = (*LEGEND, *coverage_notes.of_arms("".join(sections)))
-    return "\n\n".join([*sections, "\n".join(legend if format == "md" else prose(legend))])
+
+    as_text = _markdown if format == "md" else _plain_text
+    sections = [as_text(_section(group)) for group in comparability.groups(ordered)]
+    legend = [*LEGEND, *coverage_notes.of_arms("".join(sections))]
+    if format != "md":
+        legend = prose(legend)
+    return "\n\n".join([*sections, "\n".join(legend)])
 
 
 def _order(record: Record) -> tuple[Any, ...]:
     cell = record["cell"]
-    rank = FIRST.index(cell["method"]) if cell["method"] in FIRST else len(FIRST)
-    words = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", cell["variant"])  # k=4 before k=10
-    variant = [(float(word), "") if at % 2 else (-1.0, word) for at, word in enumerate(words)]
-    return (rank, cell["method"], variant, cell["decoding"], cell["seed"], record["key"])
+    method = cell["method"]
+    rank = FIRST.index(method) if method in FIRST else len(FIRST)
+    variant = _natural(cell["variant"])
+    return (rank, method, variant, cell["decoding"], cell["seed"], record["key"])
 
 
-def _with_means(records: Iterable[Record]) -> list[Record]:
-    """Each arm's cells, its repeats of a seed as one row, and the mean over its seeds."""
-    arms: dict[tuple[str, ...], list[Record]] = {}
+def _natural(variant: str) -> list[tuple[float, str]]:
+    """Words and numbers by turns, so that k=4 stands before k=10."""
+    parts = []
+    for index, part in enumerate(NUMBER.split(variant)):
+        is_number = index % 2 == 1
+        parts.append((float(part), "") if is_number else (-1.0, part))
+    return parts
+
+
+def _csv(records: Iterable[Record]) -> str:
+    rows = []
     for record in records:
-        cell = record["cell"]
-        arms.setdefault((cell["method"], cell["variant"], cell["decoding"]), []).append(record)
-
-    rows: list[Record] = []
-    for members in arms.values():
-        for same_settings in _by_settings(members):
-            arm = in_one_row(same_settings)
-            rows += [*arm, *_mean(arm)]
-    return rows
+        rows.append(flat({name: record.get(name) for name in CSV}))
+    return flat_csv(rows)
 
 
-def _by_settings(records: Sequence[Record]) -> list[list[Record]]:
-    """Records of one label by their settings; if there are several, the label gets what differs."""
-    arms: dict[tuple[tuple[str, str], ...], list[Record]] = {}
-    for record in records:
-        arms.setdefault(tuple(sorted(_settings(record).items())), []).append(record)
-    if len(arms) == 1:
-        return list(arms.values())
-
-    common = set.intersection(*map(set, arms))
-    labelled = []
-    for settings, members in arms.items():
-        own = []
-        for name, value in settings:
-            if (name, value) not in common:
-                own.append(f"{name.removeprefix('method.')}={value}")
-        labelled.append([_with_variant(record, own) for record in members])
-    return labelled
+# A section: one table with its head and what is said of it
 
 
-def _with_variant(record: Record, more: Sequence[str]) -> Record:
-    cell = record["cell"]
-    variant = " ".join(filter(None, [cell["variant"], *more]))
-    return {**record, "cell": {**cell, "variant": variant}}
+@dataclass(frozen=True)
+class Section:
+    """`above`: what leaks in its rows. `below`: what the cells themselves have to say."""
+
+    head: str
+    above: list[str]
+    columns: list[str]
+    rows: list[Row]
+    below: list[str]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The table, its head the first row."""
+        return [self.columns, *([row[column] for column in self.columns] for row in self.rows)]
 
 
-def _settings(record: Record) -> dict[str, str]:
-    """The configuration without seeds, and without what it holds twice."""
-    return {
-        name: str(value)
-        for name, value in flat(record.get("config") or {}).items()
-        if name.rpartition(".")[2] not in ("seed", "repeat", "variant", "_target_")
-        and not name.startswith("method.select.")
-    }
+def _section(group: comparability.Group) -> Section:
+    records = with_means(group.records)
+    common = _common_words(records)
+    rows = _rows(records, common)
+    columns = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
+    return Section(
+        head=group.head + _decoding(records),
+        above=[*_above(records, common), *directions(columns)],
+        columns=columns,
+        rows=rows,
+        below=_below(records),
+    )
 
 
-def _mean(arm: Sequence[Record]) -> list[Record]:
-    """A record-like row: metrics and cost averaged over seeds, and each metric's sd; none for a
-    single seed.
-    """
-    scored = [record for record in arm if record["status"] == "ok" and record["metrics"]]
-    seeds = {record["cell"]["seed"] for record in arm}
-    # where a seed occurs twice, the cells differ in something no label names: no average of those
-    if len(scored) < 2 or len(seeds) < len(arm):
+def _plain_text(section: Section) -> str:
+    labels = sum(name in LABELS for name in section.columns)
+    above = [escape.line(text) for text in (section.head, *section.above)]
+    below = [escape.line(text) for text in section.below]
+    return "\n".join([*prose(above), *aligned(section.cells, labels), *prose(below)])
+
+
+def _markdown(section: Section) -> str:
+    above, below = map(escape.prose, section.above), map(escape.prose, section.below)
+    head = f"### {escape.markdown(section.head)}"
+    parts = [head, "  \n".join(above), "\n".join(piped(section.cells)), "  \n".join(below)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _decodings(records: Sequence[Record]) -> list[str]:
+    """How the models of a table wrote; of rules only if there is nothing else."""
+    of_models = [record for record in records if not is_rule(record)]
+    return list(dict.fromkeys(record["cell"]["decoding"] for record in of_models or records))
+
+
+def _decoding(records: Sequence[Record]) -> str:
+    """What the head says of it: nothing if each row says it."""
+    first, *others = _decodings(records)
+    return "" if others else f", decoding {first}"
+
+
+def _common_words(records: Sequence[Record]) -> list[str]:
+    """The overrides that every row has: said once, above the table."""
+    first, *others = [record["cell"]["variant"].split() for record in records]
+    if not others:
         return []
-
-    first, missing = scored[0], len(arm) - len(scored)
-    row = {
-        "key": "",
-        "cell": {**first["cell"], "seed": f"mean of {len(scored)} seeds"},
-        "metrics": _mean_metrics(scored),
-        "cost": {"mean": _mean_cost(scored)},
-        "counts": {},
-        "unscored": f"{missing} of {len(arm)} seeds" if missing else None,
-        "unedited": unedited(scored),
-        "overlap": overlap(scored),
-        "overlap_of": "seeds",
-    }
-    return [{**first, **row}]
+    return [word for word in first if all(word in variant for variant in others)]
 
 
-def _mean_metrics(records: Sequence[Record]) -> dict[str, Any]:
-    """The metrics that all records have: mean, and standard deviation over the records."""
-    common = set.intersection(*(set(record["metrics"]) for record in records))
-    metrics = {}
-    for name in common:
-        values = [record["metrics"][name]["value"] for record in records]
-        mean, deviation = statistics.fmean(values), statistics.stdev(values)
-        metrics[name] = {"value": mean, "sd": deviation, "users": users(records[0])}
-    return metrics
+def _above(records: Sequence[Record], common: Sequence[str]) -> list[str]:
+    lines = [f"all rows: {' '.join(common)}"] if common else []
+    cells = [caveats.NamedRecord(_short(record), record) for record in records if record["key"]]
+    return [*lines, *caveats.of_rows(cells)]
 
 
-def _mean_cost(records: Sequence[Record]) -> dict[str, float]:
-    return {what: statistics.fmean(cost(record, what) for record in records) for what in COSTS}
-
-
-def _section(head: str, records: Sequence[Record], markdown: bool) -> str:
-    """One table with its head, what leaks above it,
-    and below it what the cells themselves have to say.
-    """
-    asked = [
-        record for record in records if record["cell"]["method"] != comparability.RULE
-    ] or records
-    mixed = len({record["cell"]["decoding"] for record in asked}) > 1
-    head += "" if mixed else f", decoding {asked[0]['cell']['decoding']}"
-    kind = next((kind for kind in (kind_of(record["metrics"]) for record in records) if kind), None)
-    common = _common([record["cell"]["variant"] for record in records])
-    rows = [_row(record, kind, decoding=mixed) for record in records]
-    for row in rows:
-        row["variant"] = " ".join(word for word in row["variant"].split() if word not in common)
-    filled = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
-    cells = [filled, *([row[column] for column in filled] for row in rows)]
-    more = [f"all rows: {' '.join(common)}"] if common else []
-    more += caveats.of_rows([(_short(record), record) for record in records if record["key"]])
-    below = [f"{_short(record)}: {note(record)}" for record in records if note(record)]
-    if kind and all(record["cell"]["method"] != comparability.RULE for record in records):
+def _below(records: Sequence[Record]) -> list[str]:
+    lines = [f"{_short(record)}: {note(record)}" for record in records if note(record)]
+    if _kind(records) and not any(map(is_rule, records)):
         task = records[0]["cell"]["task"]
-        below.append(
+        lines.append(
             f"no trivial rule is among these rows: method=majority task={task} says what to beat"
         )
-    above = [*more, *directions(filled)]
-    if markdown:
-        said = ["  \n".join(map(escape.prose, lines)) for lines in (above, below)]
-        parts = [f"### {escape.markdown(head)}", said[0], "\n".join(piped(cells)), said[1]]
-        return "\n\n".join(filter(None, parts))
-    labels = sum(name in LABELS for name in filled)
-    lines = prose(list(map(escape.line, [head, *above])))
-    return "\n".join([*lines, *aligned(cells, labels), *prose(list(map(escape.line, below)))])
+    return lines
 
 
 def _short(record: Record) -> str:
@@ -219,35 +200,74 @@ def _short(record: Record) -> str:
     return f"{cell['method']} {record['key'][:8] or cell['seed']}"
 
 
-def _common(variants: Sequence[str]) -> list[str]:
-    """The overrides that every row has: said once, above the table."""
-    first, *others = (variant.split() for variant in variants)
-    return [word for word in first if others and all(word in other for other in others)]
+def _kind(records: Sequence[Record]) -> Kind | None:
+    """What the first of the records that has metrics measures."""
+    for record in records:
+        kind = kind_of(record["metrics"])
+        if kind:
+            return kind
+    return None
 
 
-def _row(record: Record, kind: Kind | None, *, decoding: bool) -> dict[str, str]:
-    cell, metrics, unparsed = record["cell"], record["metrics"], record["counts"].get("unparsed")
+def _primary(kind: Kind | None) -> tuple[str, ...]:
+    return PRIMARY[kind] if kind else ()
+
+
+# The rows of a table
+
+
+def _rows(records: Sequence[Record], common: Sequence[str]) -> list[Row]:
+    """`common`: words that stand above the table, and so in no row."""
+    primary, with_decoding = _primary(_kind(records)), len(_decodings(records)) > 1
+    rows = []
+    for record in records:
+        row = _labels(record, common)
+        row["decoding"] = record["cell"]["decoding"] if with_decoding else ""
+        row["seed"] = run_name(record)
+        rows.append(row | _metrics(record, primary) | _costs(record))
+    return rows
+
+
+def _labels(record: Record, common: Sequence[str]) -> Row:
+    cell = record["cell"]
     # the row of a mean says it itself
     bare = record["unedited"] if "unedited" in record else unedited([record])
-    row = {"method": ", ".join(filter(None, [cell["method"], bare])), "variant": cell["variant"]}
-    row |= {"decoding": cell["decoding"] if decoding else "", "seed": run_name(record)}
-    primary = PRIMARY[kind] if kind else ()
-    row |= {name: _interval(metrics[name]) if name in metrics else "-" for name in primary}
-    row |= {"users": str(users(record)), "unparsed": "-" if unparsed is None else str(unparsed)}
+    variant = [word for word in cell["variant"].split() if word not in common]
+    return {
+        "method": ", ".join(filter(None, [cell["method"], bare])),
+        "variant": " ".join(variant),
+    }
+
+
+def _metrics(record: Record, primary: Sequence[str]) -> Row:
+    """The papers' metrics with intervals, how many users and answers they are of, and the other
+    metrics without.
+    """
+    metrics, unparsed = record["metrics"], record["counts"].get("unparsed")
+    row = {}
+    for name in primary:
+        row[name] = _interval(metrics[name]) if name in metrics else "-"
+    row["users"] = str(users(record))
+    row["unparsed"] = "-" if unparsed is None else str(unparsed)
     for name in (*NLL, *(f"lenient_{name}" for name in primary)):
         row[name] = f"{metrics[name]['value']:z.3f}" if name in metrics else "-"
-    row["seconds"] = f"{cost(record, 'seconds'):,.1f}"
-    row["tokens"] = f"{cost(record, 'tokens_in') + cost(record, 'tokens_out'):,.0f}"
-    return row | {"key": record["key"][:8]}
+    return row
 
 
-def _csv(records: Iterable[Record]) -> str:
-    rows = [flat({name: record.get(name) for name in CSV}) for record in records]
-    return flat_csv(rows)
+def _costs(record: Record) -> Row:
+    tokens = cost(record, "tokens_in") + cost(record, "tokens_out")
+    return {
+        "seconds": f"{cost(record, 'seconds'):,.1f}",
+        "tokens": f"{tokens:,.0f}",
+        "key": record["key"][:8],
+    }
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
-    bounds = interval(metric.get("low"), metric.get("high"), int(metric["users"]))
-    spread = f"(sd {metric['sd']:.3f})" if "sd" in metric else bounds
+    """A metric with its interval over users, or with its deviation over seeds."""
     apart = f" ± {metric['apart']:.3f}" if "apart" in metric else ""
+    if "sd" in metric:
+        spread = f"(sd {metric['sd']:.3f})"
+    else:
+        spread = interval(metric.get("low"), metric.get("high"), int(metric["users"]))
     return f"{metric['value']:z.3f}{apart} {spread}".strip()

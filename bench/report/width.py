@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 COLUMNS = 100
 GAP = 2
@@ -31,134 +33,158 @@ def prose(lines: Sequence[str], columns: int | None = None) -> list[str]:
     A command stays in one piece.
     """
     columns = columns or limit()
-    found = []
+    broken = []
     for line in lines:
-        said, mark, command = line.partition(COMMAND)
+        sentence, mark, command = line.partition(COMMAND)
         if mark and len(line) > columns:
-            found += [*_broken(said.rstrip(), columns), f"  {mark}{command}"]
+            broken += [*_broken(sentence.rstrip(), columns), f"  {mark}{command}"]
         else:
-            found += _broken(line, columns)
-    return found
+            broken += _broken(line, columns)
+    return broken
 
 
 def _broken(line: str, columns: int) -> list[str]:
     return textwrap.wrap(line, columns, subsequent_indent="  ", break_on_hyphens=False) or [""]
 
 
-def folded(
-    rows: Rows,
-    labels: int,
-    right: Sequence[bool],
-    columns: int | None = None,
-    *,
-    rule: int = 0,
-    sparse: bool = False,
-) -> list[str]:
-    """The rows (the head first) as lines. Where the columns are too many, the rest follows in
-    further blocks.
+@dataclass(frozen=True)
+class Layout:
+    """Rows (the head first) and how they are set.
 
-    The first `labels` columns begin every block; a row with nothing to say in a block is not in it.
-    `right`: the columns whose cells are set to the right. A text that alone is too wide goes on in
-    the next line. `rule`: a line stands below so many rows, the head counted; 0: none. `sparse`:
-    labels that the row above has are left out.
+    The first `labels` columns begin every block. `right`: the columns whose cells are set to the
+    right. `rule`: a line stands below so many rows, the head counted; 0: none. `sparse`: labels
+    that the row above has are left out.
+    """
+
+    rows: Rows
+    labels: int
+    right: Sequence[bool]
+    rule: int = 0
+    sparse: bool = False
+
+    @property
+    def parts(self) -> list[Rows]:
+        """The rows below the head, apart where the line stands between them."""
+        cut = self.rule or len(self.rows)
+        return [self.rows[1:cut], self.rows[cut:]]
+
+
+def folded(layout: Layout, columns: int | None = None) -> list[str]:
+    """The table as lines. Where the columns are too many, the rest follows in further blocks; a row
+    with nothing to say in a block is not in it. A text that alone is too wide goes on in the next
+    line.
     """
     columns = columns or limit()
-    widths = _fitting(
-        [max(map(len, column)) for column in zip(*rows, strict=True)], labels, columns
-    )
-    blocks = _blocks(widths, labels, columns)
-    told = [any(row[place] not in NOTHING for place in range(labels, len(row))) for row in rows]
-    found: list[str] = []
-    for number, block in enumerate(blocks):
-        head, *body = (
-            [
-                row
-                for row, says in zip(part, at, strict=True)
-                if _is_told(row, block[labels:], says, number)
-            ]
-            for part, at in ((rows[:1], [False]), *_parts(rows, told, rule))
-        )
-        lines = [_lines(row, block, widths, right) for row in head]
-        texts = [line for one in lines for line in one]
-        for place, part in enumerate(body):
-            if place and part and body[0]:
-                texts.append("-" * max(map(len, texts)))
-            shown = sparsely(part, labels) if sparse else part
-            texts += [line for row in shown for line in _lines(row, block, widths, right)]
-        found += ["", *texts] if found else texts
-    return found
+    widths = _widths(layout, columns)
+    lines: list[str] = []
+    for number, at in enumerate(_blocks(widths, layout.labels, columns)):
+        if number:
+            lines.append("")
+        lines += _Block(layout, widths, at, is_first=number == 0).lines()
+    return lines
 
 
 def sparsely(rows: Rows, labels: int) -> list[list[str]]:
     """The rows without the labels that the row above has too."""
-    found, last = [], [""] * labels
+    sparse = []
+    above = [""] * labels
     for row in rows:
-        own = list(row[:labels])
-        same = next((place for place in range(labels) if own[place] != last[place]), labels)
-        found.append([*[""] * same, *row[same:]])
-        last = own
-    return found
+        same = 0
+        while same < labels and row[same] == above[same]:
+            same += 1
+        sparse.append([*[""] * same, *row[same:]])
+        above = list(row[:labels])
+    return sparse
 
 
-def _parts(rows: Rows, told: Sequence[bool], rule: int) -> list[tuple[Rows, Sequence[bool]]]:
-    """The rows below the head, apart where the line stands between them."""
-    cut = rule or len(rows)
-    return [(rows[1:cut], told[1:cut]), (rows[cut:], told[cut:])]
-
-
-def _is_told(row: Sequence[str], places: Sequence[int], says: bool, block: int) -> bool:
-    """Whether a row stands in this block: it has something there,
-    or nothing anywhere and this is the first.
-    """
-    return any(row[place] not in NOTHING for place in places) or (not says and block == 0)
-
-
-def _fitting(widths: list[int], labels: int, columns: int) -> list[int]:
-    """The widths, with labels in little more than half of the line and
+def _widths(layout: Layout, columns: int) -> list[int]:
+    """The width of each column, with labels in little more than half of the line and
     every other column in what is then left.
     """
+    widths = [max(map(len, cells)) for cells in zip(*layout.rows, strict=True)]
+    labels, others = widths[: layout.labels], widths[layout.labels :]
     most = columns * 11 // 20
-    shown = widths[:labels]
-    while shown and sum(shown) + GAP * labels > most and max(shown) > GAP:
-        shown[shown.index(max(shown))] -= 1
-    left = columns - sum(shown) - GAP * len(shown)
-    return shown + [min(width, left) for width in widths[labels:]]
+    while labels and sum(labels) + GAP * len(labels) > most and max(labels) > GAP:
+        labels[labels.index(max(labels))] -= 1
+    left = columns - sum(labels) - GAP * len(labels)
+    return labels + [min(width, left) for width in others]
 
 
 def _blocks(widths: Sequence[int], labels: int, columns: int) -> list[list[int]]:
     """Which columns stand side by side: the labels, and as many others as fit."""
-    first, blocks = list(range(labels)), [list[int]()]
-    start = sum(widths[place] + GAP for place in first)
-    used = start
-    for place in range(labels, len(widths)):
-        if blocks[-1] and used + widths[place] > columns:
+    first = list(range(labels))
+    start = sum(widths[:labels]) + GAP * labels
+    blocks, used = [list[int]()], start
+    for column in range(labels, len(widths)):
+        if blocks[-1] and used + widths[column] > columns:
             blocks.append([])
             used = start
-        blocks[-1].append(place)
-        used += widths[place] + GAP
+        blocks[-1].append(column)
+        used += widths[column] + GAP
     return [first + block for block in blocks]
 
 
-def _lines(
-    row: Sequence[str], block: Sequence[int], widths: Sequence[int], right: Sequence[bool]
-) -> list[str]:
-    """A row of a block: one line, or several where a cell is wider than its column."""
-    parts = {
-        place: (
-            [row[place]]
-            if len(row[place]) <= widths[place]
-            else textwrap.wrap(row[place], widths[place], break_on_hyphens=False)
-        )
-        for place in block
-    }
-    found = []
-    for number in range(max(map(len, parts.values()))):
-        cells = {
-            place: texts[number] if number < len(texts) else "" for place, texts in parts.items()
-        }
-        placed = [
-            text.rjust(widths[place]) if right[place] else text.ljust(widths[place])
-            for place, text in cells.items()
+@dataclass(frozen=True)
+class _Block:
+    """Some columns of a table, side by side. `widths`: of all columns; `columns`: those in it."""
+
+    layout: Layout
+    widths: Sequence[int]
+    columns: Sequence[int]
+    is_first: bool
+
+    def lines(self) -> list[str]:
+        """The head, then the rows above and those below the line."""
+        head = self.layout.rows[0]
+        lines = self._row(head) if self.is_first or _says(head, self._others) else []
+        above, below = (self._spoken(part) for part in self.layout.parts)
+        lines += self._part(above)
+        if above and below:
+            lines.append("-" * max(map(len, lines)))
+        return lines + self._part(below)
+
+    @cached_property
+    def _others(self) -> Sequence[int]:
+        """Its columns without the labels."""
+        return self.columns[self.layout.labels :]
+
+    def _spoken(self, rows: Rows) -> Rows:
+        """The rows that stand here: those with something to say in this block, and in the first
+        one those that say nothing anywhere.
+        """
+        everywhere = range(self.layout.labels, len(self.widths))
+        return [
+            row
+            for row in rows
+            if _says(row, self._others) or (self.is_first and not _says(row, everywhere))
         ]
-        found.append((" " * GAP).join(placed).rstrip())
-    return found
+
+    def _part(self, rows: Rows) -> list[str]:
+        lines = []
+        for row in sparsely(rows, self.layout.labels) if self.layout.sparse else rows:
+            lines += self._row(row)
+        return lines
+
+    def _row(self, row: Sequence[str]) -> list[str]:
+        """One line, or several where a cell is wider than its column."""
+        cells = [_wrapped(row[column], self.widths[column]) for column in self.columns]
+        lines = []
+        for number in range(max(map(len, cells))):
+            texts = [cell[number] if number < len(cell) else "" for cell in cells]
+            placed = map(self._placed, texts, self.columns)
+            lines.append((" " * GAP).join(placed).rstrip())
+        return lines
+
+    def _placed(self, text: str, column: int) -> str:
+        width = self.widths[column]
+        return text.rjust(width) if self.layout.right[column] else text.ljust(width)
+
+
+def _says(row: Sequence[str], columns: Iterable[int]) -> bool:
+    return any(row[column] not in NOTHING for column in columns)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_on_hyphens=False)
