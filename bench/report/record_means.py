@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.report.cells import COSTS, Record, cost, flat, overlap, run_name, unedited, users
 from bench.report.spread import on_scale, spread
-
-Metric = Mapping[str, Any]
-"""A metric as a record has it: value, low, high, users."""
 
 NO_SETTING = ("seed", "repeat", "variant", "_target_")
 """Last names in a configuration that say nothing of an arm's settings, or say them twice."""
@@ -84,13 +81,12 @@ def repeats_as_one(arm: Sequence[Record]) -> list[Record]:
     """The cells of an arm, repeats of a seed as one (`as_one`). Failed cells stand alone, and so do
     cells that differ in something no label names.
     """
-    names = Counter(run_name(record) for record in arm)
+    names = Counter(map(run_name, arm))
     seeds = defaultdict(list)
     for record in arm:
-        answered = record["status"] == "ok" and record["metrics"]
-        together = answered and names[run_name(record)] == 1
+        together = _is_scored(record) and names[run_name(record)] == 1
         seeds[str(record["cell"]["seed"]), "" if together else record["key"]].append(record)
-    return [as_one(repeats) for repeats in seeds.values()]
+    return list(map(as_one, seeds.values()))
 
 
 def as_one(repeats: Sequence[Record]) -> Record:
@@ -101,7 +97,9 @@ def as_one(repeats: Sequence[Record]) -> Record:
     if len(repeats) == 1:
         return first
     seed = f"{first['cell']['seed']}, {len(repeats)} repeats"
-    metrics = {name: _mean_of_repeats(name, repeats) for name in _common_metrics(repeats)}
+    metrics = {}
+    for name in _common_metrics(repeats):
+        metrics[name] = _mean_of_repeats(name, repeats)
     return {
         **first,
         "key": "",
@@ -119,10 +117,10 @@ def _mean_of_repeats(name: str, repeats: Sequence[Record]) -> dict[str, float | 
     """The part of the interval that other users make is the mean of the repeats' own, which is not
     less than their mean's.
     """
-    metrics = [record["metrics"][name] for record in repeats]
-    values = [metric["value"] for metric in metrics]
-    value, apart, tested = statistics.fmean(values), spread({"": values}), int(metrics[0]["users"])
-    low, high = _mean_end(metrics, "low", value), _mean_end(metrics, "high", value)
+    values = _values(name, repeats)
+    value, apart = statistics.fmean(values), spread({"": values})
+    tested = int(repeats[0]["metrics"][name]["users"])
+    low, high = _mean_end(name, "low", repeats), _mean_end(name, "high", repeats)
     if apart is not None:
         ends = on_scale(name, apart.wider(value, low, high, tested))
         low, high = ends.low, ends.high
@@ -130,16 +128,17 @@ def _mean_of_repeats(name: str, repeats: Sequence[Record]) -> dict[str, float | 
     return {"value": value, "low": low, "high": high, "users": tested, "apart": deviation}
 
 
-def _mean_end(metrics: Sequence[Metric], end: str, mean: float) -> float | None:
+def _mean_end(name: str, end: str, repeats: Sequence[Record]) -> float | None:
     """An end of the interval, as far from the mean as it is from the values on average; None if
     one of them has none.
     """
     offsets = []
-    for metric in metrics:
+    for record in repeats:
+        metric = record["metrics"][name]
         if metric[end] is None or metric["value"] is None:
             return None
         offsets.append(metric[end] - metric["value"])
-    return mean + statistics.fmean(offsets)
+    return statistics.fmean(_values(name, repeats)) + statistics.fmean(offsets)
 
 
 # The mean over seeds
@@ -147,14 +146,16 @@ def _mean_end(metrics: Sequence[Metric], end: str, mean: float) -> float | None:
 
 def mean_over_seeds(arm: Sequence[Record]) -> Record | None:
     """Metrics and cost averaged over seeds, and each metric's sd; None for a single seed."""
-    scored = [record for record in arm if record["status"] == "ok" and record["metrics"]]
+    scored = list(filter(_is_scored, arm))
     seeds = {record["cell"]["seed"] for record in arm}
     # where a seed occurs twice, the cells differ in something no label names: no average of those
     if len(scored) < 2 or len(seeds) < len(arm):
         return None
 
     first, missing = scored[0], len(arm) - len(scored)
-    metrics = {name: _mean_of_seeds(name, scored) for name in _common_metrics(scored)}
+    metrics = {}
+    for name in _common_metrics(scored):
+        metrics[name] = _mean_of_seeds(name, scored)
     return {
         **first,
         "key": "",
@@ -170,7 +171,7 @@ def mean_over_seeds(arm: Sequence[Record]) -> Record | None:
 
 
 def _mean_of_seeds(name: str, records: Sequence[Record]) -> dict[str, Any]:
-    values = [record["metrics"][name]["value"] for record in records]
+    values = _values(name, records)
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     return {"value": mean, "sd": deviation, "users": users(records[0])}
 
@@ -180,9 +181,22 @@ def _mean_of_seeds(name: str, records: Sequence[Record]) -> dict[str, Any]:
 
 def _common_metrics(records: Sequence[Record]) -> list[str]:
     """The metrics that all records have."""
-    first, *others = [record["metrics"] for record in records]
-    return [name for name in first if all(name in metrics for metrics in others)]
+    names = list(records[0]["metrics"])
+    for record in records:
+        names = [name for name in names if name in record["metrics"]]
+    return names
+
+
+def _values(name: str, records: Sequence[Record]) -> list[float]:
+    return [record["metrics"][name]["value"] for record in records]
 
 
 def _mean_cost(records: Sequence[Record]) -> dict[str, float]:
-    return {what: statistics.fmean(cost(record, what) for record in records) for what in COSTS}
+    costs = {}
+    for what in COSTS:
+        costs[what] = statistics.fmean(cost(record, what) for record in records)
+    return costs
+
+
+def _is_scored(record: Record) -> bool:
+    return record["status"] == "ok" and bool(record["metrics"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def place_words(place: Place) -> str:
     return ", ".join(value for _, value in place)
 
 
-def without_axes(place: Place, axes: Sequence[str]) -> Place:
+def without_axes(place: Iterable[tuple[str, str]], axes: Sequence[str]) -> Place:
     """The rest of a place."""
     return tuple((axis, value) for axis, value in place if axis not in axes)
 
@@ -126,9 +127,9 @@ class Results:
     roots: tuple[Path, ...] = ()
 
     def place(self, run: Run) -> Place:
-        known = [axis for axis in self.experiment.axes if axis in run.at]
-        others = [axis for axis in run.at if axis not in known]
-        whole = tuple((axis, str(run.at[axis])) for axis in (*known, *others))
+        # the experiment's axes in its order, then those that the command line added
+        axes = dict.fromkeys([*self.experiment.axes, *run.at])
+        whole = [(axis, str(run.at[axis])) for axis in axes if axis in run.at]
         return without_axes(whole, ("seed", REPEAT))
 
     @cached_property
@@ -141,20 +142,25 @@ class Results:
 
     @cached_property
     def places(self) -> list[Place]:
-        return list(dict.fromkeys(place for place, _ in self.cells))
+        return list(dict.fromkeys(map(self.place, self.runs)))
 
     def rests(self, axes: Sequence[str]) -> list[Place]:
         """The places without these axes, each once."""
-        return list(dict.fromkeys(without_axes(place, axes) for place in self.places))
+        rests: dict[Place, None] = {}
+        for place in self.places:
+            rests[without_axes(place, axes)] = None
+        return list(rests)
 
     @cached_property
     def arms(self) -> list[str]:
         """Trivial rules, which no configuration names, come first:
         they are what every method has to beat.
         """
-        configured = self.experiment.arms
-        others = [run.arm for run in self.runs if run.arm not in configured]
-        return [*dict.fromkeys(others), *configured]
+        configured, others = self.experiment.arms, dict[str, None]()
+        for run in self.runs:
+            if run.arm not in configured:
+                others[run.arm] = None
+        return [*others, *configured]
 
     @cached_property
     def records(self) -> list[Record]:
@@ -167,8 +173,7 @@ def scales(name: str, roots: Sequence[Path]) -> list[str]:
     names: set[str] = set()
     for root in roots:
         names |= manifest_entries.scales(root, name)
-    known = [scale for scale in SCALES if scale in names]
-    return [*known, *sorted(names - set(SCALES))]
+    return [*filter(names.__contains__, SCALES), *sorted(names - set(SCALES))]
 
 
 def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
@@ -225,6 +230,7 @@ def _record(folder: Path, notes: list[str]) -> Mapping[str, Any] | None:
 
 
 def _key(at: Mapping[str, Any]) -> Place:
+    """A place with its seed and repeat, whatever the order of its axes."""
     return tuple(sorted((axis, str(value)) for axis, value in at.items()))
 
 
@@ -258,4 +264,4 @@ def _ranks(of_experiment: Sequence[Any], of_runs: Sequence[Any]) -> dict[str, in
     if all(isinstance(value, int | float | None) for value in values):
         values.sort(key=lambda value: float("-inf") if value is None else value)
     names = dict.fromkeys(map(str, values))
-    return {name: rank for rank, name in enumerate(names)}
+    return dict(zip(names, count()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Any
 
 from bench.report import caveats, comparability, coverage_notes
@@ -28,7 +29,7 @@ from bench.report.cells import (
 from bench.report.comparability import is_rule
 from bench.report.record_means import with_means
 from bench.report.render import Format, aligned, flat_csv, piped
-from bench.report.width import prose
+from bench.report.width import NOTHING, prose
 from bench.score.metrics import PRIMARY, Kind
 from bench.terminal import escape
 
@@ -79,8 +80,11 @@ def table(records: Iterable[Record], format: Format = "text") -> str:
     if format == "csv":
         return _csv(sorted(ordered, key=lambda record: comparability.head([record])))
 
-    as_text = _markdown if format == "md" else _plain_text
-    sections = [as_text(_section(group)) for group in comparability.groups(ordered)]
+    sections = []
+    for group in comparability.groups(ordered):
+        section = _section(group)
+        sections.append(_markdown(section) if format == "md" else _plain_text(section))
+
     legend = [*LEGEND, *coverage_notes.of_arms("".join(sections))]
     if format != "md":
         legend = prose(legend)
@@ -107,7 +111,8 @@ def _natural(variant: str) -> list[tuple[float, str]]:
 def _csv(records: Iterable[Record]) -> str:
     rows = []
     for record in records:
-        rows.append(flat({name: record.get(name) for name in CSV}))
+        sections = {name: record.get(name) for name in CSV}
+        rows.append(flat(sections))
     return flat_csv(rows)
 
 
@@ -127,16 +132,19 @@ class Section:
     @property
     def cells(self) -> list[list[str]]:
         """The table, its head the first row."""
-        return [self.columns, *([row[column] for column in self.columns] for row in self.rows)]
+        cells = [self.columns]
+        for row in self.rows:
+            cells.append([row[column] for column in self.columns])
+        return cells
 
 
 def _section(group: comparability.Group) -> Section:
     records = with_means(group.records)
-    common = _common_words(records)
+    common, decoding = _common_words(records), _decoding(records)
     rows = _rows(records, common)
-    columns = [column for column in rows[0] if any(row[column] not in ("", "-") for row in rows)]
+    columns = [column for column in rows[0] if _is_filled(column, rows)]
     return Section(
-        head=group.head + _decoding(records),
+        head=group.head + (f", decoding {decoding}" if decoding else ""),
         above=[*_above(records, common), *directions(columns)],
         columns=columns,
         rows=rows,
@@ -144,10 +152,15 @@ def _section(group: comparability.Group) -> Section:
     )
 
 
+def _is_filled(column: str, rows: Sequence[Row]) -> bool:
+    """Whether one of the rows says something there."""
+    return any(row[column] not in NOTHING for row in rows)
+
+
 def _plain_text(section: Section) -> str:
-    labels = sum(name in LABELS for name in section.columns)
-    above = [escape.line(text) for text in (section.head, *section.above)]
-    below = [escape.line(text) for text in section.below]
+    labels = len(set(section.columns) & set(LABELS))
+    above = list(map(escape.line, [section.head, *section.above]))
+    below = list(map(escape.line, section.below))
     return "\n".join([*prose(above), *aligned(section.cells, labels), *prose(below)])
 
 
@@ -158,34 +171,40 @@ def _markdown(section: Section) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _decodings(records: Sequence[Record]) -> list[str]:
-    """How the models of a table wrote; of rules only if there is nothing else."""
-    of_models = [record for record in records if not is_rule(record)]
-    return list(dict.fromkeys(record["cell"]["decoding"] for record in of_models or records))
-
-
-def _decoding(records: Sequence[Record]) -> str:
-    """What the head says of it: nothing if each row says it."""
-    first, *others = _decodings(records)
-    return "" if others else f", decoding {first}"
+def _decoding(records: Sequence[Record]) -> str | None:
+    """How the models of a table wrote; None if they did it in several ways. Rules write nothing, so
+    theirs counts only if there is nothing else.
+    """
+    of_models = list(filterfalse(is_rule, records)) or records
+    decodings = {record["cell"]["decoding"] for record in of_models}
+    return str(decodings.pop()) if len(decodings) == 1 else None
 
 
 def _common_words(records: Sequence[Record]) -> list[str]:
     """The overrides that every row has: said once, above the table."""
-    first, *others = [record["cell"]["variant"].split() for record in records]
-    if not others:
-        return []
-    return [word for word in first if all(word in variant for variant in others)]
+    common: list[str] = records[0]["cell"]["variant"].split() if len(records) > 1 else []
+    for record in records:
+        variant = record["cell"]["variant"].split()
+        common = [word for word in common if word in variant]
+    return common
 
 
 def _above(records: Sequence[Record], common: Sequence[str]) -> list[str]:
-    lines = [f"all rows: {' '.join(common)}"] if common else []
-    cells = [caveats.NamedRecord(_short(record), record) for record in records if record["key"]]
-    return [*lines, *caveats.of_rows(cells)]
+    """What all rows share, and what leaks in the cells among them."""
+    cells = []
+    for record in records:
+        if record["key"]:
+            cells.append(caveats.NamedRecord(_short(record), record))
+    shared = [f"all rows: {' '.join(common)}"] if common else []
+    return [*shared, *caveats.of_rows(cells)]
 
 
 def _below(records: Sequence[Record]) -> list[str]:
-    lines = [f"{_short(record)}: {note(record)}" for record in records if note(record)]
+    """What the cells have to say of themselves, and that a rule is missing."""
+    lines = []
+    for record in records:
+        if why := note(record):
+            lines.append(f"{_short(record)}: {why}")
     if _kind(records) and not any(map(is_rule, records)):
         task = records[0]["cell"]["task"]
         lines.append(
@@ -218,12 +237,12 @@ def _primary(kind: Kind | None) -> tuple[str, ...]:
 
 def _rows(records: Sequence[Record], common: Sequence[str]) -> list[Row]:
     """`common`: words that stand above the table, and so in no row."""
-    primary, with_decoding = _primary(_kind(records)), len(_decodings(records)) > 1
+    primary, in_head = _primary(_kind(records)), _decoding(records) is not None
     rows = []
     for record in records:
         row = _labels(record, common)
-        row["decoding"] = record["cell"]["decoding"] if with_decoding else ""
-        row["seed"] = run_name(record)
+        if in_head:
+            row["decoding"] = ""
         rows.append(row | _metrics(record, primary) | _costs(record))
     return rows
 
@@ -234,8 +253,10 @@ def _labels(record: Record, common: Sequence[str]) -> Row:
     bare = record["unedited"] if "unedited" in record else unedited([record])
     variant = [word for word in cell["variant"].split() if word not in common]
     return {
-        "method": ", ".join(filter(None, [cell["method"], bare])),
+        "method": f"{cell['method']}, {bare}" if bare else cell["method"],
         "variant": " ".join(variant),
+        "decoding": cell["decoding"],
+        "seed": run_name(record),
     }
 
 
@@ -249,8 +270,10 @@ def _metrics(record: Record, primary: Sequence[str]) -> Row:
         row[name] = _interval(metrics[name]) if name in metrics else "-"
     row["users"] = str(users(record))
     row["unparsed"] = "-" if unparsed is None else str(unparsed)
-    for name in (*NLL, *(f"lenient_{name}" for name in primary)):
-        row[name] = f"{metrics[name]['value']:z.3f}" if name in metrics else "-"
+    for name in NLL:
+        row[name] = _value(metrics.get(name))
+    for name in primary:
+        row[f"lenient_{name}"] = _value(metrics.get(f"lenient_{name}"))
     return row
 
 
@@ -261,6 +284,10 @@ def _costs(record: Record) -> Row:
         "tokens": f"{tokens:,.0f}",
         "key": record["key"][:8],
     }
+
+
+def _value(metric: Mapping[str, Any] | None) -> str:
+    return f"{metric['value']:z.3f}" if metric else "-"
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

@@ -56,7 +56,9 @@ def summary(runs: Sequence[Run]) -> Summary:
         return Summary({}, None, problem, seeds=0)
 
     records = [run.finished.record for run in done]
-    values = {name: _with_spread(done, name, value) for name, value in _values(done).items()}
+    values = {}
+    for name, value in _values(done).items():
+        values[name] = _with_spread(done, name, value)
     return Summary(values, arm_costs.mean(records), problem, len(done), unedited(records))
 
 
@@ -114,33 +116,34 @@ def _with_spread(runs: Sequence[Run], name: str, value: Value) -> Value:
 
 def _values(runs: Sequence[Run]) -> dict[str, Value]:
     """The metrics that all runs have, with intervals over users."""
-    if len(runs) > 1 and all(run.scores for run in runs):
-        cells = [run.finished for run in runs]
-        metrics = significance.of_runs(cells[0].task, cells)
-        return {name: Value(**fields) for name, fields in metrics.items()}
-
-    of_each = [run.finished.record["metrics"] for run in runs]
+    cells = [run.finished for run in runs]
+    if len(runs) == 1 or not all(run.scores for run in runs):
+        return _without_scores([cell.record["metrics"] for cell in cells])
     values = {}
-    for name in of_each[0]:
-        if all(name in metrics for metrics in of_each):
-            values[name] = _without_scores([metrics[name] for metrics in of_each])
+    for name, fields in significance.of_runs(cells[0].task, cells).items():
+        values[name] = Value(**fields)
     return values
 
 
-def _without_scores(metrics: Sequence[Mapping[str, Any]]) -> Value:
-    """The mean of a metric as the records have it. The interval of one cell is known, of several it
-    is not: without scores.json there are no users to leave out.
+def _without_scores(cells: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+    """The means of the metrics as the records have them. The intervals of one cell are known, of
+    several they are not: without scores.json there are no users to leave out.
     """
-    value = statistics.fmean(metric["value"] for metric in metrics)
-    users = max(int(metric["users"]) for metric in metrics)
-    if len(metrics) > 1:
-        return Value(value, None, None, users)
-    return Value(value, metrics[0].get("low"), metrics[0].get("high"), users)
+    values = {}
+    for name, metric in cells[0].items():
+        of_each = [metrics[name] for metrics in cells if name in metrics]
+        if len(of_each) == len(cells):
+            mean = statistics.fmean(one["value"] for one in of_each)
+            users = max(int(one["users"]) for one in of_each)
+            values[name] = Value(mean, None, None, users)
+            if len(cells) == 1:
+                values[name] = Value(mean, metric.get("low"), metric.get("high"), users)
+    return values
 
 
 def _problem(runs: Sequence[Run]) -> str:
     """What is missing, in the words of a cell of a table; empty if nothing is."""
-    states = [_state(run) for run in runs]
+    states = list(map(_state, runs))
     if len(set(states)) == 1:
         return "" if states[0] == "ok" else states[0]
 
