@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from bench.checks import catalog
@@ -67,26 +69,29 @@ def _table(asked: argparse.Namespace) -> str:
     inventory.check_folders(asked.roots)
 
     task = catalog.alike(asked.task or "", catalog.groups()["task"]) or asked.task
-    records = [cell.record for cell in inventory.at_least_one(asked.roots)]
-    of_task = [record for record in records if task in (None, record["cell"]["task"])]
-    if not of_task:
-        tasks = sorted({record["cell"]["task"] for record in records})
-        raise InputError(f"no records of task {task}; there are some of {', '.join(tasks)}")
-    return tables.table(of_task, format)
+    by_task = defaultdict(list)
+    for cell in inventory.at_least_one(asked.roots):
+        by_task[cell.record["cell"]["task"]].append(cell.record)
+    if task is None:
+        return tables.table(chain.from_iterable(by_task.values()), format)
+    if task not in by_task:
+        names = ", ".join(sorted(by_task))
+        raise InputError(f"no records of task {task}; there are some of {names}")
+    return tables.table(by_task[task], format)
 
 
 def _comparison(asked: argparse.Namespace) -> str:
     if len(asked.names) != 2:
         raise InputError(f"compare takes two cells: {PROGRAM} compare A B")
-    a, b = (_cell(name, asked.roots) for name in asked.names)
-    return comparison_text.compare_text(a, b)
+    a, b = asked.names
+    return comparison_text.compare_text(_cell(a, asked.roots), _cell(b, asked.roots))
 
 
 def _power(asked: argparse.Namespace) -> str:
     if len(asked.names) != 2 or asked.effect is None:
         raise InputError(f"power takes two cells and an effect: {PROGRAM} power A B --effect .02")
-    a, b = (_cell(name, asked.roots) for name in asked.names)
-    return differences.power(a, b, asked.effect)
+    a, b = asked.names
+    return differences.power(_cell(a, asked.roots), _cell(b, asked.roots), asked.effect)
 
 
 def _cell(name: str, roots: Sequence[Path]) -> ScoredCell:

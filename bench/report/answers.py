@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Answers:
 
     def _of(self, folder: Path, record: Record) -> list[Row]:
         samples, _ = store.read_samples(cell_of(folder))
-        users = list(dict.fromkeys(sample.group for sample in samples))
+        users = list(dict.fromkeys(map(attrgetter("group"), samples)))
         first = set(users[: self.users])
         self.hidden[record["key"]] = len(users) - len(first)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from bench.report.cells import Record
@@ -28,28 +28,40 @@ class CostSummary:
 
 def mean(records: Sequence[Record]) -> CostSummary:
     """Of the records of an arm's cells."""
-    users = [max(1, record["data"]["users"]) for record in records]
-    costs = [_of_cell(record) for record in records]
-
-    def per_user(values: Sequence[float]) -> float:
-        return statistics.fmean(value / each for value, each in zip(values, users, strict=True))
-
     return CostSummary(
-        seconds=per_user([cost.seconds for cost in costs]),
-        fit_seconds=per_user([cost.fit_seconds for cost in costs]),
-        bytes=per_user([cost.bytes for cost in costs]),
-        tokens=per_user([cost.tokens for cost in costs]),
+        seconds=_per_user(records, _seconds),
+        fit_seconds=_per_user(records, _fit_seconds),
+        bytes=_per_user(records, _bytes),
+        tokens=_per_user(records, _tokens),
     )
 
 
-def _of_cell(record: Record) -> CostSummary:
-    """Of a whole cell, over all users."""
-    return CostSummary(
-        seconds=_total(record, ("seconds", "reused"), NO_COST),
-        fit_seconds=_total(record, ("seconds", "reused"), BEFORE),
-        bytes=float(record["counts"].get("patch_bytes", 0)),
-        tokens=_total(record, ("tokens_in", "tokens_out"), NO_COST),
-    )
+def _per_user(records: Sequence[Record], cost: Callable[[Record], float]) -> float:
+    """The mean over cells of what each of them costs per user."""
+    costs = []
+    for record in records:
+        users = max(1, record["data"]["users"])
+        costs.append(cost(record) / users)
+    return statistics.fmean(costs)
+
+
+# Of a whole cell, over all users
+
+
+def _seconds(record: Record) -> float:
+    return _total(record, ("seconds", "reused"), NO_COST)
+
+
+def _fit_seconds(record: Record) -> float:
+    return _total(record, ("seconds", "reused"), BEFORE)
+
+
+def _bytes(record: Record) -> float:
+    return float(record["counts"].get("patch_bytes", 0))
+
+
+def _tokens(record: Record) -> float:
+    return _total(record, ("tokens_in", "tokens_out"), NO_COST)
 
 
 def _total(record: Record, names: Sequence[str], without: Container[str]) -> float:

@@ -5,9 +5,10 @@ number for each.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import filterfalse, product
 from typing import TYPE_CHECKING
 
 from bench.report import arm_comparisons, comparability, paper, questions, values
@@ -47,10 +48,8 @@ class Tables:
     @cached_property
     def keys(self) -> list[tuple[Place, str]]:
         """Places in order, and at each the arms in order."""
-        keys = []
-        for place in self.results.places:
-            keys += [(place, arm) for arm in self.results.arms if (place, arm) in self.cells]
-        return keys
+        every = product(self.results.places, self.results.arms)
+        return list(filter(self.cells.__contains__, every))
 
     @property
     def cells(self) -> Mapping[tuple[Place, str], list[Run]]:
@@ -82,7 +81,7 @@ class Tables:
         where = dict(place)
         names = {metric, arm, *where.values(), *re.split(r"[/ .]", arm)}
         of_paper = self.experiment.show.names
-        names |= {of_paper[name] for name in names if name in of_paper}
+        names |= {of_paper.get(name, name) for name in names}
 
         numbers = paper.find(self.printed, names)
         model = where.get("model")
@@ -114,7 +113,7 @@ def by_base(results: Results) -> list[Tables]:
 
     Trivial rules ask no model, so they stand with every base.
     """
-    bases = _bases(results)
+    bases = _bases(results.runs)
     home = BASES[results.experiment.family]
     if bases and home not in bases:
         home = bases[0]
@@ -122,18 +121,20 @@ def by_base(results: Results) -> list[Tables]:
     tables = []
     for base in bases or [home]:
         runs = [run for run in results.runs if _is_rule(run) or (_base(run) or home) == base]
-        tables.append(Tables(questions.same(replace(results, runs=tuple(runs))), base))
+        of_base = replace(results, runs=tuple(runs))
+        tables.append(Tables(questions.same(of_base), base))
     return tables
 
 
-def _bases(results: Results) -> list[str]:
+def _bases(runs: Sequence[Run]) -> list[str]:
     """The bases that cells have run on; those of trivial rules only if nothing else has run."""
-    finished = [run for run in results.runs if run.record]
-    of_models = [run for run in finished if not _is_rule(run)]
-    return list(dict.fromkeys(_base(run) for run in of_models or finished))
+    of_models = dict.fromkeys(map(_base, filterfalse(_is_rule, runs)))
+    of_all = dict.fromkeys(map(_base, runs))
+    return list(filter(None, of_models)) or list(filter(None, of_all))
 
 
 def _base(run: Run) -> str:
+    """Empty for a cell that has not ended."""
     return str(run.record["cell"]["base"]) if run.record else ""
 
 

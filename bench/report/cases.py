@@ -45,9 +45,12 @@ class Arm:
 
 def grids(tables: Tables) -> list[Grid]:
     """A case for each place of which something has finished."""
-    cases = [_grid(tables, place) for place in tables.results.places]
-    whole = [grid for grid in cases if grid]
-    return whole or [_nothing(tables, "No arm has finished with its users' texts.")]
+    cases = []
+    for place in tables.results.places:
+        case = _grid(tables, place)
+        if case is not None:
+            cases.append(case)
+    return cases or [_nothing(tables, "No arm has finished with its users' texts.")]
 
 
 def _grid(tables: Tables, place: Place) -> Grid | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 
 from bench.report.cells import Record
 
@@ -57,8 +58,8 @@ def head(members: Sequence[Record]) -> str:
     """What the rows share: task, data, questions, and of those with a model that,
     its base and the protocol.
     """
-    of_models = [record for record in members if not is_rule(record)]
-    record = (of_models or members)[0]
+    # a rule, which asks no model, does not say which one the others ask
+    record = next(filterfalse(is_rule, members), members[0])
     cell, data = record["cell"], record["data"]
     where = (
         f"{cell['task']} on {data['name']}/{data['split']} ({data['kind']} split,"

@@ -56,5 +56,5 @@ def _cells(row: ComparisonRow) -> list[str]:
 
 
 def _coverage(tables: Tables, rows: Sequence[Sequence[str]]) -> list[str]:
-    words = " ".join(word for row in rows for word in row)
+    words = " ".join(map(" ".join, rows))
     return coverage_notes.of_differences(words, tables.comparisons.values())

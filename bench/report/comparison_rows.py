@@ -47,11 +47,11 @@ class ComparisonRow:
     @property
     def sureness(self) -> list[str]:
         """The cells below p, its corrections and the columns SURENESS."""
-        ps = [self.paired.p_permutation, self.holm]
+        ps = [f"{self.paired.p_permutation:.4f}", f"{self.holm:.4f}"]
         if self.holm_table is not None:
-            ps.append(self.holm_table)
+            ps.append(f"{self.holm_table:.4f}")
         helped, harmed = self._users(self.paired.helped), self._users(self.paired.harmed)
-        return [*(f"{p:.4f}" for p in ps), self.detects, helped, harmed]
+        return [*ps, self.detects, helped, harmed]
 
     def _users(self, share: float) -> str:
         return f"{round(share * self.paired.users)} ({share:.0%})"

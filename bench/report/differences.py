@@ -74,7 +74,7 @@ class Comparison:
     @property
     def table(self) -> list[list[str]]:
         """The head and the rows as words."""
-        common = {answer.id for answer in self.a} & {answer.id for answer in self.b}
+        common = _ids(self.a) & _ids(self.b)
         value_a, value_b = self._values(self.a, common), self._values(self.b, common)
         table = [["metric", "A", "B", "A - B", "95 %", "p", "Holm", *SURENESS]]
         for row in self.rows:
@@ -150,5 +150,9 @@ def _users_needed(difference: Paired, effect: float) -> str:
         return "not known: no two users differ"
 
 
+def _ids(answers: Sequence[Scored]) -> set[str]:
+    return {answer.id for answer in answers}
+
+
 def _text(rows: Sequence[Sequence[str]]) -> str:
-    return " ".join(word for row in rows for word in row)
+    return " ".join(map(" ".join, rows))

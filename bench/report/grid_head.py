@@ -24,7 +24,7 @@ def head(tables: Tables) -> list[str]:
         return [f"Scale {scale}: nothing has run yet. {run_hint(tables)}", *notes]
 
     models, data = _listed(map(_model, records)), _listed(map(_data, records))
-    protocols = _listed(record["cell"]["protocol"] for record in records)
+    protocols = _listed(map(_protocol, records))
     odd = "" if tables.base == BASES[family] else f" (NOT the paper's: {FAMILIES[family]})"
     ours = (
         f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol"
@@ -73,6 +73,10 @@ def _data(record: Record) -> str:
     return f"{data['name']}/{data['split']} ({data['kind']} split)"
 
 
+def _protocol(record: Record) -> str:
+    return str(record["cell"]["protocol"])
+
+
 def _missing(tables: Tables) -> list[str]:
     """How many arms are not whole, and the command that runs them; nothing if all are."""
     summaries = tables.summaries.values()
@@ -85,7 +89,7 @@ def _missing(tables: Tables) -> list[str]:
 
 def _revisions(records: Sequence[Record]) -> list[str]:
     """Which revisions of the code the cells ran on; nothing if it was one."""
-    revisions = {_revision(record)[:7] for record in records} - {""}
+    revisions = set(map(_revision, records)) - {""}
     if len(revisions) < 2:
         return []
     names = ", ".join(sorted(revisions))
@@ -93,13 +97,13 @@ def _revisions(records: Sequence[Record]) -> list[str]:
 
 
 def _revision(record: Record) -> str:
-    """Of the checkout that ran the cell; empty for an installed package,
+    """Of the checkout that ran the cell, in short; empty for an installed package,
     and for a rule, which asks no model.
     """
     if record["cell"]["method"] == comparability.RULE:
         return ""
     git = record.get("environment", {}).get("git")
-    return str(git["revision"]) if git else ""
+    return str(git["revision"])[:7] if git else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from bench.report import cases, dataset_table
 from bench.report.base_results import Tables
 from bench.report.comparison_grid import comparisons
@@ -12,12 +14,14 @@ from bench.report.render import Grid
 
 def grids(tables: Tables) -> list[Grid]:
     """Numbers, comparisons and costs; the last two only where there is something to show."""
-    if tables.experiment.show.kind == "statistics":
+    kind = tables.experiment.show.kind
+    if kind == "statistics":
         return [dataset_table.grid(tables.experiment, tables.results.roots)]
-    if tables.experiment.show.kind == "case":
+    if kind == "case":
         return cases.grids(tables)
-    if tables.experiment.show.kind == "efficiency":
+    if kind == "efficiency":
         return [times(tables)]
-    more = [cosines(tables)] if tables.experiment.show.kind == "similarity" else []
+
+    more = [cosines(tables)] if kind == "similarity" else []
     more += [comparisons(tables), costs(tables)]
-    return [numbers(tables), *(grid for grid in more if grid.rows)]
+    return [numbers(tables), *filter(attrgetter("rows"), more)]

@@ -41,6 +41,10 @@ class NumberRow:
     cells: list[str]
     of_paper: bool = False
 
+    def words(self, tables: Tables, axes: Sequence[str]) -> list[str]:
+        """The whole row."""
+        return [*labels(tables, self.place, axes), *self.cells]
+
 
 def numbers(tables: Tables) -> Grid:
     """As in the paper: rows are places and metrics, columns are arms; the paper's number stands
@@ -56,10 +60,10 @@ def numbers(tables: Tables) -> Grid:
         for metric in tables.metrics(place):
             rows += lay_out(tables, place, metric)
 
-    of_paper = [row for row in rows if row.of_paper]
-    apart = bool(of_paper) and _is_of_other_models(tables)
+    of_paper = sum(row.of_paper for row in rows)
+    apart = of_paper > 0 and _is_of_other_models(tables)
     if apart:
-        rows = [*of_paper, *(row for row in rows if not row.of_paper)]
+        rows.sort(key=lambda row: not row.of_paper)
 
     axes = axes_of(tables)
     columns = ("arm", "ours", "95 %") if upright else ("whose", *arms)
@@ -67,7 +71,7 @@ def numbers(tables: Tables) -> Grid:
         title=title(tables),
         above=[*grid_head.head(tables), *footnotes.doubts(tables)],
         head=[*short_names(axes), "metric", *columns, "users"],
-        rows=[[*labels(tables, row.place, axes), *row.cells] for row in rows],
+        rows=[row.words(tables, axes) for row in rows],
         below=[
             *footnotes.failures(tables),
             *tables.incomparable,
@@ -79,7 +83,7 @@ def numbers(tables: Tables) -> Grid:
             *(NUMBERS if of_paper else NUMBERS[1:]),
         ],
         labels=len(axes) + 2,
-        rule=len(of_paper) if apart else 0,
+        rule=of_paper if apart else 0,
     )
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,7 @@ def collected(cells: Sequence[FinishedCell], roots: Sequence[Path], users: int) 
     ordered = sorted(cells, key=_order)
     return {
         "cells": [_cell(cell, texts) for cell in ordered],
-        "experiments": [entry for results in all_results for entry in _experiment(results)],
+        "experiments": list(chain.from_iterable(map(_experiment, all_results))),
         "answers": answers,
         "texts": texts.texts,
         "baselines": baselines([cell.record for cell in ordered], all_results),
@@ -117,7 +118,7 @@ def collected(cells: Sequence[FinishedCell], roots: Sequence[Path], users: int) 
 
 def _order(cell: FinishedCell) -> list[str]:
     named = cell.record["cell"]
-    return [str(named[name]) for name in ("task", "method", "variant", "seed")]
+    return list(map(str, (named["task"], named["method"], named["variant"], named["seed"])))
 
 
 def _cell(cell: FinishedCell, texts: Answers) -> Data:
@@ -129,7 +130,7 @@ def _cell(cell: FinishedCell, texts: Answers) -> Data:
 def facts_of(record: Record) -> Data:
     """What the page's table of cells, and the view of one, know of a record."""
     cell, data, metrics = record["cell"], record["data"], record["metrics"]
-    kind = kind_of(metrics)
+    kind, likelihoods = kind_of(metrics), [metrics[name] for name in NLL if name in metrics]
     facts: Data = {name: cell[name] for name in NAMED}
     facts["variant"] = "; ".join(filter(None, [str(cell["variant"]), unedited([record])]))
     return facts | {
@@ -144,7 +145,7 @@ def facts_of(record: Record) -> Data:
         "primary": list(PRIMARY[kind]) if kind else ["", ""],
         "value": main_metric(metrics),
         "metrics": metrics,
-        "nll": next((metrics[name]["value"] for name in NLL if name in metrics), None),
+        "nll": likelihoods[0]["value"] if likelihoods else None,
         "users": users(record),
         "seconds": cost(record, "seconds"),
         "config": flat(record["config"]),
@@ -161,7 +162,7 @@ def _experiment(results: Results) -> Iterator[Data]:
             "title": experiment.title,
             "scale": experiment.scale,
             "base": tables.base,
-            "grids": [asdict(grid) for grid in grids.grids(tables)],
+            "grids": list(map(asdict, grids.grids(tables))),
             "figures": _figures(tables),
         }
 

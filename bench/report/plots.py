@@ -169,9 +169,10 @@ def _line(axis: Any, scale: AxisScale, arm: ArmMark, points: Sequence[Point]) ->
         return
     # arms at one value stand a little apart, so that no interval hides another
     shift = arm.step * SHIFT * (scale.span or 1)
+    at = [scale.at(point.x) + shift for point in points]
     heights = heights_of([point.value for point in points])
     axis.errorbar(
-        [scale.at(point.x) + shift for point in points],
+        at,
         heights.values,
         heights.errors,
         label=arm.arm,
@@ -184,9 +185,10 @@ def _line(axis: Any, scale: AxisScale, arm: ArmMark, points: Sequence[Point]) ->
 
 def _bar(axis: Any, names: Sequence[str], arm: ArmMark, points: Sequence[Point], arms: int) -> None:
     width = WIDTH / arms
+    at = [names.index(point.x) + arm.step * width for point in points]
     heights = heights_of([point.value for point in points])
     axis.bar(
-        [names.index(point.x) + arm.step * width for point in points],
+        at,
         heights.values,
         width,
         yerr=heights.errors,

@@ -43,7 +43,7 @@ def same(results: Results) -> Results:
 
     aside: dict[int, str] = {}
     for runs in rows.values():
-        aside |= _with_others([_asked(run) for run in runs])
+        aside |= _with_others(list(map(_asked, runs)))
     if not aside:
         return results
     kept = [replace(run, aside=aside.get(id(run), run.aside)) for run in results.runs]

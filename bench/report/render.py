@@ -68,7 +68,10 @@ def aligned(
 
 def _clean(rows: Iterable[Sequence[str]]) -> list[list[str]]:
     """The cells as a terminal may show them."""
-    return [list(map(escape.line, row)) for row in rows]
+    clean = []
+    for row in rows:
+        clean.append(list(map(escape.line, row)))
+    return clean
 
 
 def _is_number(cell: str) -> bool:
@@ -78,8 +81,12 @@ def _is_number(cell: str) -> bool:
 
 def piped(rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table, its head the first row."""
-    cells = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return ["| " + " | ".join(map(escape.markdown, row)) + " |" for row in cells]
+    head, *body = rows
+    lines = []
+    for row in (head, ["---"] * len(head), *body):
+        cells = " | ".join(map(escape.markdown, row))
+        lines.append(f"| {cells} |")
+    return lines
 
 
 def _text(grid: Grid) -> str:
@@ -177,7 +184,9 @@ def _html_page(title: str, body: str) -> str:
 
 
 def _html(grid: Grid) -> str:
-    head = "".join(f'<th scope="col">{escape.html(cell)}</th>' for cell in grid.head)
+    head = ""
+    for cell in grid.head:
+        head += f'<th scope="col">{escape.html(cell)}</th>'
     rows = [_html_row(grid, row) for row in grid.rows]
     parts = [rows[: grid.rule], rows[grid.rule :]] if grid.rule else [rows]
     body = "</tbody>\n<tbody>".join(map("\n".join, parts))

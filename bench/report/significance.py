@@ -19,7 +19,7 @@ from bench.report.statistics_cache import computed_once, digest
 
 if TYPE_CHECKING:
     from bench.score.metrics import Scored
-    from bench.score.stats import Paired
+    from bench.score.stats import Interval, Paired
 
 BARE = "no scores at hand, so no interval"
 
@@ -57,7 +57,7 @@ def fresh(folder: Path, record: Record) -> dict[str, Any]:
         metrics = of_runs(cell.task, [cell])
     except InputError as error:  # of a task that is not here, or damaged scores
         return _without_intervals(record, str(error))
-    return {**record, "metrics": {name: dict(metric) for name, metric in metrics.items()}}
+    return {**record, "metrics": dict(metrics)}
 
 
 def _without_intervals(record: Record, why: str) -> dict[str, Any]:
@@ -73,11 +73,15 @@ def of_runs(task: TaskKind, cells: Sequence[FinishedCell]) -> Mapping[str, Mappi
     def compute() -> dict[str, Any]:
         from bench.score.stats import intervals_of_runs
 
-        intervals = intervals_of_runs(task.kind, task.labels, [cell.scored() for cell in cells])
-        return {name: asdict(metric) for name, metric in intervals.items()}
+        arms = [cell.scored() for cell in cells]
+        return _as_json(intervals_of_runs(task.kind, task.labels, arms))
 
     files = [digest(cell.path) for cell in cells]
     return computed_once(["intervals", task.kind, list(task.labels), files], compute)
+
+
+def _as_json(metrics: Mapping[str, Interval] | Mapping[str, Paired]) -> dict[str, Any]:
+    return {name: asdict(metric) for name, metric in metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,7 @@ def compared(task: TaskKind, pairs: Sequence[CellPair], draws: int = 2000) -> di
 
     def compute() -> dict[str, Any]:
         arms = [(pair.cell.scored(), pair.base.scored()) for pair in pairs]
-        differences = paired_runs(task.kind, task.labels, arms, draws=draws)
-        return {name: asdict(paired) for name, paired in differences.items()}
+        return _as_json(paired_runs(task.kind, task.labels, arms, draws=draws))
 
     files = [[digest(pair.cell.path), digest(pair.base.path)] for pair in pairs]
     values = computed_once(["paired", task.kind, list(task.labels), draws, files], compute)

@@ -38,8 +38,9 @@ def of_cell(folder: Path) -> dict[str, Any] | None:
     patches = _patches(folder / "artifacts")
     if not patches:
         return None
-    cosines = compare(list(patches.values()))
-    kinds = {kind: matrix.tolist() for kind, matrix in cosines.items()}
+    kinds = {}
+    for kind, cosines in compare(list(patches.values())).items():
+        kinds[kind] = cosines.tolist()
     content = {"users": list(patches), "kinds": kinds}
     store.write_json(path, content)
     return content
@@ -81,13 +82,13 @@ def compare(paths: Sequence[Path]) -> dict[str, Floats]:
     """
     from safetensors import safe_open
 
-    total = {kind: np.zeros((len(paths), len(paths))) for kind in KINDS}
+    total = dict.fromkeys(KINDS, np.zeros((len(paths), len(paths))))
     with ExitStack() as stack:
         files = [stack.enter_context(safe_open(path, "numpy")) for path in paths]
         names = _names(paths, files)
         for name in names:
             for kind, products in _products(_stack(files, f"{name}.a"), _stack(files, f"{name}.b")):
-                total[kind] += _cosines(products)
+                total[kind] = total[kind] + _cosines(products)
     return {kind: cosines / len(names) for kind, cosines in total.items()}
 
 

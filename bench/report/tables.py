@@ -6,31 +6,29 @@ Works on records (`record.json` as read) alone. Loads no torch and no numpy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import filterfalse
 from typing import Any
 
 from bench.report import caveats, comparability, coverage_notes
 from bench.report.cells import (
-    NLL,
     Record,
     cost,
     directions,
     flat,
-    interval,
     kind_of,
     label,
     note,
     run_name,
-    unedited,
     users,
 )
 from bench.report.comparability import is_rule
 from bench.report.record_means import with_means
 from bench.report.render import Format, aligned, flat_csv, piped
+from bench.report.table_rows import Row, primary_metrics, rows_of_cells, with_interval
 from bench.report.width import NOTHING, prose
-from bench.score.metrics import PRIMARY, Kind
+from bench.score.metrics import Kind
 from bench.terminal import escape
 
 FIRST = ("majority", "instruct")  # what every other row has to beat
@@ -46,9 +44,6 @@ CSV = ("key", "status", "error", "unscored", "data", "cell", "metrics", "counts"
 LABELS = ("method", "variant", "decoding", "seed")  # columns that say which row it is
 NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?)")
 
-Row = dict[str, str]
-"""The words of a row by column."""
-
 
 def line(record: Record) -> str:
     """One finished cell in one line: method, task and data, primary metrics with intervals or why
@@ -56,9 +51,9 @@ def line(record: Record) -> str:
     """
     cell, metrics, why = record["cell"], record["metrics"], note(record)
     results = []
-    for name in _primary(kind_of(metrics)):
+    for name in primary_metrics(kind_of(metrics)):
         if name in metrics:
-            results.append(f"{name} {_interval(metrics[name])}")
+            results.append(f"{name} {with_interval(metrics[name])}")
     if why or not results:
         results.append(why)
 
@@ -141,7 +136,7 @@ class Section:
 def _section(group: comparability.Group) -> Section:
     records = with_means(group.records)
     common, decoding = _common_words(records), _decoding(records)
-    rows = _rows(records, common)
+    rows = rows_of_cells(records, _kind(records), common=common, with_decoding=decoding is None)
     columns = [column for column in rows[0] if _is_filled(column, rows)]
     return Section(
         head=group.head + (f", decoding {decoding}" if decoding else ""),
@@ -226,75 +221,3 @@ def _kind(records: Sequence[Record]) -> Kind | None:
         if kind:
             return kind
     return None
-
-
-def _primary(kind: Kind | None) -> tuple[str, ...]:
-    return PRIMARY[kind] if kind else ()
-
-
-# The rows of a table
-
-
-def _rows(records: Sequence[Record], common: Sequence[str]) -> list[Row]:
-    """`common`: words that stand above the table, and so in no row."""
-    primary, in_head = _primary(_kind(records)), _decoding(records) is not None
-    rows = []
-    for record in records:
-        row = _labels(record, common)
-        if in_head:
-            row["decoding"] = ""
-        rows.append(row | _metrics(record, primary) | _costs(record))
-    return rows
-
-
-def _labels(record: Record, common: Sequence[str]) -> Row:
-    cell = record["cell"]
-    # the row of a mean says it itself
-    bare = record["unedited"] if "unedited" in record else unedited([record])
-    variant = [word for word in cell["variant"].split() if word not in common]
-    return {
-        "method": f"{cell['method']}, {bare}" if bare else cell["method"],
-        "variant": " ".join(variant),
-        "decoding": cell["decoding"],
-        "seed": run_name(record),
-    }
-
-
-def _metrics(record: Record, primary: Sequence[str]) -> Row:
-    """The papers' metrics with intervals, how many users and answers they are of, and the other
-    metrics without.
-    """
-    metrics, unparsed = record["metrics"], record["counts"].get("unparsed")
-    row = {}
-    for name in primary:
-        row[name] = _interval(metrics[name]) if name in metrics else "-"
-    row["users"] = str(users(record))
-    row["unparsed"] = "-" if unparsed is None else str(unparsed)
-    for name in NLL:
-        row[name] = _value(metrics.get(name))
-    for name in primary:
-        row[f"lenient_{name}"] = _value(metrics.get(f"lenient_{name}"))
-    return row
-
-
-def _costs(record: Record) -> Row:
-    tokens = cost(record, "tokens_in") + cost(record, "tokens_out")
-    return {
-        "seconds": f"{cost(record, 'seconds'):,.1f}",
-        "tokens": f"{tokens:,.0f}",
-        "key": record["key"][:8],
-    }
-
-
-def _value(metric: Mapping[str, Any] | None) -> str:
-    return f"{metric['value']:z.3f}" if metric else "-"
-
-
-def _interval(metric: Mapping[str, Any]) -> str:
-    """A metric with its interval over users, or with its deviation over seeds."""
-    apart = f" ± {metric['apart']:.3f}" if "apart" in metric else ""
-    if "sd" in metric:
-        spread = f"(sd {metric['sd']:.3f})"
-    else:
-        spread = interval(metric.get("low"), metric.get("high"), int(metric["users"]))
-    return f"{metric['value']:z.3f}{apart} {spread}".strip()

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 COLUMNS = 100
 GAP = 2
@@ -137,7 +138,7 @@ class _Block:
         """The head, then the rows above and those below the line."""
         head = self.layout.rows[0]
         lines = self._row(head) if self.is_first or _says(head, self._others) else []
-        above, below = (self._spoken(part) for part in self.layout.parts)
+        above, below = map(self._spoken, self.layout.parts)
         lines += self._part(above)
         if above and below:
             lines.append("-" * max(map(len, lines)))
@@ -153,11 +154,12 @@ class _Block:
         one those that say nothing anywhere.
         """
         everywhere = range(self.layout.labels, len(self.widths))
-        return [
-            row
-            for row in rows
-            if _says(row, self._others) or (self.is_first and not _says(row, everywhere))
-        ]
+        spoken = []
+        for row in rows:
+            says_nothing = self.is_first and not _says(row, everywhere)
+            if says_nothing or _says(row, self._others):
+                spoken.append(row)
+        return spoken
 
     def _part(self, rows: Rows) -> list[str]:
         lines = []
@@ -169,8 +171,7 @@ class _Block:
         """One line, or several where a cell is wider than its column."""
         cells = [_wrapped(row[column], self.widths[column]) for column in self.columns]
         lines = []
-        for number in range(max(map(len, cells))):
-            texts = [cell[number] if number < len(cell) else "" for cell in cells]
+        for texts in zip_longest(*cells, fillvalue=""):
             placed = map(self._placed, texts, self.columns)
             lines.append((" " * GAP).join(placed).rstrip())
         return lines
