@@ -22,7 +22,7 @@ NO_NOUNS = """
 """
 """Participles and adjectives that a file was called by, or that one might be."""
 
-DENSEST = Counts(lines=1000, code_lines=1000, comprehensions=37, expressions=4030, long_lines=1)
+DENSEST = Counts(lines=1000, code_lines=1000, comprehensions=30, expressions=3980, long_lines=1)
 """Of 1,000 lines over bench and methods together, except for long lines, which are all there are."""
 
 

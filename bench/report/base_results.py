@@ -49,7 +49,7 @@ class Tables:
     def keys(self) -> list[tuple[Place, str]]:
         """Places in order, and at each the arms in order."""
         every = product(self.results.places, self.results.arms)
-        return list(filter(self.cells.__contains__, every))
+        return [key for key in every if key in self.cells]
 
     @property
     def cells(self) -> Mapping[tuple[Place, str], list[Run]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report.base_results import Tables
-from bench.report.plot_parts import WHISKERS, axis_words, caption, heights_of, label_axes
+from bench.report.plot_parts import WHISKERS, Heights, axis_words, caption, heights_of, label_axes
 from bench.report.runs import Place, without_axes
 from bench.report.style import Mark, finish, marks, panels
 from bench.report.values import Value
@@ -101,14 +101,15 @@ def _panels(tables: Tables, x: str | None) -> list[Panel]:
     """A panel for each place without x, and each of the papers' two metrics there; none if no arm
     has anything to show.
     """
-    found = []
+    every = []
     for rest in tables.results.rests([x] if x else []):
         whole = next(place for place in tables.results.places if set(rest) <= set(place))
         for metric in tables.metrics(whole)[:2]:
-            found.append(Panel(tables, rest, metric, x))
-    arms = tables.results.arms
-    has_points = any(panel.points(arm) for panel in found for arm in arms)
-    return found if has_points else []
+            every.append(Panel(tables, rest, metric, x))
+    for panel in every:
+        if any(map(panel.points, tables.results.arms)):
+            return every
+    return []
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,10 @@ class ArmMark:
 
 
 def _arm_marks(tables: Tables) -> list[ArmMark]:
-    found = []
+    arm_marks = []
     for index, (arm, mark) in enumerate(marks(tables.results.arms).items()):
-        found.append(ArmMark(arm, mark, index - (len(tables.results.arms) - 1) / 2))
-    return found
+        arm_marks.append(ArmMark(arm, mark, index - (len(tables.results.arms) - 1) / 2))
+    return arm_marks
 
 
 # Along an axis
@@ -170,7 +171,7 @@ def _line(axis: Any, scale: AxisScale, arm: ArmMark, points: Sequence[Point]) ->
     # arms at one value stand a little apart, so that no interval hides another
     shift = arm.step * SHIFT * (scale.span or 1)
     at = [scale.at(point.x) + shift for point in points]
-    heights = heights_of([point.value for point in points])
+    heights = _heights(points)
     axis.errorbar(
         at,
         heights.values,
@@ -183,10 +184,14 @@ def _line(axis: Any, scale: AxisScale, arm: ArmMark, points: Sequence[Point]) ->
     )
 
 
+def _heights(points: Sequence[Point]) -> Heights:
+    return heights_of([point.value for point in points])
+
+
 def _bar(axis: Any, names: Sequence[str], arm: ArmMark, points: Sequence[Point], arms: int) -> None:
     width = WIDTH / arms
     at = [names.index(point.x) + arm.step * width for point in points]
-    heights = heights_of([point.value for point in points])
+    heights = _heights(points)
     axis.bar(
         at,
         heights.values,

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +172,8 @@ def scales(name: str, roots: Sequence[Path]) -> list[str]:
     names: set[str] = set()
     for root in roots:
         names |= manifest_entries.scales(root, name)
-    return [*filter(names.__contains__, SCALES), *sorted(names - set(SCALES))]
+    known = [scale for scale in SCALES if scale in names]
+    return [*known, *sorted(names - set(SCALES))]
 
 
 def results(experiment: Experiment, roots: Sequence[Path]) -> Results:
@@ -264,4 +264,4 @@ def _ranks(of_experiment: Sequence[Any], of_runs: Sequence[Any]) -> dict[str, in
     if all(isinstance(value, int | float | None) for value in values):
         values.sort(key=lambda value: float("-inf") if value is None else value)
     names = dict.fromkeys(map(str, values))
-    return dict(zip(names, count()))
+    return {name: rank for rank, name in enumerate(names)}

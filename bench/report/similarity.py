@@ -82,13 +82,13 @@ def compare(paths: Sequence[Path]) -> dict[str, Floats]:
     """
     from safetensors import safe_open
 
-    total = dict.fromkeys(KINDS, np.zeros((len(paths), len(paths))))
+    total = {kind: np.zeros((len(paths), len(paths))) for kind in KINDS}
     with ExitStack() as stack:
         files = [stack.enter_context(safe_open(path, "numpy")) for path in paths]
         names = _names(paths, files)
         for name in names:
             for kind, products in _products(_stack(files, f"{name}.a"), _stack(files, f"{name}.b")):
-                total[kind] = total[kind] + _cosines(products)
+                total[kind] += _cosines(products)
     return {kind: cosines / len(names) for kind, cosines in total.items()}
 
 

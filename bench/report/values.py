@@ -130,15 +130,20 @@ def _without_scores(cells: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
     several they are not: without scores.json there are no users to leave out.
     """
     values = {}
-    for name, metric in cells[0].items():
-        of_each = [metrics[name] for metrics in cells if name in metrics]
-        if len(of_each) == len(cells):
-            mean = statistics.fmean(one["value"] for one in of_each)
-            users = max(int(one["users"]) for one in of_each)
-            values[name] = Value(mean, None, None, users)
-            if len(cells) == 1:
-                values[name] = Value(mean, metric.get("low"), metric.get("high"), users)
+    for name in cells[0]:
+        metrics = [metrics[name] for metrics in cells if name in metrics]
+        if len(metrics) == len(cells):
+            values[name] = _mean(metrics)
     return values
+
+
+def _mean(metrics: Sequence[Mapping[str, Any]]) -> Value:
+    first, *others = metrics
+    value = statistics.fmean(metric["value"] for metric in metrics)
+    users = max(int(metric["users"]) for metric in metrics)
+    if others:
+        return Value(value, None, None, users)
+    return Value(value, first.get("low"), first.get("high"), users)
 
 
 def _problem(runs: Sequence[Run]) -> str:
