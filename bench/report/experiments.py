@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.checks import catalog, conf_files
+from bench.checks.conf_files import CONF
 from bench.errors import InputError, one_of
 from bench.report.cells import task_of
 from bench.sweep.design import Design, key_of
@@ -90,10 +91,11 @@ class Experiment:
                 yield cell.arm, cell.at
 
 
-def load(name: str, scale: str = "paper", conf: Path = conf_files.CONF) -> Experiment:
+def load(name: str, scale: str = "paper", conf: Path | None = None) -> Experiment:
     """The experiment of that name at a scale; InputError where there is none,
     or its file lacks a field.
     """
+    conf = conf or CONF
     known = names(conf)
     if name not in known:
         near = catalog.did_you_mean(catalog.near(name, known))
@@ -120,9 +122,9 @@ def load(name: str, scale: str = "paper", conf: Path = conf_files.CONF) -> Exper
         ) from None
 
 
-def names(conf: Path = conf_files.CONF) -> list[str]:
+def names(conf: Path | None = None) -> list[str]:
     """The experiments that there are."""
-    return conf_files.names("experiment", conf)
+    return conf_files.names("experiment", conf or CONF)
 
 
 def _design(given: Mapping[str, Any], scale: str, conf: Path) -> Design:
