@@ -23,14 +23,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+REPO = Path(__file__).parents[1]
+sys.path[:0] = [str(REPO), str(REPO / "tests")]
+
+from mock_backend import MOCK
 
 from bench.disk import env
-from bench.types import Completion, Request
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 WORDS = (
@@ -48,33 +50,6 @@ WORDS = (
     "plain",
 )
 ITEMS = 4
-
-
-class MockLM:
-    """Answers each prompt with a rating that its hash gives, in batches of 64, and holds no
-    weights.
-    """
-
-    def __init__(self) -> None:
-        self.budget: Any = None
-        self.cache: Any = None
-
-    def encode(self, request: Request) -> Any:
-        return argparse.Namespace(text="\n".join(message.text for message in request.messages))
-
-    def generate(
-        self, requests: Sequence[Request], *, done: Callable[[int], bool], **_: Any
-    ) -> Iterator[list[tuple[int, Completion]]]:
-        for at in range(0, len(requests), 64):
-            batch = [index for index in range(at, min(at + 64, len(requests))) if not done(index)]
-            yield [(index, self._answer(self.encode(requests[index]).text)) for index in batch]
-
-    def _answer(self, prompt: str) -> Completion:
-        digest = hashlib.sha256(prompt.encode()).digest()
-        logprobs = tuple(-1.0 - digest[place] / 256 for place in range(5))
-        return Completion(
-            str(1 + logprobs.index(max(logprobs))), len(prompt) // 4, 1, label_logprobs=logprobs
-        )
 
 
 def write(root: Path, split: str, users: int) -> None:
@@ -120,19 +95,15 @@ def measure(users: int, folder: Path) -> dict[str, Any]:
     memory.
     """
     from bench.data import lamp
-    from bench.lm import model_pool
 
     lamp.STREAM_FROM = 0
-    mock: Any = MockLM()
-    model_pool.model = lambda spec, base, **_: mock
-    model_pool.holds = lambda spec, base: True
     root = folder / "lamp"
     write(root, "train", 100)
     write(root, "dev", users)
     os.environ["LAMPLIGHT_CACHE"] = str(folder / "cache")
     words = (
         "method=random_history",
-        "model=tiny",
+        *MOCK,
         "task=lamp3",
         "data=lamp",
         f"data.root={root}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from answering_spec import MOCK
 from cells import run
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
@@ -14,6 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from bench.cell.plan import resolve
 from bench.disk.store import Cell
 from bench.errors import InputError
+
+MOCK = ("model=tiny", "model._target_=mock_backend.AnsweringSpec", "model.source=tiny:mock")
 
 NEEDS = {
     ("method=instruct",): set(),

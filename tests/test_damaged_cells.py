@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from cells import TINY, concerned
+from cells import MOCKED, concerned
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -19,9 +19,9 @@ from bench.disk import store
 from bench.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-RULE = concerned((*TINY, "method=majority", "base=instruct", "limit=3"))
+RULE = concerned((*MOCKED, "method=majority", "base=instruct", "limit=3"))
 MODEL = (
-    *TINY,
+    *MOCKED,
     "task=lamp4",
     "method=instruct",
     "base=instruct",

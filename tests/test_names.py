@@ -90,8 +90,8 @@ def rooms_used(modules: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def circles(used: Mapping[str, set[str]]) -> set[str]:
-    """The rooms that lie on a circle, or that only rooms on circles lead to: those that are left
-    when each room that uses no other is taken away, again and again.
+    """The rooms (or modules) on a circle, and those that lead to one: what is left when each that
+    uses no other is taken away, again and again.
     """
     left = dict(used)
     while True:
@@ -116,6 +116,30 @@ def test_a_circle_of_rooms_is_found() -> None:
         bench__errors="",
     )
     assert circles(rooms_used(modules)) == {"bench.checks", "bench.terminal", "bench.disk"}
+
+
+def modules_used(modules: Mapping[str, str]) -> dict[str, set[str]]:
+    """The modules that each module imports, at load, in a function, or for types alone."""
+    used: dict[str, set[str]] = {}
+    for module, source in modules.items():
+        of_types_too = source.replace("if TYPE_CHECKING:", "if True:")
+        names = {imported.name for imported in imports(module, of_types_too, modules)}
+        used[module] = names & modules.keys() - {module, "bench", "methods"}
+    return used
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    used = modules_used(house())
+    assert used["bench.lm.decode"] >= {"bench.lm.prefill", "bench.lm.network"}
+    assert circles(used) == set()
+
+
+def test_a_circle_of_modules_is_found_also_for_types_alone() -> None:
+    modules = made_up(
+        bench__lm__a="if TYPE_CHECKING:\n    from bench.lm.b import B",
+        bench__lm__b="def later():\n    from bench.lm.a import A",
+    )
+    assert circles(modules_used(modules)) == {"bench.lm.a", "bench.lm.b"}
 
 
 # Density

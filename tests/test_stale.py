@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from cells import TINY, run
+from cells import MOCKED, run
 
 from bench.disk import env, json_lines, sources
 
-WORDS = (*TINY, "method=majority", "base=instruct", "limit=3")
+WORDS = (*MOCKED, "method=majority", "base=instruct", "limit=3")
 HERE = {"methods/majority.py": "a" * 12, "bench/cell/job.py": "b" * 12}
 
 

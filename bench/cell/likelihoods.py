@@ -119,7 +119,8 @@ def golds(job: Job, window: Window, requests: Sequence[Request]) -> Golds | None
 
 
 def _wanted(job: Job) -> bool:
-    return bool(job.plan.tested.golds and not job.plan.task.labels)
+    plan = job.plan
+    return bool(plan.tested.golds and not plan.task.labels and "logprobs" in plan.spec.can)
 
 
 def work_out(job: Job, shared: Personalization) -> None:

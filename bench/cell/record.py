@@ -103,7 +103,16 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
             )
         }
     intervals = stats.intervals(task.kind, task.labels, found.scored)
+    result |= _without(plan)
     return result | {"metrics": {name: asdict(interval) for name, interval in intervals.items()}}
+
+
+def _without(plan: Plan) -> dict[str, Any]:
+    """Which metrics the model cannot give, and why; nothing if it gives all."""
+    if not plan.method.needs_model or "logprobs" in plan.spec.can:
+        return {}
+    name = "nll_label" if plan.task.labels else "nll_token"
+    return {"metrics_absent": {name: f"model {plan.spec.name} gives no log-probabilities"}}
 
 
 def _base(cohort: Cohort) -> str:
