@@ -44,11 +44,15 @@ READS_NO_SELECTION = ("majority", "random_history", "rag", "pag", "oppu")
 
 
 def concerned(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words without those of TINY that none of the methods reads: they would be refused."""
+    """The words without those of TINY and MOCK that none of the methods reads: they would be
+    refused.
+    """
     methods = next(
         (word.partition("=")[2] for word in reversed(words) if word.startswith("method=")),
         "instruct",
     )
+    if methods == "majority":  # asks no model
+        words = tuple(word for word in words if word not in MOCK[1:])
     if (
         not set(methods.split(",")) <= set(READS_NO_SELECTION)
         and "method.history=none" not in words
