@@ -41,7 +41,7 @@ class Adapter(BaselinePrompt):
 
         Raises InputError where it does not fit the model, or changes nothing.
         """
-        from bench.lm.peft_folders import from_peft, refuse_partial
+        from bench.lm.peft_folders import from_peft, refuse_partial, trained_on_another
 
         patch = from_peft(self.adapter.folder)
         if not patch.changes:
@@ -57,5 +57,6 @@ class Adapter(BaselinePrompt):
         facts = {
             "adapter_modules": len(patch.weights) + len(patch.scales),
             "adapter_virtual_tokens": patch.virtual,
+            "adapters_of_another_model": int(trained_on_another(self.adapter.folder, lm.spec)),
         }
         return Personalization(patches=(patch,), facts=facts)

@@ -13,10 +13,9 @@ import torch
 from conftest import tiny_lm
 
 from bench.errors import InputError
-from bench.lm import batches, kv_cache, load, memory, prefill, torch_engine
+from bench.lm import batches, kv_cache, memory, prefill, torch_engine
 from bench.lm.model import LM
 from bench.lm.prefix import Family, alone
-from bench.lm.spec import ModelSpec
 from bench.types import Decoding, Line, Message, Request
 
 LABELS = ("comedy", "dark comedy", "action")
@@ -290,19 +289,6 @@ def test_answers_come_from_the_cache_the_second_time(tmp_path) -> None:  # type:
         assert lm.cache.hits == len(REQUESTS), "another decoding is another question"
     finally:
         lm.cache = None
-
-
-def test_a_sliding_window_that_is_too_short_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    model, tokenizer = load.tiny("mistral")
-    model.config.sliding_window = 1000
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    spec = ModelSpec("mine", str(tmp_path), dtype="float32", device="cpu", max_prompt_tokens=800)
-    with pytest.raises(
-        InputError, match=r"mine: .* sees 1000 tokens back.*model.max_prompt_tokens=744 or fewer"
-    ):
-        load.load(spec)
-    load.load(replace(spec, max_prompt_tokens=744))
 
 
 def test_markers_in_a_users_text_are_words(any_lm: LM) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from bench.lm.backend import Prompt
 from bench.lm.batches import plan
@@ -46,6 +47,8 @@ def run(
     ]
     if network.seq2seq and side == "encoder":
         return _encoder(network, prompts, tokens, space, pool, budget)
+    if network.padding != "any":
+        return _unshared(network, prompts, tokens, space, pool, budget)
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault(prompt.ids, []).append(index)
@@ -81,23 +84,24 @@ def _branches(
 ) -> Iterator[Tensor]:
     """For each row the states [layers, nodes, width] at its answers' tokens, laid end to end."""
     if not network.seq2seq:
-        with _recorded(network, space, "decoder") as states:
-            branches(network, prefix, answers, last=1)
+        # Layers that read the keys of others skip the tokens whose logits nobody wants.
+        shares = getattr(network.model.config.get_text_config(), "num_kv_shared_layers", 0)
+        with _recorded(network, space, "decoder", len(answers)) as states:
+            branches(network, prefix, answers, last=0 if shares else 1)
         # To the CPU layer by layer: in float32 all of them together may not fit on the device.
         yield from torch.stack([state.float().cpu() for state in states]).transpose(0, 1)
         return
     # T5's positions are relative: its answers cannot lie end to end, and stand in rows of their
     # own behind copies of the encoder's states.
-    start = int(network.model.config.decoder_start_token_id)
     for row, wanted in enumerate(answers):
         ids = padded(
-            [[start, *answer] for answer in wanted], network.pad, network.device, left=False
+            [[network.start, *answer] for answer in wanted], network.pad, network.device, left=False
         ).ids
         hidden = prefix.encoder.last_hidden_state[row : row + 1].expand(len(wanted), -1, -1)
         mask = prefix.mask[row : row + 1].expand(len(wanted), -1)
-        with _recorded(network, space, "decoder") as states:
+        with _recorded(network, space, "decoder", len(wanted)) as states:
             network.model(
-                encoder_outputs=(hidden,),
+                encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
                 attention_mask=mask,
                 decoder_input_ids=ids,
                 use_cache=False,
@@ -106,6 +110,40 @@ def _branches(
         # The first state is the start token's.
         parts = [every[:, index, 1 : 1 + len(answer)] for index, answer in enumerate(wanted)]
         yield torch.cat(parts, dim=1)
+
+
+def _unshared(
+    network: Network,
+    prompts: Sequence[Prompt],
+    tokens: list[list[int]],
+    space: Space,
+    pool: Pool,
+    budget: Budget,
+) -> Tensor:
+    """The states of a decoder that bears no tree of answers: it reads each prompt with its answer.
+
+    Padding stands behind the answers, where causality alone hides it, whatever the layers are.
+    """
+    by_index: dict[int, Tensor] = {}
+
+    def work(batch: list[int]) -> list[None]:
+        rows = [[*prompts[index].ids, *tokens[index]] for index in batch]
+        ids = padded(rows, network.pad, network.device, left=False).ids
+        with torch.inference_mode(), _recorded(network, space, "decoder", len(batch)) as states:
+            network.decoder(input_ids=ids, use_cache=False)
+        for row, index in enumerate(batch):
+            start = len(prompts[index].ids)
+            end = start + len(tokens[index])
+            answer = torch.stack([state[row, start:end].float().cpu() for state in states])
+            by_index[index] = _pool(answer, pool)
+        return [None] * len(batch)
+
+    behind = max(map(len, tokens))
+    for batch in plan(prompts, network.spec.batch_tokens, extra=behind, share=False):
+        budget.check()
+        halving(work, batch, [prompts[index].text[:80] for index in batch])
+        budget.count(tokens_in=sum(len(prompts[index].ids) for index in batch))
+    return torch.stack([by_index[index] for index in range(len(prompts))], dim=1)
 
 
 def _encoder(
@@ -123,7 +161,7 @@ def _encoder(
         # The end token of the prompt goes behind the answer, which would else follow an end.
         body = prompt.ids[:-1] if prompt.ids[-1] == network.end else prompt.ids
         ids, mask = padded([[*body, *answer, network.end]], network.pad, network.device, left=False)
-        with torch.inference_mode(), _recorded(network, space, "encoder") as states:
+        with torch.inference_mode(), _recorded(network, space, "encoder", 1) as states:
             network.model.get_encoder()(input_ids=ids, attention_mask=mask)
         every = torch.stack([state[0].float().cpu() for state in states])
         pooled.append(_pool(every[:, len(body) : len(body) + len(answer)], pool))
@@ -135,15 +173,17 @@ def _pool(states: Tensor, pool: Pool) -> Tensor:
 
 
 @contextmanager
-def _recorded(network: Network, space: Space, side: Side) -> Iterator[list[Tensor]]:
-    """Inside, the list holds each layer's output of the last forward pass, first layer first."""
+def _recorded(network: Network, space: Space, side: Side, rows: int) -> Iterator[list[Tensor]]:
+    """Inside, the list holds each layer's output [rows, tokens, width] of the last forward pass,
+    first layer first.
+    """
     modules = dict(network.model.named_modules())
     layers: list[nn.Module] = []
     for name, mlp in network.mlps(side):
         if space == "resid":
             # The residual stream is the output of the layer that holds the MLP: its parent, or T5's
             # block, which is two modules further up (`block.3.layer.2.DenseReluDense`).
-            name = name.rsplit(".", 3 if network.seq2seq else 1)[0]
+            name = name.rsplit(".", 3 if name.endswith("DenseReluDense") else 1)[0]
             layers.append(modules[name])
         else:
             layers.append(mlp)
@@ -151,7 +191,9 @@ def _recorded(network: Network, space: Space, side: Side) -> Iterator[list[Tenso
 
     def hook(index: int) -> Callable[[nn.Module, Any, Any], None]:
         def keep(_module: nn.Module, _args: Any, output: Any) -> None:
-            states[index] = output[0] if isinstance(output, tuple) else output
+            output = output[0] if isinstance(output, tuple) else output
+            # Some blocks of experts give all rows' tokens end to end.
+            states[index] = output.view(rows, -1, output.shape[-1])
 
         return keep
 

@@ -4,7 +4,7 @@ the rows of one batch may each carry patches of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bench.lm.patch import Patch, Positions, Side, check, embedding, linear
+from bench.lm.layers import Side, embedding, linear
+from bench.lm.patch import LowRank, Patch, Positions, check
 from bench.lm.patch_stacks import (
     FactorStack,
     PatchSet,
@@ -37,14 +38,17 @@ class Rows:
     `reading` says which part the model reads: the prompt's body, its rest where the body is read in
     two parts, its end (the last token), or the answer. `again`: how many leading tokens of the next
     pass belong to the prompt. Soft prompts take the place of the first tokens of the body, which
-    `Network.encode` has reserved for them. `ids`: of each row's patches.
+    `Network.encode` has reserved for them. `lead`: padding before each row's body. `ids`: of each
+    row's patches.
     """
 
     def __init__(self, patches: Sequence[PatchSet], device: torch.device) -> None:
         self.reading: Reading = "body"
         self.again = 0
+        self.lead = [0] * len(patches)
         self.ids = [_ids(row) for row in patches]
         self._stacks: dict[tuple[str, Positions], FactorStack] = {}
+        self._outputs: dict[tuple[str, Positions], FactorStack] = {}
         self._scales: dict[tuple[str, Side, Positions], ScaleStack] = {}
         self._prompts = [_soft_prompt(row) for row in patches]
         for positions in KINDS:
@@ -64,15 +68,21 @@ class Rows:
             row_of.append(numbers[ids])
 
         weighted: set[str] = set()
+        changed: set[str] = set()
         scaled: set[tuple[str, Side]] = set()
         for acting in different:
             for patch in acting:
                 weighted.update(patch.weights)
+                changed.update(patch.outputs)
                 scaled.update((name, scale.side) for name, scale in patch.scales.items())
 
         index = torch.tensor(row_of, device=device)
         for name in sorted(weighted):
-            self._stacks[name, positions] = stacked_factors(name, different, index)
+            pairs = [_pairs(name, [patch.weights for patch in acting]) for acting in different]
+            self._stacks[name, positions] = stacked_factors(pairs, index)
+        for name in sorted(changed):
+            pairs = [_pairs(name, [patch.outputs for patch in acting]) for acting in different]
+            self._outputs[name, positions] = stacked_factors(pairs, index)
         for name, side in sorted(scaled):
             self._scales[name, side, positions] = stacked_scales(name, side, different, index)
 
@@ -88,16 +98,22 @@ class Rows:
         return {name for name, side, _ in self._scales if side == "in"}
 
     @property
+    def names_as_a_whole(self) -> set[str]:
+        """The modules of any kind whose output changes by itself."""
+        return {name for name, _ in self._outputs}
+
+    @property
     def has_prompts(self) -> bool:
         return any(prompt is not None for prompt in self._prompts)
 
     def select(self, keep: Tensor) -> None:
         """Keep these rows (the others have finished)."""
-        for stack in self._stacks.values():
+        for stack in (*self._stacks.values(), *self._outputs.values()):
             stack.select(keep)
         for scales in self._scales.values():
             scales.select(keep)
         rows = keep.tolist()
+        self.lead = [self.lead[row] for row in rows]
         self._prompts = [self._prompts[row] for row in rows]
         self.ids = [self.ids[row] for row in rows]
 
@@ -105,14 +121,22 @@ class Rows:
     def only(self, keep: Tensor) -> Iterator[None]:
         """Inside, these rows alone are read; behind it, all are there again."""
         # Copies that share the tensors: a selection makes new ones, and the whole stays as it is.
-        whole = self._stacks, self._scales, self._prompts, self.ids
+        whole = self._stacks, self._outputs, self._scales, self._prompts, self.ids, self.lead
         self._stacks = {name: replace(stack) for name, stack in self._stacks.items()}
+        self._outputs = {name: replace(stack) for name, stack in self._outputs.items()}
         self._scales = {name: replace(scales) for name, scales in self._scales.items()}
         self.select(keep)
         try:
             yield
         finally:
-            self._stacks, self._scales, self._prompts, self.ids = whole
+            (
+                self._stacks,
+                self._outputs,
+                self._scales,
+                self._prompts,
+                self.ids,
+                self.lead,
+            ) = whole
 
     def change(self, name: str, x: Tensor, output: Tensor) -> Tensor:
         """The module's output with all low-rank changes of `x`
@@ -125,6 +149,22 @@ class Rows:
                 start = self.again if positions == "generated" else 0
                 output = stack.add(output, x, start)
         return self.scaled(name, "out", output)
+
+    def change_output(self, name: str, output: Any) -> Any:
+        """What a module says, with all low-rank changes of it added in place. Of a tuple, the first
+        is what it says: some blocks of experts give their router's scores as well.
+        """
+        whole = output[0] if isinstance(output, tuple) else output
+        # Some blocks of experts give all rows' tokens end to end.
+        states = whole.view(len(self.ids), -1, whole.shape[-1])
+        for positions in self._acting():
+            stack = self._outputs.get((name, positions))
+            if stack is not None:
+                start = self.again if positions == "generated" else 0
+                # Into a copy: the factors read the output while the change is written.
+                states = stack.add(states.clone(), states, start)
+        states = states.view(whole.shape)
+        return (states, *output[1:]) if isinstance(output, tuple) else states
 
     def scaled(self, name: str, side: Side, x: Tensor) -> Tensor:
         """The module's input or output [rows, tokens, width] times the rows' scales."""
@@ -148,7 +188,8 @@ class Rows:
         vectors = vectors.clone()
         for row, prompt in enumerate(self._prompts):
             if prompt is not None:
-                vectors[row, : len(prompt)] = prompt.to(vectors)
+                start = self.lead[row]
+                vectors[row, start : start + len(prompt)] = prompt.to(vectors)
         return vectors
 
     def _acting(self) -> list[Positions]:
@@ -173,6 +214,9 @@ def applied(model: nn.Module, patches: Sequence[PatchSet]) -> Iterator[Rows]:
         # A hook's result takes the place of the module's output.
         return lambda _module, args, output: rows.change(name, args[0], output)
 
+    def whole(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        return lambda _module, _args, output: rows.change_output(name, output)
+
     def before(name: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
         return lambda _module, args: (rows.scaled(name, "in", args[0]), *args[1:])
 
@@ -181,6 +225,8 @@ def applied(model: nn.Module, patches: Sequence[PatchSet]) -> Iterator[Rows]:
         handles.append(linear(modules, name).register_forward_pre_hook(before(name)))
     for name in sorted(rows.names):
         handles.append(linear(modules, name).register_forward_hook(after(name)))
+    for name in sorted(rows.names_as_a_whole):
+        handles.append(modules[name].register_forward_hook(whole(name)))
     if rows.has_prompts:
         # Behind the embedding and not in place of its input: a soft prompt's vectors are no tokens.
         soft = embedding(model).register_forward_hook(lambda _module, _args, out: rows.begun(out))
@@ -196,6 +242,11 @@ def _soft_prompt(row: Sequence[Patch]) -> Tensor | None:
     """The soft prompts of one row, one behind the other."""
     prompts = [patch.prompt for patch in row if patch.prompt is not None]
     return torch.cat(prompts) if prompts else None
+
+
+def _pairs(name: str, factors: Sequence[Mapping[str, LowRank]]) -> list[LowRank]:
+    """The factors of this module, of those patches of one row that change it."""
+    return [of_patch[name] for of_patch in factors if name in of_patch]
 
 
 def _ids(row: Sequence[Patch]) -> tuple[str, ...]:

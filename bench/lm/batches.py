@@ -33,6 +33,7 @@ def plan(
     extra: int = 0,
     held: int = 1,
     share: bool = True,
+    one_length: bool = False,
 ) -> list[list[int]]:
     """Batches of indices: prompts that begin alike beside each other (if the model can `share` the
     reading of it), families first, and the longest first among both.
@@ -41,9 +42,10 @@ def plan(
     MAX_ROWS rows; or with `held` that many times as much, of any length, as is answered together.
 
     Soft prompts do not count, as no patch may. `extra`: tokens beyond the prompt that each row
-    needs. A salt shuffles the prompts into other batches.
+    needs. A salt shuffles the prompts into other batches. `one_length`: no batch has padding, and a
+    soft prompt's placeholders count as well.
     """
-    prompts = [_real(prompt) for prompt in encoded]
+    prompts = [prompt.ids if one_length else _real(prompt) for prompt in encoded]
     # In the order of their tokens, prompts that begin alike are neighbours.
     order = sorted(range(len(prompts)), key=prompts.__getitem__)
     members = _members(prompts, order, batch_tokens, share)
@@ -56,7 +58,16 @@ def plan(
         return (len(family.rows) == 1, 0 if salt else -family.longest, digest)
 
     members.sort(key=place)
-    filled = packed(members, held * batch_tokens, held * MAX_ROWS, extra=extra, even=held == 1)
+    if one_length:
+        members.sort(key=lambda family: -family.longest)
+    filled = packed(
+        members,
+        held * batch_tokens,
+        held * MAX_ROWS,
+        extra=extra,
+        even=held == 1,
+        one_length=one_length,
+    )
     return list(map(_rows, filled))
 
 
@@ -77,16 +88,23 @@ def _members(
 
 
 def packed(
-    members: Sequence[Family], tokens: int, rows: int, *, extra: int = 0, even: bool = True
+    members: Sequence[Family],
+    tokens: int,
+    rows: int,
+    *,
+    extra: int = 0,
+    even: bool = True,
+    one_length: bool = False,
 ) -> list[list[Family]]:
     """Families in a row, put together while they fit into so many padded tokens and rows; each row
     needs `extra` tokens more than its prompt has. `even`: what would cost an eighth less by itself
-    starts anew, once there are ENOUGH tokens.
+    starts anew, once there are ENOUGH tokens. `one_length`: what is longer or shorter always does.
     """
     filled: list[list[Family]] = []
     for family in members:
         full = not filled or not _has_room(filled[-1], family, tokens, rows, extra)
-        if full or (even and _is_uneven(filled[-1], family)):
+        other = one_length and bool(filled) and filled[-1][-1].longest != family.longest
+        if full or other or (even and _is_uneven(filled[-1], family)):
             filled.append([])
         filled[-1].append(family)
     return filled

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from bench.lm.answer_copies import copied_branches
 from bench.lm.backend import Prompt
 from bench.lm.batched_patches import Rows
 from bench.lm.prefill import Prefix, padded, read
@@ -71,6 +72,8 @@ def branches(network: Network, prefix: Prefix, answers: Answers, *, last: int = 
     nodes = max(1, *sizes)
     if network.seq2seq:
         return _decoder_branches(network, prefix, answers, nodes)
+    if prefix.padding != "any":
+        return copied_branches(network, prefix, answers, nodes)
     ids = torch.full((len(answers), nodes), network.pad)
     for index, row in enumerate(answers):
         ids[index, : sizes[index]] = torch.tensor(list(chain(*row)), dtype=torch.long)
@@ -127,7 +130,7 @@ def _decoder_branches(network: Network, prefix: Prefix, answers: Answers, nodes:
     """The same for an encoder-decoder model. Its positions are relative, so that answers cannot lie
     end to end: the first answers of all prompts are read as one batch, then the second ones.
     """
-    start = int(network.model.config.decoder_start_token_id)
+    start = network.start
     by_column: list[Tensor] = []
     # The start token is read again here, and is no new token: patches that act on new ones alone
     # leave it out.

@@ -39,6 +39,9 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def batch_select_indices(self, indices: Tensor) -> None:
         self._hold(self._all_keys[indices], self._all_values[indices], self.get_seq_length())
 
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        self.batch_select_indices(beam_idx)
+
     def _hold(self, keys: Tensor, values: Tensor, size: int) -> tuple[Tensor, Tensor]:
         self._all_keys, self._all_values = keys, values
         # Views: attention sees the first `size` tokens, and nothing is copied for that.

@@ -14,14 +14,14 @@ import torch
 
 from bench.data import hub
 from bench.disk.env import cache_folder
-from bench.disk.integrity import as_written, loading, refuse_other_vocabulary, refuse_partial, seal
+from bench.disk.integrity import as_written, loading, refuse_partial, seal
 from bench.disk.store import writing
 from bench.errors import InputError
+from bench.lm.checkpoint import read_checkpoint
 from bench.lm.spec import ModelSpec, package_gguf
 from bench.terminal import escape
 from bench.terminal.silence import libraries
 
-ANSWER_TOKENS = 256
 _TINY_TEMPLATE = (
     "{{ '<s>' }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] +"
     " '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
@@ -53,18 +53,27 @@ class Reader(NamedTuple):
 def load(spec: ModelSpec) -> LoadedModel:
     """Load the model that a configuration names.
 
-    Raises InputError where it cannot be had, is damaged, or sees too few tokens back.
+    Raises InputError where it cannot be had or is damaged.
     """
     device = torch.device(_device(spec.device))
     dtype = getattr(torch, spec.resolved_dtype())
     kind, _, name = spec.source.partition(":")
+    placed = False
     if kind == "tiny":
         model, tokenizer = tiny(name)
     else:
         folder = str(unpacked(name)) if kind == "package" and package_gguf(name) else None
-        model, tokenizer = _pretrained(folder or _known(spec), spec, dtype)
-    _refuse_short_window(model.config.get_text_config(), spec)
-    model = model.to(device=device, dtype=dtype).eval()
+        source = folder or _known(spec)
+        model, tokenizer, placed = read_checkpoint(
+            source,
+            dtype=dtype,
+            device=device,
+            revision=_revision(source, spec),
+            advice=spec.advice,
+        )
+    if not placed:
+        model = model.to(device=device, dtype=dtype)
+    model = model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return LoadedModel(model, tokenizer, device)
@@ -202,21 +211,6 @@ def tiny(family: str, *, seed: int = 0) -> TinyModel:
     return TinyModel(model, tokenizer)
 
 
-def _refuse_short_window(config: Any, spec: ModelSpec) -> None:
-    """Layers with a sliding window count the padding between a prompt and its answer:
-    they must see past both.
-    """
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
-    if window and "sliding_attention" in kinds and window < spec.max_prompt_tokens + ANSWER_TOKENS:
-        most = max(1, window - ANSWER_TOKENS)
-        raise InputError(
-            f"{spec.name}: its attention sees {window} tokens back, too few for prompts of"
-            f" {spec.max_prompt_tokens} and their answers; set model.max_prompt_tokens={most} or"
-            " fewer"
-        )
-
-
 def _byte_tokenizer(*, encoder_decoder: bool) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -241,28 +235,6 @@ def _byte_tokenizer(*, encoder_decoder: bool) -> Any:
     )
     tokenizer.chat_template = None if encoder_decoder else _TINY_TEMPLATE
     return tokenizer
-
-
-def _pretrained(source: str, spec: ModelSpec, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-
-    libraries()
-    revision = _revision(source, spec)
-    with loading(source, spec.advice):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **revision)
-        kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model, report = kind.from_pretrained(
-            source,
-            dtype=dtype,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **revision,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **revision)
-    refuse_partial(source, report)
-    refuse_other_vocabulary(source, model, tokenizer)
-    return model, tokenizer
 
 
 def _revision(source: str, spec: ModelSpec) -> dict[str, str | None]:

@@ -4,8 +4,9 @@ where answers are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,6 @@ Row = tuple[Sequence[int], Sequence[int]]
 
 _IGNORED = -100
 
-_AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
-"""Settings of models (Gemma, Granite, Cohere) that do more to the logits than the vocabulary head:
-computed in full.
-"""
-
 
 def length(row: Row) -> int:
     """Tokens of the prompt and its answer."""
@@ -38,7 +34,7 @@ def total_loss(network: Network, rows: Sequence[Row]) -> Tensor:
     what all prompts begin with is read once for all.
     """
     alike = 0
-    if len(rows) > 1 and not network.seq2seq:
+    if len(rows) > 1 and not network.seq2seq and network.padding == "any":
         alike = shared_prefix([prompt for prompt, _ in rows])
     if alike < MIN_SHARED:
         return answer_losses(network, rows).sum()
@@ -107,24 +103,39 @@ def answer_losses(network: Network, rows: Sequence[Row]) -> Tensor:
         column += range(before, before + len(answer))
         tokens += answer
 
-    # The head is wide: over all tokens of a batch its output can take more memory than the model.
-    if any(getattr(network.model.config, name, None) for name in _AFTER_HEAD):
-        logits = network.model(input_ids=ids, use_cache=False).logits[row, column].float()
-    else:
-        hidden = network.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        logits = network.model.get_output_embeddings()(hidden[row, column]).float()
+    with _head_reads_only(network, row, column):
+        logits = network.model(input_ids=ids, use_cache=False).logits[0].float()
     targets = torch.tensor(tokens, device=network.device)
     losses = nn.functional.cross_entropy(logits, targets, reduction="none")
     row_of = torch.tensor(row, device=losses.device)
     return losses.new_zeros(len(rows)).index_add(0, row_of, losses)
 
 
+@contextmanager
+def _head_reads_only(network: Network, row: Sequence[int], column: Sequence[int]) -> Iterator[None]:
+    """Inside, the vocabulary head reads these tokens, laid end to end in one row: by the row of the
+    batch and the column of each.
+
+    The head is wide: over all tokens of a batch its output can take more memory than the model.
+    Whatever a family does to the states before it and to the logits behind it (scaling, capping) is
+    done to each number alone, so that it stays as it is.
+    """
+
+    def choose(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0][row, column][None], *args[1:])
+
+    handle = network.model.get_output_embeddings().register_forward_pre_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _seq2seq(network: Network, rows: Sequence[Row]) -> Tensor:
     ids, mask = padded([prompt for prompt, _ in rows], network.pad, network.device, left=False)
     labels, real = padded([answer for _, answer in rows], network.pad, network.device, left=False)
     # The decoder reads each answer one place to the right, behind its start token.
-    first = int(network.model.config.decoder_start_token_id)
-    start = torch.full((len(rows), 1), first, device=network.device)
+    start = torch.full((len(rows), 1), network.start, device=network.device)
     shifted = torch.cat([start, labels[:, :-1]], dim=1)
     logits = network.model(
         input_ids=ids, attention_mask=mask, decoder_input_ids=shifted, use_cache=False

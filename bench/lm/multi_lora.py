@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bench.errors import InputError
-from bench.lm.patch import LowRank, Patch, Scale, Side, embedding
+from bench.lm.layers import Side, embedding
+from bench.lm.patch import LowRank, Patch, Scale
 from bench.lm.tune import Tuning, fresh
 
 if TYPE_CHECKING:
@@ -65,17 +65,11 @@ def _factors(network: Network, adapter: StackedAdapters, seeds: Sequence[int]) -
 
 def _scales(network: Network, adapter: StackedAdapters, users: int) -> dict[str, Tensor]:
     weights = {}
-    for name, module in sorted(network.model.named_modules()):
-        end = name.rsplit(".", 1)[-1]
-        if isinstance(module, nn.Linear) and end in adapter.tuning.targets:
-            side, width = "out", module.out_features
-            if end in adapter.feedforward:
-                side, width = "in", module.in_features
-            weights[f"{name}.{side}"] = torch.ones(users, width, device=network.device)
-    if not weights:
-        raise InputError(
-            f"{network.spec.name}: no module named {' or '.join(adapter.tuning.targets)} to tune"
-        )
+    for name, module in network.linears_named(adapter.tuning.targets).items():
+        side, width = "out", module.out_features
+        if name.rpartition(".")[2] in adapter.feedforward:
+            side, width = "in", module.in_features
+        weights[f"{name}.{side}"] = torch.ones(users, width, device=network.device)
     return weights
 
 

@@ -14,6 +14,16 @@ from typing import Any, Literal
 from torch import nn
 
 from bench.errors import InputError
+from bench.lm.architecture import (
+    Padding,
+    last_linear,
+    mlp_blocks,
+    padding_of,
+    start_token,
+    takes_positions,
+    text_decoder,
+    text_linears,
+)
 from bench.lm.backend import Prompt
 from bench.lm.load import load
 from bench.lm.patch import virtual_tokens
@@ -35,9 +45,13 @@ class Network:
         self.model, self.tokenizer, self.device = load(spec)
         self.seq2seq = bool(self.model.config.is_encoder_decoder)
         self.chat = spec.chat and not self.seq2seq and bool(self.tokenizer.chat_template)
-        limit = getattr(self.model.config, "max_position_embeddings", None)
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         room = limit - MOST_NEW_TOKENS if limit else spec.max_prompt_tokens
         self.max_prompt_tokens = min(spec.max_prompt_tokens, room)
+        self.padding: Padding = "any"
+        self.takes_positions = takes_positions(self.model)
+        if not self.seq2seq:
+            self.padding = padding_of(self.model, self.max_prompt_tokens)
 
     def encode(self, request: Request, most: int | None = None) -> Prompt:
         """The prompt's tokens, `most` of them, with history lines shortened (LaMP's budgeting:
@@ -98,32 +112,59 @@ class Network:
         pad = self.tokenizer.pad_token_id
         return int(self.end if pad is None else pad)
 
-    def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
-        """Name and module of each layer's MLP, first layer first."""
-        suffix = (".mlp", ".DenseReluDense")
-        found = [
-            (name, module) for name, module in self.model.named_modules() if name.endswith(suffix)
-        ]
-        if self.seq2seq:
-            found = [(name, module) for name, module in found if name.startswith(side)]
-        if not found:
-            raise InputError(
-                f"{self.spec.name}: no MLP modules found (names ending in .mlp or .DenseReluDense)"
-            )
-        return found
+    @cached_property
+    def start(self) -> int:
+        """The token with which an encoder-decoder begins every answer."""
+        return start_token(self.model)
 
-    def mlp_outputs(self, side: Side = "decoder") -> list[str]:
-        """Name of the last linear layer of each MLP: `down_proj`, or T5's `wo`."""
-        names = []
-        for name, module in self.mlps(side):
-            child = "down_proj" if hasattr(module, "down_proj") else "wo"
-            if not hasattr(module, child):
-                raise InputError(
-                    f"{self.spec.name}: {name} has neither down_proj nor wo: this model cannot be"
-                    " edited"
-                )
-            names.append(f"{name}.{child}")
-        return names
+    @property
+    def decoder(self) -> nn.Module:
+        """The part that writes text."""
+        return text_decoder(self.model)
+
+    @property
+    def sees_or_hears(self) -> bool:
+        """Whether the model has parts for pictures or sounds, which stay unused."""
+        config = self.model.config
+        return config.get_text_config() is not config and not self.seq2seq
+
+    def linears(self) -> dict[str, nn.Linear]:
+        """The linear layers that text goes through, by name, in the order of the names."""
+        return text_linears(self.model)
+
+    def linears_named(self, ends: Sequence[str]) -> dict[str, nn.Linear]:
+        """Those whose names end so. Raises InputError if there are none."""
+        linears = self.linears()
+        named = {}
+        for name, module in linears.items():
+            if name.rpartition(".")[2] in ends:
+                named[name] = module
+        if not named:
+            has = sorted({name.rpartition(".")[2] for name in linears})
+            raise InputError(
+                f"{self.spec.name}: no module named {' or '.join(ends)} to tune (it has"
+                f" {', '.join(has)})"
+            )
+        return named
+
+    def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
+        """Name and module of each layer's MLP, first layer first. Of a mixture of experts, the
+        block of all experts.
+        """
+        encodes = self.seq2seq and side == "encoder"
+        blocks = mlp_blocks(self.model, self.model.get_encoder() if encodes else self.decoder)
+        if not blocks:
+            raise InputError(
+                f"{self.spec.name}: its layers have no MLP that is known here, so that no method"
+                " can read or edit one's output"
+            )
+        return blocks
+
+    def mlp_outputs(self, side: Side = "decoder") -> list[str | None]:
+        """Name of the last linear layer of each MLP, with weights into which a change of the MLP's
+        output can be folded; None if there is none such.
+        """
+        return [last_linear(name, block) for name, block in self.mlps(side)]
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         bos = self.tokenizer.bos_token_id

@@ -21,10 +21,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.errors import InputError
+from bench.lm.layers import (
+    Side,
+    embedding,
+    linear,
+    make_mergeable,
+    refuse_other_widths,
+)
 from bench.lm.tensor_files import save_tensors
 
 Positions = Literal["all", "last", "generated"]
-Side = Literal["in", "out"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class Patch:
     """Changes by module name: low-rank `weights` and `scales`; and a soft `prompt` [tokens, width],
     float32.
 
+    `outputs`: a module of any kind whose output y becomes y + B A y: what cannot be folded into one
+    weight, as of a mixture of experts. Nothing merges it.
+
     A module that has both a low-rank change and a scale is scaled around the changed weights. The
     soft prompt stands before the whole prompt, before the encoder's input where the model has one.
 
@@ -62,6 +71,7 @@ class Patch:
     positions: Positions = "all"
     scales: Mapping[str, Scale] = field(default_factory=dict)
     prompt: Tensor | None = None
+    outputs: Mapping[str, LowRank] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.prompt is not None and self.positions != "all":
@@ -77,6 +87,8 @@ class Patch:
             _digest(digest, name, self.weights[name].a, self.weights[name].b)
         for name in sorted(self.scales):
             _digest(digest, f"{name} {self.scales[name].side}", self.scales[name].vector)
+        for name in sorted(self.outputs):
+            _digest(digest, f"{name} output", self.outputs[name].a, self.outputs[name].b)
         if self.prompt is not None:
             _digest(digest, f"prompt {list(self.prompt.shape)}", self.prompt)
         return digest.hexdigest()[:16]
@@ -85,7 +97,7 @@ class Patch:
     def tensors(self) -> list[Tensor]:
         """All its numbers."""
         tensors = []
-        for low in self.weights.values():
+        for low in (*self.weights.values(), *self.outputs.values()):
             tensors += [low.a, low.b]
         tensors += [scale.vector for scale in self.scales.values()]
         if self.prompt is not None:
@@ -105,7 +117,7 @@ class Patch:
     @property
     def changes(self) -> bool:
         """Whether it does anything: not a fresh LoRA (B = 0), not scales of one alone."""
-        for low in self.weights.values():
+        for low in (*self.weights.values(), *self.outputs.values()):
             if bool((low.a != 0).any() and (low.b != 0).any()):
                 return True
         for scale in self.scales.values():
@@ -124,19 +136,22 @@ class Patch:
         def saved(tensor: Tensor) -> Tensor:
             return tensor.detach().to("cpu", dtype).float()
 
-        weights, scales = {}, {}
+        weights, scales, outputs = {}, {}, {}
         for name, low in self.weights.items():
             weights[name] = LowRank(saved(low.a), saved(low.b))
+        for name, low in self.outputs.items():
+            outputs[name] = LowRank(saved(low.a), saved(low.b))
         for name, scale in self.scales.items():
             scales[name] = Scale(saved(scale.vector), scale.side)
         prompt = None if self.prompt is None else saved(self.prompt)
-        return Patch(weights, self.positions, scales, prompt)
+        return Patch(weights, self.positions, scales, prompt, outputs)
 
     def negative(self) -> Patch:
         """The patch that takes this one back.
 
-        Raises InputError for a soft prompt, and for a scale with a zero.
+        Raises InputError for a soft prompt, for a scale with a zero, and for changed outputs.
         """
+        self._refuse_outputs("taken back")
         if self.prompt is not None:
             raise InputError(
                 "a soft prompt changes no weights: no patch takes it back (leave it out instead)"
@@ -167,8 +182,11 @@ class Patch:
             )
         if self.prompt is not None:
             raise InputError("a soft prompt cannot be merged into the weights")
+        self._refuse_outputs("merged into the weights")
         self.check(model)
         modules = dict(model.named_modules())
+        for name in (*self.weights, *self.scales):
+            make_mergeable(model, name, linear(modules, name))
         for name, low in self.weights.items():
             weight = linear(modules, name).weight.data
             # Summed in float32 and rounded once: in bfloat16 a change below 2^-9 of a weight, as
@@ -185,6 +203,12 @@ class Patch:
             if module.bias is not None and scale.side == "out":
                 module.bias.data.copy_((module.bias.float() * vector).to(module.bias.dtype))
 
+    def _refuse_outputs(self, what: str) -> None:
+        for name in self.outputs:
+            raise InputError(
+                f"the patch changes the output of {name} as a whole, which cannot be {what}"
+            )
+
     def save(
         self,
         path: Path,
@@ -192,12 +216,15 @@ class Patch:
         dtype: torch.dtype = torch.float32,
         notes: Mapping[str, str] | None = None,
     ) -> None:
-        """Write a safetensors file: `NAME.a` and `NAME.b`, `NAME.scale_in` or `NAME.scale_out`, and
-        `prompt`; `notes` and the positions are its metadata.
+        """Write a safetensors file: `NAME.a` and `NAME.b`, `NAME.scale_in` or `NAME.scale_out`,
+        `NAME.output_a` and `NAME.output_b`, and `prompt`; `notes` and the positions are its
+        metadata.
         """
         tensors: dict[str, Tensor] = {}
         for name, low in self.weights.items():
             tensors |= {f"{name}.a": low.a, f"{name}.b": low.b}
+        for name, low in self.outputs.items():
+            tensors |= {f"{name}.output_a": low.a, f"{name}.output_b": low.b}
         for name, scale in self.scales.items():
             tensors[f"{name}.scale_{scale.side}"] = scale.vector
         if self.prompt is not None:
@@ -214,16 +241,18 @@ class Patch:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         with safe_open(path, "pt") as file:
             positions = (file.metadata() or {}).get("positions", "all")
-        weights, scales = {}, {}
+        weights, scales, outputs = {}, {}, {}
         for key, tensor in tensors.items():
             name, _, part = key.rpartition(".")
             if part == "a":
                 weights[name] = LowRank(tensor, tensors[f"{name}.b"])
+            elif part == "output_a":
+                outputs[name] = LowRank(tensor, tensors[f"{name}.output_b"])
             elif part == "scale_in":
                 scales[name] = Scale(tensor, "in")
             elif part == "scale_out":
                 scales[name] = Scale(tensor, "out")
-        return Patch(weights, positions, scales, tensors.get("prompt"))
+        return Patch(weights, positions, scales, tensors.get("prompt"), outputs)
 
 
 def check(model: nn.Module, patches: Iterable[Patch]) -> None:
@@ -231,9 +260,14 @@ def check(model: nn.Module, patches: Iterable[Patch]) -> None:
     modules = dict(model.named_modules())
     for patch in patches:
         for name, low in patch.weights.items():
-            _fits(name, linear(modules, name), {"in": low.a.shape[1], "out": low.b.shape[0]})
+            refuse_other_widths(
+                name, linear(modules, name), {"in": low.a.shape[1], "out": low.b.shape[0]}
+            )
         for name, scale in patch.scales.items():
-            _fits(name, linear(modules, name), {scale.side: len(scale.vector)})
+            refuse_other_widths(name, linear(modules, name), {scale.side: len(scale.vector)})
+        for name in patch.outputs:
+            if name not in modules:
+                raise InputError(f"the patch changes {name}, which this model does not have")
         if patch.prompt is not None:
             has, width = patch.prompt.shape[1], embedding(model).weight.shape[1]
             if has != width:
@@ -245,25 +279,6 @@ def check(model: nn.Module, patches: Iterable[Patch]) -> None:
 def virtual_tokens(patches: Iterable[Patch]) -> int:
     """Tokens that the soft prompts of one request put before its prompt."""
     return sum(patch.virtual for patch in patches)
-
-
-def linear(modules: Mapping[str, nn.Module], name: str) -> nn.Linear:
-    """The linear layer of that name. Raises InputError where there is none."""
-    module = modules.get(name)
-    if isinstance(module, nn.Linear):
-        return module
-    if module is None:
-        raise InputError(f"the patch changes {name}, which this model does not have")
-    raise InputError(
-        f"the patch changes {name}, which this model has as {type(module).__name__}, not as a"
-        " linear layer"
-    )
-
-
-def embedding(model: Any) -> Any:
-    """The module that turns the prompt's tokens into vectors: the encoder's where there is one."""
-    reader = model.get_encoder() if model.config.is_encoder_decoder else model
-    return reader.get_input_embeddings()
 
 
 def _digest(digest: Any, name: str, *tensors: Tensor) -> None:
@@ -282,14 +297,3 @@ def _taken_back(low: LowRank, scale: Scale | None) -> LowRank:
     if scale.side == "in":
         return LowRank(low.a * scale.vector, -low.b)
     return LowRank(low.a, -scale.vector[:, None] * low.b)
-
-
-def _fits(name: str, module: nn.Linear, widths: Mapping[Side, int]) -> None:
-    """Raises InputError where the patch is made for a layer of other widths."""
-    have: dict[Side, int] = {"in": module.in_features, "out": module.out_features}
-    for side, width in widths.items():
-        if have[side] != width:
-            raise InputError(
-                f"the patch changes {name} with {side}put width {width}, but this model's is"
-                f" {have[side]}"
-            )

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.lm.patch import LowRank, Patch, Side
+from bench.lm.layers import Side
+from bench.lm.patch import LowRank, Patch
 
 PatchSet = tuple[Patch, ...]
 """The patches of one row."""
@@ -34,8 +35,8 @@ class FactorStack:
         # A product of bfloat16 is summed in float32 and rounded once, and
         # B's goes straight into the output, so that the change is as exact as the layer's own
         # output, to 2^-8 of itself, and no float copy of x is made.
-        if self.a.dtype != x.dtype:
-            self.a, self.b = self.a.to(x.dtype), self.b.to(x.dtype)
+        if self.a.dtype != x.dtype or self.a.device != x.device:
+            self.a, self.b = self.a.to(x), self.b.to(x)
         shared = len(self.a) == 1
         low = x @ self.a[0] if shared else torch.bmm(x, self.a)
         # Zeros between the two products: no change before `start`, and no mask over the output.
@@ -49,7 +50,8 @@ class FactorStack:
     def select(self, keep: Tensor) -> None:
         """Keep these rows."""
         if len(self.a) > 1:
-            self.a, self.b = self.a[keep], self.b[keep]
+            rows = keep.to(self.a.device)
+            self.a, self.b = self.a[rows], self.b[rows]
 
 
 @dataclass
@@ -70,18 +72,15 @@ class ScaleStack:
         self.row = self.row[keep]
 
 
-def stacked_factors(name: str, patch_sets: Sequence[PatchSet], row_of: Tensor) -> FactorStack:
-    """The module's factors, padded with zeros to one rank; several patches of a row are laid side
-    by side. `row_of` [rows]: which of the patch sets each row has.
+def stacked_factors(pairs_by_set: Sequence[Sequence[LowRank]], row_of: Tensor) -> FactorStack:
+    """A module's factors, padded with zeros to one rank; several of a row are laid side by side.
+    `pairs_by_set`: those of each different set of patches. `row_of` [rows]: which set each row has.
     """
-    pairs_by_set: list[list[LowRank]] = []
-    for patches in patch_sets:
-        pairs_by_set.append([patch.weights[name] for patch in patches if name in patch.weights])
     rank = max(_rank(pairs) for pairs in pairs_by_set)
     like = next(pair for pairs in pairs_by_set for pair in pairs)
 
-    a = torch.zeros(len(patch_sets), like.a.shape[1], rank)
-    b = torch.zeros(len(patch_sets), rank, like.b.shape[0])
+    a = torch.zeros(len(pairs_by_set), like.a.shape[1], rank)
+    b = torch.zeros(len(pairs_by_set), rank, like.b.shape[0])
     for index, pairs in enumerate(pairs_by_set):
         # The product of stacked factors is the sum of the patches' products: two patches are one
         # of both ranks. Zeros beyond add nothing.
@@ -93,7 +92,7 @@ def stacked_factors(name: str, patch_sets: Sequence[PatchSet], row_of: Tensor) -
             start = end
 
     a, b = a.to(row_of.device), b.to(row_of.device)
-    if len(patch_sets) == 1:
+    if len(pairs_by_set) == 1:
         return FactorStack(a, b)
     # A copy for each row is ready for a batched product, at every token without gathering anew.
     return FactorStack(a[row_of], b[row_of])

@@ -118,6 +118,11 @@ def kind_of(patch: Patch) -> Kind:
             f"a patch for positions={patch.positions} is no PEFT adapter: those act at all"
             " positions"
         )
+    if patch.outputs:
+        raise InputError(
+            "the patch changes the outputs of whole blocks (experts, or quantized layers), which no"
+            " PEFT adapter expresses"
+        )
     if len(kinds) != 1:
         what = f"mixes {' and '.join(kinds)}" if kinds else "changes nothing"
         raise InputError(f"a PEFT adapter is of one kind, but this patch {what}")

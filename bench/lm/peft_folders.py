@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from bench.disk.integrity import some
 from bench.errors import InputError
-from bench.lm.patch import LowRank, Patch, Scale, Side
+from bench.lm.layers import Side
+from bench.lm.patch import LowRank, Patch, Scale
 from bench.lm.peft_settings import KNOWN, PLAIN_STARTS, by_pattern, refuse_odd, scaling, targeted
-from bench.lm.spec import AdapterFolder
+from bench.lm.spec import AdapterFolder, ModelSpec
 
 CONFIG, WEIGHTS = AdapterFolder.FILES
 
@@ -71,6 +72,16 @@ def from_peft(source: Any) -> Patch:
             f"{adapter.where}: {_not_finite(adapter)} holds numbers that are none (NaN or infinite)"
         )
     return patch
+
+
+def trained_on_another(folder: Path, spec: ModelSpec) -> bool:
+    """Whether the adapter's settings name another model than this one as their base. A folder or a
+    repository of the same name counts as the same, and an adapter that names none as any.
+    """
+    named = _from_folder(folder).config.get("base_model_name_or_path") or ""
+    base = PurePath(str(named)).name.lower()
+    names = {PurePath(name).name.lower() for name in (spec.source, spec.hub_id, spec.name)}
+    return bool(base) and base not in names
 
 
 def refuse_partial(folder: Path, patch: Patch, model: Any) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from bench.lm.architecture import Padding
 from bench.lm.backend import Prompt
 from bench.lm.batched_patches import Reading, Rows
 from bench.lm.kv_cache import ROOM, GrowingLayer
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
 class Prefix:
     """Prompts that have been read: the key-value cache, the logits of the next token [rows,
     vocabulary], the mask of real prompt tokens [rows, length], and for an encoder-decoder model the
-    encoder's output."""
+    encoder's output. `padding`: where the batch may have some.
+    """
 
     cache: Any
     logits: Tensor
     mask: Tensor
     encoder: Any = None
     patches: Rows | None = None
+    padding: Padding = "any"
 
     def select(self, keep: Tensor) -> None:
-        self.cache.batch_select_indices(keep)
+        # Beam search's reordering selects rows too, and of recurrent states nothing else does.
+        self.cache.reorder_cache(keep)
         self.logits, self.mask = self.logits[keep], self.mask[keep]
         if self.encoder is not None:
             self.encoder.last_hidden_state = self.encoder.last_hidden_state[keep]
@@ -44,6 +48,11 @@ def joined(prefixes: Sequence[Prefix]) -> Prefix:
     copies at a time.
     """
     first = prefixes[0]
+    if first.padding != "any":
+        # Padding on the right would come between a prompt and its answer.
+        if len(prefixes) > 1:
+            raise ValueError("prompts of a model that bears no padding are answered pass by pass")
+        return first
     by_kind = zip(*(_caches(prefix.cache) for prefix in prefixes), strict=True)
     for caches in by_kind:
         for number in range(len(caches[0].layers)):
@@ -113,9 +122,7 @@ def _encoded(network: Network, prompts: Sequence[Prompt], patches: Rows | None) 
     """An encoder-decoder model has read the prompt and the start token of its answer."""
     ids, mask = padded([prompt.ids for prompt in prompts], network.pad, network.device, left=False)
     encoder = network.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
-    start = torch.full(
-        (len(prompts), 1), network.model.config.decoder_start_token_id, device=network.device
-    )
+    start = torch.full((len(prompts), 1), network.start, device=network.device)
     _say(patches, "end")
     out = network.model(
         encoder_outputs=encoder, attention_mask=mask, decoder_input_ids=start, use_cache=True
@@ -126,6 +133,8 @@ def _encoded(network: Network, prompts: Sequence[Prompt], patches: Rows | None) 
 def _bodies(network: Network, prompts: Sequence[Prompt], patches: Rows | None) -> Prefix:
     """All but the last token of each prompt, with what neighbours share read once."""
     bodies = [prompt.ids[:-1] for prompt in prompts]
+    if network.padding != "any":
+        return _ending_together(network, bodies, patches)
     if not can_share(network, max(len(prompt.ids) for prompt in prompts)):
         return _plain(network, bodies, patches)
     real = [prompt.ids[prompt.virtual :] for prompt in prompts]
@@ -148,6 +157,35 @@ def _plain(network: Network, bodies: Sequence[Sequence[int]], patches: Rows | No
         input_ids=ids, cache=DynamicCache(), use_cache=True, logits_to_keep=torch.tensor([0])
     )
     return Prefix(out.cache, torch.empty(0), mask, None, patches)
+
+
+def _ending_together(
+    network: Network, bodies: Sequence[Sequence[int]], patches: Rows | None
+) -> Prefix:
+    """Prompts whose last tokens stand in one column: with padding on the left, or of one length.
+
+    The library's own cache then holds what each layer needs: a window's tokens, or a state.
+    """
+    lengths = [len(body) for body in bodies]
+    if network.padding == "none" and len(set(lengths)) > 1:
+        raise ValueError(f"prompts of {min(lengths)} and {max(lengths)} tokens need padding")
+    ids, mask = padded(bodies, network.pad, network.device, left=True)
+    if patches is not None:
+        patches.lead = [ids.shape[1] - length for length in lengths]
+    out = network.model(
+        input_ids=ids,
+        attention_mask=mask,
+        cache=DynamicCache(config=network.model.config),
+        use_cache=True,
+        logits_to_keep=1,
+        **placed(network, (mask.cumsum(1) - 1).clamp(min=0)),
+    )
+    return Prefix(out.cache, torch.empty(0), mask, None, patches, network.padding)
+
+
+def placed(network: Network, positions: Tensor) -> dict[str, Tensor]:
+    """The tokens' positions [rows, tokens], for a model that takes any."""
+    return {"position_ids": positions} if network.takes_positions else {}
 
 
 def _families(
@@ -218,9 +256,9 @@ def step(network: Network, prefix: Prefix, tokens: Sequence[int]) -> None:
         out = network.model(
             input_ids=ids,
             attention_mask=prefix.mask,
-            position_ids=positions,
             cache=prefix.cache,
             use_cache=True,
+            **placed(network, positions),
         )
     prefix.logits = out.logits[:, -1].float()
 

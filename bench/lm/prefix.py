@@ -45,11 +45,13 @@ def can_share(network: Network, longest: int) -> bool:
     vectors at their beginning.
     """
     # An encoder reads in both directions: the states of a beginning depend on what follows it.
-    if network.seq2seq:
+    # Behind a beginning shorter than another there is padding, which not every model bears.
+    if network.seq2seq or network.padding != "any":
         return False
     # A window counts the padding between a beginning and what follows it, of which there may be as
     # much as a prompt has tokens. Prompts that are short enough never reach the window's edge.
-    window = getattr(network.model.config, "sliding_window", None)
+    config = network.model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
     return window is None or 2 * longest <= window
 
 

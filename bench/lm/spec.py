@@ -8,18 +8,18 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from bench.checks.bounds import COUNT, NAME, PLACE, Form
+from bench.checks.bounds import COUNT, NAME, PLACE
 from bench.data import hub
 from bench.data.convert import digest
 from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm.backend import ALL, Capability
-
-DEVICE = Form(r"auto|cpu|mps|cuda(:\d{1,3})?", "choose auto, cpu, mps, cuda or cuda:NUMBER")
+from bench.lm.device import DEVICE, check_device, fast_dtype
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class ModelSpec:
     `source`: `package:NAME` (a Python package that carries a GGUF file),
     `tiny:llama|mistral|qwen2|t5` (random weights, for tests), or a local folder or Hugging Face id.
     `hub`: the id to use where the package is not installed. `chat`: wrap prompts in the tokenizer's
-    chat template. `dtype`: `auto` is bfloat16 where this machine is fast at it.
-    `max_prompt_tokens`: a prompt's limit; the history in it is shortened to fit, and to
-    `history_tokens` at the most. `base`: what `base=auto` means for this model. `batch_tokens`:
-    padded prompt tokens read at once; while answers are written, the cache of three times as many
-    is held.
+    chat template. `dtype`: `auto` is bfloat16 where this machine is fast at it, and float16 on
+    NVIDIA cards that are not. `max_prompt_tokens`: a prompt's limit; the history in it is shortened
+    to fit, and to `history_tokens` at the most. `base`: what `base=auto` means for this model.
+    `batch_tokens`: padded prompt tokens read at once; while answers are written, the cache of three
+    times as many is held.
     """
 
     engine: ClassVar[str] = "bench.lm.torch_engine:TorchEngine"
@@ -46,7 +46,7 @@ class ModelSpec:
     hub: Annotated[str, PLACE] | None = None
     revision: Annotated[str, PLACE] | None = None
     chat: bool = True
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Annotated[str, DEVICE] = "auto"
     max_prompt_tokens: Annotated[int, COUNT] = 2048
     history_tokens: int = 768
@@ -90,7 +90,7 @@ class ModelSpec:
                 name = self.source.partition(":")[2]
                 return f"{name}=={importlib.metadata.version(name.replace('_', '-'))}"
             case "folder":
-                return "folder:" + folder_hash(self.folder)
+                return "folder:" + folder_hash(self.folder) + quantization(self.folder)
             case "hub":
                 return f"hub:{hub.pinned(self.hub_id, self.revision)}"
 
@@ -130,7 +130,7 @@ class ModelSpec:
 
         A cell asks before it looks at people: what needs an hour must not fail at its end.
         """
-        _check_device(self.device)
+        check_device(self.device)
         if self.place == "hub":
             hub.check(self.hub_id, self.revision, self.advice)
         if self.place == "folder":
@@ -197,6 +197,23 @@ def package_gguf(package: str) -> Path | None:
     return None
 
 
+def quantization(folder: Path) -> str:
+    """How the weights of a folder are packed, as ` METHOD` or ` METHOD BITS-bit`; empty if they are
+    plain numbers.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return ""
+    settings = config.get("quantization_config") or {}
+    bits = settings.get("bits")
+    for number in (4, 8):
+        if settings.get(f"load_in_{number}bit"):
+            bits = number
+    method = settings.get("quant_method", "")
+    return f" {method}" * bool(method) + f" {bits}-bit" * bool(bits)
+
+
 def folder_hash(folder: Path) -> str:
     """A hash of every file of a model folder;
     a large file is read again only when it has changed.
@@ -208,36 +225,3 @@ def folder_hash(folder: Path) -> str:
         raise InputError(f"{folder}: not a model folder (no config.json)")
     content = [f"{path.name}:{digest(path, cache_folder() / 'data')}" for path in paths]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
-
-
-def _check_device(device: str) -> None:
-    """Raises InputError for an accelerator that this machine does not show."""
-    if not device.startswith("cuda"):
-        return
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    number = device.partition(":")[2] or "0"
-    if not number.isdigit() or int(number) >= count:
-        has = f"{count} CUDA devices" if count else "no CUDA device"
-        raise InputError(
-            f"model.device={device}: this machine shows {has}; model.device=auto takes what is"
-            " there"
-        )
-
-
-def fast_dtype(device: str) -> str:
-    """`bfloat16` where this machine multiplies it in hardware, else `float32`; read without
-    importing torch.
-    """
-    if device.startswith("cuda"):
-        return "bfloat16"
-    if device == "auto" and Path("/proc/driver/nvidia/version").exists():
-        return "bfloat16"
-    try:
-        processor = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "float32"
-    # The line `flags : fpu vme ...` of the first core.
-    flags = processor.split("flags", 1)[-1].split("\n", 1)[0].split()
-    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"

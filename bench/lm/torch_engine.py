@@ -43,10 +43,16 @@ class TorchEngine:
         self, prompts: Sequence[Prompt], *, salt: str = "", small: bool = False
     ) -> list[list[int]]:
         # Passes are answered one by one if other neighbours throughout are the point (a salt), and
-        # under a limit, at which the batch in work is lost.
-        held = 1 if small or salt else batches.HELD
-        share = self._shares(prompts)
-        return batches.plan(prompts, self._batch_tokens, salt=salt, held=held, share=share)
+        # under a limit, at which the batch in work is lost; and if passes cannot be joined.
+        alone = small or salt or self.network.padding != "any"
+        return batches.plan(
+            prompts,
+            self._batch_tokens,
+            salt=salt,
+            held=1 if alone else batches.HELD,
+            share=self._shares(prompts),
+            one_length=self.network.padding == "none",
+        )
 
     def answer(
         self,
@@ -60,7 +66,9 @@ class TorchEngine:
         def work(rows: list[int]) -> list[Completion]:
             asked = [prompts[row] for row in rows]
             golds = [wanted.golds[row] for row in rows] if wanted.golds else ()
-            passes = batches.passes(asked, self._batch_tokens, share=self._shares(asked))
+            passes = [list(range(len(asked)))]
+            if self.network.padding == "any":
+                passes = batches.passes(asked, self._batch_tokens, share=self._shares(asked))
             with self._applied(patches, rows) as active:
                 how = replace(wanted, golds=golds)
                 return answer_batch(self.network, asked, active, passes, how, progress)

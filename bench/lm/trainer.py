@@ -61,6 +61,13 @@ class Training(TrainingFields):
         targets: Any = self.targets
         if not isinstance(targets, str):
             targets = list(module_names(lm, targets))
+        if lm.network.sees_or_hears:
+            # PEFT would find the names in the vision tower as well: each module is named in full.
+            named = lm.network.linears()
+            if not isinstance(targets, str):
+                named = lm.network.linears_named(targets)
+            head = lm.network.model.get_output_embeddings()
+            targets = [name for name, module in named.items() if module is not head]
         return LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]

@@ -67,7 +67,8 @@ def recipe(lm: LM, values: Mapping[str, Any], seed: int) -> Tuning:
 
 def module_names(lm: LM, targets: Sequence[str]) -> tuple[str, ...]:
     """Ends of module names: T5 has `q` where others have `q_proj`."""
-    if not lm.network.seq2seq:
+    ends = {name.rpartition(".")[2] for name in lm.network.linears()}
+    if not lm.network.seq2seq or ends.intersection(targets):
         return tuple(targets)
     return tuple(name.removesuffix("_proj") for name in targets)
 
@@ -176,18 +177,13 @@ def fresh(network: Network, tuning: Tuning) -> dict[str, LowRank]:
     # On the CPU and in the order of names, so that every device starts from the same numbers.
     generator = torch.Generator().manual_seed(tuning.seed)
     factors = {}
-    for name, module in sorted(network.model.named_modules()):
-        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in tuning.targets:
-            bound = 1 / math.sqrt(module.in_features)
-            a = (torch.rand(tuning.rank, module.in_features, generator=generator) * 2 - 1) * bound
-            # B is zero, so that training begins at the model as it is.
-            b = torch.zeros(module.out_features, tuning.rank)
-            factors[name] = LowRank(
-                a.to(network.device).requires_grad_(), b.to(network.device).requires_grad_()
-            )
-    if not factors:
-        raise InputError(
-            f"{network.spec.name}: no module named {' or '.join(tuning.targets)} to tune"
+    for name, module in network.linears_named(tuning.targets).items():
+        bound = 1 / math.sqrt(module.in_features)
+        a = (torch.rand(tuning.rank, module.in_features, generator=generator) * 2 - 1) * bound
+        # B is zero, so that training begins at the model as it is.
+        b = torch.zeros(module.out_features, tuning.rank)
+        factors[name] = LowRank(
+            a.to(network.device).requires_grad_(), b.to(network.device).requires_grad_()
         )
     return factors
 

@@ -74,6 +74,7 @@ def counted(record: Record) -> list[str]:
     findings = (
         (counts.get("golds_without_word"), "gold", "without a word that official ROUGE reads"),
         (facts.get("users_rankings_tied"), "ranking", "decided by ties alone"),
+        (facts.get("adapters_of_another_model"), "adapter", "trained on another model by its name"),
         (facts.get("users_embedder_cut"), "history item", "longer than the embedder reads"),
     )
     lines = []

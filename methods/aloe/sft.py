@@ -19,6 +19,7 @@ from torch import nn
 
 from bench.cost.budget import Budget
 from bench.errors import MethodError
+from bench.lm.architecture import text_linears
 from bench.lm.patch import LowRank, Patch
 from bench.lm.peft_folders import from_peft
 from bench.lm.trainer import Training, refuse_untrained, run, shared_copy, undisturbed
@@ -148,8 +149,8 @@ def _full_copy(lm: LM) -> tuple[Any, list[str]]:
     model = copy.deepcopy(lm.network.model).float()
     head = model.get_output_embeddings()
     names = []
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Linear) and layer is not head:
+    for name, layer in text_linears(model).items():
+        if layer is not head:
             layer.weight.requires_grad_(True)
             names.append(name)
     return model, sorted(names)

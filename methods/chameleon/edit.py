@@ -13,14 +13,14 @@ weight of the MLP. So the edit is a change of W of rank 2, and needs no hook.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from bench.errors import InputError
 from bench.lm.model import LM
-from bench.lm.network import Side
+from bench.lm.network import Network, Side
 from bench.lm.patch import LowRank, Patch, Positions
 from methods.chameleon.directions import Directions
 from methods.chameleon.vectors import unit
@@ -79,6 +79,41 @@ def edit_matrix_factors(
     return Factors(torch.stack([p, n], dim=1), rows @ W)
 
 
+def edit_of_outputs(
+    network: Network,
+    thetas: Mapping[int, tuple[Tensor | None, Tensor | None]],
+    alpha_p: float,
+    alpha_n: float,
+    positions: Positions = "all",
+    side: Side = "decoder",
+) -> Patch:
+    """The edit of some layers as a patch, by layer its theta^P and theta^N.
+
+    It is folded into the weight that writes the layer's MLP output, if one does. A block of experts
+    has none such, and a layer with a bias or quantized weights bears no change: there the output of
+    the block is edited as it comes, `edit(x) = (I + B A) x`.
+    """
+    last_linear = network.mlp_outputs(side)
+    blocks = network.mlps(side)
+    modules = dict(network.model.named_modules())
+    weights, outputs = {}, {}
+    for layer, (theta_p, theta_n) in thetas.items():
+        name = last_linear[layer]
+        if name is not None:
+            weight = modules[name].weight.detach().float().cpu()
+            factors = edit_matrix_factors(theta_p, theta_n, weight, alpha_p, alpha_n)
+            weights[name] = LowRank(factors.A, factors.B)
+        else:
+            unchanged = torch.eye(_width(theta_p, theta_n))
+            factors = edit_matrix_factors(theta_p, theta_n, unchanged, alpha_p, alpha_n)
+            outputs[blocks[layer][0]] = LowRank(factors.A, factors.B)
+    return Patch(weights, positions, outputs=outputs)
+
+
+def _width(*thetas: Tensor | None) -> int:
+    return next(len(theta) for theta in thetas if theta is not None)
+
+
 def as_patch(
     lm: LM,
     directions: Directions,
@@ -88,23 +123,10 @@ def as_patch(
     positions: Positions,
     side: Side,
 ) -> tuple[Patch, ...]:
-    """The edit of the chosen layers as one patch; no layer or no strength, no patch.
-
-    Raises InputError for a model whose MLPs end in a layer with a bias.
-    """
-    if not (alpha_p or alpha_n):
+    """The edit of the chosen layers as one patch; no layer or no strength, no patch."""
+    if not (alpha_p or alpha_n) or not directions.layers:
         return ()
-    names = lm.network.mlp_outputs(side)
-    modules = dict(lm.network.model.named_modules())
-    weights = {}
+    thetas = {}
     for layer in directions.layers:
-        name = names[layer]
-        if modules[name].bias is not None:
-            raise InputError(
-                f"{name} has a bias, so the edit of its output cannot be folded into its weights"
-            )
-        weight = modules[name].weight.detach().float().cpu()
-        theta_p, theta_n = directions.theta_p[layer], directions.theta_n[layer]
-        factors = edit_matrix_factors(theta_p, theta_n, weight, alpha_p, alpha_n)
-        weights[name] = LowRank(factors.A, factors.B)
-    return (Patch(weights, positions),) if weights else ()
+        thetas[layer] = (directions.theta_p[layer], directions.theta_n[layer])
+    return (edit_of_outputs(lm.network, thetas, alpha_p, alpha_n, positions, side),)
