@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return asked(arguments)
     except KeyboardInterrupt as stop:  # while jobs in other processes are waited for
-        return stops.told(stop)
+        return stops.say_stopped(stop)
     except Exception as error:  # Hydra refused a mistyped key or value, or a worker died
         if traced:
             raise

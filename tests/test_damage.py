@@ -18,7 +18,7 @@ from bench.cell.likelihoods import File
 from bench.cost.bill import Bill
 from bench.cost.budget import Budget
 from bench.disk import seals, store
-from bench.disk.store import Cell, append, read_samples
+from bench.disk.store import Cell, StoredSamples, append, read_samples
 from bench.errors import InputError
 from bench.lm.patch import LowRank, Patch
 from bench.lm.response_cache import ResponseCache
@@ -241,7 +241,7 @@ def test_an_answer_that_was_edited_is_an_error_and_one_of_an_earlier_version_is_
     ):
         read_samples(cell)
     cell.samples.write_text(text.rpartition(', "check"')[0] + "}\n")
-    assert read_samples(cell) == ([sample("a")], 0)
+    assert read_samples(cell) == StoredSamples([sample("a")], 0)
 
 
 def test_who_goes_on_with_samples_needs_a_checksum_in_each(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_result_that_was_done_is_told_with_todays_interval(tmp_path, capsys):
     plan = SimpleNamespace(cell=place, task=SimpleNamespace(name="lamp3"))
     assert (
         show.report(
-            SimpleNamespace(missing="", plan=plan, record=record, cached=True, told="was done")
+            SimpleNamespace(missing="", plan=plan, record=record, cached=True, remark="was done")
         )
         == 0
     )

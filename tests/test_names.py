@@ -26,6 +26,10 @@ DENSEST = Counts(lines=1000, code_lines=1000, comprehensions=30, expressions=398
 """Of 1,000 lines over bench and methods together, except for long lines, which are all there are."""
 
 
+MOST_TUPLES = 44
+"""Public functions and methods that give back a tuple of several things, or several such."""
+
+
 def repeated(names: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Of pairs of a name and a place, the names that several places have."""
     places: dict[str, list[str]] = defaultdict(list)
@@ -163,3 +167,40 @@ def test_the_product_reads_no_denser_than_it_did() -> None:
 )
 def test_the_counts_are_of_the_code(source: str, expected: Counts) -> None:
     assert counts_of(source) == expected
+
+
+# Tuples
+
+
+def tuples_given_back(modules: Mapping[str, str]) -> list[str]:
+    """Public functions and methods whose answer is made of tuples: its parts have no names."""
+    functions = []
+    for module, source in modules.items():
+        for node in ast.walk(ast.parse(source)):
+            is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            if is_public and node.returns is not None and _has_tuple(node.returns):
+                functions.append(f"{module}.{node.name}")
+    return functions
+
+
+def _has_tuple(hint: ast.expr) -> bool:
+    """Whether a tuple of given length stands in a type: not in `tuple[str, ...]`."""
+    for node in ast.walk(hint):
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple":
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            if not any(isinstance(part, ast.Constant) and part.value is ... for part in parts):
+                return True
+    return False
+
+
+def test_no_more_public_functions_give_back_bare_tuples_than_did() -> None:
+    assert len(tuples_given_back(house())) <= MOST_TUPLES
+
+
+def test_a_bare_tuple_is_found() -> None:
+    modules = made_up(
+        bench__a="def pair() -> tuple[int, str]: ...\ndef row() -> tuple[int, ...]: ...",
+        bench__b="class B:\n    def each(self) -> Iterator[tuple[int, str]]: ...",
+        bench__c="def _pair() -> tuple[int, str]: ...\ndef one() -> int: ...",
+    )
+    assert tuples_given_back(modules) == ["bench.a.pair", "bench.b.each"]

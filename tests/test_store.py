@@ -26,6 +26,7 @@ from bench.disk.store import (
     Busy,
     Cell,
     ClaimLost,
+    StoredSamples,
     StoreError,
     append,
     claim,
@@ -50,7 +51,7 @@ from pathlib import Path
 from bench.disk.store import Cell, append, read_samples
 from bench.types import Sample
 cell = Cell(Path(sys.argv[1]), "lamp3", "rag", "k")
-number = len(read_samples(cell)[0])
+number = len(read_samples(cell).samples)
 print("ready", flush=True)
 while True:
     batch = [Sample(str(number + i), "u", "", "answer", 1, 1, prompt="word " * 5000) for i in range(4)]
@@ -200,17 +201,17 @@ def test_samples_come_back_as_they_were_with_any_text(cell: Cell) -> None:
     batch.append(Sample("p", "u", "", "", 3, 4, 5, False, (-0.5, float("-inf")), "why?"))
     append(cell, batch[:2])
     append(cell, batch[2:])
-    assert read_samples(cell) == (batch, 0)
+    assert read_samples(cell) == StoredSamples(batch, 0)
     assert "漢字" in cell.samples.read_text("utf-8")
 
 
 def test_a_cell_without_samples_has_none(cell: Cell) -> None:
-    assert read_samples(cell) == ([], 0)
+    assert read_samples(cell) == StoredSamples([], 0)
 
 
 def test_the_first_of_two_samples_with_one_id_counts(cell: Cell) -> None:
     append(cell, [sample("a", "first"), sample("b"), sample("a", "second")])
-    assert [(s.id, s.raw) for s in read_samples(cell)[0]] == [("a", "first"), ("b", "5")]
+    assert [(s.id, s.raw) for s in read_samples(cell).samples] == [("a", "first"), ("b", "5")]
 
 
 @pytest.mark.parametrize("tail", [1, 100_000], ids=["short line", "line longer than a block"])
@@ -224,9 +225,9 @@ def test_a_line_cut_at_any_byte_is_dropped_and_the_next_append_is_clean(
     cuts = range(len(kept) + 1, len(whole))
     for cut in cuts if tail == 1 else [cuts[0], cuts[65_535], cuts[65_536], cuts[-1]]:
         cell.samples.write_bytes(whole[:cut])
-        assert read_samples(cell) == ([sample("a")], 1)
+        assert read_samples(cell) == StoredSamples([sample("a")], 1)
         append(cell, [sample("b")])
-        assert read_samples(cell) == ([sample("a"), sample("b")], 0)
+        assert read_samples(cell) == StoredSamples([sample("a"), sample("b")], 0)
         assert cell.samples.read_bytes().startswith(kept + b'{"id": "b"')
 
 
@@ -234,7 +235,7 @@ def test_a_file_that_is_one_cut_line_starts_again(cell: Cell) -> None:
     append(cell, [sample("a")])
     cell.samples.write_bytes(cell.samples.read_bytes()[:-1])
     append(cell, [sample("b")])
-    assert read_samples(cell) == ([sample("b")], 0)
+    assert read_samples(cell) == StoredSamples([sample("b")], 0)
 
 
 @pytest.mark.parametrize("line", ["{broken", "[1]", "null", '{"id": "a"}', '{"idd": "a"}'])
@@ -256,14 +257,17 @@ def test_kill_in_the_middle_of_appends_loses_no_finished_batch_and_repeats_none(
         process = started(APPENDER, cell.root)
         time.sleep(chance.uniform(0.0, 0.03))
         said = kill(process).split()
-        samples, dropped = read_samples(cell)
-        assert [s.id for s in samples] == [str(number) for number in range(len(samples))]
-        assert len(samples) >= int(said[-1] if said else total)
-        assert dropped in (0, 1)
-        total = len(samples)
+        stored = read_samples(cell)
+        assert [s.id for s in stored.samples] == [
+            str(number) for number in range(len(stored.samples))
+        ]
+        assert len(stored.samples) >= int(said[-1] if said else total)
+        assert stored.cut_lines in (0, 1)
+        total = len(stored.samples)
     append(cell, [sample("last")])
-    samples, dropped = read_samples(cell)
-    assert (len(samples), samples[-1].id, dropped) == (total + 1, "last", 0)
+    stored = read_samples(cell)
+    assert len(stored.samples) == total + 1 and stored.samples[-1].id == "last"
+    assert stored.cut_lines == 0
     assert total > 15
 
 
@@ -482,7 +486,7 @@ def test_who_has_lost_the_claim_writes_nothing_more(
         holder_of(cell).rename(cell.folder / "claim" / "1@elsewhere@@@token")
         with pytest.raises(ClaimLost, match=f"^{cell.folder}: another process has taken this over"):
             write(cell)
-        assert left(cell) == before and read_samples(cell) == ([sample("a")], 0)
+        assert left(cell) == before and read_samples(cell) == StoredSamples([sample("a")], 0)
     append(cell, [sample("b")])  # outside of a claim nobody is asked
 
 
@@ -693,8 +697,8 @@ def test_a_device_without_space_is_a_store_error(cell: Cell) -> None:
 def test_a_batch_that_fits_only_in_part_is_taken_back(cell: Cell) -> None:
     said = start(SMALL_DISK, cell.root).communicate(timeout=60)[0]
     assert "file too large; free some space" in said
-    assert [s.id for s in read_samples(cell)[0]] == ["0"]
-    assert read_samples(cell)[1] == 0
+    assert [s.id for s in read_samples(cell).samples] == ["0"]
+    assert read_samples(cell).cut_lines == 0
 
 
 def test_claim_does_not_rename_the_errors_of_what_runs_inside(cell: Cell) -> None:

@@ -24,7 +24,7 @@ from bench.cell.capabilities import check_capabilities
 from bench.cell.key import CellIdentity, by_content, fields_in_key, method_fields
 from bench.cell.variant import of_the_cell, portable, variant
 from bench.data import lamp
-from bench.data.parse import Kind
+from bench.data.parse import Separation
 from bench.data.people import People
 from bench.data.protocol import Protocol
 from bench.data.sample import generator
@@ -234,7 +234,7 @@ def _fit_split(
     root: Path,
     task: Task,
     protocol: Protocol,
-    kind: Kind,
+    kind: Separation,
     learner: str,
 ) -> lamp.Dataset:
     """The fit split; an empty one if it is not there and nobody reads it."""

@@ -30,15 +30,15 @@ from bench.errors import InputError, MethodError, OverBudget
 class Result:
     """What became of a cell: its record, and whether it was there already.
 
-    `missing`: the shards that it still needs, in words; then there is no record yet. `told`: what
-    the result line says of a record that was there already, as other code may have made it.
+    `missing`: the shards that it still needs, in words; then there is no record yet. `remark`:
+    what the result line says of a record that was there already, as other code may have made it.
     """
 
     plan: Plan
     record: Mapping[str, Any]
     cached: bool
     missing: str = ""
-    told: str = "was done"
+    remark: str = "was done"
 
 
 def run(config: DictConfig) -> Result:
@@ -53,7 +53,7 @@ def run(config: DictConfig) -> Result:
     part = shard.asked(plan.config, plan.cell)
     done = staleness.standing(plan)
     if done.record is not None:
-        return Result(plan, done.record, cached=True, told=done.told)
+        return Result(plan, done.record, cached=True, remark=done.remark)
     if plan.method.needs_model:
         plan.spec.check()  # before users are read, which may take long
     if part is not None:
@@ -61,7 +61,7 @@ def run(config: DictConfig) -> Result:
     with claimed(plan.cell):
         done = staleness.standing(plan)
         if done.record is not None:
-            return Result(plan, done.record, cached=True, told=done.told)
+            return Result(plan, done.record, cached=True, remark=done.remark)
         staleness.begin(plan)
         return _run_whole(cohort(plan))
 

@@ -10,15 +10,16 @@ from bench.cell.artifacts import CHUNK
 from bench.cell.repeats import MOST
 from bench.checks.bounds import COUNT, NAME, PLACE, SEED, Range
 from bench.data.leaks import Policy
-from bench.data.parse import Kind as Split
+from bench.data.parse import Separation
 from bench.data.protocol import Protocol
 from bench.data.retrieval import Retriever
 from bench.data.selection import PCASelection
-from bench.data.task import Kind, Task
+from bench.data.task import Task
 from bench.disk.sources import Stale
 from bench.lm.base import BaseSpec
 from bench.lm.profile import Profile
 from bench.lm.spec import ModelSpec
+from bench.score.metrics import Kind
 from bench.types import Decoding
 
 
@@ -43,7 +44,7 @@ class DataSection:
 
     name: Literal["sample", "lamp"]
     root: Annotated[str, PLACE] | None
-    kind: Split
+    kind: Separation
     seed: Annotated[int, SEED]
 
 

@@ -30,7 +30,7 @@ class Standing:
     differs: Sequence[str] = ()
 
     @property
-    def told(self) -> str:
+    def remark(self) -> str:
         """A word for the result line."""
         if not self.differs:
             return "was done"

@@ -114,7 +114,8 @@ def of_option(group: str, option: str) -> dict[str, Setting]:
     settings = dict(inherited)
     for key, setting in settings_of(path, "" if is_global else f"{group}.").items():
         if not setting.about and key in inherited:
-            setting = Setting(key, setting.value, inherited[key].about)
+            comment = inherited[key]
+            setting = replace(setting, about=comment.about, is_main=comment.is_main)
         settings[key] = setting
     return settings
 

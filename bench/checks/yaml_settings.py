@@ -23,13 +23,15 @@ class Setting:
     """`key`: as the command line has it; `value`: its default as YAML writes it; `about`: the
     comment beside it.
 
-    `inner`: inside a mapping that is written on one line, which is a setting too.
+    `inner`: inside a mapping that is written on one line, which is a setting too. `is_main`: its
+    comment begins with `*`, as the help should explain it before others.
     """
 
     key: str
     value: str
     about: str = ""
     inner: bool = False
+    is_main: bool = False
 
     @property
     def is_reference(self) -> bool:
@@ -67,7 +69,9 @@ def _walk(
         is_mapping = isinstance(value, MappingNode)
         is_block = is_mapping and not value.flow_style
         if not is_block:
-            yield Setting(key, _value(value, lines), _comment(value, lines), inner)
+            comment = _comment(value, lines)
+            about = comment.removeprefix("*").strip()
+            yield Setting(key, _value(value, lines), about, inner, comment.startswith("*"))
         if is_mapping:
             yield from _walk(value, f"{key}.", lines, inner=inner or not is_block)
 

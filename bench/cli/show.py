@@ -42,7 +42,7 @@ def cell(config: DictConfig) -> int:
         traceback.print_exc()
         return 1
     except KeyboardInterrupt as stop:
-        raise SystemExit(stops.told(stop)) from None
+        raise SystemExit(stops.say_stopped(stop)) from None
 
 
 def report(result: Result) -> int:
@@ -53,7 +53,7 @@ def report(result: Result) -> int:
         )
         return 0
     said = fresh(result.plan.cell.folder, result.record)
-    escape.say(tables.line(said) + (f"  ({result.told})" if result.cached else ""))
+    escape.say(tables.line(said) + (f"  ({result.remark})" if result.cached else ""))
     try:
         comparison = with_baseline(result)
     except InputError as error:  # of another cell's folder: this one is done all the same

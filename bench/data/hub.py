@@ -14,7 +14,7 @@ from typing import Literal
 
 from bench.errors import InputError, as_text
 
-Kind = Literal["model", "dataset"]
+RepoKind = Literal["model", "dataset"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -23,7 +23,7 @@ _SECONDS = 10.0
 
 
 @cache
-def commit(id: str, revision: str | None = None, kind: Kind = "model") -> str | None:
+def commit(id: str, revision: str | None = None, kind: RepoKind = "model") -> str | None:
     """The commit that a revision (None: `main`) stands for; None where neither hub nor cache knows
     it.
 
@@ -63,7 +63,7 @@ def check(id: str, revision: str | None, advice: str) -> None:
 
 
 @cache
-def _on_the_hub(id: str, revision: str, kind: Kind) -> str | None:
+def _on_the_hub(id: str, revision: str, kind: RepoKind) -> str | None:
     """Its commit there; None where there is no such id, or nobody to ask."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_OFFLINE
@@ -76,7 +76,7 @@ def _on_the_hub(id: str, revision: str, kind: Kind) -> str | None:
         return None
 
 
-def _in_the_cache(id: str, revision: str, kind: Kind) -> str | None:
+def _in_the_cache(id: str, revision: str, kind: RepoKind) -> str | None:
     """The commit that the cache's reference names;
     its files are there whether or not the hub is.
     """
@@ -93,7 +93,7 @@ def _snapshot(id: str, known: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _folder(id: str, kind: Kind) -> Path:
+def _folder(id: str, kind: RepoKind) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
 

@@ -23,7 +23,7 @@ from bench.data import convert
 from bench.data.file_bar import bar
 from bench.data.golds import ById, check_golds, golds_of, groups_of
 from bench.data.json_stream import Source, records
-from bench.data.parse import COUNTED, Builder, Kind
+from bench.data.parse import COUNTED, Builder, Separation
 from bench.data.task import Task
 from bench.disk import sources
 from bench.disk.files import is_there
@@ -45,7 +45,7 @@ class Dataset:
 
     users: Sequence[User]
     split: str
-    kind: Kind
+    kind: Separation
     files: Mapping[str, str]
     hash: str
     golds: bool
@@ -58,7 +58,7 @@ def read(
     root: Path,
     *,
     split: str,
-    kind: Kind = "user",
+    kind: Separation = "user",
     cache: Path | None = None,
     progress: bool = True,
     require_golds: bool = True,
@@ -110,17 +110,17 @@ def read(
     )
 
 
-def absent(task: Task, root: Path, split: str, kind: Kind) -> bool:
+def absent(task: Task, root: Path, split: str, kind: Separation) -> bool:
     """Whether a data folder has nothing at all where this split would be."""
     return not os.path.lexists(Path(root) / _folder(task, split, kind))
 
 
-def nothing(split: str, kind: Kind) -> Dataset:
+def nothing(split: str, kind: Separation) -> Dataset:
     """A split that is not there and that nobody reads: no users, and `none` in place of a hash."""
     return Dataset((), split, kind, files={}, hash="none", golds=False, counts={}, question_count=0)
 
 
-def _folder(task: Task, split: str, kind: Kind) -> str:
+def _folder(task: Task, split: str, kind: Separation) -> str:
     return f"{'time/' if kind == 'time' else ''}{task.folder}/{split}"
 
 

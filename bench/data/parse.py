@@ -18,7 +18,7 @@ from bench.data.task import Task
 from bench.errors import InputError
 from bench.types import Item, Query, User
 
-Kind = Literal["user", "time"]
+Separation = Literal["user", "time"]
 
 COUNTED = (
     "users",
@@ -47,47 +47,52 @@ class Builder:
     """
 
     task: Task
-    kind: Kind
+    kind: Separation
     label: str
     golds: Mapping[str, str]
     groups: Mapping[str, str]
 
     def rows(self, raws: Records) -> list[list[int]]:
         """The records of each user, users in the order of their first question."""
-        users: dict[str | int, list[int]] = {}
+        if self.kind == "user":
+            return [[index] for index in range(len(raws))]
+        users: dict[str, list[int]] = {}
         for index in range(len(raws)):
-            users.setdefault(
-                index if self.kind == "user" else self._ids(raws[index], index)[1], []
-            ).append(index)
+            owner = self._ids(raws[index], index).owner
+            users.setdefault(owner, []).append(index)
         return list(users.values())
 
     def user(self, raws: Sequence[Any], row: Sequence[int], counts: Counter[str]) -> User:
         """The user of these records, numbered `row` in the file;
         what was mended is added to `counts`.
         """
-        queries, profiles, owner = [], [], ""
+        queries = []
+        profiles = []
+        owner = ""
         for raw, index in zip(raws, row, strict=True):
-            name, owner = self._ids(raw, index)
+            ids = self._ids(raw, index)
+            owner = ids.owner
             try:
-                queries.append(self._query(name, raw, counts))
-                profiles.append(self._profile(name, raw["profile"], counts))
+                queries.append(self._query(ids.question, raw, counts))
+                profiles.append(self._profile(ids.question, raw["profile"], counts))
             except InputError as error:
-                raise InputError(f"{self.label}: question {name}{error}") from error
-        history, left = common(profiles)
-        counts.update(users=1, queries=len(queries), items=len(history))
-        counts.update(users_without_history=not history, items_after_first_query=left)
-        counts["items_undated"] += sum(item.date is None for item in history)
-        return User(
-            owner,
-            history,
-            tuple(queries),
-            owner if self.kind == "time" else self.groups.get(owner, owner),
-        )
+                raise InputError(f"{self.label}: question {ids.question}{error}") from error
 
-    def _ids(self, raw: Any, index: int) -> tuple[str, str]:
+        common = common_history(profiles)
+        history = common.items
+        counts.update(users=1, queries=len(queries), items=len(history))
+        counts.update(users_without_history=not history, items_after_first_query=common.left_out)
+        counts["items_undated"] += sum(item.date is None for item in history)
+        group = owner if self.kind == "time" else self.groups.get(owner, owner)
+        return User(owner, history, tuple(queries), group)
+
+    def _ids(self, raw: Any, index: int) -> _RecordIds:
         """Question id and user id, which in the user-based sets is the question id."""
-        keys = ["id", "input", "profile", *(["user_id"] if self.kind == "time" else [])]
-        place, need = f"{self.label}: record {index}", f"(need {', '.join(keys)})"
+        keys = ["id", "input", "profile"]
+        if self.kind == "time":
+            keys.append("user_id")
+        place = f"{self.label}: record {index}"
+        need = f"(need {', '.join(keys)})"
         if not isinstance(raw, dict):
             raise InputError(f"{place} is {in_words(raw)} {need}")
         for key in keys:
@@ -98,9 +103,8 @@ class Builder:
                     f"{place} has {in_words(raw[key])} as {key!r} (need a word or a number)"
                 )
             place = f"{self.label}: question {identifier(raw['id'])}"
-        return str(identifier(raw["id"])), str(
-            identifier(raw[keys[-1] if self.kind == "time" else "id"])
-        )
+        owner = raw["user_id" if self.kind == "time" else "id"]
+        return _RecordIds(str(identifier(raw["id"])), str(identifier(owner)))
 
     def _query(self, name: str, raw: Mapping[str, Any], counts: Counter[str]) -> Query:
         text = text_of(raw["input"], "input", counts)
@@ -125,55 +129,79 @@ class Builder:
             given = identifier(entry.get("id"))
             counts["items_without_id"] += given is None
             counts["items_repeated_id"] += given in items
-            own = f"{name}/{position}" if given is None or given in items else given
-            items[own] = Item(own, fields, date)
+            id = f"{name}/{position}" if given is None or given in items else given
+            items[id] = Item(id, fields, date)
         return items
 
     def _fields(self, raw: Any, counts: Counter[str]) -> dict[str, str]:
-        need, fields = ", ".join(self.task.fields), {}
+        need = ", ".join(self.task.fields)
         if not isinstance(raw, dict):
             raise InputError(f" is {in_words(raw)} (need an object with {need})")
+        fields = {}
         for key in self.task.fields:
             if key not in raw:
                 raise InputError(f" has no {key!r} (need {need})")
             text = text_of(raw[key], key, counts)
-            fields[key] = (
-                rating_of(text, key)
-                if self.task.kind == "rating" and key == self.task.target
-                else text
-            )
+            is_rating = self.task.kind == "rating" and key == self.task.target
+            fields[key] = rating_of(text, key) if is_rating else text
         if isinstance(raw.get("citation"), str):  # OPPU's copies carry the answer of LaMP-1 here
             fields["citation"] = text_of(raw["citation"], "citation", counts)
         return fields
 
 
-def common(profiles: Sequence[Mapping[str, Item]]) -> tuple[tuple[Item, ...], int]:
-    """The items that stand in every profile, oldest first (undated ones before),
-    and how many items do not.
+@dataclass(frozen=True)
+class _RecordIds:
+    """Of whom a record is: the id of its question, and of the user."""
+
+    question: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class CommonHistory:
+    """The items that stand in every profile of a user, oldest first (undated ones before).
+
+    `left_out`: how many items do not stand in every profile.
+    """
+
+    items: tuple[Item, ...]
+    left_out: int
+
+
+def common_history(profiles: Sequence[Mapping[str, Item]]) -> CommonHistory:
+    """What the profiles of a user's questions have in common: items with the same text and date,
+    as often as every profile has them.
     """
     items = list(profiles[0].values())
-    left = 0
+    left_out = 0
     if len(profiles) > 1:
-        seen = [
-            Counter((*item.fields.items(), item.date) for item in profile.values())
-            for profile in profiles
-        ]
-        common, kept = reduce(and_, seen), []
-        left = reduce(or_, seen).total() - common.total()
-        for item in items:
-            key = (*item.fields.items(), item.date)
-            if common[key]:
-                common[key] -= 1
-                kept.append(item)
-        items = kept
-    return tuple(sorted(items, key=lambda item: day(item.date) if item.date else ())), left
+        contents = [Counter(map(_content, profile.values())) for profile in profiles]
+        in_all = reduce(and_, contents)
+        left_out = reduce(or_, contents).total() - in_all.total()
+        items = []
+        for item in profiles[0].values():
+            if in_all[_content(item)]:
+                in_all[_content(item)] -= 1
+                items.append(item)
+    return CommonHistory(tuple(sorted(items, key=_age)), left_out)
+
+
+def _content(item: Item) -> tuple[object, ...]:
+    """What makes two items the same."""
+    return (*item.fields.items(), item.date)
+
+
+def _age(item: Item) -> tuple[int, ...]:
+    return day(item.date) if item.date else ()
 
 
 def identifier(value: Any) -> str | None:
     """An id as text; None if it cannot serve as one
     (ids stand in messages and file names: short and printable).
     """
-    text = "" if isinstance(value, bool) or not isinstance(value, str | int) else str(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
     return text if 0 < len(text) <= 100 and text.isprintable() else None
 
 
@@ -182,7 +210,8 @@ def text_of(value: Any, key: str, counts: Counter[str]) -> str:
     characters no encoder takes become U+FFFD.
     """
     if not isinstance(value, str):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not is_number:
             raise InputError(f" has {in_words(value)} as {key!r} (need text)")
         counts["fields_not_text"] += 1
         value = "" if value is None else str(value)
@@ -204,11 +233,8 @@ def rating_of(text: str, key: str) -> str:
 def _date_of(value: Any) -> str | None:
     if value is None or value == "":
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, str | int)
-        or not _DATE.fullmatch(str(value))
-    ):
+    is_text = isinstance(value, str | int) and not isinstance(value, bool)
+    if not is_text or not _DATE.fullmatch(str(value)):
         raise InputError(f" has {in_words(value)} as 'date' (need YYYY-MM-DD or a year)")
     return str(value)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import overload
 
 from bench.data.dates import before_all
-from bench.data.parse import common
+from bench.data.parse import common_history
 from bench.errors import InputError, one_of
-from bench.types import User
+from bench.types import Query, User
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,18 @@ def joined(parts: Sequence[User]) -> Person:
     What is kept stands in the profile of every question and is not newer than any of them, so that
     nothing in the history comes after a question (docs/choices.md, A27).
     """
-    history, left = common([{item.id: item for item in user.history} for user in parts])
-    queries = tuple(query for user in parts for query in user.queries)
-    user = before_all(replace(parts[0], history=history, queries=queries))
-    return Person(user, left + len(history) - len(user.history))
+    profiles = []
+    queries: list[Query] = []
+    for part in parts:
+        profiles.append({item.id: item for item in part.history})
+        queries += part.queries
+    common = common_history(profiles)
+    user = before_all(replace(parts[0], history=common.items, queries=tuple(queries)))
+    return Person(user, common.left_out + len(common.items) - len(user.history))
 
 
 def longest(users: Sequence[User], count: int) -> list[int]:
-    """Places of the `count` longest histories, longest first;
+    """Indices of the `count` longest histories, longest first;
     of equal ones the first in the file.
     """
     sizes = [len(user.history) for user in users]
@@ -133,7 +137,7 @@ def longest(users: Sequence[User], count: int) -> list[int]:
             f"protocol.n_test={count} of {len(sizes)} users leaves nobody to fit: lower"
             " protocol.n_test"
         )
-    return sorted(range(len(sizes)), key=lambda place: -sizes[place])[:count]
+    return sorted(range(len(sizes)), key=lambda index: -sizes[index])[:count]
 
 
 @dataclass(frozen=True)
@@ -154,24 +158,25 @@ def levels(users: Sequence[User], bins: int, count: int, seed: int) -> list[Leve
     A larger draw contains the smaller one of the same seed. Users without history are in none.
     """
     sizes = [len(user.history) for user in users]
-    order = sorted((place for place, size in enumerate(sizes) if size), key=sizes.__getitem__)
+    with_history = [index for index, size in enumerate(sizes) if size]
+    order = sorted(with_history, key=sizes.__getitem__)
     if not 1 <= bins <= len(order):
         raise InputError(
             f"protocol.n_bins={bins}: need 1 to {len(order)} bins for {len(order)} users with"
             " history"
         )
-    found = []
+    by_activity = []
     for number in range(bins):
         inside = order[len(order) * number // bins : len(order) * (number + 1) // bins]
         drawn = random.Random(f"activity/{seed}/{number}").sample(inside, len(inside))[:count]
-        found.append(Level(tuple(sorted(drawn)), sizes[inside[0]], sizes[inside[-1]]))
-    return found
+        by_activity.append(Level(tuple(sorted(drawn)), sizes[inside[0]], sizes[inside[-1]]))
+    return by_activity
 
 
-def level(found: Sequence[Level], number: int) -> Level:
+def level(by_activity: Sequence[Level], number: int) -> Level:
     """One of the levels; InputError where there is none of this number."""
-    one_of("protocol.bin", number, range(len(found)))
-    return found[number]
+    one_of("protocol.bin", number, range(len(by_activity)))
+    return by_activity[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +191,14 @@ def without(users: Sequence[User], tested: Iterable[User]) -> Apart:
     """The users apart from the tested people, by id and by group."""
     names = set[str]()
     for user in tested:
-        names.update(name for name in (user.id, user.group) if name)
-    left, away = [], []
-    for place, user in enumerate(users):
+        names |= {user.id, user.group}
+    names.discard("")
+
+    left = []
+    away = []
+    for index, user in enumerate(users):
         if names.isdisjoint((user.id, user.group)):
-            left.append(place)
+            left.append(index)
         else:
             away.append(user.id)
     return Apart(Some(users, left) if away else users, tuple(away))

@@ -18,9 +18,9 @@ from bench.data.dates import past
 from bench.data.prompt_lines import fill, item_line, joined, led_by
 from bench.data.truncation import shortened
 from bench.errors import InputError
+from bench.score.metrics import Kind
 from bench.types import Item, Line, Message, Part, Query
 
-Kind = Literal["classification", "rating", "generation"]
 Style = Literal["personalized", "neutral", "lamp", "oppu"]
 Templates = Mapping[str, str]
 

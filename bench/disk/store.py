@@ -69,17 +69,26 @@ def stream_samples(cell: Cell, *, ours: bool = False) -> Iterator[Sample | None]
         yield None if line is None else _sample(line, f"{cell.samples}: line {number}", ours)
 
 
-def read_samples(cell: Cell) -> tuple[list[Sample], int]:
-    """The samples (the first of each id), and how many lines were dropped:
-    1 if a crash cut off the last, else 0.
+@dataclass(frozen=True)
+class StoredSamples:
+    """The samples of a cell. `cut_lines`: 1 if a crash cut off the last line of the file, else
+    0.
     """
-    samples, cut = dict[str, Sample](), 0
+
+    samples: list[Sample]
+    cut_lines: int
+
+
+def read_samples(cell: Cell) -> StoredSamples:
+    """The samples of a cell, the first of each id."""
+    by_id: dict[str, Sample] = {}
+    cut_lines = 0
     for sample in stream_samples(cell):
         if sample is None:
-            cut = 1
+            cut_lines = 1
         else:
-            samples.setdefault(sample.id, sample)
-    return list(samples.values()), cut
+            by_id.setdefault(sample.id, sample)
+    return StoredSamples(list(by_id.values()), cut_lines)
 
 
 def _sample(line: bytes, where: str, ours: bool) -> Sample:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from bench.checks.bounds import COUNT, SEED, SHARE, Fields
-from bench.data.task import OPPU_WORDS, Kind, Task
+from bench.data.task import OPPU_WORDS, Task
 from bench.disk import fingerprints, sources
 from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm.profile import Profile
 from bench.lm.recipes import Tuning
+from bench.score.metrics import Kind
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch

@@ -19,7 +19,7 @@ from bench.lm.peft_folders import PREFIX, WEIGHTS
 from bench.lm.tensor_files import save_tensors
 
 TaskType = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"]
-Kind = Literal["LoRA", "IA3", "prompt tuning"]
+AdapterKind = Literal["LoRA", "IA3", "prompt tuning"]
 
 
 def to_peft(patch: Patch, folder: Path, *, model: str, task_type: TaskType) -> None:
@@ -105,9 +105,9 @@ def _soft_prompt(patch: Patch, common: Mapping[str, Any]) -> _PeftAdapter:
     return _PeftAdapter(config, {"prompt_embeddings": vectors})
 
 
-def kind_of(patch: Patch) -> Kind:
+def kind_of(patch: Patch) -> AdapterKind:
     """The kind of PEFT adapter that equals the patch. Raises InputError where none does."""
-    parts: dict[Kind, Any] = {
+    parts: dict[AdapterKind, Any] = {
         "LoRA": patch.weights,
         "IA3": patch.scales,
         "prompt tuning": patch.virtual,

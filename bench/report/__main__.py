@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, store.StoreError) as error:
         return exit_codes.say("bench.report", error)
     except KeyboardInterrupt as stop:
-        return stops.told(stop)
+        return stops.say_stopped(stop)
     return 0
 
 

@@ -46,7 +46,7 @@ class Answers:
             return []
 
     def _of(self, folder: Path, record: Record) -> list[Row]:
-        samples, _ = store.read_samples(cell_of(folder))
+        samples = store.read_samples(cell_of(folder)).samples
         users = list(dict.fromkeys(map(attrgetter("group"), samples)))
         first = set(users[: self.users])
         self.hidden[record["key"]] = len(users) - len(first)

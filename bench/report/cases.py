@@ -124,7 +124,7 @@ def _read(name: str, run: Run) -> Arm | None:
     """
     cell = run.finished
     try:
-        samples, _ = store.read_samples(cell_of(cell.folder))
+        samples = store.read_samples(cell_of(cell.folder)).samples
         rows = {row["id"]: row for row in scores.read(cell.folder, cell.record)}
         golds = golds_of(cell.folder, str(cell.record["cell"]["task"]), rows)
     except InputError as error:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from bench.checks import conf_files
 from bench.data import lamp
-from bench.data.parse import Kind
+from bench.data.parse import Separation
 from bench.data.protocol import Protocol
 from bench.data.task import Task, load
 from bench.disk import manifest, store
@@ -103,7 +103,7 @@ def _keep(results: Path, scale: str, task: str, row: Row) -> Path:
     return path
 
 
-def counted(task: Task, root: Path, kind: Kind, n_test: int) -> Row:
+def counted(task: Task, root: Path, kind: Separation, n_test: int) -> Row:
     """Questions and their mean lengths in words of the users who adapt the base and of those
     tested, whose mean history size is in items. Train and dev users are pooled (OPPU, table 2).
     """

@@ -37,7 +37,7 @@ _GRACE = 5.0  # seconds that a worker without a parent has for a clean stop
 _ended: dict[int, int] = {}
 """The exit code of each job that has ended, by its number in the sweep; a single run is number 0.
 """
-_told: list[Path] = []  # where jobs in other processes tell theirs
+_code_files: list[Path] = []  # in which jobs in other processes write theirs
 _callbacks: list[Jobs] = []  # of this process, where Hydra makes them
 
 
@@ -45,13 +45,13 @@ class Jobs(Callback):
     """Hydra copies this object to every job, wherever it runs. `names`: of the cells of the sweep,
     by number.
 
-    Jobs in other processes write their codes to `told` as they end: a launcher whose worker dies
-    gives no results back.
+    Jobs in other processes write their codes to `code_file` as they end: a launcher whose worker
+    dies gives no results back.
     """
 
     def __init__(self) -> None:
         self.starter = os.getpid()
-        self.told: Path | None = None
+        self.code_file: Path | None = None
         self.names: list[str] = []
         self._streams: tuple[TextIO, TextIO] | None = None
         _callbacks.append(self)
@@ -66,8 +66,9 @@ class Jobs(Callback):
         else:
             if "joblib" in launcher:
                 _sweep_in(tempfile.mkdtemp(prefix="lamplight-"), config)
-            self.told = Path(config.hydra.sweep.dir).absolute() / f".codes-{secrets.token_hex(4)}"
-            _told.append(self.told)
+            folder = Path(config.hydra.sweep.dir).absolute()
+            self.code_file = folder / f".codes-{secrets.token_hex(4)}"
+            _code_files.append(self.code_file)
         remote = OmegaConf.select(config, "hydra.launcher.ray.remote")
         # joblib takes turns, Slurm is asked for one
         if remote is not None and remote.num_gpus is None:
@@ -96,9 +97,9 @@ class Jobs(Callback):
         code = _code(job_return)
         if os.getpid() == self.starter:
             _ended[_number(config)] = code
-        elif self.told is not None:
+        elif self.code_file is not None:
             # of a full disk the launcher's results tell
-            with suppress(OSError), self.told.open("a") as file:
+            with suppress(OSError), self.code_file.open("a") as file:
                 file.write(f"{_number(config)} {code}\n")
         if self._streams:
             sys.stdout.flush()
@@ -155,7 +156,7 @@ def note(results: Sequence[JobReturn], first: int) -> None:
 
 def codes() -> dict[int, int]:
     """The exit code of every job of this process that has ended, by number, wherever it ran."""
-    for path in _told:
+    for path in _code_files:
         if path.exists():
             for line in path.read_text().splitlines():
                 number, code = line.split()

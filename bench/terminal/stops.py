@@ -24,7 +24,7 @@ def listen() -> None:
         signal.signal(signal.SIGTERM, _raise)
 
 
-def told(stop: KeyboardInterrupt) -> int:
+def say_stopped(stop: KeyboardInterrupt) -> int:
     """Say that the work stops, in a line; the exit code."""
     print("\nstopped; the same command goes on from here", file=sys.stderr)
     return 143 if isinstance(stop, Terminated) else 130
