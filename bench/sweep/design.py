@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -57,9 +57,8 @@ class PlannedCell:
     @property
     def name(self) -> str:
         """Arm and place in a few words."""
-        return " ".join(
-            [self.arm, *(f"{axis.rpartition('.')[2]}={value}" for axis, value in self.at.items())]
-        )
+        place = [f"{axis.rpartition('.')[2]}={value}" for axis, value in self.at.items()]
+        return " ".join([self.arm, *place])
 
     @property
     def hash(self) -> str:
@@ -84,12 +83,22 @@ def merged(words: Iterable[str]) -> tuple[str, ...]:
 
 def _of_scale(scale: Mapping[str, Any], family: str, method: str) -> list[str]:
     """What a scale says of all cells, of a family, of a method."""
-    parts = (
-        scale.get("common"),
-        (scale.get("families") or {}).get(family),
-        (scale.get("methods") or {}).get(method),
-    )
-    return [word for part in parts for word in part or ()]
+    families = scale.get("families") or {}
+    methods = scale.get("methods") or {}
+    words: list[str] = []
+    for part in (scale.get("common"), families.get(family), methods.get(method)):
+        words += part or ()
+    return words
+
+
+@dataclass(frozen=True)
+class _ArmHere:
+    """An arm at a place on the axes. `words`: its own overrides; `at`: the place as this arm has
+    it.
+    """
+
+    words: list[str]
+    at: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -112,90 +121,110 @@ class Design:
 
         Raises InputError on an arm that is not there, and on a value that an arm does not know.
         """
-        axes, arms, wanted = self.axes(), dict(self.experiment.get("arms") or {}), self._wanted()
-        last = [word for one in self.given if one.key not in axes for word in one.words]
+        wanted = self._wanted()
+        last = self._given_to_all()
         extra = tuple(word for word in last if key_of(word) not in PLACES)
         planned: dict[tuple[Any, ...], PlannedCell] = {}
-        for values in product(*axes.values()):
-            at = dict(zip(axes, values, strict=True))
-            for arm, entries in {**arms, **self._rules([*self._words(at), *last])}.items():
+        for at in self._places():
+            arms = dict(self.experiment.get("arms") or {})
+            arms |= self._rules([*self._words(at), *last])
+            for arm, entries in arms.items():
                 if arm not in wanted:
                     continue
-                own, place = self._arm(entries, at)
-                if any(place[one.key] not in one.values for one in self.given if one.key in axes):
-                    continue  # the command line narrowed an axis on which this arm stands elsewhere
-                placed = [*self._words(place), *own, *last]
-                words, keys = self._in_order(placed), tuple(dict.fromkeys(map(key_of, placed)))
-                if not place.get(REPEAT):  # the first repeat is the cell without any
-                    place = {axis: value for axis, value in place.items() if axis != REPEAT}
-                planned.setdefault(
-                    (words, json.dumps(place)), PlannedCell(arm, place, words, extra, keys)
-                )
+                here = self._arm(entries, at)
+                if not self._is_asked(here.at):
+                    continue
+                placed = [*self._words(here.at), *here.words, *last]
+                words = self._in_order(placed)
+                own = tuple(dict.fromkeys(map(key_of, placed)))
+                place = _without_first_repeat(here.at)
+                cell = PlannedCell(arm, place, words, extra, own)
+                planned.setdefault((words, json.dumps(place)), cell)
         return list(planned.values())
 
     def places(self) -> list[tuple[str, ...]]:
-        """The overrides of every place, for an experiment without arms: it counts its data."""
-        axes, last = (
-            self.axes(),
-            [word for one in self.given if one.key not in self.axes() for word in one.words],
-        )
-        found = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
-        return (
-            []
-            if self.experiment.get("arms")
-            else [self._in_order([*self._words(at), *last]) for at in found]
-        )
+        """The overrides of every place of an experiment without arms, which counts its data."""
+        if self.experiment.get("arms"):
+            return []
+        last = self._given_to_all()
+        return [self._in_order([*self._words(at), *last]) for at in self._places()]
 
     def axes(self, *, whole: bool = False) -> dict[str, list[Any]]:
         """The experiment's axes, each with the scale's values where it has some; narrowed by the
         command line, whose sweeps of other keys are new axes, unless `whole`.
         """
-        axes = {name: list(values) for name, values in (self.experiment.get("axes") or {}).items()}
-        for one in self._scales:
-            axes |= {
-                name: list(values)
-                for name, values in (one.get("axes") or {}).items()
-                if name in axes
-            }
-        if not whole:
-            axes |= {
-                one.key: list(one.values)
-                for one in self.given
-                if one.key in (*axes, REPEAT) or len(one.values) > 1
-            }
+        axes = {}
+        for name, values in (self.experiment.get("axes") or {}).items():
+            axes[name] = list(values)
+        for scale in self._scales:
+            for name, values in (scale.get("axes") or {}).items():
+                if name in axes:
+                    axes[name] = list(values)
+        if whole:
+            return axes
+
+        known = {*axes, REPEAT}
+        for argument in self.given:
+            if argument.key in known or len(argument.values) > 1:
+                axes[argument.key] = list(argument.values)
         return axes
+
+    def _places(self) -> Iterator[dict[str, Any]]:
+        """Each place: a value for every axis."""
+        axes = self.axes()
+        for values in product(*axes.values()):
+            yield dict(zip(axes, values, strict=True))
+
+    def _given_to_all(self) -> list[str]:
+        """The words of the command line that go to every cell, as they are of no axis."""
+        axes = self.axes()
+        words: list[str] = []
+        for argument in self.given:
+            if argument.key not in axes:
+                words += argument.words
+        return words
+
+    def _is_asked(self, at: Mapping[str, Any]) -> bool:
+        """Whether the command line has not narrowed an axis to values on which this is not."""
+        for argument in self.given:
+            if argument.key in at and at[argument.key] not in argument.values:
+                return False
+        return True
 
     @property
     def _scales(self) -> list[Mapping[str, Any]]:
         """The scale, and what the experiment itself says of it."""
-        return [self.scale, (self.experiment.get("scales") or {}).get(self.scale["name"]) or {}]
+        own = (self.experiment.get("scales") or {}).get(self.scale["name"])
+        return [self.scale, own or {}]
 
     def _in_order(self, placed: Sequence[str]) -> tuple[str, ...]:
         """One override per key, the last of the experiment's; the scale's for all, its family and
         the method; what the experiment says of the scale; the cell's.
         """
-        common, family = self.experiment.get("common") or (), self.experiment["family"]
-        method = next(
-            (word for word in reversed([*common, *placed]) if key_of(word) == "method"), ""
-        )
-        scaled = [
-            word
-            for one in self._scales
-            for word in _of_scale(one, family, method.partition("=")[2])
-        ]
+        common = self.experiment.get("common") or ()
+        method = ""
+        for word in (*common, *placed):
+            if key_of(word) == "method":
+                method = word.partition("=")[2]
+
+        scaled: list[str] = []
+        for scale in self._scales:
+            scaled += _of_scale(scale, self.experiment["family"], method)
         return merged([*common, *scaled, *placed])
 
     def _words(self, at: Mapping[str, Any]) -> list[str]:
         return [f"{axis}={self.text(value)}" for axis, value in at.items()]
 
     def _wanted(self) -> set[str]:
+        """The arms that are to run."""
         known = list(self.experiment.get("arms") or {})
         if self.experiment.get("rules"):
-            some = {rule for kind in self.rules for rule in self._rules_of(kind)}
-            known += [f"majority_{rule}" for rule in sorted(some)]
-        only = self.experiment.get("only") or next(
-            (one["only"] for one in self._scales if one.get("only")), None
-        )
+            rules: set[str] = set()
+            for kind in self.rules:
+                rules.update(self._rules_of(kind))
+            known += [f"majority_{rule}" for rule in sorted(rules)]
+
+        only = self._only()
         for arm in only or ():
             if arm not in known:
                 raise InputError(
@@ -203,46 +232,66 @@ class Design:
                 )
         return set(known if only is None else only)
 
+    def _only(self) -> list[str] | None:
+        """The arms that the experiment or a scale is limited to; None for all."""
+        for part in (self.experiment, *self._scales):
+            if only := part.get("only"):
+                return list(only)
+        return None
+
     def _rules(self, placed: Sequence[str]) -> dict[str, list[str]]:
         """The trivial rules of this kind of task, as arms."""
-        if not self.experiment.get("rules"):
-            return {}
-        kind = self.kind_of(self._in_order(placed))
-        return {
-            f"majority_{rule}": ["method=majority", f"method.rule={rule}"]
-            for rule in self._rules_of(kind)
-        }
+        arms: dict[str, list[str]] = {}
+        if self.experiment.get("rules"):
+            for rule in self._rules_of(self.kind_of(self._in_order(placed))):
+                arms[f"majority_{rule}"] = ["method=majority", f"method.rule={rule}"]
+        return arms
 
     def _rules_of(self, kind: str) -> list[str]:
         """All rules of a kind of task, or those of them that the experiment names."""
-        chosen = self.experiment["rules"]
-        return [rule for rule in self.rules[kind] if chosen is True or rule in chosen]
+        named = self.experiment["rules"]
+        return [rule for rule in self.rules[kind] if named is True or rule in named]
 
-    def _arm(self, entries: Sequence[Any], at: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        """An arm's overrides at a place, and the place as this arm has it.
+    def _arm(self, entries: Sequence[Any], at: Mapping[str, Any]) -> _ArmHere:
+        """An arm at a place.
 
         An entry `key: {axis: [values]}` gives the key one value for each of the axis', by position.
         An arm that sets an axis itself stands at its own value there, unless one of its entries
         goes along with the axis.
         """
-        words = [entry if isinstance(entry, str) else self._along(entry, at) for entry in entries]
-        moving = {
-            axis for entry in entries if not isinstance(entry, str) for [axis] in entry.values()
-        }
-        fixed = {key_of(word): yaml.safe_load(word.partition("=")[2]) for word in words}
-        return words, at | {
-            axis: value for axis, value in fixed.items() if axis in at and axis not in moving
-        }
+        words = []
+        moving: set[str] = set()
+        for entry in entries:
+            if isinstance(entry, str):
+                words.append(entry)
+            else:
+                words.append(self._along(entry, at))
+                for by_axis in entry.values():
+                    moving.update(by_axis)
+
+        here = dict(at)
+        for word in words:
+            axis = key_of(word)
+            if axis in at and axis not in moving:
+                here[axis] = yaml.safe_load(word.partition("=")[2])
+        return _ArmHere(words, here)
 
     def _along(
         self, entry: Mapping[str, Mapping[str, Sequence[Any]]], at: Mapping[str, Any]
     ) -> str:
         [(key, by_axis)] = entry.items()
         [(axis, values)] = by_axis.items()
-        places = self.axes(whole=True)[axis]
-        if at[axis] not in places[: len(values)]:
+        known = self.axes(whole=True)[axis][: len(values)]
+        if at[axis] not in known:
             raise InputError(
-                f"{axis}={at[axis]}: {key} goes along with it, which is given for"
-                f" {places[: len(values)]}"
+                f"{axis}={at[axis]}: {key} goes along with it, which is given for {known}"
             )
-        return f"{key}={self.text(values[places.index(at[axis])])}"
+        return f"{key}={self.text(values[known.index(at[axis])])}"
+
+
+def _without_first_repeat(at: Mapping[str, Any]) -> dict[str, Any]:
+    """The place, in which the first repeat is the cell without any."""
+    place = dict(at)
+    if not place.get(REPEAT):
+        place.pop(REPEAT, None)
+    return place
