@@ -27,9 +27,9 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,11 +38,11 @@ import readings
 import torch
 from idle_patches import adapter, edit
 from setting import (
-    REPO,
-    arguments,
+    count_option,
     frame,
     load,
     named_task,
+    option_parser,
     read_users,
     retriever,
     synchronize,
@@ -65,17 +65,15 @@ def prompts(args: Namespace, users: Sequence[User], limit: int) -> list[Request]
     """The first questions of the users in the file's order, with `k` retrieved items in each."""
     task, method = named_task(args.task), RAG(retriever(args), k=args.k)
     personals = method.adapt(None, task, users, Personalization(), None)  # type: ignore[arg-type]
-    asked = [
-        replace(
-            method.request(task, user, query, personal), name=f"{task.name} question {query.id}"
-        )
-        for user, personal in zip(users, personals, strict=True)
-        for query in user.queries
-    ]
-    return asked[:limit]
+    requests = []
+    for user, personal in zip(users, personals, strict=True):
+        for query in user.queries:
+            request = method.request(task, user, query, personal)
+            requests.append(replace(request, name=f"{task.name} question {query.id}"))
+    return requests[:limit]
 
 
-def plain(lm: LM, requests: Sequence[Request]) -> list[str]:
+def theirs(lm: LM, requests: Sequence[Request]) -> list[str]:
     """Hugging Face `generate`, as one would write it."""
     texts = []
     for at in range(0, len(requests), BATCH):
@@ -94,7 +92,7 @@ def plain(lm: LM, requests: Sequence[Request]) -> list[str]:
 
 
 def ours(lm: LM, requests: Sequence[Request]) -> list[str]:
-    return [one.text for one in lm.answers(requests, max_new_tokens=NEW_TOKENS)]
+    return [answer.text for answer in lm.answers(requests, max_new_tokens=NEW_TOKENS)]
 
 
 def single(lm: LM, requests: Sequence[Request]) -> list[str]:
@@ -107,12 +105,20 @@ def single(lm: LM, requests: Sequence[Request]) -> list[str]:
         lm.network.spec, batches.MAX_ROWS = spec, rows
 
 
-def clocked(lm: LM, requests: Sequence[Request], how: Any) -> tuple[list[str], float]:
+@dataclass(frozen=True)
+class Answers:
+    """Answers, and the seconds that they took."""
+
+    texts: list[str]
+    seconds: float
+
+
+def clocked(lm: LM, requests: Sequence[Request], how: Any) -> Answers:
     synchronize()
     begin = time.perf_counter()
     texts = how(lm, requests)
     synchronize()
-    return texts, time.perf_counter() - begin
+    return Answers(texts, time.perf_counter() - begin)
 
 
 def with_patches(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[str, Any]:
@@ -135,8 +141,9 @@ def with_patches(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[s
         order = list(arms)[number % len(arms) :] + list(arms)[: number % len(arms)]
         for name in order:
             how = single if name.endswith(SINGLE) else ours
-            texts[name], seconds = clocked(lm, arms[name], how)
-            times[name].append(seconds)
+            answers = clocked(lm, arms[name], how)
+            texts[name] = answers.texts
+            times[name].append(answers.seconds)
     without = {name: "none" + SINGLE * name.endswith(SINGLE) for name in arms}
     return {
         name: {
@@ -153,40 +160,34 @@ def with_patches(lm: LM, requests: Sequence[Request], args: Namespace) -> dict[s
 
 def same(one: Sequence[str], other: Sequence[str]) -> float:
     """The share of equal answers."""
-    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
+    return 1 - differing(one, other) / len(one)
+
+
+def differing(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many answers differ."""
+    count = 0
+    for text, other_text in zip(one, other, strict=True):
+        count += text != other_text
+    return count
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    arguments(parser)
-    parser.add_argument("--limit", type=int, default=100, help="prompts; default 100")
+    parser = option_parser(__doc__, "answering")
+    count_option(parser, "limit", 100, "prompts")
     parser.add_argument(
         "--base",
         type=Path,
         help="a task-adapted base (safetensors) to merge into the weights first",
     )
-    parser.add_argument(
-        "--patches", type=int, default=100, help="users whose patches are mixed; default 100"
+    count_option(parser, "patches", 100, "users whose patches are mixed")
+    count_option(parser, "repeats", 5, "rounds with patches, and of readings")
+    count_option(
+        parser,
+        "readings",
+        0,
+        "prompts of a generation task to answer and to score, in one reading and in two",
     )
-    parser.add_argument(
-        "--repeats", type=int, default=5, help="rounds with patches, and of readings; default 5"
-    )
-    parser.add_argument(
-        "--readings",
-        type=int,
-        default=0,
-        help="prompts of a generation task to answer and to score, in one reading and in two;"
-        " default 0: none",
-    )
-    parser.add_argument(
-        "--histories",
-        type=int,
-        default=0,
-        help="users with ten questions behind one history, likewise; default 0: none",
-    )
-    parser.add_argument(
-        "--results", type=Path, default=REPO / "benchmarks" / "results" / "answering.json"
-    )
+    count_option(parser, "histories", 0, "users with ten questions behind one history, likewise")
     args = parser.parse_args(words)
     if args.limit < args.patches:
         parser.error(
@@ -237,18 +238,21 @@ def against_generate(lm: LM, requests: Sequence[Request], args: Namespace) -> di
             " them all"
         )
     ours(lm, requests[:2])
-    plain(lm, requests[:2])
-    theirs, slow = clocked(lm, requests, plain)
-    mine, fast = clocked(lm, requests, ours)
+    theirs(lm, requests[:2])
+    generated = clocked(lm, requests, theirs)
+    answered = clocked(lm, requests, ours)
     tokens = sum(len(lm.network.encode(request).ids) for request in requests)
     return {
         "prompts": len(requests),
         "prompt_tokens": tokens,
-        "seconds": {"generate": slow, "ours": fast},
-        "prompt_tokens_per_second": {"generate": tokens / slow, "ours": tokens / fast},
-        "ratio": slow / fast,
-        "equal_answers": same(mine, theirs),
-        "different_answers": sum(a != b for a, b in zip(mine, theirs, strict=True)),
+        "seconds": {"generate": generated.seconds, "ours": answered.seconds},
+        "prompt_tokens_per_second": {
+            "generate": tokens / generated.seconds,
+            "ours": tokens / answered.seconds,
+        },
+        "ratio": generated.seconds / answered.seconds,
+        "equal_answers": same(answered.texts, generated.texts),
+        "different_answers": differing(answered.texts, generated.texts),
         "patches": with_patches(lm, requests, args),
     }
 

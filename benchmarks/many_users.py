@@ -26,20 +26,20 @@ import random
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from setting import (
-    REPO,
-    arguments,
+    configured,
+    count_option,
     frame,
     load,
     named_task,
+    option_parser,
     read_users,
     retriever,
     synchronize,
@@ -66,18 +66,18 @@ def work(
     args: Namespace, lm: LM, users: Sequence[User]
 ) -> tuple[list[UserTuning], StackedAdapters]:
     """What all arms train: OPPU's pairs of each user, and the recipe of the paper with LoRA."""
-    values = yaml.safe_load((REPO / "conf" / "method" / "oppu.yaml").read_text(encoding="utf-8"))[
-        "method"
-    ]
+    values = configured("method", "oppu")["method"]
     method = OPPU(retriever(args), k=args.k, recipes=values["recipes"], kinds=values["kinds"])
     task = named_task(args.task)
-    jobs = [
-        UserTuning(f"user {user.id}", pairs)
-        for user in users
-        if (pairs := method.pairs(task, user, None))
-    ]
-    recipe = {name: values["recipes"]["paper"][name][task.name] for name in ("epochs", "batch")}
-    recipe |= {"epochs": args.epochs} if args.epochs else {}
+    jobs = []
+    for user in users:
+        pairs = method.pairs(task, user, None)
+        if pairs:
+            jobs.append(UserTuning(f"user {user.id}", pairs))
+
+    paper = values["recipes"]["paper"]
+    epochs = args.epochs or paper["epochs"][task.name]
+    recipe = {"epochs": epochs, "batch": paper["batch"][task.name]}
     return jobs, StackedAdapters(
         "lora", Tuning(**values["kinds"]["lora"] | {"targets": ("q_proj", "v_proj")}, **recipe)
     )
@@ -98,13 +98,17 @@ def steps_of(rows: Sequence[bank.Row], tuning: Tuning) -> list[list[int]]:
 
 def shuffled(steps: Sequence[Sequence[int]], examples: int) -> list[list[int]]:
     """Steps of the same sizes that take the examples of each epoch in random order."""
-    stream, sizes = random.Random(0), list(map(len, steps))
-    order = [
-        index
-        for _ in range(sum(sizes) // examples)
-        for index in stream.sample(range(examples), examples)
-    ]
-    return [order[sum(sizes[:at]) : sum(sizes[: at + 1])] for at in range(len(sizes))]
+    stream = random.Random(0)
+    order: list[int] = []
+    for _ in range(sum(map(len, steps)) // examples):
+        order += stream.sample(range(examples), examples)
+
+    taken = []
+    begin = 0
+    for step in steps:
+        taken.append(order[begin : begin + len(step)])
+        begin += len(step)
+    return taken
 
 
 def together(
@@ -266,23 +270,15 @@ def mean_loss(lm: LM, jobs: Sequence[UserTuning], patches: Sequence[Patch | None
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    arguments(parser)
-    parser.add_argument(
-        "--users", type=int, default=8, help="the first so many of the split; default 8"
-    )
+    parser = option_parser(__doc__, "many_users")
+    count_option(parser, "users", 8, "the first so many of the split")
     parser.add_argument("--epochs", type=int, help="default: the paper's for the task")
-    parser.add_argument(
-        "--profile", type=int, default=0, metavar="N", help="profile ours on N users, one epoch"
-    )
+    count_option(parser, "profile", 0, "profile ours on so many users, one epoch")
     parser.add_argument(
         "--checkpointing", action="store_true", help="gradient checkpointing in the PEFT arms"
     )
     parser.add_argument(
         "--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default all; `ours` is needed"
-    )
-    parser.add_argument(
-        "--results", type=Path, default=REPO / "benchmarks" / "results" / "many_users.json"
     )
     args = parser.parse_args(words)
     if "ours" not in args.arms:

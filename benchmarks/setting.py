@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,11 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
+from bench.checks import conf_files
 from bench.data import lamp, task
 from bench.data.retrieval import Retriever
 from bench.data.sample import generator
@@ -37,8 +36,9 @@ LLAMA_7B = {
 }
 
 
-def arguments(parser: ArgumentParser) -> None:
-    """The options that all these benchmarks have."""
+def option_parser(description: str, name: str) -> ArgumentParser:
+    """The options that all these benchmarks have; the results go to `results/NAME.json`."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, help="LaMP files in the official layout (default: the embedded sample)"
     )
@@ -57,13 +57,27 @@ def arguments(parser: ArgumentParser) -> None:
         default="bm25",
         help="what prompts show; default bm25",
     )
-    parser.add_argument("--k", type=int, default=4, help="history items in a prompt; default 4")
+    count_option(parser, "k", 4, "history items in a prompt")
+    parser.add_argument(
+        "--results", type=Path, default=REPO / "benchmarks" / "results" / f"{name}.json"
+    )
+    return parser
+
+
+def count_option(parser: ArgumentParser, name: str, default: int, what: str) -> None:
+    """An option that is a whole number; its help ends with the default."""
+    parser.add_argument(f"--{name}", type=int, default=default, help=f"{what}; default {default}")
 
 
 def named_task(name: str) -> task.Task:
-    values = yaml.safe_load((REPO / "conf" / "task" / f"{name}.yaml").read_text(encoding="utf-8"))
-    values.pop("_target_")
-    return task.load(**values)
+    return task.load(**configured("task", name))
+
+
+def configured(group: str, name: str) -> dict[str, Any]:
+    """The settings of an option of conf/, without its class."""
+    values = dict(conf_files.option(group, name))
+    values.pop("_target_", None)
+    return values
 
 
 def read_users(args: Namespace, *, golds: bool = False) -> list[User]:
@@ -91,15 +105,9 @@ def load(name: str, dtype: str, users: Sequence[User]) -> Any:
     from bench.lm.spec import ModelSpec
 
     if name != "llama7b-shape":
-        values = yaml.safe_load(
-            (REPO / "conf" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
-        )
-        values.pop("_target_")
-        return LM(
-            ModelSpec(
-                **values | {"dtype": dtype if name != "tiny" or dtype != "auto" else "float32"}
-            )
-        )
+        if name == "tiny" and dtype == "auto":
+            dtype = "float32"
+        return LM(ModelSpec(**configured("model", name) | {"dtype": dtype}))
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 

@@ -52,8 +52,9 @@ def report(result: Result) -> int:
             f"this shard is done; {result.plan.cell.folder} waits for shard {result.missing}"
         )
         return 0
-    said = fresh(result.plan.cell.folder, result.record)
-    escape.say(tables.line(said) + (f"  ({result.remark})" if result.cached else ""))
+    record = fresh(result.plan.cell.folder, result.record)
+    remark = f"  ({result.remark})" if result.cached else ""
+    escape.say(tables.line(record) + remark)
     try:
         comparison = with_baseline(result)
     except InputError as error:  # of another cell's folder: this one is done all the same
@@ -69,10 +70,11 @@ def plan_text(who: Cohort) -> str:
     method's choice.
     """
     plan = who.plan
-    done = staleness.standing(plan).record
-    state = (
-        "done" if done else "interrupted, goes on" if os.path.exists(plan.cell.samples) else "to do"
-    )
+    state = "to do"
+    if staleness.standing(plan).record:
+        state = "done"
+    elif os.path.exists(plan.cell.samples):
+        state = "interrupted, goes on"
     base: str = plan.base.kind
     if who.base_key:
         base += " (at hand)" if who.base() else " (to be trained first)"
@@ -80,11 +82,10 @@ def plan_text(who: Cohort) -> str:
         raise InputError(f"{plan.tested.split}: nobody is left to be tested on {plan.task.name}")
     user = who.first(1)[0]
     personal = Personalization(items=user.history[:10], text={"global": "?"})
-    request = plan.method.request(
-        plan.task, as_of(user.hidden(), user.queries[0]), user.queries[0], personal
-    )
+    query = user.queries[0]
+    request = plan.method.request(plan.task, as_of(user.hidden(), query), query, personal)
     prompt = request.answer or "\n".join(message.text for message in request.messages)
-    questions = sum(len(one.queries) for one in who.shown)
+    questions = sum(len(tested.queries) for tested in who.shown)
     lines = [
         f"cell      {plan.cell.folder}  ({state})",
         (
@@ -98,7 +99,7 @@ def plan_text(who: Cohort) -> str:
         ),
         f"method    {_fields(plan.config['method'])}",
         (
-            f"prompt of question {user.queries[0].id}, with its first history items (which ones the"
+            f"prompt of question {query.id}, with its first history items (which ones the"
             " method shows, the run finds out):"
         ),
         prompt,
@@ -114,4 +115,4 @@ def _fields(values: Mapping[str, Any], prefix: str = "") -> str:
             words.append(_fields(value, f"{prefix}{name}."))
         elif name != "_target_":
             words.append(f"{prefix}{name}={value}")
-    return " ".join(word for word in words if word)
+    return " ".join(filter(None, words))

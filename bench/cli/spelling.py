@@ -94,13 +94,12 @@ def is_sweep(arguments: Iterable[str]) -> bool:
 def _flag(word: str, following: str) -> str:
     if word.partition("=")[0] in _FLAGS:
         return word
-    name = word.lstrip("-") or "seed"
-    value = (
-        following if following and "=" not in following and not following.startswith("-") else "..."
-    )
-    said = name if "=" in name else f"{name}={value}"
+    setting = word.lstrip("-") or "seed"
+    if "=" not in setting:
+        is_value = following and "=" not in following and not following.startswith("-")
+        setting += f"={following if is_value else '...'}"
     raise InputError(
-        f"{word}: a setting is key=value without dashes: {said} (--help shows all there are)"
+        f"{word}: a setting is key=value without dashes: {setting} (--help shows all there are)"
     )
 
 
@@ -108,9 +107,10 @@ def _bare(word: str) -> str:
     """What to write in place of a word that is no setting."""
     if word in _OTHERS:
         return f"{word}: this is a command of its own: python -m {_OTHERS[word]} --help"
-    fitting = [
-        f"{group}={option}" for group in groups() if (option := alike(word, groups()[group]))
-    ]
+    fitting = []
+    for group, options in groups().items():
+        if option := alike(word, options):
+            fitting.append(f"{group}={option}")
     if fitting:
         return f"{word}: write {' or '.join(fitting)}"
     if word == "=":
@@ -163,7 +163,10 @@ def _choice(group: str, value: str) -> str:
         raise InputError(f"{group}={value}: choose one of {', '.join(groups()[group])}") from None
     if "(" in value:
         return value
-    return ",".join(alike(one, groups()[group]) or one for one in value.split(","))
+    names = []
+    for name in value.split(","):
+        names.append(alike(name, groups()[group]) or name)
+    return ",".join(names)
 
 
 def _home(key: str, value: str) -> str:
@@ -191,15 +194,18 @@ def _later(words: Sequence[str]) -> list[str]:
     Hydra composes the sweep itself before its cells, with each group's default, which may not know
     the setting.
     """
-    swept = {word.partition("=")[0] for word in words if word.partition("=")[0] in groups()}
+    swept = {word.partition("=")[0] for word in words}.intersection(groups())
     if "experiment" in swept:
         swept |= set(groups())
-    return [
-        _as_sweep(word) if word.lstrip("+").partition(".")[0] in swept else word for word in words
-    ]
+
+    later = []
+    for word in words:
+        group = word.lstrip("+").partition(".")[0]
+        later.append(_as_sweep(word) if group in swept else word)
+    return later
 
 
 def _as_sweep(word: str) -> str:
     key, _, value = word.partition("=")
-    one = parsed_override(word)
-    return word if not value or one.is_sweep_override() else f"{key}=choice({value})"
+    is_sweep_already = parsed_override(word).is_sweep_override()
+    return word if not value or is_sweep_already else f"{key}=choice({value})"

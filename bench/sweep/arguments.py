@@ -34,7 +34,9 @@ def argument(override: Override) -> Argument:
             f"{override.input_line}: give the values one by one, as in {key_of(key)}=1,2"
         )
 
-    words = [f"{key}={text}" for text in override.sweep_string_iterator()]
+    words = []
+    for text in override.sweep_string_iterator():
+        words.append(f"{key}={text}")
     if not words:
         raise InputError(
             f"{override.input_line}: no value fits, so there is nothing to run; --help lists them"
@@ -57,12 +59,13 @@ def combinations(given: Sequence[Argument]) -> list[SweepJob]:
 
     Of two arguments for one key, the last counts.
     """
-    arguments = list({entry.key: entry for entry in given}.values())
+    by_key = {argument.key: argument for argument in given}
+    words_by_key = [argument.words for argument in by_key.values()]
     jobs = []
-    for words in product(*(entry.words for entry in arguments)):
+    for words in product(*words_by_key):
         varying = []
-        for entry, word in zip(arguments, words, strict=True):
-            if len(entry.words) > 1:
+        for word, alternatives in zip(words, words_by_key, strict=True):
+            if len(alternatives) > 1:
                 varying.append(word)
         jobs.append(SweepJob(" ".join(varying or words), words))
     return jobs
@@ -76,7 +79,7 @@ def experiment_override(values: Mapping[str, Any]) -> str:
 def _quoted(value: Any) -> Any:
     """The value with its texts in quotes, as a dictionary on Hydra's command line needs them."""
     if isinstance(value, Mapping):
-        return {name: _quoted(inner) for name, inner in value.items()}
+        return dict(zip(value, map(_quoted, value.values()), strict=True))
     if isinstance(value, list | tuple):
-        return [_quoted(inner) for inner in value]
+        return list(map(_quoted, value))
     return QuotedString(value, Quote.single) if isinstance(value, str) else value

@@ -94,9 +94,8 @@ def show(names: Sequence[str], configs: Iterable[DictConfig]) -> None:
     InputError if no cell can run, with the reason of the first.
     """
     cells = outlooks(names, configs)
-    refused = [cell for cell in cells if cell.is_refused]
-    if cells and len(refused) == len(cells):
-        raise InputError(refused[0].state.removeprefix(REFUSED))
+    if cells and all(cell.is_refused for cell in cells):
+        raise InputError(cells[0].state.removeprefix(REFUSED))
     for text in lines(cells):
         escape.say(text)
 
@@ -114,11 +113,13 @@ def lines(cells: Sequence[Outlook]) -> list[str]:
 
 def _sums(cells: Sequence[Outlook]) -> str:
     """`8 cells: 3 done, 5 to do; 5 to run, about 3 min`."""
-    states = Counter(cell.state.partition(":")[0] for cell in cells)
+    states: Counter[str] = Counter()
+    for cell in cells:
+        states[cell.state.partition(":")[0]] += 1
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
 
-    left = [cell for cell in cells if cell.is_left]
-    known = [cell.seconds for cell in left if cell.seconds is not None]
+    left = [cell.seconds for cell in cells if cell.is_left]
+    known = [seconds for seconds in left if seconds is not None]
     total = f", about {clocked(sum(known))}" if known else ""
     if len(known) < len(left):
         total += f" and {len(left) - len(known)} cells of unknown time"

@@ -84,9 +84,8 @@ class Jobs(Callback):
             tell_of_hidden_accelerators()
             self._streams = sys.stdout, sys.stderr
             prefix = f"[{_number(config)}] "
-            sys.stdout, sys.stderr = (
-                cast(TextIO, Prefixed(Unpiped(one), prefix)) for one in self._streams
-            )
+            sys.stdout = cast(TextIO, Prefixed(Unpiped(sys.stdout), prefix))
+            sys.stderr = cast(TextIO, Prefixed(Unpiped(sys.stderr), prefix))
         if len(self.names) > 1 and config.progress is True and not config.dry:
             number = _number(config)
             name = escape.line(self.names[number])

@@ -85,10 +85,10 @@ class Experiments(Sweeper):
         with one line.
         """
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
-        given = [argument(override) for override in overrides]
-
-        if any(override.key_or_group == "experiment" for override in overrides):
-            return self._run_experiments(given)
+        given = list(map(argument, overrides))
+        for override in overrides:
+            if override.key_or_group == "experiment":
+                return self._run_experiments(given)
 
         jobs = combinations(given)
         self._check(given, jobs)
@@ -122,14 +122,21 @@ class Experiments(Sweeper):
 
     def _designs(self, given: Sequence[Argument]) -> list[NamedDesign]:
         """Each experiment and scale on the command line."""
-        about = {entry.key: entry for entry in given if entry.key.partition(".")[0] in CHOICES}
-        others = [entry for entry in given if entry.key not in about]
+        about = {}
+        others = []
+        for entry in given:
+            if entry.key.partition(".")[0] in CHOICES:
+                about[entry.key] = entry
+            else:
+                others.append(entry)
         scales = about["scale"].values if "scale" in about else (None,)
 
         designs = {}
         for name in about["experiment"].values:
             for scale in scales:
-                words = [f"experiment={name}", *([f"scale={scale}"] if scale else [])]
+                words = [f"experiment={name}"]
+                if scale:
+                    words.append(f"scale={scale}")
                 for key, entry in about.items():
                     if key not in CHOICES:
                         words += entry.words
@@ -165,7 +172,8 @@ class Experiments(Sweeper):
 
     def _kind_of(self, words: Sequence[str]) -> str:
         """The kind of the task that a cell's overrides name."""
-        return str(self._compose(word for word in words if key_of(word) == "task").task.kind)
+        tasks = [word for word in words if key_of(word) == "task"]
+        return str(self._compose(tasks).task.kind)
 
     def _check(self, given: Sequence[Argument], jobs: Sequence[SweepJob]) -> list[DictConfig]:
         """The configuration of each job. Raises if one of them does not compose, or if a setting
@@ -174,7 +182,9 @@ class Experiments(Sweeper):
         from bench.cell.settings import check_shared
 
         configs = [self._compose(job.words) for job in jobs]
-        words = [word for entry in given for word in entry.words]
+        words: list[str] = []
+        for entry in given:
+            words += entry.words
         # a group or a setting of the first order has an effect in every cell
         if any("." in key_of(word) or word.startswith("+") for word in words):
             check_shared(words, configs)
@@ -246,8 +256,12 @@ def _make_root(root: Path) -> None:
 def _unfinished(names: Sequence[str], error: Exception) -> str:
     """Which cells have not ended, and why, in a line."""
     ended = launch.codes()
-    left = [f"cell {at + 1} ({name})" for at, name in enumerate(names) if at not in ended]
-    reason = (str(error).strip().splitlines() or [""])[0].strip() or type(error).__name__
+    left = []
+    for number, name in enumerate(names):
+        if number not in ended:
+            left.append(f"cell {number + 1} ({name})")
+    first_line = str(error).strip().partition("\n")[0].strip()
+    reason = first_line or type(error).__name__
     return (
         f"{len(left)} of {len(names)} cells are not done: {', '.join(left)}; a worker ended before"
         f" its cell did, most often for want of memory ({reason}); the same command goes on from"
