@@ -68,9 +68,10 @@ def _on_disk(job: Job) -> Answered:
 
 def _unanswered(questions: Sequence[Question], answered: Collection[str]) -> bool:
     """Whether the model has to answer one of these questions."""
-    return any(
-        question.request.answer is None and question.id not in answered for question in questions
-    )
+    for question in questions:
+        if question.request.answer is None and question.id not in answered:
+            return True
+    return False
 
 
 def _answer_window(
@@ -99,10 +100,12 @@ def _batches(
     golds: likelihoods.Golds | None,
 ) -> Iterator[list[Sample]]:
     """Batches of answers as samples: first those that a rule gave, then the model's."""
-    by_rule = [question for question in questions if question.request.answer is not None]
-    by_model = [question for question in questions if question.request.answer is None]
+    by_rule: list[Question] = []
+    by_model: list[Question] = []
+    for question in questions:
+        (by_model if question.request.answer is None else by_rule).append(question)
     if by_rule:
-        yield [_rule_sample(question) for question in by_rule]
+        yield list(map(_rule_sample, by_rule))
     if _unanswered(by_model, answered):
         yield from _model_batches(job, by_model, answered, golds)
 

@@ -33,12 +33,12 @@ def class_today(name: str) -> str:
 def in_schema_1(value: Any) -> Any:
     """A configured value with every class under the name that keys have for it."""
     if isinstance(value, Mapping):
-        return {
-            name: _named(entry) if name == TARGET else in_schema_1(entry)
-            for name, entry in value.items()
-        }
+        renamed = {}
+        for name, entry in value.items():
+            renamed[name] = _named(entry) if name == TARGET else in_schema_1(entry)
+        return renamed
     if isinstance(value, list):
-        return [in_schema_1(entry) for entry in value]
+        return list(map(in_schema_1, value))
     return value
 
 

@@ -42,9 +42,13 @@ def variant(words: Sequence[str], experiment: Mapping[str, Any] | None) -> str:
     """The overrides in one text: first the method's own, without `method.`, then the others. Of an
     experiment's cell only those that its other cells need not have.
     """
-    words = own_words(words, experiment)
-    of_method = [word.removeprefix("method.") for word in words if word.startswith("method.")]
-    others = [word for word in words if word.startswith(_TELLING)]
+    of_method = []
+    others = []
+    for word in own_words(words, experiment):
+        if word.startswith("method."):
+            of_method.append(word.removeprefix("method."))
+        elif word.startswith(_TELLING):
+            others.append(word)
     return " ".join(of_method + others)
 
 

@@ -42,7 +42,8 @@ class Cost:
 
     @property
     def nothing(self) -> bool:
-        return not any(getattr(self, name) for name in (*_SUMS, "joules"))
+        amounts = [getattr(self, name) for name in (*_SUMS, "joules")]
+        return not any(amounts)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class Bill:
     def __sub__(self, other: Bill) -> Bill:
         """What came on top of an earlier bill: phases that cost nothing more are left out."""
         rest = self._with(other, -1)
-        phases = {name: cost for name, cost in rest.phases.items() if not cost.nothing}
+        phases = {}
+        for name, cost in rest.phases.items():
+            if not cost.nothing:
+                phases[name] = cost
         return Bill(phases, rest.limited)
 
     def _with(self, other: Bill, sign: int) -> Bill:
@@ -68,16 +72,18 @@ class Bill:
         return Bill(phases, max(0.0, self.limited + sign * other.limited))
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "phases": {name: asdict(cost) for name, cost in self.phases.items()},
-            "limited": self.limited,
-        }
+        phases = {}
+        for name, cost in self.phases.items():
+            phases[name] = asdict(cost)
+        return {"phases": phases, "limited": self.limited}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Bill:
         """Raises ValueError if it is none: of another shape, or with a value that is no number."""
         try:
-            phases = {name: Cost(**cost) for name, cost in value["phases"].items()}
+            phases = {}
+            for name, cost in value["phases"].items():
+                phases[name] = Cost(**cost)
             bill = Bill(phases, float(value["limited"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no costs: {error}") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal
 
 from bench.checks.bounds import COUNT, NAME, PLACE, Range
@@ -54,7 +55,9 @@ class Protocol:
 
     ONLY_WITH: ClassVar = {
         "n_test": ("choose", ("longest",)),
-        **{name: ("choose", ("bin",)) for name in ("n_bins", "bin", "n_users")},
+        "n_bins": ("choose", ("bin",)),
+        "bin": ("choose", ("bin",)),
+        "n_users": ("choose", ("bin",)),
     }
 
     name: Annotated[str, NAME]
@@ -81,16 +84,21 @@ class Protocol:
                 " tested?"
             )
         for name in ("group_size", "n_test", "n_users", "least_similar", "items", "words"):
-            if (value := getattr(self, name)) is not None and value < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise InputError(f"protocol.{name}={value}: must be at least 1")
 
     def identity(self) -> dict[str, Any]:
         """The fields that can change an answer: what a switch that is off would say is left out."""
-        unsaid = {name for name, off in OFF.items() if getattr(self, name) == off}
-        unsaid |= {"n_test"} if self.choose != "longest" else set()
-        unsaid |= {"n_bins", "bin", "n_users"} if self.choose != "bin" else set()
-        unsaid |= {"encoder"} if self.least_similar is None else set()
-        return {name: value for name, value in asdict(self).items() if name not in unsaid}
+        fields = asdict(self)
+        unsaid = {name for name, off in OFF.items() if fields[name] == off}
+        if self.choose != "longest":
+            unsaid.add("n_test")
+        if self.choose != "bin":
+            unsaid |= {"n_bins", "bin", "n_users"}
+        if self.least_similar is None:
+            unsaid.add("encoder")
+        return {name: value for name, value in fields.items() if name not in unsaid}
 
     def people(self, fitted: Sequence[User], tested: Sequence[User], seed: int) -> People:
         """Who is tested and who may fit, of the fit split and the test split."""
@@ -103,21 +111,25 @@ class Protocol:
         pooled = people.pool(fitted, tested) if self.pool else None
         candidates = tested if pooled is None else pooled
         if self.choose == "longest":
-            chosen = away = people.longest(candidates, self.n_test)
+            indices = people.longest(candidates, self.n_test)
+            away = indices
             counts = {}
         else:
-            found = people.levels(candidates, self.n_bins, self.n_users, seed)
-            mine = people.level(found, self.bin)
-            chosen = list(mine.places)
-            away = [place for level in found for place in level.places]
-            counts = {"smallest_history": mine.smallest, "largest_history": mine.largest}
+            levels = people.levels(candidates, self.n_bins, self.n_users, seed)
+            level = people.level(levels, self.bin)
+            indices = list(level.places)
+            away = list(chain.from_iterable(level.places for level in levels))
+            counts = {"smallest_history": level.smallest, "largest_history": level.largest}
+
         if pooled is not None:
             counts["users_in_both_splits"] = sum(None not in row for row in pooled.rows)
-            persons = (people.joined(pooled.parts(place)) for place in chosen)
-            counts["items_left_out"] = sum(person.left_out for person in persons)
+            counts["items_left_out"] = 0
+            for index in indices:
+                counts["items_left_out"] += people.joined(pooled.parts(index)).left_out
+
         everybody = fitted if pooled is None else pooled
         left = people.without(everybody, people.Some(candidates, away))
-        tested = [candidates[place] for place in chosen]
+        tested = [candidates[index] for index in indices]
         return People(tested, left.users, left.away, counts)
 
     def learnt(self, fitted: str, tested: str, seed: int) -> str:
@@ -150,7 +162,8 @@ class Protocol:
         random.Random(f"other/{seed}").shuffle(order)
         changed = list(users)
         for place, index in enumerate(order):
-            user, history = users[index], tuple[Item, ...]()
+            user = users[index]
+            history: tuple[Item, ...] = ()
             for other in order[place + 1 :] + order[:place]:
                 if users[other].group != user.group:
                     history = users[other].history
@@ -177,5 +190,12 @@ class Protocol:
 
 def _until(own: Sequence[Item], other: tuple[Item, ...]) -> tuple[Item, ...]:
     """The other's items up to the date of the last of one's own; all, where these have no dates."""
-    last = max((item.date for item in own if item.date), key=day, default=None)
-    return tuple(item for item in other if not (last and item.date and later(item.date, last)))
+    dates = [item.date for item in own if item.date]
+    if not dates:
+        return other
+    last = max(dates, key=day)
+    items = []
+    for item in other:
+        if not item.date or not later(item.date, last):
+            items.append(item)
+    return tuple(items)
