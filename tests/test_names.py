@@ -22,11 +22,11 @@ NO_NOUNS = """
 """
 """Participles and adjectives that a file was called by, or that one might be."""
 
-DENSEST = Counts(lines=1000, code_lines=1000, comprehensions=30, expressions=3980, long_lines=1)
+DENSEST = Counts(lines=1000, code_lines=1000, comprehensions=26, expressions=3920, long_lines=1)
 """Of 1,000 lines over bench and methods together, except for long lines, which are all there are."""
 
 
-MOST_TUPLES = 33
+MOST_TUPLES = 22
 """Public functions and methods that give back a tuple of several things, or several such."""
 
 
