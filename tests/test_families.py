@@ -6,13 +6,16 @@ Six families in the fast suite, the others in `make slow`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from families import FAMILIES
-from family_proofs import PROOFS
+from family_proofs import LABELS, NEAR, PROOFS, TEXTS, answered, requests
 
 from bench.errors import InputError
+from bench.lm.patch import Patch
 
 FAST = ("gemma3", "qwen3_5", "qwen3_moe", "gpt_oss", "gemma3_pictures", "t5gemma")
 
@@ -50,3 +53,24 @@ def test_the_page_of_models_has_every_family() -> None:
     table = page.split("## Families")[1].split("\n\nA LoRA")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(FAMILIES)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "qwen3_5"])
+def test_a_soft_prompt_stands_before_its_own_row_wherever_padding_is(
+    name: str, tmp_path: Path
+) -> None:
+    lm = FAMILIES[name].load(tmp_path)
+    model = lm.network.model
+    vectors = torch.randn(3, 32, generator=torch.Generator().manual_seed(5))
+    patches = [(Patch(prompt=vectors),) if row % 2 else () for row in range(len(TEXTS))]
+    asked = requests(patches)
+    for request, completion in zip(asked, answered(lm, asked, labels=LABELS), strict=True):
+        ids = list(lm.network.encode(replace(request, patches=())).ids)
+        answer = lm.network.answer_ids(LABELS[0])
+        embedded = model.get_input_embeddings()(torch.tensor([ids + answer]))
+        if request.patches:
+            embedded = torch.cat([vectors[None], embedded], dim=1)
+        logits = model(inputs_embeds=embedded, use_cache=False).logits[0]
+        scores = logits[-len(answer) - 1 : -1].log_softmax(-1)
+        expected = float(scores[torch.arange(len(answer)), torch.tensor(answer)].sum())
+        assert (completion.label_logprobs or ())[0] == pytest.approx(expected, abs=NEAR)

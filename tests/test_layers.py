@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from families import FAMILIES
+from family_proofs import answered, requests
 from torch import nn
 
 from bench.errors import InputError
 from bench.lm import device
 from bench.lm.architecture import padding_of
+from bench.lm.backend import ALL
+from bench.lm.model import LM
 from bench.lm.patch import LowRank, Patch
 from bench.lm.peft_export import to_peft
 from bench.lm.peft_folders import trained_on_another
@@ -112,6 +116,27 @@ def test_cards_before_ampere_compute_in_float16(monkeypatch: pytest.MonkeyPatch)
         chosen.append(device.fast_dtype("cuda:0"))
     device._of_card.cache_clear()
     assert chosen == ["float16", "bfloat16", "bfloat16"]
+
+
+def test_a_model_that_is_spread_answers_the_same_and_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    lm = FAMILIES["llama"].load(tmp_path)
+    asked: dict[str, Any] = {}
+    read = AutoModelForCausalLM.from_pretrained
+
+    def reading(source: str, **how: Any) -> Any:
+        asked.update(how)
+        return read(source, **how)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", reading)
+    spread = LM(replace(lm.spec, device="spread"))
+    assert asked["device_map"] == "auto"
+    assert answered(spread, requests()) == answered(lm, requests())
+    assert spread.spec.can == ALL - {"training"}
+    assert spread.identity == lm.identity
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -228,7 +228,10 @@ ONE_LINE = [
     (("window=100",), "window=100"),
     (("shard.count=1.5",), "shard.count=1.5: a whole number"),
     (("shard.index=2",), "shard.count=4"),
-    (("model.device=nope",), "model.device=nope: choose auto, cpu, mps, cuda or cuda:NUMBER"),
+    (
+        ("model.device=nope",),
+        "model.device=nope: choose auto, spread, cpu, mps, cuda or cuda:NUMBER",
+    ),
     (("model.batch_tokens=null",), "model.batch_tokens=null: a whole number from 1"),
     (("decoding=sample", "decoding.temperature=0"), "decoding.temperature=0"),
     (

@@ -36,8 +36,11 @@ def adapt(
     """
     import torch
 
+    from bench.lm.layers import refuse_unmergeable
     from bench.lm.tune import recipe, tune
 
+    for name, module in lm.network.linears().items():
+        refuse_unmergeable(name, module)
     chosen = examples(lm, task, users, spec)
     patch: Patch = tune(
         lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base"

@@ -173,7 +173,7 @@ class Rows:
             if scales is None:
                 continue
             # In float32: a scale near one would be rounded to one in bfloat16.
-            changed = (x.float() * scales.of_rows()).to(x.dtype)
+            changed = (x.float() * scales.of_rows().to(x.device)).to(x.dtype)
             if positions == "generated":
                 changed[:, : self.again] = x[:, : self.again]
             x = changed

@@ -27,11 +27,12 @@ def read_checkpoint(
     *,
     dtype: torch.dtype,
     device: torch.device,
+    spread: bool,
     revision: Mapping[str, str | None],
     advice: str,
 ) -> Checkpoint:
     """The model of a folder or hub id. Of a model that also sees or hears, everything is loaded,
-    and the text alone is used.
+    and the text alone is used. `spread`: over all cards, and the machine's memory.
 
     Raises InputError if it cannot be had, is damaged, or writes no text.
     """
@@ -43,7 +44,11 @@ def read_checkpoint(
         config = AutoConfig.from_pretrained(source, **how)
         # Packed numbers can be moved and cast by nobody but the library, while it reads them.
         quantized = _is_quantized(source, config)
-        where = {"device_map": {"": str(device)}} if quantized else {}
+        where: dict[str, Any] = {}
+        if spread:
+            where = {"device_map": "auto"}
+        elif quantized:
+            where = {"device_map": {"": str(device)}}
         model, report = _class_of(source, config).from_pretrained(
             source,
             dtype=dtype,
@@ -55,7 +60,7 @@ def read_checkpoint(
         tokenizer = AutoTokenizer.from_pretrained(source, **how)
     refuse_partial(source, report)
     refuse_other_vocabulary(source, model, tokenizer)
-    return Checkpoint(model, tokenizer, placed=quantized)
+    return Checkpoint(model, tokenizer, placed=bool(where))
 
 
 def _is_quantized(source: str, config: Any) -> bool:

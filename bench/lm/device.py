@@ -8,7 +8,12 @@ from pathlib import Path
 from bench.checks.bounds import Form
 from bench.errors import InputError
 
-DEVICE = Form(r"auto|cpu|mps|cuda(:\d{1,3})?", "choose auto, cpu, mps, cuda or cuda:NUMBER")
+DEVICE = Form(
+    r"auto|spread|cpu|mps|cuda(:\d{1,3})?", "choose auto, spread, cpu, mps, cuda or cuda:NUMBER"
+)
+SPREAD = "spread"
+"""Layers on all cards, and in the machine's memory what does not fit (accelerate's device map).
+"""
 
 _BFLOAT16_SINCE = 8
 """Compute capability of the first NVIDIA cards that multiply bfloat16 (Ampere)."""
@@ -16,7 +21,7 @@ _BFLOAT16_SINCE = 8
 
 def check_device(device: str) -> None:
     """Raises InputError for an accelerator that this machine does not show."""
-    if device in ("auto", "cpu"):
+    if device in ("auto", SPREAD, "cpu"):
         return
     import torch
 
@@ -43,7 +48,7 @@ def fast_dtype(device: str) -> str:
     """
     if device.startswith("cuda"):
         return _of_card(device)
-    if device == "auto" and Path("/proc/driver/nvidia/version").exists():
+    if device in ("auto", SPREAD) and Path("/proc/driver/nvidia/version").exists():
         return _of_card("cuda")
     try:
         processor = Path("/proc/cpuinfo").read_text()

@@ -37,7 +37,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self._hold(self._all_keys, self._all_values, end)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self._hold(self._all_keys[indices], self._all_values[indices], self.get_seq_length())
+        rows = indices.to(self._all_keys.device)
+        self._hold(self._all_keys[rows], self._all_values[rows], self.get_seq_length())
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         self.batch_select_indices(beam_idx)

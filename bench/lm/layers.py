@@ -50,16 +50,26 @@ def has_plain_weights(module: nn.Linear) -> bool:
     return weight.is_floating_point() and weight.element_size() > 1 and weight.shape == shape
 
 
-def make_mergeable(model: Any, name: str, module: nn.Linear) -> None:
-    """Give the layer weights of its own if it shares them with another, as with the embedding.
-
-    Raises InputError if its weights are quantized.
-    """
+def refuse_unmergeable(name: str, module: nn.Linear) -> None:
+    """Raises InputError if nothing can be merged into the layer's weights."""
     if not has_plain_weights(module):
         raise InputError(
             f"{name} is quantized, so that nothing can be merged into its weights; use the model's"
             " folder without quantization, or base=instruct"
         )
+    if module.weight.is_meta:
+        raise InputError(
+            f"{name} lies outside of the cards' memory, so that nothing can be merged into its"
+            " weights; use base=instruct, or a smaller model"
+        )
+
+
+def make_mergeable(model: Any, name: str, module: nn.Linear) -> None:
+    """Give the layer weights of its own if it shares them with another, as with the embedding.
+
+    Raises InputError if nothing can be merged into its weights.
+    """
+    refuse_unmergeable(name, module)
     for other in model.modules():
         if other is not module and getattr(other, "weight", None) is module.weight:
             # A change of the head is none of the embedding: merged into both, every token would be

@@ -18,6 +18,7 @@ from bench.disk.integrity import as_written, loading, refuse_partial, seal
 from bench.disk.store import writing
 from bench.errors import InputError
 from bench.lm.checkpoint import read_checkpoint
+from bench.lm.device import SPREAD
 from bench.lm.spec import ModelSpec, package_gguf
 from bench.terminal import escape
 from bench.terminal.silence import libraries
@@ -68,6 +69,7 @@ def load(spec: ModelSpec) -> LoadedModel:
             source,
             dtype=dtype,
             device=device,
+            spread=spec.device == SPREAD,
             revision=_revision(source, spec),
             advice=spec.advice,
         )
@@ -253,6 +255,6 @@ def _known(spec: ModelSpec) -> str:
 
 
 def _device(device: str) -> str:
-    if device != "auto":
+    if device not in ("auto", SPREAD):
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -211,7 +211,7 @@ def _families(
     prefix = _plain(network, beginnings, patches)
     # From here on each prompt has a row again, with a copy of its family's keys and values; the
     # patches come back the same way, as a family has the same ones.
-    prefix.cache.batch_select_indices(of)
+    prefix.cache.reorder_cache(of)
     if patches is not None:
         patches.select(of)
 

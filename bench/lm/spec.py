@@ -19,7 +19,7 @@ from bench.data.convert import digest
 from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm.backend import ALL, Capability
-from bench.lm.device import DEVICE, check_device, fast_dtype
+from bench.lm.device import DEVICE, SPREAD, check_device, fast_dtype
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,12 @@ class ModelSpec:
 
     @property
     def can(self) -> frozenset[Capability]:
-        """What the model can do besides answering: all, as its weights are in this process."""
+        """What the model can do besides answering: all, as its weights are in this process; but for
+        training if they are spread.
+        """
+        if self.device == SPREAD:
+            # A gradient through weights that wait in another memory is not worth its time.
+            return ALL - {"training"}
         return ALL
 
     def __post_init__(self) -> None:
