@@ -5,9 +5,8 @@ BIN := .venv/bin
 .PHONY: demo test slow browser lint clean
 
 demo: .venv/.ready
-	$(BIN)/python -m bench -m method=majority method.rule=global,median task=lamp3 limit=60
-	$(BIN)/python -m bench -m method=instruct,chameleon task=lamp3 limit=60
-	$(BIN)/python -m bench.report --task lamp3
+	$(BIN)/python -m bench experiment=demo
+	$(BIN)/python -m bench.report demo
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow"

@@ -14,6 +14,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import positive_controls
 from real_questions import with_detects
 
 from bench.report import experiments, figures, output, runs
@@ -34,12 +35,14 @@ def results(name: str) -> Results:
 
 def names() -> list[str]:
     """The experiments of which something is published."""
-    return sorted(path.name for path in (PUBLISHED / "experiments").iterdir())
+    folders = (PUBLISHED / "experiments").iterdir()
+    return sorted(path.name for path in folders if (path / SCALE).is_dir())
 
 
 def pages() -> dict[Path, str]:
     """What each page should hold."""
     made = {PAGES / f"{name}-{SCALE}.md": output.page(results(name)) for name in names()}
+    made[PAGES / "positive_controls.md"] = positive_controls.page(PUBLISHED)
     return made | {QUESTIONS: with_detects(QUESTIONS.read_text(encoding="utf-8"), PUBLISHED)}
 
 

@@ -86,7 +86,7 @@ def read_users(args: Namespace, *, golds: bool = False) -> list[User]:
     """
     root = args.data
     if root is None:
-        root = cache_folder() / "sample" / f"v{generator.VERSION}-seed0"
+        root = cache_folder() / "sample" / f"version{generator.LATEST}-seed0"
         generator.write(root)
     found = lamp.read(named_task(args.task), root, split=args.split, kind=args.kind, progress=False)
     first = islice(found.users, getattr(args, "users", None))

@@ -11,7 +11,7 @@ from made import cell
 from bench.errors import InputError
 from bench.report.__main__ import main
 from bench.score.metrics import Scored
-from bench.score.power import detectable, users_needed
+from bench.score.power import detectable, expected_power, users_needed
 from bench.score.stats import paired
 
 STARS = ["1", "2", "3", "4", "5"]
@@ -133,3 +133,16 @@ def test_an_incomplete_question_is_one_line_and_exit_code_2(tmp_path, capsys, wo
     assert main([*words, "--results", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and not said.out
+
+
+def test_expected_power_is_four_of_five_at_what_is_detectable():
+    for error, freedom in ((0.1, 23), (0.02, 59)):
+        effect = detectable(error, freedom)
+        assert expected_power(effect, error, freedom) == pytest.approx(0.8, abs=1e-6)
+        assert expected_power(-effect, error, freedom) == pytest.approx(0.8, abs=1e-6)
+
+
+def test_expected_power_grows_with_the_effect_and_with_the_users():
+    found = [expected_power(effect, 0.1, 23) for effect in (0.05, 0.1, 0.2, 0.4)]
+    assert found == sorted(found) and found[0] < 0.1 and found[-1] > 0.95
+    assert expected_power(0.2, 0.1, 23) < expected_power(0.2, 0.05, 95)

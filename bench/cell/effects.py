@@ -116,6 +116,7 @@ def _of_others(values: Mapping[str, Any], task: Task) -> dict[str, tuple[bool, s
     least_similar = values["protocol"].get("least_similar")
     return {
         "data.root": (not generated, "the generated sample has no folder; give data=lamp too"),
+        "data.version": (generated, "only the generated sample has versions (data=sample)"),
         "data.seed": (generated, "only the generated sample has a seed (data=sample)"),
         "decoding.seed": (False, "seed=... is the root of every draw"),
         "decoding.stop_at_label": (

@@ -262,7 +262,8 @@ def data_root(data: Mapping[str, Any]) -> Path:
     """The data folder of a section `data`; the sample is written on first use."""
     if data["name"] != "sample":
         return Path(data["root"])
-    root = cache_folder() / "sample" / f"v{generator.VERSION}-seed{data['seed']}"
+    version, seed = data["version"], data["seed"]
+    root = cache_folder() / "sample" / f"version{version}-seed{seed}"
     with store.writing(root):
-        generator.write(root, seed=data["seed"])
+        generator.write(root, version=version, seed=seed)
     return root

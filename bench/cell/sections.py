@@ -40,11 +40,14 @@ class BudgetSection:
 
 @dataclass(frozen=True)
 class DataSection:
-    """Which data: `root` is LaMP's folder, `seed` tells one generated sample from another."""
+    """Which data: `root` is LaMP's folder; `version` and `seed` tell one generated sample from
+    another.
+    """
 
     name: Literal["sample", "lamp"]
     root: Annotated[str, PLACE] | None
     kind: Separation
+    version: Literal[1, 2] | None
     seed: Annotated[int, SEED]
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bench.lm.patch import Patch
 
 MOST: Mapping[Kind, int] = {"rating": 2000, "classification": 1200, "generation": 600}
+_NOT_IN_FINGERPRINT = ("patch", "sources", "seconds", "losses")
+"""Notes of a base's file that follow from the rest, or say how it was made and not what it is."""
 SHIPPED = Path(__file__).parent.parent / "assets" / "bases"
 WEIGHTS = ("name", "weights", "chat", "max_prompt_tokens", "history_tokens")
 """What of a model's identity a base is found by: it serves the model in every dtype."""
@@ -147,7 +149,7 @@ def fingerprint(path: Path) -> str:
     """
     file = _read(path)
     origin = {"key": path.stem.rpartition("-")[2], **file.notes}
-    for name in ("patch", "sources"):  # follow from the rest, or change nothing
+    for name in _NOT_IN_FINGERPRINT:
         origin.pop(name, None)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
     for name, tensor in sorted(file.tensors.items()):
@@ -171,7 +173,7 @@ def load(path: Path) -> Patch:
         raise InputError(f"{path}: the adapted base is damaged ({error}); {_again(path)}") from None
     as_recorded = patch.id == notes.get("patch", patch.id)
     if path.parent == SHIPPED and as_recorded:
-        as_recorded = fingerprint(path) in fingerprints.SHIPPED.values()
+        as_recorded = fingerprint(path) in fingerprints.GENUINE
     if not as_recorded or not patch.finite:
         raise InputError(
             f"{path}: the adapted base is damaged (numbers have changed); {_again(path)}"

@@ -37,14 +37,14 @@ def adapt(
     import torch
 
     from bench.lm.layers import refuse_unmergeable
-    from bench.lm.tune import recipe, tune
+    from bench.lm.tune import recipe, train, whole
 
     for name, module in lm.network.linears().items():
         refuse_unmergeable(name, module)
     chosen = examples(lm, task, users, spec)
-    patch: Patch = tune(
-        lm, chosen, recipe(lm, spec.tuning, spec.seed), budget, phase="base"
-    ).rounded(torch.bfloat16)
+    how = recipe(lm, spec.tuning, spec.seed)
+    tuned = whole(train(lm, chosen, how, budget, phase="base"), budget, "base")
+    patch: Patch = tuned.patch.rounded(torch.bfloat16)
     path = bases.place(lm.spec.name, task, key)
     if not patch.finite:
         raise InputError(
@@ -56,8 +56,20 @@ def adapt(
         "task": task.name,
         "model": lm.spec.name,
         "patch": patch.id,
+        "seconds": f"{tuned.spent.seconds:.0f}",
+        "losses": json.dumps([round(loss, 3) for loss in _tenths(tuned.losses)]),
     }
     notes["sources"] = json.dumps(sources.training())
     before()
     patch.save(path, dtype=torch.bfloat16, notes=notes)
     return path
+
+
+def _tenths(losses: Sequence[float]) -> list[float]:
+    """The mean loss of each tenth of the steps; of each step if there are fewer than ten."""
+    parts = min(10, len(losses))
+    means = []
+    for part in range(parts):
+        steps = losses[part * len(losses) // parts : (part + 1) * len(losses) // parts]
+        means.append(sum(steps) / len(steps))
+    return means

@@ -53,10 +53,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A trained patch, and what its training used."""
+    """A trained patch, and what its training used. `losses`: of each step, the mean negative
+    log-likelihood of an answer's token (nats), before the step changed anything.
+    """
 
     patch: Patch
     spent: Spent
+    losses: tuple[float, ...] = ()
 
 
 def recipe(lm: LM, values: Mapping[str, Any], seed: int) -> Tuning:
@@ -86,10 +89,14 @@ def tune(
     """Train one low-rank patch on all the examples; raises OverBudget where time does not suffice,
     else as `train`.
     """
-    tuned = train(lm, examples, tuning, budget, phase=phase)
+    return whole(train(lm, examples, tuning, budget, phase=phase), budget, phase).patch
+
+
+def whole(tuned: Tuned, budget: Budget, phase: str) -> Tuned:
+    """The training itself; raises OverBudget if its time did not suffice."""
     if tuned.spent.stopped:
         raise OverBudget(f"{phase}: past its budget of {budget.minutes} minutes")
-    return tuned.patch
+    return tuned
 
 
 def train(
@@ -121,13 +128,15 @@ def train(
 
     scale = tuning.alpha / tuning.rank
     done = seen = 0
+    losses = list[float]()
     started = time.monotonic()
     with (
         budget.phase(phase, total=len(steps)) as progress,
         _training(network.model, factors, scale),
     ):
         for step in steps:
-            _backward(network, [[rows[index] for index in batch] for batch in step], budget)
+            batches = [[rows[index] for index in batch] for batch in step]
+            losses.append(_backward(network, batches, budget))
             torch.nn.utils.clip_grad_norm_(weights, tuning.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -138,11 +147,14 @@ def train(
             if budget.over():
                 break
     spent = Spent(done, len(steps), seen, time.monotonic() - started)
-    return Tuned(_patch(factors, scale, phase), spent)
+    return Tuned(_patch(factors, scale, phase), spent, tuple(losses))
 
 
-def _backward(network: Network, batches: Sequence[Sequence[Row]], budget: Budget) -> None:
-    """The gradient of one step: of the mean loss over the answer tokens of all its batches."""
+def _backward(network: Network, batches: Sequence[Sequence[Row]], budget: Budget) -> float:
+    """The gradient of one step: of the mean loss over the answer tokens of all its batches. Gives
+    that loss.
+    """
+    mean = 0.0
     answer_tokens = 0
     for rows in batches:
         answer_tokens += sum(len(answer) for _, answer in rows)
@@ -151,7 +163,9 @@ def _backward(network: Network, batches: Sequence[Sequence[Row]], budget: Budget
         # to that of one mean over the step, however it was cut.
         loss = total_loss(network, rows) / answer_tokens
         loss.backward()  # type: ignore[no-untyped-call]
+        mean += float(loss.detach())
         budget.count(tokens_in=sum(map(length, rows)))
+    return mean
 
 
 def _patch(factors: Mapping[str, LowRank], scale: float, phase: str) -> Patch:

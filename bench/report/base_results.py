@@ -21,7 +21,7 @@ from bench.report.values import Summary
 if TYPE_CHECKING:
     from bench.score.stats import Paired
 
-BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted"}
+BASES = {"zero_shot": "instruct", "task_adapted": "task_adapted", "ours": "task_adapted"}
 
 
 @dataclass(frozen=True)

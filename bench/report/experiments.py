@@ -17,8 +17,19 @@ from bench.sweep.design import Design, key_of
 FAMILIES = {
     "zero_shot": "CHAMELEON's base is zero-shot",
     "task_adapted": "OPPU's base is task-adapted",
+    "ours": "no paper's: each model's own base",
 }
-KINDS = ("table", "lines", "bars", "similarity", "efficiency", "pareto", "statistics", "case")
+KINDS = (
+    "table",
+    "standings",
+    "lines",
+    "bars",
+    "similarity",
+    "efficiency",
+    "pareto",
+    "statistics",
+    "case",
+)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from bench.report import cases, dataset_table
+from bench.report import cases, dataset_table, standings
 from bench.report.base_results import Tables
 from bench.report.comparison_grid import comparisons
 from bench.report.cost_grid import cosines, costs, times
@@ -19,6 +19,8 @@ def grids(tables: Tables) -> list[Grid]:
         return [dataset_table.grid(tables.experiment, tables.results.roots)]
     if kind == "case":
         return cases.grids(tables)
+    if kind == "standings":
+        return [standings.grid(tables)]
     if kind == "efficiency":
         return [times(tables)]
 

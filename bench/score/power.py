@@ -26,6 +26,17 @@ def detectable(error: float, freedom: float) -> float:
     return (quantile(0.5 + LEVEL / 2, freedom) + quantile(POWER, freedom)) * error
 
 
+def expected_power(effect: float, error: float, freedom: float) -> float:
+    """How often a two-sided test at .05 finds a difference of this size, if the standard error of
+    the difference is `error`: the share of samples, in (0, 1).
+    """
+    from scipy.special import stdtr
+
+    if error == 0:
+        return 1.0 if effect else 1 - LEVEL
+    return float(stdtr(freedom, abs(effect) / error - quantile(0.5 + LEVEL / 2, freedom)))
+
+
 def users_needed(error: float, users: int, effect: float) -> int:
     """How many users like these `users` (whose difference has this standard error) would show the
     effect.

@@ -1,9 +1,13 @@
 """The embedded sample: a seeded generator that writes all LaMP tasks in LaMP's own layout, with
 planted preferences.
 
-Every person has one preference, visible only in their history: a rating offset, an order of tags,
-two research interests, a habit of titling, a voice. Nothing in it comes from LaMP, and no score on
-it says anything about LaMP.
+Every person has one preference, visible only in their history: a leniency, favourite labels, two
+research interests, a habit of titling, a voice. Nothing in it comes from LaMP, and no score on it
+says anything about LaMP.
+
+Version 2 is a positive control for every task: who reads the history answers better, beyond doubt.
+Version 1 has other people in LaMP-2, LaMP-2N and LaMP-3, whose preferences a small model cannot
+read. Records that were published on it can be run again.
 """
 
 from __future__ import annotations
@@ -13,18 +17,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from bench.data.sample.persons import TASKS as _TASKS
-from bench.data.sample.persons import Fields, SamplePerson, SampleQuestion
-from bench.errors import InputError
+from bench.data.sample import controls, persons
+from bench.data.sample.persons import Fields, SamplePerson, SampleQuestion, SampleTask
+from bench.errors import InputError, one_of
 
-VERSION = "2"
-TASKS = tuple(_TASKS)
+LATEST = 2
+TASKS = tuple(persons.TASKS)
 TIME_TASKS = ("lamp2", "lamp2n", "lamp3", "lamp4")
 
 HISTORY = (8, 14)
@@ -55,10 +59,29 @@ class Fresh:
 
 def folder(task: str, dated: bool = False) -> str:
     """The task's folder below the root; `dated` for the time-based split."""
-    return f"time/{_TASKS[task].folder}" if dated else _TASKS[task].folder
+    name = persons.TASKS[task].folder
+    return f"time/{name}" if dated else name
 
 
-def write(root: Path, *, seed: int = 0, train_users: int = 300, dev_users: int = 100) -> None:
+def tasks(version: int) -> dict[str, SampleTask]:
+    """Each task with the people of this version. Raises InputError if there is no such version."""
+    one_of("data.version", version, range(1, LATEST + 1))
+    if version == 1:
+        return persons.TASKS
+    people = dict(persons.TASKS)
+    for name, person in controls.PEOPLE.items():
+        people[name] = replace(people[name], person=person)
+    return people
+
+
+def write(
+    root: Path,
+    *,
+    version: int = LATEST,
+    seed: int = 0,
+    train_users: int = 300,
+    dev_users: int = 100,
+) -> None:
     """Write all tasks below `root`, which appears complete or not at all; a complete sample there
     is left as it is.
 
@@ -67,27 +90,27 @@ def write(root: Path, *, seed: int = 0, train_users: int = 300, dev_users: int =
     holds anything else.
     """
     manifest = {
-        "version": VERSION,
+        "version": version,
         "seed": seed,
         "train_users": train_users,
         "dev_users": dev_users,
     }
     if _complete(root, manifest):
         return
+    people = tasks(version)
     root.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         unfinished.chmod(0o755)
         for task in TASKS:
-            _write_task(
-                unfinished, task, seed, {"train": train_users, "dev": dev_users}, dated=False
-            )
+            users = {"train": train_users, "dev": dev_users}
+            _write_task(unfinished, task, people[task], seed, users, dated=False)
         counts = {
             "train": max(LEAST_DATED["train"], train_users // 6),
             "dev": max(LEAST_DATED["dev"], dev_users // 3),
         }
         for task in TIME_TASKS:
-            _write_task(unfinished, task, seed, counts, dated=True)
+            _write_task(unfinished, task, people[task], seed, counts, dated=True)
         _write_json(unfinished / "sample.json", manifest)
         _move(unfinished, root, manifest)
     finally:
@@ -116,7 +139,15 @@ def _move(unfinished: Path, root: Path, manifest: Mapping[str, Any]) -> None:
             raise
 
 
-def _write_task(root: Path, task: str, seed: int, users: Mapping[str, int], *, dated: bool) -> None:
+def _write_task(
+    root: Path,
+    task: str,
+    people: SampleTask,
+    seed: int,
+    users: Mapping[str, int],
+    *,
+    dated: bool,
+) -> None:
     fresh = Fresh()
     for split_number, (split, count) in enumerate(users.items()):
         prefix = f"{2 if dated else 1}{TASKS.index(task) + 1}{split_number}"
@@ -126,7 +157,7 @@ def _write_task(root: Path, task: str, seed: int, users: Mapping[str, int], *, d
         turns = Random(f"{stream}/turns").sample(range(count), count)
         for number, turn in enumerate(turns):
             rng = Random(f"{stream}/{number}")
-            person = _TASKS[task].person(rng, turn)
+            person = people.person(rng, turn)
             rounds = _dated_rounds(rng, person, fresh) if dated else [_round(rng, person, fresh)]
             for question, profile in rounds:
                 id = f"{prefix}{len(records):04d}"
@@ -138,7 +169,7 @@ def _write_task(root: Path, task: str, seed: int, users: Mapping[str, int], *, d
                 golds.append({"id": id, "output": question.gold})
         place = root / folder(task, dated) / split
         _write_json(place / f"{split}_questions.json", records)
-        _write_json(place / f"{split}_outputs.json", {"task": _TASKS[task].label, "golds": golds})
+        _write_json(place / f"{split}_outputs.json", {"task": people.label, "golds": golds})
 
 
 def _item(rng: Random, person: SamplePerson, n: int, fresh: Fresh) -> Fields:

@@ -52,9 +52,10 @@ class SampleTask:
     person: Callable[[Random, int], SamplePerson]
 
 
-def _label_asker(
+def label_asker(
     write: Callable[[Random, int], Fields], about: str, gold: str, instruction: str
 ) -> SamplePerson:
+    """A person whose questions ask for the label `gold` of a new text `about`."""
     return _asker(write, about, gold, instruction, new=(about,))
 
 
@@ -160,7 +161,7 @@ def _movie_fan(rng: Random, turn: int) -> SamplePerson:
         "Which tag does this movie relate to among the following tags? Just answer with the tag"
         f" name without further explanation. tags: [{', '.join(movies.CUES)}] description:"
     )
-    return _label_asker(write, "description", "tag", instruction)
+    return label_asker(write, "description", "tag", instruction)
 
 
 def _news_editor(rng: Random, turn: int) -> SamplePerson:
@@ -177,7 +178,7 @@ def _news_editor(rng: Random, turn: int) -> SamplePerson:
         f" with the category name without further explanation. categories: [{', '.join(news.CUES)}]"
         " article:"
     )
-    return _label_asker(write, "text", "category", instruction)
+    return label_asker(write, "text", "category", instruction)
 
 
 def _reviewer(rng: Random, turn: int) -> SamplePerson:
@@ -200,7 +201,7 @@ def _reviewer(rng: Random, turn: int) -> SamplePerson:
         "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3,"
         " 4, or 5 without further explanation. review:"
     )
-    return _label_asker(write, "text", "score", instruction)
+    return label_asker(write, "text", "score", instruction)
 
 
 def _journalist(rng: Random, turn: int) -> SamplePerson:

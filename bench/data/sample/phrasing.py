@@ -7,7 +7,7 @@ Each function takes what is to be said and draws the wording from `rng`. The wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeVar
@@ -59,13 +59,19 @@ def review(rng: Random, sentiment: int) -> str:
     return fitting(14, 28, lambda: _review(rng, sentiment), str)
 
 
-def _review(rng: Random, sentiment: int) -> str:
-    opening = rng.choice(reviews.OPENINGS).format(
+def purchase(rng: Random) -> str:
+    """The sentence in which a review says what was bought."""
+    opening: str = rng.choice(reviews.OPENINGS)
+    return opening.format(
         product=rng.choice(reviews.PRODUCTS),
         who=rng.choice(reviews.WHO),
         when=rng.choice(reviews.WHEN),
         when_ago=rng.choice(reviews.WHEN_AGO),
     )
+
+
+def _review(rng: Random, sentiment: int) -> str:
+    opening = purchase(rng)
     cue = rng.choice(reviews.RATING_FRAMES).format(word=rng.choice(reviews.ADJECTIVES[sentiment]))
     sentences = [opening, rng.choice(reviews.FILLERS), cue, rng.choice(reviews.CLOSINGS[sentiment])]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -85,7 +91,12 @@ def description(rng: Random, tags: Sequence[str]) -> str:
 
 
 def _description(rng: Random, tags: Sequence[str]) -> str:
-    cues = _listed([rng.choice(movies.CUES[tag]) for tag in tags], rng)
+    return movie_text(rng, [rng.choice(movies.CUES[tag]) for tag in tags])
+
+
+def movie_text(rng: Random, phrases: Sequence[str]) -> str:
+    """A plot, and a sentence that names the phrases."""
+    cues = _listed(phrases, rng)
     plot = f"{rng.choice(movies.HEROES)} {rng.choice(movies.DEEDS)}."
     return f"{plot} {rng.choice(movies.FRAMES).format(cues=cues)}"
 
@@ -107,6 +118,11 @@ def article(rng: Random, categories: Sequence[str], gold: str) -> Article:
 
 def _article(rng: Random, categories: Sequence[str], gold: str) -> Article:
     cues = {category: rng.choice(news.CUES[category]) for category in categories}
+    return news_article(rng, cues, gold)
+
+
+def news_article(rng: Random, cues: Mapping[str, str], gold: str) -> Article:
+    """An article that names each category's phrase; its title names the gold's."""
     place = rng.choice(news.PLACES)
     lead = rng.choice(news.LEADS).format(place=place, day=rng.choice(news.DAYS))
     body = rng.choice(news.FRAMES).format(cues=_listed(list(cues.values()), rng))
