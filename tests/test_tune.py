@@ -63,6 +63,23 @@ def test_tuning_learns_what_it_is_shown_and_the_base_stays(family: str) -> None:
     assert loss((patch,)) < 0.5 * loss(())
 
 
+def test_a_training_records_the_loss_of_each_step_before_it() -> None:
+    """The first is the plain model's own likelihood of the answers, and learning lowers it."""
+    lm = tiny_lm("llama")
+    examples = [example("red?", "yes"), example("blue?", "no")]
+    tuned = tune.train(lm, examples, tuning("llama"), Budget(progress=False))
+
+    scored = dict(
+        lm.likelihood([one.request for one in examples], [[one.answer] for one in examples])
+    )
+    tokens = sum(len(lm.answer_ids(one.answer)) for one in examples)
+    plain = -sum(scored[index][0][0] for index in range(2)) / tokens
+
+    assert len(tuned.losses) == tuned.spent.steps == 30
+    assert tuned.losses[0] == pytest.approx(plain, rel=1e-4)
+    assert tuned.losses[-1] < 0.5 * tuned.losses[0]
+
+
 def test_a_shared_prefix_changes_neither_loss_nor_gradient() -> None:
     for family in ("llama", "mistral", "qwen2"):
         lm = tiny_lm(family)

@@ -18,12 +18,11 @@ SHIPPED = {
     "86693ff544763a99": "7260844036ba8889",  # lamp6
     "726cbcbf8ebdcabb": "34c90855648bcd19",  # lamp7
 }
-"""Of the bases of the sample's first version, and of the tasks that are the same in both: the hash of
-the bytes, and `bench.lm.base.fingerprint`.
+"""Of the bases of the first version of the sample, and of tasks that are the same in both: the hash
+of the bytes, and `bench.lm.base.fingerprint`.
 """
 
-SECOND = (
-)
+SECOND = ()
 """Fingerprints of the bases of the sample's second version."""
 
 GENUINE = frozenset(SHIPPED.values()) | frozenset(SECOND)
