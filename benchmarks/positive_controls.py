@@ -17,7 +17,7 @@ from bench.data.sample import generator
 from bench.report import base_results, experiments, runs
 from bench.report.cells import interval
 from bench.report.runs import Results
-from bench.report.standings import Standing, standings
+from bench.report.standings import ArmStanding, standings
 from bench.score.metrics import DIRECTION
 
 NAME = "positive_controls"
@@ -49,7 +49,7 @@ class Row:
     """What a task's arms are, by name."""
 
     task: str
-    arms: dict[str, Standing]
+    arms: dict[str, ArmStanding]
 
     @property
     def metric(self) -> str:
@@ -98,7 +98,7 @@ def page(published: Path) -> str:
 
 def _rows(results: Results) -> list[Row]:
     [tables] = base_results.by_base(results)
-    by_task: dict[str, dict[str, Standing]] = {}
+    by_task: dict[str, dict[str, ArmStanding]] = {}
     for entry in standings(tables):
         by_task.setdefault(dict(entry.place)["task"], {})[entry.arm] = entry
     return [Row(task, arms) for task, arms in by_task.items()]

@@ -42,7 +42,8 @@ def names() -> list[str]:
 def pages() -> dict[Path, str]:
     """What each page should hold."""
     made = {PAGES / f"{name}-{SCALE}.md": output.page(results(name)) for name in names()}
-    made[PAGES / "positive_controls.md"] = positive_controls.page(PUBLISHED)
+    if (PUBLISHED / "experiments" / positive_controls.NAME).is_dir():
+        made[PAGES / f"{positive_controls.NAME}.md"] = positive_controls.page(PUBLISHED)
     return made | {QUESTIONS: with_detects(QUESTIONS.read_text(encoding="utf-8"), PUBLISHED)}
 
 

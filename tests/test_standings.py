@@ -9,7 +9,7 @@ from made import cell, conf, manifest
 
 from bench.report import base_results, experiments, render, runs, standings
 from bench.report.base_results import Tables
-from bench.report.standings import Standing
+from bench.report.standings import ArmStanding
 
 SKILLS = {"plain": 0.4, "reader": 0.95, "foe": 0.02, "same": 0.42}
 """How often each arm is right."""
@@ -39,7 +39,7 @@ def made(root: Path, *, users: int = 60, tasks: tuple[str, ...] = ("lamp2",)) ->
     return tables
 
 
-def by_arm(tables: Tables) -> dict[str, Standing]:
+def by_arm(tables: Tables) -> dict[str, ArmStanding]:
     return {entry.arm: entry for entry in standings.standings(tables)}
 
 

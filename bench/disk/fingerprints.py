@@ -24,6 +24,7 @@ of the bytes, and `bench.lm.base.fingerprint`.
 
 SECOND = (
     "7a1c132cf5635681",  # lamp2
+    "d9055064e1ac7b3c",  # lamp2n
     "a39faf2b088a4a86",  # lamp3
 )
 """Fingerprints of the bases of the sample's second version."""

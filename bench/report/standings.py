@@ -37,7 +37,7 @@ SECONDS = "Seconds: for each user, without loading the model and scoring."
 
 
 @dataclass(frozen=True)
-class Standing:
+class ArmStanding:
     """One arm at one place, by the first metric of its task. `paired`: the arm minus its baseline;
     None for the baseline, and for an arm that cannot be compared. `p`: corrected.
     """
@@ -63,7 +63,7 @@ class Standing:
         return "better" if gained == DIRECTION[self.metric] else "worse"
 
 
-def standings(tables: Tables) -> list[Standing]:
+def standings(tables: Tables) -> list[ArmStanding]:
     """Every arm at every place, in the order of the experiment."""
     from bench.score.stats import holm
 
@@ -73,15 +73,15 @@ def standings(tables: Tables) -> list[Standing]:
         baseline = tables.experiment.show.baseline_of(arm)
         paired = tables.comparisons.get((place, arm, metric)) if baseline else None
         summary = tables.summaries[place, arm]
-        found.append(Standing(place, arm, metric, summary, baseline, paired, None))
+        found.append(ArmStanding(place, arm, metric, summary, baseline, paired, None))
 
     ps = {str(row): entry.paired.p_permutation for row, entry in enumerate(found) if entry.paired}
     corrected = holm(ps)
     return [_with_p(entry, corrected.get(str(row))) for row, entry in enumerate(found)]
 
 
-def _with_p(entry: Standing, p: float | None) -> Standing:
-    return Standing(
+def _with_p(entry: ArmStanding, p: float | None) -> ArmStanding:
+    return ArmStanding(
         entry.place, entry.arm, entry.metric, entry.summary, entry.baseline, entry.paired, p
     )
 
@@ -133,7 +133,7 @@ def _head(tables: Tables) -> list[str]:
     return [f"{what}; {asked} users.", *tables.results.notes]
 
 
-def _row(tables: Tables, entry: Standing, axes: Sequence[str]) -> list[str]:
+def _row(tables: Tables, entry: ArmStanding, axes: Sequence[str]) -> list[str]:
     words = tables.words(entry.place)
     value = entry.summary.values.get(entry.metric)
     paired = entry.paired
@@ -175,7 +175,7 @@ def _unparsed(tables: Tables) -> list[str]:
     return [f"{'; '.join(found)}."] if found else []
 
 
-def finding(entries: Sequence[Standing]) -> list[str]:
+def finding(entries: Sequence[ArmStanding]) -> list[str]:
     """What the rows show, a sentence for each baseline; nothing if nothing was compared."""
     baselines = dict.fromkeys(entry.baseline for entry in entries if entry.evidence)
     sentences = []
@@ -185,12 +185,12 @@ def finding(entries: Sequence[Standing]) -> list[str]:
     return sentences
 
 
-def _sentence(baseline: str, entries: Sequence[Standing]) -> str:
+def _sentence(baseline: str, entries: Sequence[ArmStanding]) -> str:
     """What stands on which side of one baseline."""
     several = len({entry.place for entry in entries}) > 1
     parts = []
     for evidence, words in WORDS.items():
-        arms: dict[str, list[Standing]] = {}
+        arms: dict[str, list[ArmStanding]] = {}
         for entry in entries:
             if entry.evidence == evidence:
                 arms.setdefault(entry.arm, []).append(entry)
@@ -210,7 +210,7 @@ WORDS: dict[Evidence, str] = {
 """How a sentence calls the sides of a baseline, in their order."""
 
 
-def _named(arm: str, entries: Sequence[Standing], *, several: bool) -> str:
+def _named(arm: str, entries: Sequence[ArmStanding], *, several: bool) -> str:
     """An arm with its difference, or with the number of tasks on which this holds."""
     if several:
         tasks = [dict(entry.place).get("task", "") for entry in entries]
