@@ -352,7 +352,7 @@ def only_dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LaMP-3 and LaMP-4 of the sample, without the fit split."""
     root = tmp_path_factory.mktemp("only dev")
     for name in ("LaMP_3", "LaMP_4"):
-        whole = plan.data_root({"name": "sample", "seed": 0}) / name / "dev"
+        whole = plan.data_root({"name": "sample", "version": 2, "seed": 0}) / name / "dev"
         shutil.copytree(whole, root / name / "dev")
     return root
 
