@@ -26,7 +26,7 @@ DENSEST = Counts(lines=1000, code_lines=1000, comprehensions=26, expressions=392
 """Of 1,000 lines over bench and methods together, except for long lines, which are all there are."""
 
 
-MOST_TUPLES = 22
+MOST_TUPLES = 21
 """Public functions and methods that give back a tuple of several things, or several such."""
 
 

@@ -60,7 +60,12 @@ CELLS = [
     ("method=rag", "task=lamp2n", "model=tiny", "protocol=activity"),
     ("method=llm_rec", "task=lamp5", "model=tiny", "protocol=efficiency"),
 ]
-LEFT_ALONE = ("hydra", "experiment", "data.seed")  # Hydra's own; another seed writes another sample
+LEFT_ALONE = (
+    "hydra",
+    "experiment",
+    "data.version",
+    "data.seed",
+)  # Hydra's own; another seed writes another sample
 
 ODD: list[Any] = [
     None,
@@ -374,7 +379,13 @@ def test_a_fit_split_that_nobody_reads_need_not_be_there(
     words: tuple[str, ...], only_dev: Path
 ) -> None:
     config = copy.deepcopy(composed(("model=tiny", *FEW, *words)))
-    config.data = {"name": "lamp", "root": str(only_dev), "kind": "user", "seed": 0}
+    config.data = {
+        "name": "lamp",
+        "root": str(only_dev),
+        "kind": "user",
+        "version": None,
+        "seed": 0,
+    }
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]
@@ -396,7 +407,13 @@ def test_who_reads_the_fit_split_says_so_where_it_is_missing(
     words: tuple[str, ...], who: str, only_dev: Path
 ) -> None:
     config = copy.deepcopy(composed(("model=tiny", *FEW, *words)))
-    config.data = {"name": "lamp", "root": str(only_dev), "kind": "user", "seed": 0}
+    config.data = {
+        "name": "lamp",
+        "root": str(only_dev),
+        "kind": "user",
+        "version": None,
+        "seed": 0,
+    }
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]

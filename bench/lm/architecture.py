@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 from transformers import DynamicCache
@@ -87,12 +87,19 @@ def text_linears(model: Any) -> dict[str, nn.Linear]:
     return linears
 
 
-def mlp_blocks(model: Any, part: nn.Module) -> list[tuple[str, nn.Module]]:
+class Block(NamedTuple):
+    """The MLP of a layer, and its name in the model."""
+
+    name: str
+    module: nn.Module
+
+
+def mlp_blocks(model: Any, part: nn.Module) -> list[Block]:
     """Name and module of the MLP of each layer of this part, first layer first. Layers without one
     have none.
     """
     inside = set(part.modules())
-    blocks: list[tuple[str, nn.Module]] = []
+    blocks: list[Block] = []
     for name, module in model.named_modules():
         layer, _, last = name.rpartition(".")
         # A block within a block is a part of it: an expert, or what experts share.
@@ -103,7 +110,7 @@ def mlp_blocks(model: Any, part: nn.Module) -> list[tuple[str, nn.Module]]:
                     f"{layer} adds the outputs of two MLPs ({blocks[-1][0]}, {name}): methods that"
                     " read or edit the output of a layer's MLP cannot use this model"
                 )
-            blocks.append((name, module))
+            blocks.append(Block(name, module))
     return blocks
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from bench.errors import InputError
 from bench.lm.architecture import (
+    Block,
     Padding,
     last_linear,
     mlp_blocks,
@@ -147,7 +148,7 @@ class Network:
             )
         return named
 
-    def mlps(self, side: Side = "decoder") -> list[tuple[str, nn.Module]]:
+    def mlps(self, side: Side = "decoder") -> list[Block]:
         """Name and module of each layer's MLP, first layer first. Of a mixture of experts, the
         block of all experts.
         """
