@@ -7,14 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from bench.checks.bounds import SEED, SOME, Range
 
-if TYPE_CHECKING:
-    from bench.lm.patch import Patch
-
 Role = Literal["system", "user", "assistant"]
+
+
+class Weights(Protocol):
+    """A change of a model's weights, as those see it who know no torch (`bench.lm.patch.Patch`)."""
+
+    @property
+    def id(self) -> str:
+        """A hash of its numbers."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size, at two bytes a number."""
+
+    def save(self, path: Path) -> None:
+        """Write it as safetensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,7 @@ class Request:
     """
 
     messages: tuple[Message, ...]
-    patches: tuple[Patch, ...] = ()
+    patches: tuple[Weights, ...] = ()
     answer: str | None = None
     name: str = ""
     draw: str = ""
@@ -123,7 +136,7 @@ class Personalization:
 
     text: Mapping[str, str] = field(default_factory=dict)
     items: tuple[Item, ...] | None = None
-    patches: tuple[Patch, ...] = ()
+    patches: tuple[Weights, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     shown: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from bench.lm.backend import Batch, Capability, Prompt, Score, Wanted
 from bench.lm.spec import ModelSpec
-from bench.types import Completion, Request
-
-if TYPE_CHECKING:
-    from bench.lm.patch import Patch
+from bench.types import Completion, Request, Weights
 
 MOCK = ("model=tiny", "model._target_=mock_backend.MockSpec", "model.source=tiny:mock")
 WORDS = ("solid", "late", "bright", "weak", "warm", "cheap", "kind", "loud", "clean", "odd")
@@ -65,7 +62,7 @@ class MockBackend:
     def answer(
         self,
         prompts: Sequence[Prompt],
-        patches: Sequence[tuple[Patch, ...]],
+        patches: Sequence[tuple[Weights, ...]],
         wanted: Wanted,
         progress: Callable[[float], None],
     ) -> Iterator[Batch[Completion]]:
@@ -79,7 +76,7 @@ class MockBackend:
     def score(
         self,
         prompts: Sequence[Prompt],
-        patches: Sequence[tuple[Patch, ...]],
+        patches: Sequence[tuple[Weights, ...]],
         answers: Sequence[Sequence[str]],
     ) -> Iterator[Batch[list[Score]]]:
         scores = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.disk import seals
 from bench.errors import InputError
-from bench.types import Item, Personalization
+from bench.types import Item, Personalization, Weights
 
 if TYPE_CHECKING:
     from bench.lm.patch import Patch
@@ -58,7 +58,7 @@ def save_personalizations(
 def load_personalizations(
     folder: Path,
     name: str,
-    known: Mapping[str, Patch] | None = None,
+    known: Mapping[str, Weights] | None = None,
     *,
     cell: str | None = None,
     users: Sequence[str] | None = None,
@@ -134,7 +134,7 @@ def _as_json(personal: Personalization) -> dict[str, Any]:
     }
 
 
-def _from_values(path: Path, values: Any, known: Mapping[str, Patch]) -> list[Personalization]:
+def _from_values(path: Path, values: Any, known: Mapping[str, Weights]) -> list[Personalization]:
     """The personalizations in the content of the file `path`; each patch is loaded once."""
     patches = dict(known)
     try:
@@ -162,7 +162,7 @@ def _patch(path: Path) -> Patch:
     return patch
 
 
-def _from_json(value: Mapping[str, Any], patches: Mapping[str, Patch]) -> Personalization:
+def _from_json(value: Mapping[str, Any], patches: Mapping[str, Weights]) -> Personalization:
     items = None
     if value["items"] is not None:
         items = tuple(Item(item_id, fields, date) for item_id, fields, date in value["items"])

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from bench.cell.artifacts import CHUNK, chunk_name, load_personalizations
 from bench.data.dates import as_of
 from bench.errors import InputError
-from bench.types import Personalization, Query, Request, User
-
-if TYPE_CHECKING:
-    from bench.lm.patch import Patch
+from bench.types import Personalization, Query, Request, User, Weights
 
 T = TypeVar("T")
 
@@ -59,7 +56,7 @@ class Window:
         self, artifacts: Path, shared: Personalization, cell: str
     ) -> list[Personalization]:
         """What the users' chunks on disk hold; a patch of several users is read once."""
-        known: dict[str, Patch] = {patch.id: patch for patch in shared.patches}
+        known: dict[str, Weights] = {patch.id: patch for patch in shared.patches}
         personals: list[Personalization] = []
         for start in range(self.start, self.start + len(self.users), CHUNK):
             ids = [user.id for user in self.users[start - self.start :][:CHUNK]]

@@ -118,9 +118,10 @@ def _fullest(personals: Iterable[Personalization]) -> Personalization:
 
 def _patch(personal: Personalization) -> Patch | None:
     """All of a user's patches as one."""
+    from bench.lm.patch import concrete
     from bench.lm.peft_export import joined
 
-    return joined(personal.patches) if personal.patches else None
+    return joined(concrete(personal.patches)) if personal.patches else None
 
 
 def _base(cell: SourceCell) -> Base:

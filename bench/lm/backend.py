@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from bench.types import Completion, Decoding, Request
-
-if TYPE_CHECKING:
-    from bench.lm.patch import Patch
+from bench.types import Completion, Decoding, Request, Weights
 
 T = TypeVar("T")
 
@@ -137,7 +134,7 @@ class Backend(Protocol):
     def answer(
         self,
         prompts: Sequence[Prompt],
-        patches: Sequence[tuple[Patch, ...]],
+        patches: Sequence[tuple[Weights, ...]],
         wanted: Wanted,
         progress: Callable[[float], None],
     ) -> Iterator[Batch[Completion]]:
@@ -148,7 +145,7 @@ class Backend(Protocol):
     def score(
         self,
         prompts: Sequence[Prompt],
-        patches: Sequence[tuple[Patch, ...]],
+        patches: Sequence[tuple[Weights, ...]],
         answers: Sequence[Sequence[str]],
     ) -> Iterator[Batch[list[Score]]]:
         """How likely each of its answers is behind each prompt, where the backend can (`logprobs`);

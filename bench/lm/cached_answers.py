@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from bench.lm.backend import Backend, Batch, Prompt, Wanted
 from bench.lm.response_cache import ResponseCache
-from bench.types import Completion
+from bench.types import Completion, Weights
 
 if TYPE_CHECKING:
     from bench.cost.budget import Budget
-    from bench.lm.patch import Patch
 
 Known = tuple[Completion, float | None]
 """A cached answer, and the seconds that it took where that is known."""
@@ -24,7 +23,7 @@ class Asked:
     """Prompts that are handed over together, the patches of each, and what is wanted of them."""
 
     prompts: Sequence[Prompt]
-    patches: Sequence[tuple[Patch, ...]]
+    patches: Sequence[tuple[Weights, ...]]
     wanted: Wanted
 
     def of(self, rows: Sequence[int]) -> Asked:

@@ -21,7 +21,7 @@ from bench.lm.cached_answers import Asked, CachedAnswers, answered
 from bench.lm.engines import backend_of
 from bench.lm.response_cache import ResponseCache
 from bench.lm.spec import ModelSpec
-from bench.types import Completion, Decoding, Request
+from bench.types import Completion, Decoding, Request, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,7 @@ class LM:
             keys.append(self._key(prompt, patches, asked.wanted))
         return CachedAnswers(self.backend, self.cache, self.budget).answer(asked, keys)
 
-    def _key(self, prompt: Prompt, patches: Sequence[Patch], wanted: Wanted) -> str:
+    def _key(self, prompt: Prompt, patches: Sequence[Weights], wanted: Wanted) -> str:
         """What can change an answer, and nothing else: not the batch, nor whose question it is."""
         model, ids = self.identity, [patch.id for patch in patches]
         # An adapted base that is taken back again is the model as it was, whatever the base: cells

@@ -27,7 +27,7 @@ from bench.lm.architecture import (
 )
 from bench.lm.backend import Prompt
 from bench.lm.load import load
-from bench.lm.patch import virtual_tokens
+from bench.lm.patch import concrete
 from bench.lm.prompt_text import Markers, map_lines, rendered
 from bench.lm.spec import ModelSpec
 from bench.types import Line, Message, Request
@@ -59,7 +59,7 @@ class Network:
         equal shares, unused rolls over).
         """
         messages = self._markers.defused(request.messages)
-        virtual = virtual_tokens(request.patches)
+        virtual = sum(patch.virtual for patch in concrete(request.patches))
         limit = min(self.max_prompt_tokens, most or self.max_prompt_tokens) - virtual
         ids = self._tokens(messages)
         whole = self._line_tokens(messages)

@@ -16,10 +16,10 @@ from bench.lm.branches import score_batch
 from bench.lm.decode import answer_batch
 from bench.lm.memory import halving
 from bench.lm.network import Network
-from bench.lm.patch import Patch
+from bench.lm.patch import concrete
 from bench.lm.prefix import can_share
 from bench.lm.spec import ModelSpec
-from bench.types import Completion, Request
+from bench.types import Completion, Request, Weights
 
 
 class TorchEngine:
@@ -57,7 +57,7 @@ class TorchEngine:
     def answer(
         self,
         prompts: Sequence[Prompt],
-        patches: Sequence[tuple[Patch, ...]],
+        patches: Sequence[tuple[Weights, ...]],
         wanted: Wanted,
         progress: Callable[[float], None],
     ) -> Iterator[Batch[Completion]]:
@@ -80,7 +80,7 @@ class TorchEngine:
     def score(
         self,
         prompts: Sequence[Prompt],
-        patches: Sequence[tuple[Patch, ...]],
+        patches: Sequence[tuple[Weights, ...]],
         answers: Sequence[Sequence[str]],
     ) -> Iterator[Batch[list[Score]]]:
         """All of the prompts as one batch, in halves where memory runs out."""
@@ -109,8 +109,10 @@ class TorchEngine:
         return can_share(self.network, max((prompt.size for prompt in prompts), default=0))
 
     @contextmanager
-    def _applied(self, patches: Sequence[tuple[Patch, ...]], rows: Sequence[int]) -> Iterator[Rows]:
+    def _applied(
+        self, patches: Sequence[tuple[Weights, ...]], rows: Sequence[int]
+    ) -> Iterator[Rows]:
         """Inside, each row has its patches, and nothing is kept for a gradient."""
-        of_rows = [patches[row] for row in rows]
+        of_rows = [concrete(patches[row]) for row in rows]
         with applied(self.network.model, of_rows) as active, torch.inference_mode():
             yield active
