@@ -114,6 +114,11 @@ def mlp_blocks(model: Any, part: nn.Module) -> list[Block]:
     return blocks
 
 
+def is_in_mlp(name: str) -> bool:
+    """Whether a module of this name is part of an MLP."""
+    return not set(name.split(".")).isdisjoint(_BLOCKS)
+
+
 def last_linear(name: str, block: nn.Module) -> str | None:
     """Name of the linear layer whose output is the block's, so that a change of the output can be
     folded into its weights.

@@ -129,6 +129,11 @@ class Network:
         config = self.model.config
         return config.get_text_config() is not config and not self.seq2seq
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether a layer is a mixture of experts, whose weights lie in one tensor for all."""
+        return any(name.endswith(".experts") for name, _ in self.model.named_modules())
+
     def linears(self) -> dict[str, nn.Linear]:
         """The linear layers that text goes through, by name, in the order of the names."""
         return text_linears(self.model)

@@ -21,6 +21,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from bench.cost.budget import Budget, Spent
 from bench.errors import InputError, MethodError
+from bench.lm.architecture import is_in_mlp
 from bench.lm.recipes import TrainingFields
 from bench.lm.tune import module_names
 from bench.terminal.progress import Progress
@@ -61,13 +62,17 @@ class Training(TrainingFields):
         targets: Any = self.targets
         if not isinstance(targets, str):
             targets = list(module_names(lm, targets))
-        if lm.network.sees_or_hears:
+        if lm.network.sees_or_hears or lm.network.has_experts:
             # PEFT would find the names in the vision tower as well: each module is named in full.
             named = lm.network.linears()
             if not isinstance(targets, str):
                 named = lm.network.linears_named(targets)
             head = lm.network.model.get_output_embeddings()
             targets = [name for name, module in named.items() if module is not head]
+        if lm.network.has_experts:
+            # PEFT takes the name of a dense MLP's layer for that of the experts, whose change no
+            # patch expresses: what is no MLP learns.
+            targets = [name for name in targets if not is_in_mlp(name)]
         return LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]

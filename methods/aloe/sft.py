@@ -98,6 +98,7 @@ def _causal(
         packing=sft.packing,
         packing_strategy="bfd",
         max_length=sft.max_length if sft.packing else None,
+        router_aux_loss_coef=0.0,  # the loss on answers alone
     )
     return SFTTrainer(
         model=model,

@@ -132,6 +132,7 @@ def train(
             loss_type=["sigmoid"],
             disable_dropout=dpo.disable_dropout,
             max_length=dpo.max_length,
+            router_aux_loss_coef=0.0,  # DPO's loss alone: none that spreads work over experts
         )
         trainer = TokenDPOTrainer(
             model=base.model,
