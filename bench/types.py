@@ -190,6 +190,8 @@ class Completion:
     label_logprobs: tuple[float, ...] | None = None
     gold_nll: float | None = None
     prompt: str = ""
+    thought: int = 0
+    thought_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +211,5 @@ class Sample:
     finished: bool = True
     label_logprobs: tuple[float, ...] | None = None
     prompt: str = ""
+    thought: int = 0
+    thought_cut: bool = False

@@ -45,6 +45,8 @@ class MockBackend:
 
     independent = True
 
+    facts: Mapping[str, Any] = {}
+
     def __init__(self, spec: ModelSpec) -> None:
         self.identity: Mapping[str, Any] = spec.identity()
         self.can = spec.can

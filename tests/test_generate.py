@@ -221,12 +221,12 @@ def test_out_of_memory_halves_the_batch() -> None:
 
 
 def test_an_answer_stops_at_the_end_of_its_first_line() -> None:
-    from bench.lm.decode import _first_line, _stops
+    from bench.lm.answer_text import first_line, stops
 
-    assert _stops("\n4 stars\n", ()) and not _stops("\n 4", ())
-    assert _first_line("\n 4 stars \nbecause") == "4 stars"
-    assert _stops(" comedy", LABELS) and not _stops("dark", LABELS)
-    assert not _stops("1", ("1", "10")) and _stops("10", ("1", "10"))
+    assert stops("\n4 stars\n", ()) and not stops("\n 4", ())
+    assert first_line("\n 4 stars \nbecause") == "4 stars"
+    assert stops(" comedy", LABELS) and not stops("dark", LABELS)
+    assert not stops("1", ("1", "10")) and stops("10", ("1", "10"))
 
 
 def test_every_prompt_has_exactly_one_beginning(any_lm) -> None:  # type: ignore[no-untyped-def]

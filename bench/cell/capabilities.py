@@ -31,6 +31,11 @@ def _refuse(spec: ModelSpec, who: str, needs: Collection[Capability]) -> None:
     missing = sorted(need for need in needs if need not in spec.can)
     if missing:
         can = ", ".join(sorted(spec.can)) or "nothing besides answering"
+        if spec.thinking == "on":
+            raise InputError(
+                f"{who} needs {', '.join(missing)}, and a model that thinks first can do {can}:"
+                " what is scored or learnt would stand behind no thought; set model.thinking=off"
+            )
         raise InputError(
             f"{who} needs {', '.join(missing)}, and model {spec.name} can do {can}: choose a model"
             " whose weights are in this process"

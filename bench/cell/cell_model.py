@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cell import model_note
 from bench.cell.cell_claim import claimed
 from bench.cell.cohort import Cohort
 from bench.cost.budget import Budget
@@ -100,6 +101,7 @@ class CellModel:
             cache = ResponseCache(plan.cell.root / "cache" / "answers.sqlite")
             lm = model_pool.model(plan.spec, base, budget=self._budget, cache=cache)
         lm.code = sources.digest(sources.of(plan.method, plan.spec.engine))
+        model_note.write(plan.cell, lm.backend.facts)
         return lm
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.cell import likelihoods
 from bench.cell.windows import Question, Window
 from bench.disk import store
+from bench.errors import MethodError
 from bench.terminal.progress import Progress
 from bench.types import Completion, Personalization, Sample
 
@@ -18,20 +19,26 @@ if TYPE_CHECKING:
     from bench.cell.job import Job
 
 
+_ENOUGH = 20
+"""Answers that show whether a model thinks aloud."""
+
+
 @dataclass
 class Answered:
     """The questions that have answers on disk, and these answers' tokens,
-    which are what answering has cost.
+    which are what answering has cost. `thoughts`: answers that are, or follow, a thought.
     """
 
     ids: set[str] = field(default_factory=set)
     tokens_in: int = 0
     tokens_out: int = 0
+    thoughts: int = 0
 
     def add(self, sample: Sample) -> None:
         self.ids.add(sample.id)
         self.tokens_in += sample.tokens_in
         self.tokens_out += sample.tokens_out
+        self.thoughts += sample.thought > 0
 
     def has(self, window: Window) -> bool:
         """Whether all questions of the window are answered."""
@@ -86,7 +93,22 @@ def _answer_window(
             answered.add(sample)
         _count_tokens(job, answered)
         job.run.write()
+        _refuse_thoughts(job, answered)
         progress.advance(len(samples))
+
+
+def _refuse_thoughts(job: Job, answered: Answered) -> None:
+    """Raises MethodError if most answers begin as a thought does, and none was asked for: cut at
+    their first line, they say nothing of the question.
+    """
+    spec, count = job.plan.spec, len(answered.ids)
+    enough = count >= min(_ENOUGH, job.questions)
+    if spec.thinking == "off" and enough and answered.thoughts > count / 2:
+        raise MethodError(
+            f"{answered.thoughts} of {count} answers of {spec.name} begin with a thought, and are"
+            " cut before it ends: set model.thinking=on, or turn thoughts off with a setting that"
+            " its chat template reads (model.template={...})"
+        )
 
 
 def _count_tokens(job: Job, answered: Answered) -> None:
@@ -157,4 +179,6 @@ def _sample(question: Question, completion: Completion) -> Sample:
         finished=completion.finished,
         label_logprobs=completion.label_logprobs,
         prompt=completion.prompt,
+        thought=completion.thought,
+        thought_cut=completion.thought_cut,
     )

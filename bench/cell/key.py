@@ -85,7 +85,7 @@ def method_fields(method: Method, configured: Mapping[str, Any]) -> dict[str, An
     fields = {}
     for name, value in configured.items():
         identity = getattr(getattr(method, name, None), "identity", None)
-        fields[name] = identity() if identity else by_content(value)
+        fields[name] = identity() if identity else _said(by_content(value))
     return fields
 
 
@@ -119,6 +119,14 @@ def _mapping_by_content(value: Mapping[str, Any]) -> dict[str, Any]:
     return content | _revisions(value)
 
 
+def _said(value: Any) -> Any:
+    """A configured value with the models in it as keys have them (`ModelSpec.UNSAID`)."""
+    if not isinstance(value, Mapping):
+        return value
+    fields = {name: _said(entry) for name, entry in value.items()}
+    return ModelSpec.said(fields) if str(value.get(TARGET, "")).endswith(".ModelSpec") else fields
+
+
 def _embedder(value: Any) -> Any:
     """A sentence encoder by its commit on the hub, or as a folder by its content."""
     if not isinstance(value, str):
@@ -137,8 +145,8 @@ def _path_by_content(path: Path) -> str:
 
 
 def _names_data(text: str) -> bool:
-    """Whether a text is the path of a file or folder. The folder of this process, and those around
-    it, are no data.
+    """Whether a text is the path of a file or folder. The folder of this process, the user's own,
+    and those around them, are no data.
     """
     if "/" not in text and "." not in text:
         return False
@@ -146,8 +154,8 @@ def _names_data(text: str) -> bool:
         return False
     if not os.path.isdir(text):
         return is_there(Path(text))
-    here = Path.cwd()
-    return Path(text).resolve() not in (here, *here.parents)
+    here, home = Path.cwd(), Path.home().resolve()
+    return Path(text).resolve() not in (here, *here.parents, home, *home.parents)
 
 
 def _revisions(value: Mapping[str, Any]) -> dict[str, Any]:

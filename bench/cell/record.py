@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.cell import staleness
+from bench.cell import model_note, staleness
 from bench.cell.cohort import Cohort
 from bench.cell.key import by_content
 from bench.cell.plan import Plan
@@ -55,7 +55,7 @@ def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
         "key": plan.cell.key,
         "cell": plan.names,
         "config": _public(plan.config) | {"method": dict(plan.fields), "protocol": _protocol(plan)},
-        "model": dict(plan.identity) | {"base": _base(cohort)},
+        "model": dict(plan.identity) | {"base": _base(cohort)} | model_note.read(plan.cell),
         "data": data,
         "leaks": cohort.leaks.record(),
         "metrics": {},
@@ -90,6 +90,8 @@ def results(cohort: Cohort, found: Tally, shared: Personalization, dropped: int)
         "patch_bytes": sum(found.patches.values()),
         "patch_bytes_per_user": sum(found.patches.values()) / max(1, found.users),
     }
+    if plan.spec.thinking == "on":
+        counts |= {"thought_tokens": found.thought_tokens, "thoughts_cut": found.thoughts_cut}
     facts = dict(shared.facts)
     for name, count in found.facts.items():
         facts[f"users_{name}"] = count

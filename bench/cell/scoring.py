@@ -31,6 +31,8 @@ class Tally:
     unparsed: int = 0
     truncated: int = 0
     unfinished: int = 0
+    thought_tokens: int = 0
+    thoughts_cut: int = 0
     golds_without_word: int = 0
     withheld_questions: int = 0
     withheld_items: int = 0
@@ -65,6 +67,8 @@ class Tally:
             self.unparsed += metrics.unparsed(task.kind, task.labels, sample.raw)
             self.truncated += sample.cut > 0
             self.unfinished += not sample.finished
+            self.thought_tokens += sample.thought
+            self.thoughts_cut += sample.thought_cut
 
     def add_golds(self, task: Task, queries: Sequence[Query]) -> None:
         """Keep the golds' texts, and count those in which official ROUGE finds no word."""

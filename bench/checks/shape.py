@@ -120,6 +120,8 @@ SAMPLE: Shape = {
     "finished?": FLAG,
     "label_logprobs?": LOGPROBS,
     "prompt?": TEXT,
+    "thought?": COUNT,
+    "thought_cut?": FLAG,
 }
 SCORE: Shape = {
     "id": TEXT,

@@ -31,6 +31,7 @@ _HARMLESS = frozenset(
     {
         "bench.cell.artifacts",
         "bench.cell.effects",
+        "bench.cell.model_note",
         "bench.cell.record",
         "bench.cell.sections",
         "bench.cell.settings",
@@ -43,6 +44,7 @@ _HARMLESS = frozenset(
         "bench.data.json_stream",
         "bench.data.sample.generator",
         "bench.errors",
+        "bench.lm.library_warnings",
         "bench.lm.response_cache",
         "bench.lm.tensor_cache",
     }

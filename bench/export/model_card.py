@@ -30,7 +30,7 @@ def example(cell: SourceCell, base: Base, personal: Personalization) -> str:
         raise InputError(
             f"{cell.folder / 'config.yaml'}: task and method make no prompt ({problem})"
         ) from error
-    return rendered(messages, base.tokenizer, chat=base.chat)
+    return rendered(messages, base.template)
 
 
 def _messages(cell: SourceCell, personal: Personalization) -> tuple[Message, ...]:
@@ -93,7 +93,7 @@ model = {loader}.from_pretrained({source}, dtype={dtype})
 
 ## Prompt
 
-{_CHAT if base.chat else _PLAIN} At most {model["max_prompt_tokens"]} tokens, of which history lines
+{_rendering(base)} At most {model["max_prompt_tokens"]} tokens, of which history lines
 share {model["history_tokens"]}: long lines are shortened, and the question never is. With names in
 place of a user's texts (as many history lines as the method selects):
 
@@ -112,6 +112,17 @@ _CHAT = """One user turn through the tokenizer's chat template, with `add_genera
 The text is tokenized with `add_special_tokens=False`, after one beginning-of-text token if the
 model has one and the template sets none."""
 _PLAIN = "Plain text without trailing space, tokenized with the tokenizer's own special tokens."
+
+
+def _rendering(base: Base) -> str:
+    """How messages become a prompt, with what the template is given besides them."""
+    if base.template is None:
+        return _PLAIN
+    values = json.dumps(base.template.values, ensure_ascii=False)
+    given = f" Its settings: `{values}`." if base.template.values else ""
+    opening = base.template.around.opening
+    begun = f" The answer is begun with `{json.dumps(opening)}`." if opening else ""
+    return _CHAT + given + begun
 
 
 def _copy(spec: ModelSpec, weights: str) -> str:

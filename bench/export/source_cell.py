@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from bench.lm.spec import ModelSpec
 from bench.types import Decoding
 
 if TYPE_CHECKING:
+    from bench.lm.chat_template import ChatTemplate
     from bench.lm.patch import Patch
     from bench.lm.peft_export import TaskType
     from bench.method import Method
@@ -113,9 +115,12 @@ class Base:
     def task_type(self) -> TaskType:
         return "SEQ_2_SEQ_LM" if self.seq2seq else "CAUSAL_LM"
 
-    @property
-    def chat(self) -> bool:
-        return self.spec.chat and not self.seq2seq and bool(self.tokenizer.chat_template)
+    @cached_property
+    def template(self) -> ChatTemplate | None:
+        """How prompts are rendered; None if they are plain."""
+        from bench.lm.prompt_text import chat_template
+
+        return chat_template(self.spec, self.tokenizer, seq2seq=self.seq2seq)
 
 
 def _part(config: Any, kind: type, where: str) -> Any:

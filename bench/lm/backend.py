@@ -106,6 +106,10 @@ class Backend(Protocol):
         """What can change its answers; part of every key."""
 
     @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a record says of it besides, as JSON values."""
+
+    @property
     def can(self) -> frozenset[Capability]:
         """What it can do besides answering."""
 

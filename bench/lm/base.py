@@ -68,12 +68,18 @@ class BaseSpec:
     seed: Annotated[int, SEED] = 0
     retrain: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.profile, Profile):
+            raise InputError("base.profile: no _target_, which says that it is a profile")
+
     def key(self, model: Mapping[str, Any], task: Task, data: str) -> str:
         """A hash of the recipe: the model, the prompts, the training data, these fields.
 
         It finds the artifact.
         """
         weights = {name: model[name] for name in WEIGHTS}
+        # A base learns prompts as its model is given them.
+        weights |= {name: model[name] for name in ("template", "date") if name in model}
         labels = list(task.labels)
         parts = [self._recipe(task), self._prompts(task), weights, task.name, labels, data]
         text = json.dumps(parts, sort_keys=True, default=list)
@@ -88,8 +94,11 @@ class BaseSpec:
             del recipe["style"]
         if self.form != "profile":
             del recipe["profile"]
-        elif self.profile.model is not None and self.profile.model.commit:
-            recipe["profile"]["model"]["revision"] = self.profile.model.commit
+        elif self.profile.model is not None:
+            writer = self.profile.model
+            recipe["profile"]["model"] = writer.said(recipe["profile"]["model"])
+            if writer.commit:
+                recipe["profile"]["model"]["revision"] = writer.commit
         recipe["more"] = self.more.get(task.name, 1)
         if recipe["more"] == 1:
             del recipe["more"]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from bench.lm.answer_text import AnswerRules, AnswerText, first_line
 from bench.lm.backend import Prompt, Wanted
 from bench.lm.batched_patches import Rows
 from bench.lm.branches import branch_scores
@@ -26,11 +28,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What was written: the text, cut at the stop rule, how many tokens, and whether it ended."""
+    """What was written: the text, cut at the stop rule, how many tokens, and whether it ended; how
+    many of the tokens were a thought, and whether that was cut short.
+    """
 
     text: str
     tokens: int = 0
     finished: bool = True
+    thought: int = 0
+    thought_cut: bool = False
+
+    @staticmethod
+    def of(text: AnswerText) -> _Answer:
+        return _Answer(
+            first_line(text.text),
+            len(text.thought) + len(text.tokens),
+            text.finished,
+            text.thought_tokens,
+            text.thought_cut,
+        )
 
 
 def answer_batch(
@@ -44,8 +60,10 @@ def answer_batch(
     """Answer the prompts of one batch. `passes`: which prompts are read at once, in their order.
     `progress` hears how many prompts are done, in parts of one.
     """
-    label_ids = [network.answer_ids(label) for label in wanted.labels]
-    gold_ids = [network.answer_ids(gold) for gold in wanted.golds]
+    # Behind a thought that nobody knows yet, no given answer can be scored.
+    scores = network.thought_rules is None
+    label_ids = [network.answer_ids(label) for label in wanted.labels] if scores else []
+    gold_ids = [network.answer_ids(gold) for gold in wanted.golds] if scores else []
     labels: list[list[float]] = []
     golds: list[float] = []
     held: list[Prefix] = []
@@ -56,7 +74,7 @@ def answer_batch(
             prefix = read(network, [prompts[row] for row in rows], patches)
             # Scored while the prompt's keys and values are at hand. The branches are cropped off
             # them again, so that the answer is written as if nobody had looked at labels or gold.
-            if wanted.labels:
+            if label_ids:
                 labels += branch_scores(network, prefix, [label_ids] * len(rows))
             if gold_ids:
                 golds += _gold_nlls(network, prefix, [gold_ids[row] for row in rows])
@@ -79,6 +97,8 @@ def answer_batch(
             answers[row].finished,
             label_logprobs=tuple(labels[row]) if labels else None,
             gold_nll=golds[row] if golds else None,
+            thought=answers[row].thought,
+            thought_cut=answers[row].thought_cut,
         )
         found.append(completion)
     return found
@@ -94,18 +114,6 @@ def _gold_nlls(network: Network, prefix: Prefix, golds: Sequence[Sequence[int]])
     return [-total / len(gold) for [total], gold in zip(totals, golds, strict=True)]
 
 
-@dataclass
-class _Text:
-    """What is being written behind one prompt: the new tokens, what they say so far, whether that
-    is all, and the random numbers that it draws from.
-    """
-
-    stream: torch.Generator
-    tokens: list[int] = field(default_factory=list)
-    text: str = ""
-    finished: bool = False
-
-
 def _write(
     network: Network,
     prompts: Sequence[Prompt],
@@ -115,23 +123,22 @@ def _write(
     progress: Callable[[float], None],
 ) -> list[_Answer]:
     """New tokens for every row until it stops; finished rows leave the batch."""
-    decoding, limit = wanted.decoding, wanted.max_new_tokens
-    labels = wanted.labels if decoding.stop_at_label else ()
-    ends = _ends(network)
-    texts = [_Text(_stream(prompt, decoding)) for prompt in prompts]
+    decoding = wanted.decoding
+    rules = AnswerRules(
+        network.ends,
+        wanted.labels if decoding.stop_at_label else (),
+        wanted.max_new_tokens,
+        network.tokenizer.decode,
+        network.thought_rules,
+    )
+    texts = [AnswerText(rules, _stream(prompt, decoding)) for prompt in prompts]
     alive = list(texts)
-    for number in range(limit):
+    for number in count(1):
         tokens = _choose(prefix.logits, decoding, [text.stream for text in alive])
         for text, token in zip(alive, tokens, strict=True):
-            if token in ends:
-                text.finished = True
-                continue
-            text.tokens.append(token)
-            # All tokens are decoded again: one alone may be half a character, or lose its space.
-            text.text = str(network.tokenizer.decode(text.tokens, skip_special_tokens=True))
-            text.finished = _stops(text.text, labels)
-        going = [row for row, text in enumerate(alive) if not text.finished]
-        if not going or number + 1 == limit:
+            text.take(token)
+        going = [row for row, text in enumerate(alive) if not text.over]
+        if not going:
             break
         if len(going) < len(alive):
             # The cache is copied without the finished rows. That costs as much as reading it for
@@ -140,10 +147,10 @@ def _write(
             prefix.select(kept)
             patches.select(kept)
             alive = [alive[row] for row in going]
-        step(network, prefix, [text.tokens[-1] for text in alive])
-        written = max((number + 1) / limit, 1 - len(alive) / len(prompts))
+        step(network, prefix, [text.last for text in alive])
+        written = max(number / rules.most, 1 - len(alive) / len(prompts))
         progress(len(prompts) * (0.5 + 0.5 * written))
-    return [_Answer(_first_line(text.text), len(text.tokens), text.finished) for text in texts]
+    return [_Answer.of(text) for text in texts]
 
 
 def _choose(logits: Tensor, decoding: Decoding, streams: Sequence[torch.Generator]) -> list[int]:
@@ -179,25 +186,3 @@ def _stream(prompt: Prompt, decoding: Decoding) -> torch.Generator:
     digest = hashlib.sha256(source.encode("utf-8", "replace")).digest()
     # Seven bytes: torch takes a seed of 64 bits with a sign.
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def _ends(network: Network) -> set[int]:
-    """The tokens that end an answer: chat models name several in their generation settings."""
-    settings = getattr(network.model, "generation_config", None)
-    more = getattr(settings, "eos_token_id", None)
-    if more is None:
-        return {network.end}
-    return {network.end, *(more if isinstance(more, list) else [more])}
-
-
-def _stops(text: str, labels: Sequence[str]) -> bool:
-    """An answer ends with its first line, or with a label that no longer label begins with."""
-    # Line breaks before the first word are no line: models like to begin with one.
-    if "\n" in text.lstrip():
-        return True
-    said = text.strip()
-    return said in labels and not any(label != said and label.startswith(said) for label in labels)
-
-
-def _first_line(text: str) -> str:
-    return text.strip().split("\n", 1)[0].strip()

@@ -14,6 +14,9 @@ from typing import Any, Literal
 from torch import nn
 
 from bench.errors import InputError
+from bench.lm import library_warnings
+from bench.lm.answer_text import ThoughtRules
+from bench.lm.answer_tokens import AnswerTokens
 from bench.lm.architecture import (
     Block,
     Padding,
@@ -27,8 +30,9 @@ from bench.lm.architecture import (
 )
 from bench.lm.backend import Prompt
 from bench.lm.load import load
+from bench.lm.markers import Markers
 from bench.lm.patch import concrete
-from bench.lm.prompt_text import Markers, map_lines, rendered
+from bench.lm.prompt_text import chat_template, map_lines, rendered, shortened_to
 from bench.lm.spec import ModelSpec
 from bench.types import Line, Message, Request
 
@@ -43,11 +47,15 @@ class Network:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self.model: Any
-        self.model, self.tokenizer, self.device = load(spec)
+        with library_warnings.collected() as self.warnings:
+            self.model, self.tokenizer, self.device = load(spec)
         self.seq2seq = bool(self.model.config.is_encoder_decoder)
-        self.chat = spec.chat and not self.seq2seq and bool(self.tokenizer.chat_template)
+        self.template = chat_template(spec, self.tokenizer, seq2seq=self.seq2seq)
+        self.chat = self.template is not None
+        self._check_vocabulary()
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        room = limit - MOST_NEW_TOKENS if limit else spec.max_prompt_tokens
+        new = MOST_NEW_TOKENS + (spec.thinking_tokens if spec.thinking == "on" else 0)
+        room = max(1, limit - new) if limit else spec.max_prompt_tokens
         self.max_prompt_tokens = min(spec.max_prompt_tokens, room)
         self.padding: Padding = "any"
         self.takes_positions = takes_positions(self.model)
@@ -85,28 +93,37 @@ class Network:
         """The rendered prompt: the chat template's text,
         or the plain text without trailing space.
         """
-        return rendered(messages, self.tokenizer, chat=self.chat)
+        return rendered(messages, self.template)
 
     def answer_ids(self, answer: str, *, end: bool = True) -> list[int]:
         """The tokens of an answer as the model would write it after a prompt,
         with its end token.
         """
-        lead = "" if self.chat or self.seq2seq else " "
-        ids = list(
-            self.tokenizer(lead + self._markers.plain(answer), add_special_tokens=False)[
-                "input_ids"
-            ]
-        )
-        return [*ids, self.end] if end else ids
+        return self._answers.ids(answer, end=end)
 
     @cached_property
     def _markers(self) -> Markers:
-        return Markers(self.tokenizer)
+        return Markers(self.tokenizer, self.template.literals() if self.template else ())
 
     @cached_property
+    def _answers(self) -> AnswerTokens:
+        return AnswerTokens(
+            self.tokenizer,
+            self.template,
+            self._markers,
+            lead="" if self.seq2seq else " ",
+            model_ends=model_ends(self.model),
+        )
+
+    @property
     def end(self) -> int:
         """The token that ends an answer."""
-        return int(self.tokenizer.eos_token_id)
+        return self._answers.end
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Every token at which an answer is over."""
+        return self._answers.ends.union(model_ends(self.model))
 
     @property
     def pad(self) -> int:
@@ -117,6 +134,46 @@ class Network:
     def start(self) -> int:
         """The token with which an encoder-decoder begins every answer."""
         return start_token(self.model)
+
+    @cached_property
+    def thought_rules(self) -> ThoughtRules | None:
+        """How the model goes on from its thought to its answer; None if it is not to think."""
+        if self.template is None or self.spec.thinking == "off":
+            return None
+        close = self.tokenizer(self.template.close, add_special_tokens=False)["input_ids"]
+        return ThoughtRules(
+            self.template.closed, close, self.spec.thinking_tokens, self._answers.last_ends
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a record says of the model, besides its identity: how prompts are rendered, and what
+        the library warned of while it loaded the weights (without the place where they lie).
+        """
+        rendering: dict[str, Any] = {"chat_template": self.chat}
+        if self.template is not None:
+            rendering |= {"settings": self.template.values, "day": self.template.day}
+        rendering["end"] = self.tokenizer.convert_ids_to_tokens(self.end)
+        named = []
+        for warning in self.warnings:
+            for place in {str(self.spec.folder), str(self.spec.source)}:
+                warning = warning.replace(place, self.spec.name)
+            named.append(warning)
+        return {"rendering": rendering, "warnings": named}
+
+    def _check_vocabulary(self) -> None:
+        """Raises InputError if the model has no row for a token that the template writes."""
+        if self.template is None:
+            return
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        for token in (*self._tokens((Message("user", ("Question",)),)), self.end):
+            if token >= rows:
+                raise InputError(
+                    f"{self.spec.name}: its chat template writes"
+                    f" {self.tokenizer.convert_ids_to_tokens(token)}, token {token}, and the model"
+                    f" has {rows}: they do not belong together (copy the tokenizer's files of this"
+                    " model into its folder)"
+                )
 
     @property
     def decoder(self) -> nn.Module:
@@ -188,7 +245,9 @@ class Network:
             raise InputError(
                 f"{self.spec.name}: the prompt begins with two beginning-of-text tokens"
             )
-        return ids
+        # Some tokenizers end every text, and a decoder goes on from no end.
+        ended = not self.chat and not self.seq2seq and len(ids) > 1 and ids[-1] in self.ends
+        return ids[:-1] if ended else ids
 
     def _line_tokens(self, messages: Sequence[Message]) -> int:
         texts = [
@@ -223,15 +282,19 @@ class Network:
             return self._shorter(kept, room + freed, name)
         left, shares = room, []
         for index, line in enumerate(lines):
-            offsets = self.tokenizer(
-                line.text, add_special_tokens=False, return_offsets_mapping=True
-            )["offset_mapping"]
-            share = min(left // (len(lines) - index), len(offsets))
-            shares.append(
-                line.text
-                if share == len(offsets)
-                else line.text[: offsets[share][0] if share else 0]
-            )
+            tokens = self._text_tokens(line)
+            share = min(left // (len(lines) - index), tokens)
+            fits = share == tokens
+            shares.append(line.text if fits else shortened_to(self.tokenizer, line.text, share))
             left -= share
         cut = iter(shares)
         return map_lines(messages, lambda line: replace(line, text=next(cut))), room
+
+
+def model_ends(model: Any) -> list[int]:
+    """The tokens that end an answer by the model's own settings."""
+    for settings in (getattr(model, "generation_config", None), model.config.get_text_config()):
+        ends = getattr(settings, "eos_token_id", None)
+        if ends is not None:
+            return list(ends) if isinstance(ends, list) else [int(ends)]
+    return []

@@ -1,59 +1,60 @@
-"""From messages to the text that a model reads: the chat template,
-lines of history, markers made harmless.
+"""From messages to the text that a model reads: through the chat template or plain, its lines of
+history shortened.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from datetime import date
 from typing import Any
 
+from bench.errors import InputError
+from bench.lm.chat_template import ChatTemplate
+from bench.lm.spec import ModelSpec
 from bench.types import Line, Message, Part
 
 
-class Markers:
-    """The strings that a tokenizer reads as its own markers (`</s>`, `<|im_end|>`), wherever they
-    stand.
-
-    In a user's text they would end the turn or begin another, so there they are set apart (`< /s>`)
-    and read as words.
+def chat_template(spec: ModelSpec, tokenizer: Any, *, seq2seq: bool) -> ChatTemplate | None:
+    """The chat template of a model, with the settings of its configuration; None if prompts are
+    plain. An encoder-decoder model may have none.
     """
-
-    def __init__(self, tokenizer: Any) -> None:
-        added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-        marks = sorted({*added, *tokenizer.all_special_tokens})
-        # Without any marker, a pattern that fits nowhere: an empty one would fit everywhere.
-        self._pattern = re.compile("|".join(map(re.escape, marks)) or "(?!)")
-
-    def plain(self, text: str) -> str:
-        """The text without any marker."""
-        return self._pattern.sub(lambda marker: f"{marker[0][0]} {marker[0][1:]}", text)
-
-    def defused(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """The messages, texts and lines without any marker."""
-        harmless = []
-        for message in messages:
-            harmless.append(Message(message.role, tuple(map(self._part, message.parts))))
-        return tuple(harmless)
-
-    def _part(self, part: Part) -> Part:
-        if isinstance(part, str):
-            return self.plain(part)
-        return replace(
-            part,
-            before=self.plain(part.before),
-            text=self.plain(part.text),
-            after=self.plain(part.after),
-        )
+    if not spec.chat or (seq2seq and not tokenizer.chat_template):
+        if spec.speaks_otherwise:
+            raise InputError(
+                f"{spec.name}: model.template, model.date and model.thinking are of chat templates,"
+                " and prompts of this model are plain (model.chat=false, or a model without one)"
+            )
+        return None
+    return ChatTemplate(
+        tokenizer,
+        spec.name,
+        spec.template,
+        day=None if spec.date is None else date.fromisoformat(spec.date),
+        thinking=spec.thinking,
+    )
 
 
-def rendered(messages: Sequence[Message], tokenizer: Any, *, chat: bool) -> str:
+def rendered(messages: Sequence[Message], template: ChatTemplate | None) -> str:
     """The prompt's text: through the chat template, or plain without trailing space."""
-    if chat:
-        turns = [{"role": message.role, "content": message.text} for message in messages]
-        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    if template is not None:
+        return template.prompt(messages)
     return "\n\n".join(message.text for message in messages).rstrip()
+
+
+def shortened_to(tokenizer: Any, text: str, tokens: int) -> str:
+    """The beginning of a text, of at most so many tokens."""
+    if tokens <= 0:
+        return ""
+    if getattr(tokenizer, "is_fast", False):
+        offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return text[: offsets["offset_mapping"][tokens][0]]
+    # A tokenizer that does not say where its tokens stand: the longest beginning that fits.
+    fits, too_long = 0, len(text) + 1
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        size = len(tokenizer(text[:middle], add_special_tokens=False)["input_ids"])
+        fits, too_long = (middle, too_long) if size <= tokens else (fits, middle)
+    return text[:fits]
 
 
 def map_lines(

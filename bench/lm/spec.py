@@ -9,17 +9,20 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from bench.checks.bounds import COUNT, NAME, PLACE
+from bench.checks.bounds import COUNT, NAME, PLACE, Form
 from bench.data import hub
 from bench.data.convert import digest
 from bench.disk.env import cache_folder
 from bench.errors import InputError
 from bench.lm.backend import ALL, Capability
 from bench.lm.device import DEVICE, SPREAD, check_device, fast_dtype
+
+DAY = Form(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", "a day, as in 2025-01-31")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,26 @@ class ModelSpec:
     to fit, and to `history_tokens` at the most. `base`: what `base=auto` means for this model.
     `batch_tokens`: padded prompt tokens read at once; while answers are written, the cache of three
     times as many is held.
+
+    `template`: settings that the chat template reads, by their names there. `date`: the day that
+    is written into prompts by a template that writes one (None: the template's own). `thinking`:
+    `on` lets the model write up to `thinking_tokens` of thoughts before its answer.
+    """
+
+    ONLY_WITH: ClassVar = {
+        "template": ("chat", (True,)),
+        "date": ("chat", (True,)),
+        "thinking": ("chat", (True,)),
+        "thinking_tokens": ("thinking", ("on",)),
+    }
+    UNSAID: ClassVar[Mapping[str, Any]] = {
+        "template": {},
+        "date": None,
+        "thinking": "off",
+        "thinking_tokens": 1024,
+    }
+    """Settings that are younger than published records, and what they are there: no key has them
+    unless they are something else.
     """
 
     engine: ClassVar[str] = "bench.lm.torch_engine:TorchEngine"
@@ -52,16 +75,42 @@ class ModelSpec:
     history_tokens: int = 768
     batch_tokens: Annotated[int, COUNT] = 8192
     base: Literal["instruct", "task_adapted"] = "instruct"
+    template: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    date: Annotated[str, DAY] | None = None
+    thinking: Literal["off", "on"] = "off"
+    thinking_tokens: Annotated[int, COUNT] = 1024
 
     @property
     def can(self) -> frozenset[Capability]:
         """What the model can do besides answering: all, as its weights are in this process; but for
         training if they are spread.
+
+        A model that thinks first writes its answer behind a thought that nobody knows beforehand:
+        no given answer can be scored or learnt there.
         """
+        if self.thinking == "on":
+            return frozenset({"patches"})
         if self.device == SPREAD:
             # A gradient through weights that wait in another memory is not worth its time.
             return ALL - {"training"}
         return ALL
+
+    @classmethod
+    def said(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A model's configured fields as a key has them: without those of `UNSAID` that stand at
+        their default.
+        """
+        unsaid = cls.UNSAID
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in unsaid or value != unsaid[name]
+        }
+
+    @property
+    def speaks_otherwise(self) -> bool:
+        """Whether a setting of the chat template is another than the default."""
+        return bool(self.template) or self.date is not None or self.thinking != "off"
 
     def __post_init__(self) -> None:
         # Looking for `a.b` would import `a`: a package is found, never imported.
@@ -71,11 +120,11 @@ class ModelSpec:
                 f"model.source={self.source}: package:NAME needs the plain name of a Python package"
             )
 
-    def identity(self) -> dict[str, str | int | bool | None]:
+    def identity(self) -> dict[str, Any]:
         """What can change the model's answers:
         name, where the weights come from and their version, dtype, chat.
         """
-        return {
+        return self._younger() | {
             "name": self.name,
             "weights": self._weights(),
             "chat": self.chat,
@@ -83,6 +132,14 @@ class ModelSpec:
             "max_prompt_tokens": self.max_prompt_tokens,
             "history_tokens": self.history_tokens,
         }
+
+    def _younger(self) -> dict[str, Any]:
+        """The settings in `UNSAID` that are another than the default and are read."""
+        values = {name: getattr(self, name) for name in self.UNSAID}
+        if self.thinking == "on":
+            return self.said(values) | {"thinking_tokens": self.thinking_tokens}
+        values.pop("thinking_tokens")
+        return self.said(values)
 
     def resolved_dtype(self) -> str:
         return fast_dtype(self.device) if self.dtype == "auto" else self.dtype

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bench.lm import batches
-from bench.lm.backend import ALL, Batch, Capability, Prompt, Score, Wanted
+from bench.lm.backend import Batch, Capability, Prompt, Score, Wanted
 from bench.lm.batched_patches import Rows, applied
 from bench.lm.branches import score_batch
 from bench.lm.decode import answer_batch
@@ -25,7 +25,6 @@ from bench.types import Completion, Request, Weights
 class TorchEngine:
     """A Backend (bench/lm/backend.py) whose weights are in this process."""
 
-    can: frozenset[Capability] = ALL
     # In bfloat16 an answer can depend on the prompts beside it: they decide how it is padded.
     independent = False
 
@@ -33,8 +32,16 @@ class TorchEngine:
         self.network = Network(spec)
 
     @property
+    def can(self) -> frozenset[Capability]:
+        return self.network.spec.can
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         return self.network.spec.identity()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.network.facts
 
     def prompt(self, request: Request) -> Prompt:
         return self.network.encode(request)

@@ -42,6 +42,10 @@ _LOGGERS = (
 )
 
 
+listening: set[str] = set()
+"""Loggers whose warnings somebody collects at the moment (bench/lm/library_warnings.py)."""
+
+
 def libraries() -> None:
     """Let them speak of errors only, in this process and in those that it starts."""
     for name, value in _SETTINGS.items():
@@ -49,7 +53,8 @@ def libraries() -> None:
     asked = os.environ["TRANSFORMERS_VERBOSITY"].upper()
     level = logging.getLevelNamesMapping().get(asked, logging.ERROR)
     for name in _LOGGERS:
-        logging.getLogger(name).setLevel(level)
+        if name not in listening:
+            logging.getLogger(name).setLevel(level)
     if level >= logging.ERROR:
         _no_bars()
         warnings.simplefilter("ignore", append=True)  # behind what python -W or a test asks for

@@ -20,6 +20,7 @@ from torch import nn
 from bench.cost.budget import Budget
 from bench.errors import MethodError
 from bench.lm.architecture import text_linears
+from bench.lm.library_tokens import library_tokenizer, refuse_other_tokens
 from bench.lm.patch import LowRank, Patch
 from bench.lm.peft_folders import from_peft
 from bench.lm.trainer import Training, refuse_untrained, run, shared_copy, undisturbed
@@ -72,6 +73,8 @@ def train(lm: LM, rows: Sequence[Row], sft: SFTTuning, training: Training, budge
             model, names = _full_copy(lm) if sft.full else (shared_copy(lm), [])
         make = _seq2seq if lm.network.seq2seq else _causal
         trainer = make(lm, model, rows, sft, training, folder)
+        if not lm.network.seq2seq:
+            refuse_other_tokens(trainer, ((*row.prompt, *row.answer) for row in rows))
         spent = run(trainer, training, len(rows), budget)
         patch = (
             _weight_change(lm.network.model, model, names) if sft.full else from_peft(trainer.model)
@@ -104,7 +107,7 @@ def _causal(
         model=model,
         args=how,
         train_dataset=Dataset.from_list(data),
-        processing_class=copy.deepcopy(lm.network.tokenizer),
+        processing_class=library_tokenizer(lm.network),
         peft_config=None if sft.full else training.lora(lm),
     )
 
@@ -138,7 +141,7 @@ def _seq2seq(
         args=Seq2SeqTrainingArguments(**training.arguments(lm, folder, len(rows))),
         train_dataset=Dataset.from_list(data),
         data_collator=DataCollatorForSeq2Seq(
-            copy.deepcopy(lm.network.tokenizer), label_pad_token_id=-100
+            library_tokenizer(lm.network), label_pad_token_id=-100
         ),
     )
 

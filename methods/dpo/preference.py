@@ -7,10 +7,9 @@ and the reference must say after training what it said before.
 
 from __future__ import annotations
 
-import copy
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +22,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from bench.cost.budget import Budget
 from bench.errors import MethodError
+from bench.lm.library_tokens import library_tokenizer, refuse_other_tokens
 from bench.lm.patch import Patch
 from bench.lm.peft_folders import from_peft
 from bench.lm.trainer import (
@@ -139,8 +139,9 @@ def train(
             args=how,
             train_dataset=Dataset.from_list(data),
             peft_config=training.lora(lm),
-            processing_class=copy.deepcopy(lm.network.tokenizer),
+            processing_class=library_tokenizer(lm.network),
         )
+        refuse_other_tokens(trainer, _samples(pairs))
         tolerance = TOLERANCE[lm.network.model.dtype]
         first = _FirstLoss(tolerance)
         trainer.add_callback(first)
@@ -157,6 +158,13 @@ def train(
     refuse_untrained(patch, spent)
     facts = {"step0_loss": first.loss, "reference_drift": drift, "nf4_layers": base.layers}
     return Preferred(patch, facts | _course(trainer.state.log_history) | spent.facts())
+
+
+def _samples(pairs: Sequence[Preference]) -> Iterator[Sequence[int]]:
+    """Each prompt with each of its two answers."""
+    for pair in pairs:
+        yield (*pair.prompt, *pair.chosen)
+        yield (*pair.prompt, *pair.rejected)
 
 
 def _reference(trainer: Any, rows: Sequence[dict[str, Any]]) -> Tensor:
