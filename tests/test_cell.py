@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cells import BASE, CHAMELEON, TINY, run, start
+from cells import BASE, CHAMELEON, MOCKED, TINY, run, start
 
 from bench.data.sample import generator
 
@@ -29,6 +29,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on(data: Path) -> tuple[str, ...]:
     return (*TINY, "data=lamp", f"data.root={data}")
+
+
+def mocked(data: Path) -> tuple[str, ...]:
+    """The same on a model without weights."""
+    return (*MOCKED, "data=lamp", f"data.root={data}")
 
 
 def cell_of(folder: Path, method: str) -> Path:
@@ -58,7 +63,7 @@ def tokens(record: dict) -> dict[str, list[int]]:  # type: ignore[type-arg]
 
 
 def test_a_cell_runs_is_told_and_is_found_done(data: Path, tmp_path: Path) -> None:
-    code, said = run(*on(data), "method=instruct", folder=tmp_path)
+    code, said = run(*mocked(data), "method=instruct", folder=tmp_path)
     assert code == 0, said
     assert re.search(r"instruct .*on lamp3.*mae \d\.\d{3} \[", said) and "record.json" in said
     record = record_of(tmp_path, "instruct")
@@ -73,7 +78,7 @@ def test_a_cell_runs_is_told_and_is_found_done(data: Path, tmp_path: Path) -> No
         for line in (cell_of(tmp_path, "instruct") / "samples.jsonl").read_text().splitlines()
     ]
     assert len(samples) == 10 and all("gold" not in generator for generator in samples)
-    code, said = run(*on(data), "method=instruct", folder=tmp_path)
+    code, said = run(*mocked(data), "method=instruct", folder=tmp_path)
     assert code == 0 and "was done" in said
 
 
@@ -208,7 +213,7 @@ def test_every_named_choice_runs(words: tuple[str, ...], data: Path, tmp_path: P
 def test_a_sweep_leaves_a_record_for_each_cell(data: Path, tmp_path: Path) -> None:
     words = (
         "-m",
-        *on(data),
+        *mocked(data),
         "method=majority",
         "method.rule=global,user,median",
         "protocol=seen,unseen",
@@ -397,7 +402,7 @@ def unwritable(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_finished_cell_is_found_where_nothing_can_be_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = (*on(data), "method=majority")
+    rule = (*mocked(data), "method=majority")
     assert run(*rule, folder=tmp_path)[0] == 0
     unwritable(tmp_path / "runs", monkeypatch)
     code, said = run(*rule, folder=tmp_path)
@@ -418,7 +423,7 @@ def test_a_root_that_can_be_none_is_one_line_and_bad_input(
 ) -> None:
     (tmp_path / "FILE").touch()
     place = f"results.root={root.replace('FILE', str(tmp_path / 'FILE'))}"
-    code, said = run(*on(data), "method=majority", *words, place, folder=tmp_path)
+    code, said = run(*mocked(data), "method=majority", *words, place, folder=tmp_path)
     assert "Traceback" not in said and said.count("error: ") == (code == 2), said
     assert code == 2 or (words and code == 0), said
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import CHAMELEON, TINY, run, start
+from cells import CHAMELEON, MOCKED, TINY, run, start
 
 from bench.cell.windows import Ahead, checked_size
 from bench.cost.bill import Bill, Cost
@@ -28,6 +28,12 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     root = tmp_path_factory.mktemp("data") / "lamp"
     generator.write(root, train_users=40, dev_users=140)
     return (*TINY, "data=lamp", f"data.root={root}")
+
+
+@pytest.fixture
+def mocked(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The same on a model without weights."""
+    return (*MOCKED, *words[len(TINY) :])
 
 
 def cell(folder: Path) -> Path:
@@ -103,8 +109,13 @@ def made(name: str, tmp_path: Path, *words: str) -> Path:
     ids=["another user's history", "likelihood of golds", "patches of users", "a patch for all"],
 )
 def test_merged_shards_are_the_cell_as_a_whole(
-    cell_words: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+    cell_words: tuple[str, ...],
+    words: tuple[str, ...],
+    mocked: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
+    if "method=instruct" in cell_words:
+        words = mocked
     whole = made("whole", tmp_path, "-m", *words, *cell_words)  # as a sweep words its overrides
     parts = made("parts", tmp_path, *THREE, *words, *cell_words)
     assert differences(left(parts), left(whole)) == []
@@ -116,9 +127,9 @@ def test_merged_shards_are_the_cell_as_a_whole(
 
 
 def test_a_missing_shard_is_named_and_the_last_one_merges(
-    words: tuple[str, ...], tmp_path: Path
+    mocked: tuple[str, ...], tmp_path: Path
 ) -> None:
-    rule = (*words, "method=majority", "shard.count=3")
+    rule = (*mocked, "method=majority", "shard.count=3")
     code, said = run(*rule, "shard.index=2", folder=tmp_path)
     assert code == 0 and "waits for shard 0, 1" in said, said
     code, said = run(*rule, "shard.index=0", folder=tmp_path)
@@ -149,13 +160,13 @@ def test_a_killed_shard_goes_on_and_the_rest_is_the_whole(
     assert differences(left(parts), left(whole)) == []
 
 
-def test_a_shard_that_cannot_be_is_bad_input(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_shard_that_cannot_be_is_bad_input(mocked: tuple[str, ...], tmp_path: Path) -> None:
     for wrong in (
         ("shard.count=2", "shard.index=2"),
         ("shard.count=2", "budget.minutes=5"),
         ("window=100",),
     ):
-        code, said = run(*words, "method=majority", *wrong, folder=tmp_path)
+        code, said = run(*mocked, "method=majority", *wrong, folder=tmp_path)
         assert code == 2 and "Traceback" not in said, said
 
 
@@ -178,11 +189,11 @@ def test_windows_change_no_answer_in_full_precision(words: tuple[str, ...], tmp_
 
 
 def test_two_identical_sweeps_at_once_do_each_cell_once(
-    words: tuple[str, ...], tmp_path: Path
+    mocked: tuple[str, ...], tmp_path: Path
 ) -> None:
     sweep = (
         "-m",
-        *words,
+        *mocked,
         "method=instruct,majority",
         "protocol.history=own,none",
         f"results.root={tmp_path / 'runs'}",
