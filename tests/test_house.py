@@ -29,7 +29,7 @@ FLOORS = (
     {"lm"},
     {"method"},
     {"cell"},
-    {"sweep", "export", "download", "new"},
+    {"sweep", "export", "download", "ingest", "new"},
     {"report"},
     {"cli"},
     {"__main__"},
@@ -38,6 +38,7 @@ FLOORS = (
 ONLY = {
     "report": {"errors", "checks", "terminal", "types", "disk", "score", "sweep"},
     "download": {"errors", "checks", "terminal", "types", "disk", "data"},
+    "ingest": {"errors", "checks", "terminal", "types", "disk", "data"},
 }
 METHODS_USE = {"errors", "types", "checks", "method", "data", "lm", "cost"}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "sentence_transformers", "evaluate"}

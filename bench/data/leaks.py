@@ -92,7 +92,7 @@ def report(
     for user in users:
         questions = []
         for query in user.queries:
-            words = _words(_question(task, query))
+            words = word_list(_question(task, query))
             if words:
                 questions.append(words)
                 tested.asked.setdefault(_digest(words), []).append(query.id)
@@ -137,7 +137,7 @@ class _Tested:
 
     def asking(self, text: str) -> Sequence[str]:
         """The ids of the test questions with this text."""
-        return self.asked.get(_digest(_words(text)), ())
+        return self.asked.get(_digest(word_list(text)), ())
 
 
 def apply(users: Sequence[User], report: LeakReport, policy: Policy) -> Sequence[User]:
@@ -187,16 +187,17 @@ def _in_history(
     sets = [set(words) for words in questions]
     first = min((query.date for query in user.queries if query.date), key=day, default=None)
     for item in user.history:
-        words = _words(item.fields[task.source])
+        words = word_list(item.fields[task.source])
         if words in questions:
             yield "query_in_history_exact", item.id
-        elif any(_near(question, words) for question in sets):
+        elif any(nearly_same(question, words) for question in sets):
             yield "query_in_history_near", item.id
         elif first and item.date and later(item.date, first):
             yield "items_after_query", item.id
 
 
-def _near(question: set[bytes], words: list[bytes]) -> bool:
+def nearly_same(question: set[bytes], words: list[bytes]) -> bool:
+    """Whether a question's words, as a set, are near those of another text."""
     common = len(question.intersection(words))
     # The first test alone is enough for nearly all texts, and spares making a set of them.
     if common < NEAR * len(question):
@@ -211,7 +212,8 @@ def _question(task: Task, query: Query) -> str:
     return citation.parse(query.input).title if task.cites else query.text
 
 
-def _words(text: str) -> list[bytes]:
+def word_list(text: str) -> list[bytes]:
+    """The words by which texts are compared, in UTF-8: runs of letters and digits, lower case."""
     # As bytes: half a million texts are cut into words for a full split, and bytes are translated
     # several times faster.
     if not text.isascii():
