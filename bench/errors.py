@@ -26,6 +26,16 @@ class OverBudget(Exception):
     """
 
 
+def input_error_in(error: BaseException) -> InputError | None:
+    """The InputError that a library's error was raised for, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def as_text(value: object) -> str:
     """A value as an error says it: on one line, and not all of a long one."""
     text = str(value)

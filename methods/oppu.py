@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from bench.checks.bounds import COUNT, SEED, Fields
 from bench.data.dates import Places, before_all
 from bench.data.retrieval import Ranking, Retriever, showing
-from bench.data.task import Task
+from bench.data.task import Kind, Task
 from bench.data.truncation import cut, shortened
 from bench.errors import InputError, one_of
 from bench.lm.profile import Profile, facts
@@ -49,16 +49,23 @@ NOTED_ITEMS, NOTED_WORDS = 20, 60
 
 Form = Literal["plain", "rag", "pag"]
 Peft = Literal["lora", "ia3", "prompt_tuning"]
+Counts = Mapping[str, Annotated[int, COUNT]]
 
 
 @dataclass(frozen=True)
 class OPPURecipe:
-    """Epochs and batch of a user's training by task;
-    `other` is for all tasks that are not named.
-    """
+    """Epochs and batch of a user's training by task; `other`: of tasks that are not named."""
 
-    epochs: Mapping[str, Annotated[int, COUNT]]
-    batch: Mapping[str, Annotated[int, COUNT]]
+    epochs: Counts
+    batch: Counts
+
+
+BY_KIND: dict[Kind, Mapping[str, int]] = {
+    "classification": {"epochs": 3, "batch": 4},
+    "rating": {"epochs": 3, "batch": 3},
+    "generation": {"epochs": 2, "batch": 8},
+}
+"""What the paper has for LaMP-2M, LaMP-3 and LaMP-4."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +75,16 @@ class OPPU(Method):
     `form`: what the prompt shows, in training as at test: nothing (`plain`), `k` retrieved items
     (`rag`), a written profile and `k` items (`pag`). An item is asked as a question with only older
     items to retrieve from. `style`: the baseline's prompt, or OPPU's own. `recipe`: epochs and
-    batch by task, the paper's or the code's. `shared_start`: every user's adapter starts from the
-    same numbers, so that adapters can be compared; False: each from its own. `item_words`: an item
-    that is learnt is cut to so many words. None is the code's 768 words with OPPU's own prompt.
-    With other prompts it is the whole item, because a question of the test is never cut. A user
-    without history has no patch and is counted.
+    batch by task, the paper's or the code's; `by_kind` has those of tasks that it does not name.
+    `shared_start`: every user's adapter starts from the same numbers, so that adapters can be
+    compared; False: each from its own. `item_words`: an item that is learnt is cut to so many
+    words. None is the code's 768 words with OPPU's own prompt. With other prompts it is the whole
+    item, because a question of the test is never cut. A user without history has no patch and is
+    counted.
     """
 
     ONLY_WITH: ClassVar = {"profile": ("form", ("pag",)), "retriever": ("form", ("rag", "pag"))}
+    UNSAID: ClassVar = {"by_kind": BY_KIND}
 
     retriever: Retriever
     profile: Profile = field(default_factory=Profile)
@@ -87,6 +96,7 @@ class OPPU(Method):
     recipes: Mapping[str, Annotated[Mapping[str, Any], Fields(OPPURecipe)]] = field(
         default_factory=dict
     )
+    by_kind: Mapping[Kind, Counts] = field(default_factory=BY_KIND.copy)
     kinds: Mapping[Peft, Annotated[Mapping[str, Any], Fields(PatchKind)]] = field(
         default_factory=dict
     )
@@ -101,10 +111,6 @@ class OPPU(Method):
     @property
     def needs(self) -> frozenset[Capability]:
         return frozenset({"training", "patches"})
-
-    def check(self, task: Task) -> None:
-        for name in ("epochs", "batch"):
-            _of_task(self.recipes[self.recipe][name], task.name)
 
     def adapt(
         self, lm: LM, task: Task, users: Sequence[User], shared: Personalization, budget: Budget
@@ -223,21 +229,25 @@ class OPPU(Method):
         before, _, last = template.rpartition("{")
         target = item.fields[last.rstrip("}") if task.has_answers else task.source]
         # What a paper cites is in OPPU's own release, and not in LaMP's.
-        if task.name == "lamp1" and "citation" in item.fields:
+        if task.cites and "citation" in item.fields:
             before = before.replace("{title}", item.fields["title"])
             target = item.fields["citation"]
-        elif task.name == "lamp1":
+        elif task.cites:
             before = before.partition("{title}")[0]
         messages = (Message("user", (before.rstrip(),)),)
         return Example(Request(messages, name=f"{task.name} item {item.id}"), target.strip())
+
+    def _steps(self, task: Task, what: Literal["epochs", "batch"]) -> int:
+        """Epochs or batch of a task: by its name, else the recipe's `other`, else by its kind."""
+        values = self.recipes[self.recipe][what]
+        by_kind = self.by_kind.get(task.kind, BY_KIND[task.kind])
+        return int(values.get(task.name) or values.get("other") or by_kind[what])
 
     def _adapter(self, lm: LM, task: Task) -> StackedAdapters:
         from bench.lm.multi_lora import StackedAdapters
         from bench.lm.tune import Tuning, module_names
 
-        recipe = self.recipes[self.recipe]
-        epochs = _of_task(recipe["epochs"], task.name)
-        batch = _of_task(recipe["batch"], task.name)
+        epochs, batch = self._steps(task, "epochs"), self._steps(task, "batch")
         values = dict(self.kinds[self.peft])
         tokens = int(values.pop("virtual_tokens", 0))
         targets = module_names(lm, values.pop("targets", ()))
@@ -287,11 +297,3 @@ def _own_seed(seed: int, user: str) -> int:
     import hashlib
 
     return int(hashlib.sha256(f"oppu/{seed}/{user}".encode()).hexdigest()[:8], 16)
-
-
-def _of_task(values: Mapping[str, int], task: str) -> int:
-    """The task's own value, else that of all `other` ones."""
-    for name in (task, "other"):
-        if name in values:
-            return int(values[name])
-    raise InputError(f"method.recipes: neither {task} nor other is given in the recipe")

@@ -40,11 +40,11 @@ class BudgetSection:
 
 @dataclass(frozen=True)
 class DataSection:
-    """Which data: `root` is LaMP's folder; `version` and `seed` tell one generated sample from
-    another.
+    """Which data: `root` is LaMP's folder, or one with a task.yaml; `version` and `seed` tell one
+    generated sample from another.
     """
 
-    name: Literal["sample", "lamp"]
+    name: Literal["sample", "lamp", "folder"]
     root: Annotated[str, PLACE] | None
     kind: Separation
     version: Literal[1, 2] | None

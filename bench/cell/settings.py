@@ -20,13 +20,16 @@ from bench.cell import effects, repeats
 from bench.cell.sections import Settings
 from bench.checks.bounds import NAME
 from bench.checks.fields import check, describe, hints_of
+from bench.data import task_yaml
 from bench.data.task import Task, load
-from bench.errors import InputError, as_text
+from bench.errors import InputError, as_text, input_error_in
 from bench.method import Method
 from bench.types import Decoding
 
 _MADE = ("task", "model", "base", "method", "protocol", "decoding")
 """Groups whose options each name the class that is made of them."""
+
+task_yaml.register()
 
 COLDEST = 0.001
 """The lowest temperature of a draw: below, scores divided by it overflow."""
@@ -89,6 +92,8 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:  # a value that another one is looked up by
+        if (mistake := input_error_in(error)) is not None:
+            raise mistake from None
         _check_alone(config)
         raise InputError(_not_there(config, " ".join(str(error).split()))) from None
 
@@ -177,6 +182,8 @@ def _check_draws(values: Mapping[str, Any]) -> None:
 
 
 def _check_data(data: Mapping[str, Any]) -> None:
+    if data["name"] == "folder" and not data["root"]:
+        raise InputError("data=folder needs data.root=FOLDER, which python -m bench.ingest makes")
     if data["name"] == "lamp" and not data["root"]:
         raise InputError(
             "data=lamp needs data.root=FOLDER, in LaMP's layout (get one: python -m bench.download)"

@@ -16,6 +16,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from bench.checks import catalog
 from bench.checks.yaml_settings import Setting
 from bench.cli.spelling import is_sweep
+from bench.errors import input_error_in
 from bench.sweep.overrides import parsed_override
 
 _MOST = 3
@@ -28,6 +29,8 @@ def explain(error: BaseException, words: Sequence[str] = ()) -> str:
     `words`: the command line, which says whose settings are meant.
     """
     cause = error.__cause__
+    if (mistake := input_error_in(error)) is not None:
+        return " ".join(str(mistake).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return _no_option(group, name, error.options)

@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import overload
 
-from bench.data import convert
+from bench.data import convert, task_yaml
 from bench.data.file_bar import bar
 from bench.data.golds import ById, check_golds, golds_of, groups_of
 from bench.data.json_stream import Source, records
@@ -70,6 +70,8 @@ def read(
     """
     root, folder = Path(root).expanduser(), _folder(task, split, kind)
     remedy = f"python -m bench.download task={task.name} split={kind} root={root}"
+    if is_there(root / task_yaml.FILE):
+        remedy = "python -m bench.ingest FILE --out FOLDER (docs/your_data.md)"
 
     def source(name: str) -> Source:
         return Source(root / name, name, remedy)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from bench.checks.fields import check
 from bench.data.task import Task, load
@@ -19,6 +20,8 @@ from bench.data.templates import check_task
 from bench.errors import InputError
 
 FILE = "task.yaml"
+RESOLVER = "task_yaml"
+"""How conf/task/folder.yaml asks for a key: `${task_yaml:${data.root},kind}`."""
 
 
 def read_task(root: Path) -> Task:
@@ -39,6 +42,20 @@ def task_values(root: Path) -> Mapping[str, Any]:
             " bench.ingest writes (docs/your_data.md)"
         ) from None
     return _values(path, text)
+
+
+def register() -> None:
+    """Let configurations take their task from a data folder. Needed once in every process."""
+    OmegaConf.register_new_resolver(RESOLVER, _value, replace=True)
+
+
+def _value(root: str | None, key: str) -> Any:
+    if not root:
+        raise InputError(
+            "data=folder needs data.root=FOLDER, which holds task.yaml (python -m bench.ingest"
+            " makes one of your own data)"
+        )
+    return task_values(Path(root))[key]
 
 
 @lru_cache(maxsize=8)

@@ -26,6 +26,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bench.data import task_yaml
 from bench.disk.files import StoreError, writing
 from bench.errors import InputError
 from bench.sweep import launch
@@ -36,6 +37,8 @@ from bench.terminal import escape
 
 CHOICES = ("experiment", "scale")
 """What says which experiment runs; all other words are for its cells."""
+task_yaml.register()
+
 RUNS = "results/runs"  # where a report looks by itself
 
 
@@ -171,8 +174,9 @@ class Experiments(Sweeper):
         return self.loader.load_sweep_config(self.config, expanded(words))
 
     def _kind_of(self, words: Sequence[str]) -> str:
-        """The kind of the task that a cell's overrides name."""
-        tasks = [word for word in words if key_of(word) == "task"]
+        """The kind of the task that a cell's overrides name, or the folder of its data has."""
+        naming = ("task", "data", "data.root")
+        tasks = [word for word in words if key_of(word) in naming]
         return str(self._compose(tasks).task.kind)
 
     def _check(self, given: Sequence[Argument], jobs: Sequence[SweepJob]) -> list[DictConfig]:
