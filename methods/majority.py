@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median_low
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.data.task import Task
@@ -72,7 +71,7 @@ class Majority(Method):
         if rule == "global" or not answers:
             return None
         if rule == "median":
-            return str(median_low(map(int, answers)))
+            return sorted(answers, key=float)[(len(answers) - 1) // 2]
         return _most(answers)
 
 

@@ -126,7 +126,10 @@ def test_in_a_sweep_every_name_is_read_and_a_setting_that_one_method_has_waits_f
         (["method=chameleon", "method.ccs.epoch=5"], "(did you mean method.ccs.epochs?)"),
         (["method.select.n_items=5"], "write selection.n_items=..."),
         (["experiment=table1"], "(did you mean chameleon_table1 or oppu_table1?)"),
-        (["task=lamp9"], "there are lamp1, lamp2, lamp2n, lamp3, lamp4, lamp5, lamp6, lamp7"),
+        (
+            ["task=lamp9"],
+            "there are folder, lamp1, lamp2, lamp2n, lamp3, lamp4, lamp5, lamp6, lamp7",
+        ),
         (["+seed=3"], "without the +"),
         (["hydra/launcher=slurm"], "did you mean submitit_slurm?"),
         (["--resolve"], "--resolve"),

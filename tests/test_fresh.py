@@ -12,6 +12,7 @@ from bench.cli import show
 from bench.disk.env import cache_folder
 from bench.report import significance, statistics_cache
 from bench.report.__main__ import main
+from bench.report.cells import task_of
 from bench.score import stats
 
 
@@ -142,7 +143,7 @@ def test_a_comparison_is_kept_with_all_it_says(tmp_path, monkeypatch):
         folder = cell(tmp_path / "runs", "lamp2", "rag", skill=skill)
         record = json.loads((folder / "record.json").read_text())
         cells.append(significance.FinishedCell(folder, record))
-    task = significance.task_of("lamp2")
+    task = task_of("lamp2")
     pair = significance.CellPair(*cells)
     first = significance.compared(task, [pair], 100)
     monkeypatch.setattr(stats, "paired_runs", None)

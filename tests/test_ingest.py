@@ -1,110 +1,18 @@
-"""`python -m bench.ingest`: files as people have them end in a task that is read, or in one line."""
+"""`python -m bench.ingest`: a log becomes a task, whose files are read as LaMP's are."""
 
 from __future__ import annotations
 
-import csv
-import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from bench.data import lamp
-from bench.data.lamp import Dataset
-from bench.data.task import Task
-from bench.data.task_yaml import read_task
-from bench.ingest.__main__ import main
-from bench.types import User
-
-WORDS = ["battery", "camera", "screen", "sound", "value", "money", "shipping", "quality", "build"]
-
-
-def text(rng: random.Random, count: int = 12) -> str:
-    """Words that no other text has in the same number: no two are near each other."""
-    return " ".join(f"{rng.choice(WORDS)}{rng.randrange(10**6)}" for _ in range(count))
-
-
-Record = dict[str, Any]
-
-
-def records(users: int = 12, rows: int = 10, seed: int = 0) -> list[Record]:
-    """A log: each user's rows, a day apart, with ratings from 1 to 5."""
-    rng = random.Random(seed)
-    found = []
-    for user in range(users):
-        for day in range(rows):
-            found.append(
-                {
-                    "user": f"user{user}",
-                    "text": text(rng),
-                    "stars": str(1 + (user + day) % 5),
-                    "date": f"2024-03-{day + 1:02d}",
-                }
-            )
-    return found
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], **form: Any) -> Path:
-    encoding = form.pop("encoding", "utf-8")
-    with path.open("w", newline="", encoding=encoding) as file:
-        writer = csv.DictWriter(file, list(rows[0]), **form)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def write_lines(path: Path, rows: Iterable[Any]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the command did."""
-
-    code: int
-    out: str
-    err: str
-    root: Path
-
-    @property
-    def task(self) -> Task:
-        return read_task(self.root)
-
-    def split(self, name: str) -> Dataset:
-        return lamp.read(self.task, self.root, split=name, kind="time", progress=False)
-
-    @property
-    def users(self) -> list[User]:
-        return [*self.split("train").users, *self.split("dev").users]
+from logs import records, run, write_csv
 
 
 @pytest.fixture
 def ingest(tmp_path: Path, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     """The command on files, into one folder."""
-
-    def run(*words: Any) -> Outcome:
-        root = tmp_path / "mine"
-        code = main([*map(str, words), "--out", str(root)])
-        said = capsys.readouterr()
-        return Outcome(code, said.out, said.err, root)
-
-    return run
-
-
-def one_line(outcome: Outcome, *parts: str) -> None:
-    """The command refused its input in one line that holds these words, and has written nothing."""
-    assert (outcome.code, outcome.out) == (2, "")
-    assert len(outcome.err.strip().splitlines()) == 1, outcome.err
-    for part in parts:
-        assert part in outcome.err
-    assert not (outcome.root / "task.yaml").exists()
-
-
-# What is made
+    return lambda *words: run(tmp_path / "mine", capsys, *words)
 
 
 def test_a_log_becomes_a_task_whose_files_are_read_as_lamps_are(ingest, tmp_path) -> None:

@@ -17,7 +17,7 @@ from bench.lm.peft_export import to_peft
 from bench.lm.tune import Tuning, fresh, module_names
 
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
-TASKS = sorted(path.stem for path in (ROOT / "conf" / "task").glob("*.yaml"))
+TASKS = sorted(path.stem for path in (ROOT / "conf" / "task").glob("lamp*.yaml"))
 REFUSED = {("dpo", "t5")}
 BASE_FEW = tuple(
     f"base.max_examples.{kind}=6" for kind in ("rating", "classification", "generation")

@@ -54,6 +54,7 @@ def frame(cohort: Cohort, budget: Budget) -> dict[str, Any]:
         "schema": store.SCHEMA,
         "key": plan.cell.key,
         "cell": plan.names,
+        "task": {"kind": plan.task.kind, "labels": list(plan.task.labels)},
         "config": _public(plan.config) | {"method": dict(plan.fields), "protocol": _protocol(plan)},
         "model": dict(plan.identity) | {"base": _base(cohort)} | model_note.read(plan.cell),
         "data": data,

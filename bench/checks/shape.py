@@ -57,6 +57,14 @@ OBJECT = JSONKind("an object", lambda value: isinstance(value, Mapping))
 OBJECT_OR_NULL = JSONKind(
     "an object or null", lambda value: value is None or isinstance(value, Mapping)
 )
+TASK_KIND = JSONKind(
+    "classification, rating or generation",
+    lambda value: value in ("classification", "rating", "generation"),
+)
+TEXTS = JSONKind(
+    "a list of texts",
+    lambda value: isinstance(value, list) and all(map(TEXT.known, value)),
+)
 LAYERS = JSONKind(
     "a list of whole numbers", lambda value: isinstance(value, list) and all(map(_whole, value))
 )
@@ -91,6 +99,7 @@ RECORD: Shape = {
     },
     "config": {"method": OBJECT, "protocol?": OBJECT, "model?": OBJECT},
     "model?": {"dtype?": TEXT, "base?": TEXT},
+    "task?": {"kind": TASK_KIND, "labels": TEXTS},
     "data": {
         "name": NAME,
         "split": NAME,

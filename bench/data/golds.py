@@ -55,7 +55,7 @@ def golds_of(task: Task, source: Source, *, required: bool) -> ById | None:
 
 
 def _gold(task: Task, text: str) -> str:
-    gold = rating_of(text, "output") if task.kind == "rating" else text.strip()
+    gold = rating_of(text, "output", task.labels) if task.kind == "rating" else text.strip()
     if task.labels and gold not in task.labels:
         raise InputError(
             f" has {in_words(gold)} as 'output' (need one of {', '.join(task.labels)})"

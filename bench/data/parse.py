@@ -4,6 +4,7 @@ counted, not refused.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -143,7 +144,7 @@ class Builder:
                 raise InputError(f" has no {key!r} (need {need})")
             text = text_of(raw[key], key, counts)
             is_rating = self.task.kind == "rating" and key == self.task.target
-            fields[key] = rating_of(text, key) if is_rating else text
+            fields[key] = rating_of(text, key, self.task.labels) if is_rating else text
         if isinstance(raw.get("citation"), str):  # OPPU's copies carry the answer of LaMP-1 here
             fields["citation"] = text_of(raw["citation"], "citation", counts)
         return fields
@@ -222,12 +223,17 @@ def text_of(value: Any, key: str, counts: Counter[str]) -> str:
     return str(value)
 
 
-def rating_of(text: str, key: str) -> str:
-    """A rating as one digit: "4", "4.0" and "4e0" are all "4"."""
+def rating_of(text: str, key: str, labels: Sequence[str]) -> str:
+    """A rating as one of the labels: "4", "4.0" and "4e0" are all "4"."""
     try:
-        return str([1.0, 2.0, 3.0, 4.0, 5.0].index(float(text)) + 1)
+        rating = float(text)
     except ValueError:
-        raise InputError(f" has {in_words(text)} as {key!r} (need 1, 2, 3, 4 or 5)") from None
+        rating = math.nan
+    for label in labels:
+        if float(label) == rating:
+            return label
+    needed = f"{', '.join(labels[:-1])} or {labels[-1]}"
+    raise InputError(f" has {in_words(text)} as {key!r} (need {needed})")
 
 
 def _date_of(value: Any) -> str | None:

@@ -4,6 +4,7 @@ and its fields are fields of its items.
 
 from __future__ import annotations
 
+import re
 from string import Formatter
 
 from bench.data.task import Task
@@ -70,10 +71,10 @@ def _check_labels(task: Task) -> None:
     if len(set(task.labels)) < len(task.labels) or not all(label.strip() for label in task.labels):
         raise InputError(f"task.labels={as_text(list(task.labels))}: each a text of its own")
     if task.kind == "rating" and not all(
-        label.isascii() and label.isdigit() for label in task.labels
+        re.fullmatch(r"[0-9]+(\.[0-9]+)?", label) for label in task.labels
     ):
         raise InputError(
-            f"task.labels={as_text(list(task.labels))}: ratings are whole numbers, as in"
+            f"task.labels={as_text(list(task.labels))}: ratings are numbers from 0 on, as in"
             " ['1','2','3','4','5']"
         )
 

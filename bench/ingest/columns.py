@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from bench.checks.catalog import did_you_mean, near
 from bench.errors import InputError
 
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -106,8 +106,7 @@ def _usual(role: str, names: Sequence[str]) -> str | None:
 
 
 def _no_column(role: str, column: str, names: Sequence[str], file: str) -> str:
-    near = get_close_matches(column, names, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    hint = did_you_mean(near(column, names))
     return f"--{role} {column}: {file} has no such column{hint}; there are {', '.join(names)}"
 
 

@@ -8,16 +8,19 @@ similarity of 0.6.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from bench.data.leaks import NEAR, nearly_same, word_list
 from bench.ingest.split_rule import Part
-from bench.ingest.spool import Entry
+from bench.ingest.spool import SpooledRow
 
 FEWEST_WORDS = 5
 """Different words of a text that only a copy would repeat; many people write "Great app!"."""
+SHARED = 3
+"""Of five different words, a near text shares three."""
 
 
 @dataclass
@@ -53,13 +56,14 @@ class QuestionIndex:
     """The tested users' questions, by some of their words.
 
     Two texts with a Jaccard similarity of t share t of the words of each. So, in one order of all
-    words, they share one of the first (1 - t) n + 1 words of either. With rare words first, few
-    questions are found by a word, and those alone are compared.
+    words, they share three of the first (1 - t) n + 3 words of either. With rare words first, few
+    questions have three words of a text in common with it, and those alone are compared.
     """
 
     texts: list[list[bytes]] = field(default_factory=list)
-    _count: Counter[bytes] = field(default_factory=Counter)
-    _by_word: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _sets: list[set[bytes]] = field(default_factory=list)
+    _rank: dict[bytes, int] = field(default_factory=dict)
+    _by_word: list[list[int]] = field(default_factory=list)
 
     def add(self, texts: Iterable[str]) -> None:
         """Take the questions of another tested user; short ones are left out."""
@@ -67,13 +71,17 @@ class QuestionIndex:
             words = word_list(text)
             if len(set(words)) >= FEWEST_WORDS:
                 self.texts.append(words)
-                self._count.update(set(words))
+                self._sets.append(set(words))
 
     def close(self) -> None:
-        """All questions are in: sort them by their words."""
-        for index, words in enumerate(self.texts):
-            for word in self._first_words(set(words)):
-                self._by_word[word].append(index)
+        """All questions are in: rank their words, the rarest first, and find questions by them."""
+        counts = Counter(chain.from_iterable(self._sets))
+        for rank, word in enumerate(sorted(counts, key=lambda word: (counts[word], word))):
+            self._rank[word] = rank
+        self._by_word = [[] for _ in counts]
+        for index, words in enumerate(self._sets):
+            for rank in self._first_words(words):
+                self._by_word[rank].append(index)
 
     def without_copies(self, part: Part, counts: DuplicateCounts) -> Part:
         """A training user without the rows that are like a tested user's question."""
@@ -83,7 +91,9 @@ class QuestionIndex:
             questions=self._originals(part.questions, counts),
         )
 
-    def _originals(self, entries: Sequence[Entry], counts: DuplicateCounts) -> tuple[Entry, ...]:
+    def _originals(
+        self, entries: Sequence[SpooledRow], counts: DuplicateCounts
+    ) -> tuple[SpooledRow, ...]:
         originals = []
         for entry in entries:
             words = word_list(entry.input)
@@ -99,15 +109,22 @@ class QuestionIndex:
         different = set(words)
         if len(different) < FEWEST_WORDS:
             return ""
+        found = (self._by_word[rank] for rank in self._first_words(different))
+        shared = Counter(chain.from_iterable(found))
         likeness = ""
-        for word in self._first_words(different):
-            for index in self._by_word.get(word, ()):
-                if self.texts[index] == words:
-                    return "equal"
-                if nearly_same(set(self.texts[index]), words):
-                    likeness = "near"
+        for index, count in shared.items():
+            if count < SHARED:
+                continue
+            if self.texts[index] == words:
+                return "equal"
+            if nearly_same(self._sets[index], words):
+                likeness = "near"
         return likeness
 
-    def _first_words(self, words: set[bytes]) -> list[bytes]:
-        order = sorted(words, key=lambda word: (self._count[word], word))
-        return order[: len(order) - math.ceil(NEAR * len(order)) + 1]
+    def _first_words(self, words: set[bytes]) -> list[int]:
+        """The ranks of the first words. Words of no question come before all others, and lead to
+        nothing.
+        """
+        first = len(words) - math.ceil(NEAR * len(words)) + SHARED
+        ranks = sorted(self._rank[word] for word in words if word in self._rank)
+        return ranks[: max(0, first - (len(words) - len(ranks)))]

@@ -25,6 +25,8 @@ FEW_LABELS = 50
 SHARE_LABELS = 0.2
 """Of the rows: texts of so few kinds are labels."""
 LONGEST_LABEL = 40
+FEW_BAD = 0.05
+"""Of the rows: so many may be wrong."""
 SEPARATORS = "|;,"
 MANY_LISTS = 0.05
 """Of the rows: so many answers with a separator are lists of labels."""
@@ -85,9 +87,11 @@ def _values(rows: Sequence[TableRow], column: str) -> list[object]:
 
 def _kind(outputs: Sequence[object]) -> Kind:
     """Few numbers are a rating, few short texts labels, and else it is text."""
-    numbers = [number_of(value) for value in outputs]
     distinct = Counter(str(value) for value in outputs)
-    if outputs and None not in numbers and len(set(numbers)) <= FEW_RATINGS:
+    numbers = Counter(number_of(value) for value in outputs)
+    # One value that is no number is a mistake in its row, and does not make ratings labels.
+    words = numbers.pop(None, 0)
+    if words <= FEW_BAD * len(outputs) and len(numbers) <= FEW_RATINGS:
         return "rating"
     few = len(distinct) <= min(FEW_LABELS, max(2, SHARE_LABELS * len(outputs)))
     if few and max(map(len, distinct), default=0) <= LONGEST_LABEL:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from bench.data.task import Task
 from bench.ingest.split_rule import Part
-from bench.ingest.spool import Entry
+from bench.ingest.spool import SpooledRow
 
 
 class ListWriter:
@@ -68,13 +68,13 @@ class SplitWriter:
             self._golds.add({"id": str(entry.number), "output": entry.output})
 
 
-def item_of(task: Task, entry: Entry) -> dict[str, str]:
+def item_of(task: Task, entry: SpooledRow) -> dict[str, str]:
     """An item of a profile."""
     item = {"id": str(entry.number), task.source: entry.input, str(task.target): entry.output}
     return item | ({"date": entry.day} if entry.day else {})
 
 
-def input_of(task: Task, entry: Entry) -> str:
+def input_of(task: Task, entry: SpooledRow) -> str:
     """A question in the words of the task."""
     return task.input_template.replace("{" + task.source + "}", entry.input)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from bench.errors import InputError
-from bench.ingest.spool import Entry, Spool
+from bench.ingest.spool import Spool, SpooledRow
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,21 @@ class Part:
     """One user: history and questions, both oldest first."""
 
     user: str
-    history: tuple[Entry, ...]
-    questions: tuple[Entry, ...]
+    history: tuple[SpooledRow, ...]
+    questions: tuple[SpooledRow, ...]
     cut: int = 0
     """Items of the history that were left out because there are more than are kept."""
 
 
-def part_of(user: str, rows: int, newest_first: Iterable[Entry], rule: SplitRule) -> Part:
+def part_of(user: str, rows: int, newest_first: Iterable[SpooledRow], rule: SplitRule) -> Part:
     """The user's rows as history and questions."""
     asked = rule.asked(rows)
     places = set(range(asked))
     if not rule.dated:
         places = set(random.Random(f"{rule.seed}/{user}").sample(range(rows), asked))
 
-    history: list[Entry] = []
-    questions: list[Entry] = []
+    history: list[SpooledRow] = []
+    questions: list[SpooledRow] = []
     # No more is read than is kept: one user may have millions of rows.
     for place, entry in enumerate(islice(newest_first, rule.history + asked)):
         if place in places:

@@ -21,7 +21,7 @@ _REPEATED = "DELETE FROM rows WHERE number NOT IN (SELECT min(number) FROM rows 
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SpooledRow:
     """An example with its number among all rows, counted from 1."""
 
     number: int
@@ -98,7 +98,7 @@ class Spool:
         for user, rows in self._base.execute("SELECT user, rows FROM drawn ORDER BY rowid"):
             yield Count(user, rows)
 
-    def entries(self, user: str) -> Iterator[Entry]:
+    def entries(self, user: str) -> Iterator[SpooledRow]:
         """A user's rows, newest first; those without a time come last, and of one time the last of
         the file first.
         """
@@ -108,7 +108,7 @@ class Spool:
             (user,),
         )
         for number, day, text, output in rows:
-            yield Entry(number, day, text, output)
+            yield SpooledRow(number, day, text, output)
 
     def user_count(self) -> int:
         """How many users there are."""

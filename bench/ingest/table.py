@@ -185,12 +185,12 @@ class TableFile:
         try:
             # Without a buffer a whole row group, which may be the whole file, would be in memory.
             table = parquet.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
-            total, number = max(1, table.metadata.num_rows), 0
+            share, number = self.size / max(1, table.metadata.num_rows), 0
             for batch in table.iter_batches(batch_size=BATCH, use_threads=False):
                 for values in batch.to_pylist():
                     place = f"{self.path.name}: row {number}"
                     number += 1
-                    yield TableRow(place, values, self.size * number // total)
+                    yield TableRow(place, values, int(share * number))
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{self.path.name}: not a Parquet file: {reason:.120}") from None

@@ -14,6 +14,9 @@ NUMBERS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanosecond
 EARLIEST, LATEST = 10**8, 10**10
 """Seconds between 1973 and 2286: a number of a unit in here is a time of that unit."""
 
+FEW_BAD = 0.05
+"""Of the values: so many may be no dates, each a bad row."""
+
 DAYS = (
     *("%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
     *("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%Y%m%d", "%Y"),
@@ -63,16 +66,15 @@ def form_of(values: Sequence[Any], column: str) -> str:
     """The form of a column's first values. Raises InputError if none fits, or if two fit that say
     different days.
     """
+    most = (1 - FEW_BAD) * len(values)
     fitting: dict[tuple[str, ...], str] = {}
     for form in FORMS:
-        days = []
-        for value in values:
-            time = time_of(value, form)
-            if time is None:
-                break
-            days.append(time.day)
-        else:
-            fitting.setdefault(tuple(days), form)
+        days = _days(values, form)
+        if len(days) >= most:
+            # A form that fits more values than all before it is the better one.
+            most = len(days)
+            fitting = {known: other for known, other in fitting.items() if len(known) == most}
+            fitting.setdefault(days, form)
     if not fitting:
         raise InputError(_no_form(values, column))
     if len(fitting) > 1:
@@ -81,6 +83,12 @@ def form_of(values: Sequence[Any], column: str) -> str:
             f"column {column}: {values[0]!s:.40} may be read in two ways: give --date-format {ways}"
         )
     return next(iter(fitting.values()))
+
+
+def _days(values: Sequence[Any], form: str) -> tuple[str, ...]:
+    """The days of all values that have this form."""
+    times = [time_of(value, form) for value in values]
+    return tuple(time.day for time in times if time)
 
 
 def _no_form(values: Sequence[Any], column: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from bench.checks import conf_files
 from bench.errors import InputError
+from bench.score.answer_rules import FIVE_STARS, scale_of
 from bench.score.metrics import DIRECTION, PRIMARY, Kind, Scored
 
 Record = Mapping[str, Any]
@@ -52,6 +53,21 @@ def task_of(name: str) -> TaskKind:
         raise InputError(
             f"{path}: not a task's file with kind and labels, so its cells cannot be compared"
         ) from None
+
+
+def recorded_task(record: Record) -> TaskKind:
+    """Kind and labels as the record has them, or, of an older one, as the task's file has."""
+    task = record.get("task")
+    if task is None:
+        return task_of(str(record["cell"]["task"]))
+    return TaskKind(task["kind"], tuple(task["labels"]))
+
+
+def span_of(record: Record) -> float:
+    """The largest error of a rating: that of LaMP-3 unless the record has another scale."""
+    if "task" not in record or record["task"]["kind"] != "rating":
+        return FIVE_STARS.span
+    return scale_of(tuple(record["task"]["labels"])).span
 
 
 def kind_of(metrics: Container[str]) -> Kind | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import InputError
 from bench.report import coverage_notes
-from bench.report.cells import Record, TaskKind, label, scored_rows, task_of
+from bench.report.cells import Record, TaskKind, label, recorded_task, scored_rows
 from bench.report.comparison_rows import (
     DETECTS,
     SURENESS,
@@ -107,7 +107,9 @@ def compare(a: ScoredCell, b: ScoredCell) -> Comparison:
     name, other = a.record["cell"]["task"], b.record["cell"]["task"]
     if name != other:
         raise InputError(f"cells of different tasks cannot be compared: {name} and {other}")
-    task, scored_a, scored_b = task_of(name), a.scored, b.scored
+    task, scored_a, scored_b = recorded_task(a.record), a.scored, b.scored
+    if task != recorded_task(b.record):
+        raise InputError(f"cells of {name} with other labels cannot be compared")
     of_all = paired(task.kind, task.labels, scored_a, scored_b)
     differences = {metric: of_all[metric] for metric in task.metrics if metric in of_all}
     return Comparison(task, scored_a, scored_b, rows_of(differences))

@@ -11,7 +11,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.report.cells import COSTS, Record, cost, flat, overlap, run_name, unedited, users
+from bench.report.cells import (
+    COSTS,
+    Record,
+    cost,
+    flat,
+    overlap,
+    run_name,
+    span_of,
+    unedited,
+    users,
+)
 from bench.report.spread import on_scale, spread
 
 NO_SETTING = ("seed", "repeat", "variant", "_target_")
@@ -122,7 +132,7 @@ def _mean_of_repeats(name: str, repeats: Sequence[Record]) -> dict[str, float | 
     tested = int(repeats[0]["metrics"][name]["users"])
     low, high = _mean_end(name, "low", repeats), _mean_end(name, "high", repeats)
     if apart is not None:
-        ends = on_scale(name, apart.wider(value, low, high, tested))
+        ends = on_scale(name, apart.wider(value, low, high, tested), span_of(repeats[0]))
         low, high = ends.low, ends.high
     deviation = apart.sd if apart else 0.0
     return {"value": value, "low": low, "high": high, "users": tested, "apart": deviation}

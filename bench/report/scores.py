@@ -9,7 +9,7 @@ from typing import Any
 from bench.checks import shape
 from bench.disk import store
 from bench.errors import InputError
-from bench.report.cells import Record, TaskKind, task_of
+from bench.report.cells import Record, TaskKind, recorded_task
 from bench.score.answer_rules import UNPARSED
 from bench.score.metrics import Kind
 
@@ -31,7 +31,7 @@ def read(folder: Path, record: Record) -> list[Row]:
     if not path.exists():
         return []
     rows: list[Row] = store.read_json(path)
-    wrong = problem(rows, task_of(str(record["cell"]["task"])))
+    wrong = problem(rows, recorded_task(record))
     if wrong:
         raise InputError(f"{path}: {wrong}; delete the cell's folder and run the cell again")
     return rows

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
 from bench.report import scores
-from bench.report.cells import Record, TaskKind, scored_rows, task_of
+from bench.report.cells import Record, TaskKind, recorded_task, scored_rows
 from bench.report.statistics_cache import computed_once, digest
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class FinishedCell:
 
     @property
     def task(self) -> TaskKind:
-        return task_of(str(self.record["cell"]["task"]))
+        return recorded_task(self.record)
 
     def scored(self) -> list[Scored]:
         """The rows of scores.json; InputError where they are damaged, or of another version."""

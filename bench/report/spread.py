@@ -94,11 +94,13 @@ def spread(values: Mapping[str, Sequence[float]]) -> Spread | None:
     return Spread(math.sqrt(variance), math.sqrt(variance / runs), freedom)
 
 
-def on_scale(metric: str, ends: Ends) -> Ends:
-    """An interval of a metric without what lies beyond the metric's ends."""
+def on_scale(metric: str, ends: Ends, span: float) -> Ends:
+    """An interval of a metric without what lies beyond the metric's ends. `span`: the largest error
+    of a rating.
+    """
     from bench.score.intervals import largest
 
-    low, high, top = ends.low, ends.high, largest(metric)
+    low, high, top = ends.low, ends.high, largest(metric, span)
     if low is not None:
         low = max(0.0, low)
     if high is not None and top is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.report import arm_costs, significance
 from bench.report.arm_costs import CostSummary
-from bench.report.cells import NLL, kind_of, task_of, unedited
+from bench.report.cells import NLL, kind_of, span_of, task_of, unedited
 from bench.report.runs import Place, Results, Run
 from bench.report.spread import Spread, on_scale, spread
 from bench.score.metrics import PRIMARY, Kind
@@ -110,7 +110,7 @@ def _with_spread(runs: Sequence[Run], name: str, value: Value) -> Value:
     if apart is None:
         return value
     ends = apart.wider(value.value, value.low, value.high, value.users)
-    ends = on_scale(name, ends)
+    ends = on_scale(name, ends, span_of(runs[0].finished.record))
     return replace(value, low=ends.low, high=ends.high, sd=apart.sd)
 
 

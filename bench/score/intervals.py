@@ -16,7 +16,7 @@ from bench.score.sums import Floats
 
 LEVEL = 0.95
 STARS = 4.0
-"""The largest error of a rating from 1 to 5."""
+"""The largest error of a rating from 1 to 5, the scale of LaMP-3."""
 NO_SPREAD = 1e-12
 
 
@@ -61,23 +61,25 @@ def quantile(share: float, freedom: float) -> float:
     return float(stdtrit(freedom, share))
 
 
-def largest(metric: str) -> float | None:
-    """The end of the metric's scale; None where it has none."""
+def largest(metric: str, span: float = STARS) -> float | None:
+    """The end of the metric's scale; None where it has none. `span`: the largest error of a
+    rating.
+    """
     if metric.startswith("nll"):
         return None
-    return STARS if metric.endswith(("mae", "rmse")) else 1.0
+    return span if metric.endswith(("mae", "rmse")) else 1.0
 
 
-def of_metric(metric: str, estimate: Estimate, users: int) -> Bounds:
+def of_metric(metric: str, estimate: Estimate, users: int, span: float = STARS) -> Bounds:
     """The interval of one arm's metric.
 
     On a scale with two ends it is Wilson's score interval, with as many trials as the error stands
     for: it never leaves the scale, and has a width at the ends. NLL and RMSE, which a few users
     make large, have theirs on the logarithm; an RMSE without spread has that of its square.
     """
-    top = largest(metric)
+    top = largest(metric, span)
     # A share is as uneven as its value says, and Wilson's interval knows that already.
-    t = quantile(0.5 + LEVEL / 2, users - 1 if top == 1 else estimate.freedom)
+    t = quantile(0.5 + LEVEL / 2, users - 1 if _is_share(metric) else estimate.freedom)
     if top is None or (metric.endswith("rmse") and estimate.error > NO_SPREAD):
         low, high = _on_logarithm(estimate, t)
         return Bounds(low, high if top is None or estimate.value > top else min(high, top))
@@ -101,14 +103,20 @@ def between(least: Estimate, most: Estimate, users: int) -> Bounds:
     return Bounds(min(lower.low, upper.low), max(lower.high, upper.high))
 
 
-def of_difference(metric: str, point: float, estimate: Estimate, users: int) -> Bounds | None:
+def _is_share(metric: str) -> bool:
+    return largest(metric) == 1
+
+
+def of_difference(
+    metric: str, point: float, estimate: Estimate, users: int, span: float = STARS
+) -> Bounds | None:
     """The interval of a difference between two arms; it holds the `point` that is printed.
 
     Where no user differs (no error): as much as so many users may hide, which is a share of users
     that would all be alike by chance once in twenty, times the scale. None without a scale.
     """
     if estimate.error < NO_SPREAD:
-        top = largest(metric)
+        top = largest(metric, span)
         if top is None:
             return None
         hidden = top * (1 - (1 - LEVEL) ** (1 / users))

@@ -16,15 +16,15 @@ from typing import Literal
 from bench.errors import InputError
 from bench.score import rouge
 from bench.score.answer_rules import (
-    HIGHEST,
-    LOWEST,
     UNPARSED,
+    RatingScale,
     farther_end,
     lenient_label,
     lenient_rating,
     lenient_text,
     official_label,
     official_rating,
+    scale_of,
 )
 
 Kind = Literal["classification", "rating", "generation"]
@@ -91,12 +91,12 @@ class Scored:
 
 def unparsed(kind: Kind, labels: Sequence[str], raw: str) -> bool:
     """Whether the official rules find no answer in the text:
-    no label, no rating from 1 to 5, or nothing at all.
+    no label, no rating on the scale, or nothing at all.
     """
     if kind == "classification":
         return official_label(raw, labels) == UNPARSED
     if kind == "rating":
-        return official_rating(raw) is None
+        return official_rating(raw, scale_of(tuple(labels))) is None
     return not raw.strip()
 
 
@@ -121,7 +121,7 @@ def score_one(
     if kind == "classification":
         scored = _score_label(labels, raw, gold, id)
     elif kind == "rating":
-        scored = _score_rating(raw, gold, id)
+        scored = _score_rating(scale_of(tuple(labels)), raw, gold, id)
     elif kind == "generation":
         scored = _score_text(raw, gold, id)
     else:
@@ -146,21 +146,21 @@ def _score_label(labels: Sequence[str], raw: str, gold: str, id: str) -> Scored:
     return Scored(id, "", truth, official, lenient, values)
 
 
-def _score_rating(raw: str, gold: str, id: str) -> Scored:
-    truth = official_rating(gold)
+def _score_rating(scale: RatingScale, raw: str, gold: str, id: str) -> Scored:
+    truth = official_rating(gold, scale)
     if truth is None:
         raise InputError(
-            f"query {id}: gold {gold!r} is not a rating from {LOWEST:.0f} to {HIGHEST:.0f}"
+            f"query {id}: gold {gold!r} is not a rating from {scale.low:g} to {scale.high:g}"
         )
-    official = _or_farther(official_rating(raw), truth)
-    lenient = _or_farther(lenient_rating(raw), truth)
+    official = _or_farther(official_rating(raw, scale), truth, scale)
+    lenient = _or_farther(lenient_rating(raw, scale), truth, scale)
     values = {"mae": abs(official - truth), "mse": (official - truth) ** 2}
     values |= {"lenient_mae": abs(lenient - truth), "lenient_mse": (lenient - truth) ** 2}
     return Scored(id, "", truth, official, lenient, values)
 
 
-def _or_farther(rating: float | None, truth: float) -> float:
-    return farther_end(truth) if rating is None else float(rating)
+def _or_farther(rating: float | None, truth: float, scale: RatingScale) -> float:
+    return farther_end(truth, scale) if rating is None else float(rating)
 
 
 def _score_text(raw: str, gold: str, id: str) -> Scored:

@@ -15,6 +15,7 @@ import numpy as np
 from bench.errors import InputError
 from bench.score import intervals as bounds
 from bench.score import power, rare_labels
+from bench.score.answer_rules import scale_of
 from bench.score.intervals import jackknife
 from bench.score.metrics import DIRECTION, Kind, Scored, value_names
 from bench.score.permutation import swapped_differences
@@ -95,9 +96,14 @@ def intervals_of_runs(
         if name in MACRO:
             low, high = bounds.between(plain, rare_labels.of_arm(MACRO[name], sums), users)
         else:
-            low, high = bounds.of_metric(name, plain, users)
+            low, high = bounds.of_metric(name, plain, users, _span(kind, labels))
         found[name] = Interval(value, min(low, value), max(high, value), users)
     return found
+
+
+def _span(kind: Kind, labels: Sequence[str]) -> float:
+    """The largest error that a rating can have."""
+    return scale_of(tuple(labels)).span if kind == "rating" else bounds.STARS
 
 
 def paired(
@@ -150,7 +156,7 @@ def paired_runs(
     for name in values_a:
         difference = values_a[name] - values_b[name]
         without = without_a[name] - without_b[name] if users > 1 else None
-        spread = _spread(name, difference, without, first, second)
+        spread = _spread(name, difference, without, first, second, _span(kind, labels))
         gains = _user_gains(name, first, second)
         extreme = int(np.sum(np.abs(permuted[name]) >= abs(difference) - TIE))
         result[name] = Paired(
@@ -194,9 +200,16 @@ class _Spread:
 
 
 def _spread(
-    name: str, difference: float, without: Floats | None, first: list[Sums], second: list[Sums]
+    name: str,
+    difference: float,
+    without: Floats | None,
+    first: list[Sums],
+    second: list[Sums],
+    span: float,
 ) -> _Spread:
-    """From the differences without each user, [users]; None for a single user."""
+    """From the differences without each user, [users]; None for a single user. `span`: the largest
+    error of a rating.
+    """
     if without is None:
         return _Spread()
     plain = estimate = jackknife(difference, without)
@@ -205,7 +218,7 @@ def _spread(
         detectable = power.detectable(plain.error, plain.freedom)
         if name in MACRO:
             estimate = rare_labels.of_difference(MACRO[name], first, second)
-    interval = bounds.of_difference(name, difference, estimate, len(without))
+    interval = bounds.of_difference(name, difference, estimate, len(without), span)
     low, high = interval or (None, None)
     return _Spread(low, high, plain.error, detectable)
 
