@@ -18,7 +18,7 @@ from bench.data.dates import past
 from bench.data.prompt_lines import fill, item_line, joined, led_by
 from bench.data.truncation import shortened
 from bench.errors import InputError
-from bench.score.metrics import Kind
+from bench.score.metrics import Kind as Kind
 from bench.types import Item, Line, Message, Part, Query
 
 Style = Literal["personalized", "neutral", "lamp", "oppu"]

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from bench.data.task import Kind
 from bench.errors import InputError
 from bench.ingest.bad_rows import BadRows
 from bench.ingest.columns import Columns, columns_of
-from bench.ingest.log_rows import Kind, RowReader, number_of
+from bench.ingest.log_rows import RowReader, number_of
 from bench.ingest.table import TableFile, TableRow, column_names, value_of
 from bench.ingest.timestamps import form_of
 

@@ -110,7 +110,12 @@ def _examples(job: ImportJob, reader: RowReader, bad: BadRows, advance: object) 
     """The examples of all files, one after another."""
     for file in job.files:
         done = 0
-        for count, (row, example) in enumerate(reader.examples(file.rows(bad), bad)):
+        for count, row in enumerate(file.rows(bad)):
+            try:
+                example = reader.example(row)
+            except InputError as error:
+                bad.refuse(str(error))
+                continue
             yield example
             if count % STEP == 0:
                 advance(row.done - done)  # type: ignore[operator]

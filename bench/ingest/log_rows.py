@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from bench.data.parse import in_words
+from bench.data.task import Kind
 from bench.errors import InputError
-from bench.ingest.bad_rows import BadRows
 from bench.ingest.columns import Columns
 from bench.ingest.table import TableRow, value_of
 from bench.ingest.timestamps import time_of
-
-Kind = Literal["classification", "rating", "generation"]
 
 LONGEST_ID = 100
 """Characters of a user's name that LaMP's reader takes."""
@@ -58,14 +55,6 @@ class RowReader:
             input=self._text(row, self.columns.input),
             output=self._output(row),
         )
-
-    def examples(self, rows: Iterator[TableRow], bad: BadRows) -> Iterator[tuple[TableRow, LogRow]]:
-        """Each row with its example; what cannot be used is refused."""
-        for row in rows:
-            try:
-                yield row, self.example(row)
-            except InputError as error:
-                bad.refuse(str(error))
 
     def _text(self, row: TableRow, column: str) -> str:
         value = value_of(row.values, column)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bench.ingest.log_rows import Kind
+from bench.data.task import Kind
 
 TEMPLATES = Path(__file__).parent / "templates"
 RESERVED = ("i", "id", "date", "citation", "input", "items")
