@@ -60,7 +60,7 @@ class OPPURecipe:
     batch: Counts
 
 
-BY_KIND: dict[Kind, Mapping[str, int]] = {
+BY_KIND: Mapping[Kind, Mapping[str, int]] = {
     "classification": {"epochs": 3, "batch": 4},
     "rating": {"epochs": 3, "batch": 3},
     "generation": {"epochs": 2, "batch": 8},
@@ -75,7 +75,7 @@ class OPPU(Method):
     `form`: what the prompt shows, in training as at test: nothing (`plain`), `k` retrieved items
     (`rag`), a written profile and `k` items (`pag`). An item is asked as a question with only older
     items to retrieve from. `style`: the baseline's prompt, or OPPU's own. `recipe`: epochs and
-    batch by task, the paper's or the code's; `by_kind` has those of tasks that it does not name.
+    batch by task, the paper's or the code's, and by kind of a task that it does not name.
     `shared_start`: every user's adapter starts from the same numbers, so that adapters can be
     compared; False: each from its own. `item_words`: an item that is learnt is cut to so many
     words. None is the code's 768 words with OPPU's own prompt. With other prompts it is the whole
@@ -84,7 +84,6 @@ class OPPU(Method):
     """
 
     ONLY_WITH: ClassVar = {"profile": ("form", ("pag",)), "retriever": ("form", ("rag", "pag"))}
-    UNSAID: ClassVar = {"by_kind": BY_KIND}
 
     retriever: Retriever
     profile: Profile = field(default_factory=Profile)
@@ -96,7 +95,6 @@ class OPPU(Method):
     recipes: Mapping[str, Annotated[Mapping[str, Any], Fields(OPPURecipe)]] = field(
         default_factory=dict
     )
-    by_kind: Mapping[Kind, Counts] = field(default_factory=BY_KIND.copy)
     kinds: Mapping[Peft, Annotated[Mapping[str, Any], Fields(PatchKind)]] = field(
         default_factory=dict
     )
@@ -240,8 +238,7 @@ class OPPU(Method):
     def _steps(self, task: Task, what: Literal["epochs", "batch"]) -> int:
         """Epochs or batch of a task: by its name, else the recipe's `other`, else by its kind."""
         values = self.recipes[self.recipe][what]
-        by_kind = self.by_kind.get(task.kind, BY_KIND[task.kind])
-        return int(values.get(task.name) or values.get("other") or by_kind[what])
+        return int(values.get(task.name) or values.get("other") or BY_KIND[task.kind][what])
 
     def _adapter(self, lm: LM, task: Task) -> StackedAdapters:
         from bench.lm.multi_lora import StackedAdapters
