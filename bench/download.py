@@ -31,6 +31,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from bench.checks import conf_files
 from bench.checks.catalog import alike
 from bench.data import convert, json_stream
 from bench.data.fetch import DownloadError, Fetched, fetch, forget
@@ -39,9 +40,8 @@ from bench.terminal import escape, silence
 from bench.terminal.pipe import unpiped
 
 BASE = "https://ciir.cs.umass.edu/downloads/LaMP"
-FOLDERS = {"lamp1": "LaMP_1", "lamp2": "LaMP_2/new", "lamp2n": "LaMP_2"} | {
-    f"lamp{number}": f"LaMP_{number}" for number in range(3, 8)
-}
+OFFICIAL = "LaMP_"
+"""How LaMP's own names of its tasks begin."""
 PARTS = ("train", "dev", "test")
 MANIFEST = "lamplight_download.json"
 _LICENSED = (
@@ -49,6 +49,19 @@ _LICENSED = (
     " only the mails' names. Fill the texts in with LaMP's own script before use; see"
     " https://lamp-benchmark.github.io/download"
 )
+
+
+def _folders() -> dict[str, str]:
+    """The folder of each task that LaMP's site has, as the task's file says it."""
+    folders = {}
+    for name in conf_files.names("task"):
+        task = conf_files.option("task", name)
+        if str(task["official"]).startswith(OFFICIAL):
+            folders[name] = str(task["folder"])
+    return folders
+
+
+FOLDERS = _folders()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sqlite3
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from bench.errors import InputError
@@ -12,6 +14,10 @@ from bench.ingest.import_job import Import, ImportJob, run
 from bench.ingest.import_options import job_of
 from bench.terminal import escape, silence
 from bench.terminal.pipe import unpiped
+
+WIDEST = 120
+"""Columns of the report, in a terminal that has as many."""
+INDENT = " " * 12
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,13 +38,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _report(job: ImportJob, made: Import) -> list[str]:
-    lines = list(made.summary.lines(made.task))
+    width = min(WIDEST, shutil.get_terminal_size().columns)
+    lines = []
+    for line in made.summary.lines(made.task):
+        lines += textwrap.wrap(line, width, subsequent_indent=INDENT)
+    lines += ["prompt      of the first example, with its newest items:", ""]
+    lines += [made.summary.prompt(made.task), ""]
     if job.dry:
-        return [*lines, "", "dry run: nothing was written"]
+        return [*lines, "dry run: nothing was written"]
     root = shlex.quote(str(job.out))
     return [
         *lines,
-        "",
         f"wrote {job.out}: look at {job.out / 'task.yaml'}, whose prompts are plain ones, then",
         f"  python -m bench data=folder data.root={root} method=majority",
         f"  python -m bench -m data=folder data.root={root} method=instruct,rag",

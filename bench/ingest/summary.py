@@ -77,6 +77,10 @@ class ImportSummary:
     dev: SplitSummary
     train: SplitSummary
 
+    def prompt(self, task: Task) -> str:
+        """The prompt of the first example, with its newest items."""
+        return prompt_of(task, self.dev.examples[0])
+
     def lines(self, task: Task) -> Iterator[str]:
         """The report, line by line."""
         guessed = " (guessed: --kind)" if self.kind_guessed else ""
@@ -91,7 +95,7 @@ class ImportSummary:
         yield f"users       {self._left_out()}"
         yield f"doubles     {self._doubles()}"
         yield from self._rules()
-        yield from self._examples(task)
+        yield from self._examples()
 
     def _dates(self) -> str:
         if self.date_form is None:
@@ -110,7 +114,7 @@ class ImportSummary:
     def _labels(self) -> Iterator[str]:
         counts = self.answers.counts
         if counts:
-            named = [f"{count.value} {count.rows:,}" for count in counts[:LABELS]]
+            named = [f"{count.value}: {count.rows:,}" for count in counts[:LABELS]]
             more = f", and {len(counts) - LABELS} more" if len(counts) > LABELS else ""
             yield f"answers     {', '.join(named)}{more}"
         for note in self.answers.notes:
@@ -168,7 +172,7 @@ class ImportSummary:
             f" answer {own:.3f}, everybody's ({common}) {share:.3f}"
         )
 
-    def _examples(self, task: Task) -> Iterator[str]:
+    def _examples(self) -> Iterator[str]:
         for part in [*self.dev.examples, *self.train.examples][:EXAMPLES]:
             question = part.questions[0]
             when = f" on {question.day}" if question.day else ""
@@ -176,9 +180,6 @@ class ImportSummary:
                 f"example     row {question.number}, user {part.user}{when}, after"
                 f" {len(part.history)} items: {question.input:.100} -> {question.output:.60}"
             )
-        for part in self.dev.examples[:1]:
-            yield "prompt      of the first, with its newest items:"
-            yield prompt_of(task, part)
 
 
 def prompt_of(task: Task, part: Part) -> str:
