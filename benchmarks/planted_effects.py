@@ -30,12 +30,13 @@ sys.path.insert(0, str(REPO))
 
 from setting import written
 
-from bench.report import experiments, runs, significance
+from bench.report import experiments, runs
 from bench.report.cells import task_of
 from bench.report.runs import Results
+from bench.report.significance import FinishedCell
 from bench.score.metrics import DIRECTION, PRIMARY, Kind, Scored
 from bench.score.power import expected_power
-from bench.score.stats import paired
+from bench.score.stats import Paired, paired
 
 TASKS = ("lamp2", "lamp3", "lamp4")
 SIZES = (12, 24, 60)
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _arms(results: Results, task: str) -> Arms:
-    kind, labels = task_of(task)
+    scored_as = task_of(task)
     by_user: dict[str, dict[str, list[Scored]]] = {}
     for run in results.runs:
         if run.at["task"] != task or run.arm not in ("own_history", "no_history"):
@@ -120,10 +121,16 @@ def _arms(results: Results, task: str) -> Arms:
         if run.folder is None or run.record is None:
             sys.exit(f"{task}: {run.arm} has not run: python -m bench experiment=positive_controls")
         users = by_user.setdefault(run.arm, {})
-        for row in significance.scored(run.folder, run.record):
+        for row in FinishedCell(run.folder, run.record).scored():
             users.setdefault(row.group, []).append(row)
     own, none = by_user["own_history"], by_user["no_history"]
-    return Arms(task, kind, labels, [own[user] for user in own], [none[user] for user in own])
+    return Arms(
+        task,
+        scored_as.kind,
+        scored_as.labels,
+        [own[user] for user in own],
+        [none[user] for user in own],
+    )
 
 
 def _rows(arms: Arms, samples: int, draws: int) -> Iterator[Row]:
@@ -152,7 +159,7 @@ def _rows(arms: Arms, samples: int, draws: int) -> Iterator[Row]:
 
 def _sample(
     arms: Arms, users: int, share: float, draws: int, random: np.random.Generator
-) -> significance.Paired:
+) -> Paired:
     """One sample of users: those of an arm with the planted effect against the arm without."""
     treated, plain = list[Scored](), list[Scored]()
     for place, user in enumerate(random.integers(len(arms.own), size=users)):
