@@ -97,3 +97,19 @@ def test_one_reading_gives_the_answers_and_likelihoods_of_two(run, capsys) -> No
 def test_answering_refuses_more_patches_than_there_are_prompts(run) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SystemExit, match="--patches 900: the split has [0-9]+ prompts"):
         run("answering", "--task", "lamp2n", "--limit", "900", "--patches", "900", "--repeats", "1")
+
+
+def test_planted_effects_are_sought_in_the_published_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole effect is found in every sample of 60 users, and its size is that of the table."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import planted_effects
+
+    out = tmp_path / "planted.json"
+    assert planted_effects.main(["--samples", "4", "--draws", "60", "--out", str(out)]) == 0
+    rows = json.loads(out.read_text())["rows"]
+    whole = [row for row in rows if row["planted"] == "100% of users" and row["users"] == 60]
+    assert [row["task"] for row in whole] == list(planted_effects.TASKS)
+    assert all(row["found"] == 1 and row["effect"] > 0.3 for row in whole)
+    assert {row["effect"] for row in rows if row["planted"] == "nothing"} == {0}
