@@ -32,6 +32,9 @@ The first table is what the data allow. An oracle reads the texts with the sampl
 the question alone, the history alone, or both. The best rule is the best of the experiment's trivial
 rules. The second table is what the model does with no history in the prompt, with another user's,
 and with the user's own. Brackets are 95 % intervals over users.
+
+Without a history a base that was trained to read one is at a loss: on lamp1, lamp3 and lamp6 it is
+below a rule or a guess. So "own minus another's" is the cleaner contrast.
 """
 BOUNDS = (
     "| task | metric | question only | history only | both | best rule |\n|---|---|---|---|---|---|"

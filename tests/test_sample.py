@@ -62,7 +62,7 @@ LABELS = {
 VERSIONS = (1, 2)
 DIGESTS = {
     1: "7c7ecf17a8e9ca4185bedd6fb9c8ae8f3a0810bd28a2928ce8809f7f24159793",
-    2: "bad8add64b85561bdeda956f42fc62005626ba6a1769520886d56644b37c7e98",
+    2: "496d05e6894db26d43c69cfa635cba93763f92a7338a4d3bb6fbf16a2d711e72",
 }
 
 
@@ -213,7 +213,12 @@ def test_texts_are_short(root: Path, task: str) -> None:
 def test_no_label_dominates(root: Path, task: str) -> None:
     golds = Counter(case.gold for split in ("train", "dev") for case in cases(root, task, split))
     assert set(golds) == set(LABELS[task])
-    most = {"lamp1": 0.51, "lamp2": 0.15, "lamp2n": 0.15, "lamp3": 0.30}[task]
+    most = {
+        "lamp1": 0.51,
+        "lamp2": 0.15,
+        "lamp2n": 0.15,
+        "lamp3": 0.30 if version_of(root) == 1 else 0.40,
+    }[task]
     assert max(golds.values()) / golds.total() <= most
 
 

@@ -77,8 +77,8 @@ def test_p_is_corrected_over_the_rows_of_the_table(tmp_path: Path) -> None:
 def test_the_sentence_says_what_the_rows_say(tmp_path: Path) -> None:
     [sentence] = standings.finding(standings.standings(made(tmp_path)))
     assert sentence.startswith("With 60 users, better than plain: reader (accuracy +0.")
-    assert "; worse: foe (accuracy -0." in sentence
-    assert "; not told apart from it: same (accuracy" in sentence
+    assert "; worse than plain: foe (accuracy -0." in sentence
+    assert "; not told apart from plain: same (accuracy" in sentence
 
 
 def test_the_sentence_counts_tasks_if_there_are_several(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def grid(tables: Tables) -> Grid:
     entries, axes = standings(tables), _axes(tables)
     rows = [_row(tables, entry, axes) for entry in entries]
     several = len({entry.metric for entry in entries}) > 1
-    metric = "value" if several or not entries else entries[0].metric
+    metric = "value" if several or not entries else _with_direction(entries[0].metric)
     head = ["arm", metric, "95 %", "difference", "95 %", "p", "evidence", "seconds"]
     return Grid(
         title=title(tables),
@@ -137,7 +137,6 @@ def _row(tables: Tables, entry: ArmStanding, axes: Sequence[str]) -> list[str]:
     words = tables.words(entry.place)
     value = entry.summary.values.get(entry.metric)
     paired = entry.paired
-    mark = "↑" if DIRECTION.get(entry.metric) else "↓"
     difference, bounds, p = "", "", ""
     if paired is not None and entry.p is not None:
         difference = f"{paired.difference:+.3f}"
@@ -145,7 +144,7 @@ def _row(tables: Tables, entry: ArmStanding, axes: Sequence[str]) -> list[str]:
         p = f"{entry.p:.4f}"
     return [
         *(words.get(axis, "") for axis in axes),
-        f"{entry.metric} {mark}",
+        _with_direction(entry.metric),
         entry.arm,
         f"{value.value:z.3f}" if value else entry.summary.problem or "-",
         (interval(value.low, value.high, value.users) or "-") if value else "",
@@ -155,6 +154,11 @@ def _row(tables: Tables, entry: ArmStanding, axes: Sequence[str]) -> list[str]:
         entry.evidence or "",
         f"{entry.summary.cost.seconds:.2f}" if entry.summary.cost else "",
     ]
+
+
+def _with_direction(metric: str) -> str:
+    """The metric, and whether more of it is better."""
+    return f"{metric} {'↑' if DIRECTION.get(metric) else '↓'}"
 
 
 def _minus(tables: Tables) -> list[str]:
@@ -203,8 +207,8 @@ def _sentence(baseline: str, entries: Sequence[ArmStanding]) -> str:
 
 WORDS: dict[Evidence, str] = {
     "better": "better than {baseline}",
-    "worse": "worse",
-    "cannot tell": "not told apart from it",
+    "worse": "worse than {baseline}",
+    "cannot tell": "not told apart from {baseline}",
     "too few users": "not judged (too few users)",
 }
 """How a sentence calls the sides of a baseline, in their order."""
