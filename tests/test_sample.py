@@ -339,7 +339,7 @@ def test_history_and_question_together_know_more_than_each_alone(
     root: Path, task: str, dated: bool, record_property: Callable[[str, object], None]
 ) -> None:
     bounds = oracles(root, task, dated=dated).bounds(cases(root, task, "dev", dated=dated))
-    record_property("bounds", bounds)
+    record_property("bounds", str(bounds))
     if task == "lamp3":
         assert bounds.question >= 0.6
         assert bounds.both <= 0.02
