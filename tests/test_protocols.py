@@ -307,7 +307,7 @@ def test_what_is_switched_on_is_in_the_key(changes: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data") / "lamp"
-    generator.write(root, train_users=40, dev_users=30)
+    generator.write(root, version=1, train_users=40, dev_users=30)
     return root
 
 

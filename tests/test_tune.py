@@ -72,7 +72,7 @@ def test_a_training_records_the_loss_of_each_step_before_it() -> None:
     scored = dict(
         lm.likelihood([one.request for one in examples], [[one.answer] for one in examples])
     )
-    tokens = sum(len(lm.answer_ids(one.answer)) for one in examples)
+    tokens = sum(len(lm.network.answer_ids(one.answer)) for one in examples)
     plain = -sum(scored[index][0][0] for index in range(2)) / tokens
 
     assert len(tuned.losses) == tuned.spent.steps == 30
