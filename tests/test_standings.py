@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made import cell, conf, manifest
 
-from bench.report import base_results, experiments, render, runs, standings
+from bench.report import base_results, experiments, render, runs, standings, standings_grid
 from bench.report.base_results import Tables
 from bench.report.standings import ArmStanding
 
@@ -75,7 +75,7 @@ def test_p_is_corrected_over_the_rows_of_the_table(tmp_path: Path) -> None:
 
 
 def test_the_sentence_says_what_the_rows_say(tmp_path: Path) -> None:
-    [sentence] = standings.finding(standings.standings(made(tmp_path)))
+    [sentence] = standings.finding(standings.standings(made(tmp_path)), [])
     assert sentence.startswith("With 60 users, better than plain: reader (accuracy +0.")
     assert "; worse than plain: foe (accuracy -0." in sentence
     assert "; not told apart from plain: same (accuracy" in sentence
@@ -83,14 +83,34 @@ def test_the_sentence_says_what_the_rows_say(tmp_path: Path) -> None:
 
 def test_the_sentence_counts_tasks_if_there_are_several(tmp_path: Path) -> None:
     tables = made(tmp_path, tasks=("lamp2", "lamp3"))
-    [sentence] = standings.finding(standings.standings(tables))
-    assert "better than plain: reader on lamp2, lamp3" in sentence
+    [sentence] = standings.finding(standings.standings(tables), ["task"])
+    assert "better than plain: reader (lamp2, lamp3)" in sentence
 
 
 def test_the_last_lines_of_the_text_are_the_table_and_the_sentence(tmp_path: Path) -> None:
-    grid = standings.grid(made(tmp_path))
+    grid = standings_grid.grid(made(tmp_path))
     text = render.grids([grid], "text")
     assert max(map(len, text.splitlines())) <= 100
     assert text.rstrip().endswith(grid.below[-1][-20:])
     assert grid.head[0] == "arm"  # the task and the model are the same for all rows: in the head
     assert "Task lamp2; model smollm2-135m, base task_adapted; 60 users." in text
+
+
+def test_without_a_winner_the_sentence_still_names_the_baseline(tmp_path: Path) -> None:
+    tables = made(tmp_path)
+    entries = [entry for entry in standings.standings(tables) if entry.arm != "reader"]
+    [sentence] = standings.finding(entries, [])
+    assert sentence.startswith("With 60 users, worse than plain: foe")
+    assert "better" not in sentence
+
+
+def test_a_table_of_which_an_arm_has_not_run_says_what_runs_it(tmp_path: Path) -> None:
+    tables = made(tmp_path)
+    for path in (tmp_path / "results" / "lamp2" / "foe").rglob("record.json"):
+        path.unlink()
+    results = runs.results(tables.experiment, [tmp_path / "results"])
+    [partial] = base_results.by_base(results)
+    grid = standings_grid.grid(partial)
+    assert any(
+        "1 of 4 arms" in line and "python -m bench experiment=" in line for line in grid.above
+    )

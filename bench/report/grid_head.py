@@ -30,7 +30,7 @@ def head(tables: Tables) -> list[str]:
         f"Ours, scale {scale}: model {models}; data {data}; base {tables.base}{odd}; protocol"
         f" {protocols}."
     )
-    return [ours, *_missing(tables), *_revisions(records), *notes]
+    return [ours, *missing(tables), *_revisions(records), *notes]
 
 
 def run_hint(tables: Tables) -> str:
@@ -77,7 +77,7 @@ def _protocol(record: Record) -> str:
     return str(record["cell"]["protocol"])
 
 
-def _missing(tables: Tables) -> list[str]:
+def missing(tables: Tables) -> list[str]:
     """How many arms are not whole, and the command that runs them; nothing if all are."""
     summaries = tables.summaries.values()
     missing = sum(summary.problem != "" for summary in summaries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from bench.report import cases, dataset_table, standings
+from bench.report import cases, dataset_table, standings_grid
 from bench.report.base_results import Tables
 from bench.report.comparison_grid import comparisons
 from bench.report.cost_grid import cosines, costs, times
@@ -20,7 +20,7 @@ def grids(tables: Tables) -> list[Grid]:
     if kind == "case":
         return cases.grids(tables)
     if kind == "standings":
-        return [standings.grid(tables)]
+        return [standings_grid.grid(tables)]
     if kind == "efficiency":
         return [times(tables)]
 
