@@ -1,13 +1,14 @@
 """The harness's test of itself: are effects of known size found as often as predicted, and is nothing
 found where nothing is?
 
-    python -m bench experiment=positive_controls
-    python benchmarks/planted_effects.py [--results results/runs]
+    python benchmarks/planted_effects.py                          from the published cells
+    python -m bench experiment=positive_controls                   or from your own:
+    python benchmarks/planted_effects.py --results results/runs
 
 It takes two finished arms of that experiment on the same users: with the own history, and without.
 An arm with a planted effect shows the own history to a known share of the users, drawn at random,
 so its true gain over the arm without is that share of the whole gain. Samples of users are drawn
-from the 100, and each goes through `bench.score.stats.paired`. The share of samples with p below
+from the 100, with replacement, and each goes through `bench.score.stats.paired`. The share of samples with p below
 .05 stands beside the power that `bench.score.power` predicts. "Nothing": each user's two answers
 change sides at random.
 """

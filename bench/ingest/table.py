@@ -191,7 +191,7 @@ class TableFile:
                     place = f"{self.path.name}: row {number}"
                     number += 1
                     yield TableRow(place, values, int(share * number))
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
+        except pyarrow.ArrowException as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{self.path.name}: not a Parquet file: {reason:.120}") from None
 

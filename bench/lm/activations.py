@@ -4,7 +4,7 @@ answer's tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,11 +72,31 @@ def run(
 
     behind = max(sum(len(tokens[index]) for index in group) for group in members)
     share = can_share(network, max(len(prompt.ids) for prompt in leaders))
-    for batch in plan(leaders, network.spec.batch_tokens, extra=behind, share=share):
+    _in_batches(network, leaders, work, budget, behind=behind, share=share)
+    return _in_order(by_index)
+
+
+def _in_batches(
+    network: Network,
+    prompts: Sequence[Prompt],
+    work: Callable[[list[int]], list[None]],
+    budget: Budget,
+    *,
+    behind: int,
+    share: bool,
+) -> None:
+    """Do the work on batches of prompts, by their indices. `behind`: tokens that are read behind
+    each prompt, at the most.
+    """
+    for batch in plan(prompts, network.spec.batch_tokens, extra=behind, share=share):
         budget.check()
-        halving(work, batch, [leaders[row].text[:80] for row in batch])
-        budget.count(tokens_in=sum(len(leaders[row].ids) for row in batch))
-    return torch.stack([by_index[index] for index in range(len(prompts))], dim=1)
+        halving(work, batch, [prompts[index].text[:80] for index in batch])
+        budget.count(tokens_in=sum(len(prompts[index].ids) for index in batch))
+
+
+def _in_order(by_index: Mapping[int, Tensor]) -> Tensor:
+    """The pooled states of all answers: [layers, n, width]."""
+    return torch.stack([by_index[index] for index in range(len(by_index))], dim=1)
 
 
 def _branches(
@@ -138,12 +158,8 @@ def _unshared(
             by_index[index] = _pool(answer, pool)
         return [None] * len(batch)
 
-    behind = max(map(len, tokens))
-    for batch in plan(prompts, network.spec.batch_tokens, extra=behind, share=False):
-        budget.check()
-        halving(work, batch, [prompts[index].text[:80] for index in batch])
-        budget.count(tokens_in=sum(len(prompts[index].ids) for index in batch))
-    return torch.stack([by_index[index] for index in range(len(prompts))], dim=1)
+    _in_batches(network, prompts, work, budget, behind=max(map(len, tokens)), share=False)
+    return _in_order(by_index)
 
 
 def _encoder(

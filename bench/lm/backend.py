@@ -142,8 +142,9 @@ class Backend(Protocol):
         wanted: Wanted,
         progress: Callable[[float], None],
     ) -> Iterator[Batch[Completion]]:
-        """Answer prompts, each with its patches, as they finish. `progress` hears how many are
-        done, in parts of a prompt.
+        """Answer prompts, each with its patches, as they finish; no batch is empty. A backend whose
+        answers are not `independent` gives all of them as one batch: they cost what the batch did.
+        `progress` hears how many are done, in parts of a prompt.
         """
 
     def score(

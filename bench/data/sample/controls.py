@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from bench.data.sample import phrasing
-from bench.data.sample.persons import Fields, SamplePerson, label_asker
+from bench.data.sample.persons import Fields, SamplePerson, movie_asker, news_asker, review_asker
 from bench.data.sample.vocabulary import movies, news, reviews
 
 FAVOURITES = 3
@@ -66,11 +66,7 @@ def movie_fan(rng: Random, turn: int) -> SamplePerson:
         )
         return {"description": text, "tag": tag}
 
-    instruction = (
-        "Which tag does this movie relate to among the following tags? Just answer with the tag"
-        f" name without further explanation. tags: [{', '.join(movies.CUES)}] description:"
-    )
-    return label_asker(write, "description", "tag", instruction)
+    return movie_asker(write)
 
 
 def news_editor(rng: Random, turn: int) -> SamplePerson:
@@ -88,12 +84,7 @@ def news_editor(rng: Random, turn: int) -> SamplePerson:
         )
         return {"text": article.text, "title": article.title, "category": category}
 
-    instruction = (
-        "Which category does this article relate to among the following categories? Just answer"
-        f" with the category name without further explanation. categories: [{', '.join(news.CUES)}]"
-        " article:"
-    )
-    return label_asker(write, "text", "category", instruction)
+    return news_asker(write)
 
 
 def reviewer(rng: Random, turn: int) -> SamplePerson:
@@ -111,11 +102,7 @@ def reviewer(rng: Random, turn: int) -> SamplePerson:
         text = f"{phrasing.purchase(rng)} {verdicts[level]}"
         return {"text": text, "score": str(lowest + STEPS[level])}
 
-    instruction = (
-        "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3,"
-        " 4, or 5 without further explanation. review:"
-    )
-    return label_asker(write, "text", "score", instruction)
+    return review_asker(write)
 
 
 def _verdict(rng: Random, level: int) -> str:

@@ -59,6 +59,34 @@ def label_asker(
     return _asker(write, about, gold, instruction, new=(about,))
 
 
+def movie_asker(write: Callable[[Random, int], Fields]) -> SamplePerson:
+    """A person who is asked for the tag of a movie (LaMP-2)."""
+    instruction = (
+        "Which tag does this movie relate to among the following tags? Just answer with the tag"
+        f" name without further explanation. tags: [{', '.join(movies.CUES)}] description:"
+    )
+    return label_asker(write, "description", "tag", instruction)
+
+
+def news_asker(write: Callable[[Random, int], Fields]) -> SamplePerson:
+    """A person who is asked for the category of an article (LaMP-2N)."""
+    instruction = (
+        "Which category does this article relate to among the following categories? Just answer"
+        f" with the category name without further explanation. categories: [{', '.join(news.CUES)}]"
+        " article:"
+    )
+    return label_asker(write, "text", "category", instruction)
+
+
+def review_asker(write: Callable[[Random, int], Fields]) -> SamplePerson:
+    """A person who is asked for the score of a review (LaMP-3)."""
+    instruction = (
+        "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3,"
+        " 4, or 5 without further explanation. review:"
+    )
+    return label_asker(write, "text", "score", instruction)
+
+
 def _title_asker(
     write: Callable[[Random, int], Fields], about: str, gold: str, instruction: str
 ) -> SamplePerson:
@@ -157,11 +185,7 @@ def _movie_fan(rng: Random, turn: int) -> SamplePerson:
         tags = taste.plausible(rng, n)
         return {"description": texts.description(rng, tags), "tag": taste.gold(tags)}
 
-    instruction = (
-        "Which tag does this movie relate to among the following tags? Just answer with the tag"
-        f" name without further explanation. tags: [{', '.join(movies.CUES)}] description:"
-    )
-    return label_asker(write, "description", "tag", instruction)
+    return movie_asker(write)
 
 
 def _news_editor(rng: Random, turn: int) -> SamplePerson:
@@ -173,12 +197,7 @@ def _news_editor(rng: Random, turn: int) -> SamplePerson:
         article = texts.article(rng, categories, gold)
         return {"text": article.text, "title": article.title, "category": gold}
 
-    instruction = (
-        "Which category does this article relate to among the following categories? Just answer"
-        f" with the category name without further explanation. categories: [{', '.join(news.CUES)}]"
-        " article:"
-    )
-    return label_asker(write, "text", "category", instruction)
+    return news_asker(write)
 
 
 def _reviewer(rng: Random, turn: int) -> SamplePerson:
@@ -197,11 +216,7 @@ def _reviewer(rng: Random, turn: int) -> SamplePerson:
             "score": str(min(5, max(1, sentiment + offset))),
         }
 
-    instruction = (
-        "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3,"
-        " 4, or 5 without further explanation. review:"
-    )
-    return label_asker(write, "text", "score", instruction)
+    return review_asker(write)
 
 
 def _journalist(rng: Random, turn: int) -> SamplePerson:
